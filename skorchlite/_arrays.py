@@ -1,0 +1,240 @@
+"""The border: what comes in is checked and never copied whole; what goes out has its kind."""
+
+import contextlib
+
+import numpy as np
+import torch
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    validate_data,
+)
+
+FLOATS = {"float32": torch.float32, "float64": torch.float64}
+_NUMERIC_KINDS = "biuf"
+_BLOCK = 65_536
+
+
+class Frame:
+    """Row slices of a pandas or polars data frame, each cast to one float dtype.
+
+    Casting the frame at once would copy all of it as soon as its columns differ in dtype.
+    """
+
+    def __init__(self, frame, dtype):
+        self._frame = frame
+        self.dtype = dtype
+        self.shape = frame.shape
+
+    def __getitem__(self, rows):
+        if hasattr(self._frame, "iloc"):
+            return self._frame.iloc[rows].to_numpy(dtype=self.dtype, na_value=np.nan)
+        return self._frame[rows].to_numpy().astype(self.dtype, copy=False)
+
+
+def check_fit(estimator, X, y, sample_weight):
+    """Check the training data; set ``n_features_in_`` and ``feature_names_in_``.
+
+    Returns X, y and sample_weight as they will be read, block by block. Whether the numbers are
+    finite is left to the sums that the first pass makes anyway.
+    """
+    validate_data(estimator, X, y, skip_check_array=True)
+    X = _check_table(estimator, X)
+    y = _check_target(estimator, y)
+    check_consistent_length(X, y)
+    return X, y, _check_weight(sample_weight, X.shape[0])
+
+
+def check_predict(estimator, X):
+    """Check data to predict on against the names and number of columns that were fitted."""
+    validate_data(estimator, X, reset=False, skip_check_array=True)
+    return _check_table(estimator, X)
+
+
+def check_finite(estimator, X, y=None, sample_weight=None):
+    """Raise scikit-learn's error if a number is not finite; reads block by block."""
+    name = type(estimator).__name__
+    for array, label in ((X, "X"), (y, "y"), (sample_weight, "sample_weight")):
+        for start in range(0, 0 if array is None else array.shape[0], _BLOCK):
+            block = to_numpy(array[start : start + _BLOCK])
+            assert_all_finite(block, estimator_name=name, input_name=label)
+
+
+def to_numpy(array):
+    """Return a tensor or array as a NumPy array, without a copy where it lies on the CPU."""
+    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else array
+
+
+def resolve_device(device, X):
+    """Return the torch device to compute on.
+
+    "auto" is where a tensor lives, else a CUDA card if there is one and the data is large enough
+    (16 MB) for the work to pay for the transfer, else the CPU.
+    """
+    if isinstance(device, str) and device == "auto":
+        if isinstance(X, torch.Tensor):
+            return X.device
+        pays = X.shape[0] * X.shape[1] >= 2_000_000
+        return torch.device("cuda" if pays and torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device={str(device)!r} cannot be used on this machine ({reason}). "
+            "Give a device that torch can reach here, or device='auto'."
+        ) from error
+    if device.type == "meta":
+        raise ValueError("device='meta' holds no numbers. Give a real device, or device='auto'.")
+    return device
+
+
+def resolve_dtype(dtype, X, device):
+    """Return the torch dtype of the blocks that the sums are made from."""
+    has_float64 = device.type != "mps"
+    if dtype == "auto":
+        return torch.float64 if has_float64 and not is_single(X) else torch.float32
+    if dtype == "float64" and not has_float64:
+        raise ValueError(
+            f"dtype='float64' cannot be used on device {str(device)!r}: it has no double "
+            "precision. Use dtype='float32' or dtype='auto' there, or device='cpu'."
+        )
+    return FLOATS[dtype]
+
+
+def is_single(X):
+    """Return whether the numbers of X carry single precision (or less)."""
+    if isinstance(X, torch.Tensor):
+        return X.dtype in (torch.float32, torch.float16, torch.bfloat16)
+    return X.dtype.kind == "f" and X.dtype.itemsize <= 4
+
+
+@contextlib.contextmanager
+def full_precision():
+    """Keep float32 products at full precision (no TF32, no bfloat16), and no autograd."""
+    before = torch.get_float32_matmul_precision()
+    if before != "highest":
+        torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        if before != "highest":
+            torch.set_float32_matmul_precision(before)
+
+
+def _is_plain(array, dims):
+    """Return whether there is nothing to check but the numbers: most calls, and check_array's
+    many other cases would take a tenth of the time of a small fit."""
+    plain = type(array) is np.ndarray and array.dtype in (np.float32, np.float64)
+    return plain and array.ndim in dims and array.size > 0
+
+
+def _check_table(estimator, X):
+    if _is_plain(X, (2,)):
+        return X
+    if isinstance(X, torch.Tensor):
+        return _check_tensor(estimator, X)
+    dtype = _frame_dtype(X)
+    if dtype is not None:
+        frame = Frame(X, dtype)
+        check_array(  # scikit-learn's words for an empty table, from a table with no content
+            np.broadcast_to(np.float64(0), frame.shape), estimator=estimator, input_name="X"
+        )
+        return frame
+    X = check_array(
+        X, dtype="numeric", ensure_all_finite=False, estimator=estimator, input_name="X"
+    )
+    _refuse_non_numeric(X, "X")
+    return X
+
+
+def _check_tensor(estimator, X):
+    name = type(estimator).__name__
+    if X.layout != torch.strided:
+        raise TypeError(
+            f"Sparse data was passed for X, but dense data is required by {name}. "
+            "Use '.to_dense()' to convert it to a dense tensor."
+        )
+    if X.is_complex():
+        raise ValueError("Complex data not supported\n" + str(X.dtype))
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got {X.ndim}D tensor instead. Reshape your data either using "
+            "X.reshape(-1, 1) if it has a single feature or X.reshape(1, -1) if it contains a "
+            "single sample."
+        )
+    for axis, what in ((0, "sample"), (1, "feature")):
+        if X.shape[axis] == 0:
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape={tuple(X.shape)}) while a minimum of 1 is "
+                f"required by {name}."
+            )
+    return X
+
+
+def _check_target(estimator, y):
+    if _is_plain(y, (1, 2)):
+        return y
+    if isinstance(y, torch.Tensor):
+        if y.is_complex():
+            raise ValueError("Complex data not supported\n" + str(y.dtype))
+        if y.ndim not in (1, 2):
+            raise ValueError(f"y should be a 1d or 2d tensor, got {y.ndim} dimensions instead.")
+        return y
+    y = check_array(
+        y,
+        dtype="numeric",
+        ensure_2d=False,
+        ensure_all_finite=False,
+        estimator=estimator,
+        input_name="y",
+    )
+    _refuse_non_numeric(y, "y")
+    return y
+
+
+def _check_weight(sample_weight, n_samples):
+    if sample_weight is None:
+        return None
+    return _check_sample_weight(
+        to_numpy(sample_weight),
+        np.broadcast_to(np.float64(0), (n_samples, 1)),
+        dtype=np.float64,
+        ensure_non_negative=True,
+        allow_all_zero_weights=False,
+    )
+
+
+def _refuse_non_numeric(array, name):
+    if array.dtype.kind not in _NUMERIC_KINDS:
+        raise ValueError(
+            f"{name} has dtype {array.dtype}, which holds no real numbers. Convert it to a "
+            "numeric dtype first."
+        )
+
+
+def _frame_dtype(X):
+    """Return the float dtype that holds every column of a numeric frame, else None."""
+    if not hasattr(X, "columns") or len(getattr(X, "shape", ())) != 2:
+        return None
+    dtypes = X.dtypes
+    kinds = {_column_kind(dtype) for dtype in dtypes}
+    if not kinds or None in kinds:
+        return None  # scikit-learn converts objects, or says which column it cannot
+    return np.dtype(np.float32 if kinds == {"single"} else np.float64)
+
+
+def _column_kind(dtype):
+    """Return "single", "double" or, for what is no plain number, None."""
+    if hasattr(dtype, "is_numeric"):  # polars
+        name = str(dtype)
+        plain = dtype.is_float() or dtype.is_integer() or name == "Boolean"
+        return ("single" if name == "Float32" else "double") if plain else None
+    if getattr(dtype, "kind", "O") not in _NUMERIC_KINDS or hasattr(dtype, "subtype"):
+        return None
+    single = dtype.kind == "f" and getattr(dtype, "itemsize", 8) <= 4
+    return "single" if single else "double"

@@ -1,0 +1,164 @@
+"""Where rows come from, and how a block of them is staged for the sums."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+_DIRECT = (np.dtype(np.float32), np.dtype(np.float64))
+_CPU_BLOCK_BYTES = 4 << 20  # stays in the cache between the centring and the products
+_DEVICE_BLOCK_BYTES = 128 << 20
+_PILOT_ROWS, _SCAN_ROWS = 256, 16_384
+_SMALL, _LARGE = 1e-12, 1e12  # beyond these, squares leave the range of float32
+
+
+class ArrayRows:
+    """Blocks of rows of arrays, tensors or frames that can be sliced.
+
+    Parameters
+    ----------
+    X : sliceable of shape (n_rows, n_features)
+    y : sliceable of shape (n_rows,) or (n_rows, n_targets)
+    sample_weight : ndarray of shape (n_rows,) or None
+    device : torch.device
+    """
+
+    basis = None  # the columns are those of the caller
+
+    def __init__(self, X, y, sample_weight, device):
+        self._columns = (X, y, sample_weight)
+        self.device = device
+        self.n_rows, self.n_features = X.shape
+        self.n_targets = 1 if y is None or len(y.shape) == 1 else y.shape[1]
+
+    def blocks(self, size):
+        """Yield ``(X, y, sample_weight)`` tensors on the device, ``size`` rows at a time."""
+        for start in range(0, self.n_rows, size):
+            rows = slice(start, start + size)
+            X, y, weight = (
+                None if column is None else as_tensor(column[rows], self.device)
+                for column in self._columns
+            )
+            yield X, (y[:, None] if y is not None and y.ndim == 1 else y), weight
+
+
+def as_tensor(block, device):
+    """Return a block as a float tensor on the device, without a copy where none is needed."""
+    if isinstance(block, np.ndarray):
+        plain = block.dtype in _DIRECT and block.dtype.isnative and block.flags.aligned
+        if not plain or min(block.strides, default=0) < 0:
+            narrow = block.dtype.kind == "f" and block.dtype.itemsize < 4
+            block = np.array(block, dtype=np.float32 if narrow else np.float64, order="K")
+            block = np.ascontiguousarray(block) if min(block.strides, default=0) < 0 else block
+        # from_numpy warns of a read-only array; the blocks are never written to.
+        convert = torch.from_numpy if block.flags.writeable else torch.from_dlpack
+        block = convert(block)
+    elif block.dtype not in (torch.float32, torch.float64):
+        narrow = block.dtype in (torch.float16, torch.bfloat16)
+        block = block.to(torch.float32 if narrow or device.type == "mps" else torch.float64)
+    if device.type == "mps":
+        block = block.to(torch.float32)
+    return block.detach().to(device)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the columns are measured from, and in which unit: ``(column - shift) / scale``.
+
+    ``scale`` holds powers of two, so that dividing is exact; it is None where every scale is 1.
+    """
+
+    shift: torch.Tensor  # (n_targets + n_features,) float64: the targets, then the features
+    scale: torch.Tensor | None = None
+
+
+def staged(rows, origin, dtype):
+    """Yield ``(A, sample_weight)`` block by block, ``A = [targets, features, 1, padding]``.
+
+    Targets and features are measured from the origin. The buffer behind ``A`` is used again for
+    the next block. Its width is a multiple of four (padded with zeros): matrix products on a
+    processor lose up to a third of their speed on other widths.
+    """
+    t, k = rows.n_targets, rows.n_targets + rows.n_features
+    width = -(-(k + 1) // 4) * 4
+    size = min(block_rows(width, dtype, rows.device), rows.n_rows)
+    # Subtracting in double and rounding once keeps the digits of data far from zero.
+    exact = torch.float32 if rows.device.type == "mps" else torch.float64
+    shift = origin.shift.to(rows.device, exact)
+    buffer = torch.zeros(size, width, dtype=dtype, device=rows.device)
+    buffer[:, k] = 1
+    for X, y, weight in rows.blocks(size):
+        A = buffer[: len(X)]
+        torch.sub(y, shift[:t], out=A[:, :t])
+        torch.sub(X, shift[t:], out=A[:, t:k])
+        if origin.scale is not None:
+            A[:, :k] /= origin.scale.to(rows.device, dtype)
+        if weight is not None:
+            A[:, k] = 1  # a weighted sum scales the rows in place
+        yield A, weight
+
+
+def predicted(rows, coef, intercept, dtype=None):
+    """Return the raw predictions of all rows, computed in double precision block by block.
+
+    Parameters
+    ----------
+    rows : row source
+    coef : ndarray of shape (n_targets, n_features)
+    intercept : ndarray of shape (n_targets,)
+    dtype : torch.dtype, default=None
+        Of the result; None for that of the computation.
+    """
+    double = torch.float32 if rows.device.type == "mps" else torch.float64
+    coef = torch.as_tensor(coef.T.copy()).to(rows.device, double)
+    intercept = torch.as_tensor(intercept).to(rows.device, double)
+    out = torch.empty(rows.n_rows, coef.shape[1], dtype=dtype or double, device=rows.device)
+    start = 0
+    for X, _, _ in rows.blocks(block_rows(rows.n_features, double, rows.device)):
+        stop = start + len(X)
+        torch.add(X.to(double) @ coef, intercept, out=out[start:stop])
+        start = stop
+    return out
+
+
+def block_rows(width, dtype, device):
+    """Return how many rows of that width make a block."""
+    budget = _CPU_BLOCK_BYTES if device.type == "cpu" else _DEVICE_BLOCK_BYTES
+    rows = budget // (width * dtype.itemsize)
+    return int(min(max(rows, 1024), 16_384 if device.type == "cpu" else 1 << 20)) // 256 * 256
+
+
+def pilot_origin(rows, centre):
+    """Return an origin near the data, from its first block.
+
+    The shift of a constant column is exactly its value, so that its products are exactly zero.
+    Columns so large or small that their squares would leave the range of float32 get a scale.
+    """
+    X, y, _ = next(rows.blocks(_PILOT_ROWS))
+    columns = torch.cat([block.to("cpu", torch.float64) for block in (y, X)], 1)
+    first = columns[0] if centre else torch.zeros_like(columns[0])
+    apart = columns - first
+    size = apart.abs().amax(0)
+    extreme = (size > 0) & ((size < _SMALL) | (size > _LARGE))
+    shift = first + apart.mean(0) if centre else first
+    if not extreme.any():
+        return Origin(shift)
+    return Origin(shift, torch.where(extreme, power_of_two(size), torch.ones_like(size)))
+
+
+def widest_origin(rows, centre):
+    """Return an origin, from a pass over the data, in whose units no number exceeds 1."""
+    size = first = None
+    for X, y, _ in rows.blocks(_SCAN_ROWS):
+        columns = torch.cat([block.to("cpu", torch.float64) for block in (y, X)], 1)
+        if first is None:
+            first = columns[0].clone() if centre else torch.zeros_like(columns[0])
+            size = torch.zeros_like(first)
+        size = torch.maximum(size, (columns - first).abs().amax(0))
+    return Origin(first, power_of_two(size))
+
+
+def power_of_two(size):
+    """Return the power of two next above each size (1 for a size of zero)."""
+    exponent = torch.frexp(size).exponent.clamp(-1020, 1020)
+    return torch.ldexp(torch.ones_like(size), exponent)

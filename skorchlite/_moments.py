@@ -1,0 +1,101 @@
+"""Weighted sums of products of columns in one pass, and how two of them merge."""
+
+from dataclasses import dataclass
+
+import torch
+
+# Widths of the column panels of a symmetric product. MKL is at its best on multiples of 24.
+_NARROW_PANEL, _WIDE_PANEL, _WIDE = 24, 96, 256
+
+
+@dataclass
+class Moments:
+    """Sum of weights, mean, and cross products about that mean; float64.
+
+    Parameters
+    ----------
+    weight : float
+        The sum of the weights.
+    mean : Tensor of shape (k,)
+    cross : Tensor of shape (k, k)
+        ``sum_i s_i (a_i - mean) (a_i - mean)^T``.
+    """
+
+    weight: float
+    mean: torch.Tensor
+    cross: torch.Tensor
+
+    def merge(self, other):
+        """Return the moments of both sets of rows together.
+
+        References
+        ----------
+        Chan, Golub, LeVeque (1979), "Updating formulae and a pairwise algorithm for computing
+        sample variances".
+        """
+        weight = self.weight + other.weight
+        if weight == 0:
+            return self
+        apart = other.mean - self.mean
+        share = other.weight / weight
+        cross = self.cross + other.cross
+        cross += torch.outer(apart, apart) * (self.weight * share)
+        return Moments(weight, self.mean + apart * share, cross)
+
+
+def sum_products(blocks):
+    """Return ``sum over blocks of A^T diag(s) A`` in float64, for blocks ``(A, s)``.
+
+    The products of a block are made in the dtype of the block, the sums across blocks in float64.
+    The rows of A are scaled by ``sqrt(s)`` in place.
+    """
+    total = None
+    for A, weight in blocks:
+        if weight is not None:
+            A *= weight.to(A.dtype).sqrt()[:, None]
+        product = _product(A)
+        if product.device.type == "mps":
+            product = product.cpu()
+        product = product.to(torch.float64)
+        total = product if total is None else total.add_(product)
+    return total
+
+
+def moments_of(products, k, centre):
+    """Return the moments of the first k columns of A from its sums of products.
+
+    Parameters
+    ----------
+    products : Tensor of shape (width, width)
+        ``A^T diag(s) A``, where column k of A holds ones.
+    k : int
+    centre : bool
+        Whether to take the products about the mean instead of about zero.
+    """
+    weight = float(products[k, k])
+    cross, total = products[:k, :k], products[k, :k]
+    if not centre:
+        return Moments(weight, torch.zeros_like(total), cross)
+    mean = total / weight
+    return Moments(weight, mean, cross - torch.outer(total, mean))
+
+
+def _product(A):
+    """Return ``A^T A``.
+
+    A processor gets its lower triangle in column panels, half the operations of the full product;
+    each thread takes its own rows, since MKL does not share narrow products well.
+    """
+    n, width = A.shape
+    threads = torch.get_num_threads()
+    if A.device.type != "cpu" or width < 2 * _NARROW_PANEL or n * width < 65_536 or n % threads:
+        return A.T @ A
+    panel = _NARROW_PANEL if width < _WIDE else _WIDE_PANEL
+    parts = A.view(threads, n // threads, width)
+    product = A.new_empty(width, width)
+    for left in range(0, width, panel):
+        right = min(left + panel, width)
+        shares = torch.bmm(parts[:, :, left:].transpose(1, 2), parts[:, :, left:right])
+        torch.sum(shares, 0, out=product[left:, left:right])
+        product[left:right, right:] = product[right:, left:right].T
+    return product

@@ -1,0 +1,36 @@
+"""Penalties on the coefficients in the caller's units; ``PENALTIES`` names them."""
+
+import torch
+
+
+class NoPenalty:
+    """``R(w) = 0``."""
+
+    def __init__(self, alpha):
+        self.curvature = 0.0
+
+    def value(self, w):
+        """Return the penalty of each column of w."""
+        return torch.zeros(w.shape[1], dtype=w.dtype)
+
+    def gradient(self, w):
+        """Return the gradient at w."""
+        return torch.zeros_like(w)
+
+
+class L2:
+    """``alpha R(w) = alpha / 2 ||w||^2``: one solution, whatever the rank of the data."""
+
+    def __init__(self, alpha):
+        self.curvature = alpha
+
+    def value(self, w):
+        """Return the penalty of each column of w."""
+        return 0.5 * self.curvature * (w * w).sum(0)
+
+    def gradient(self, w):
+        """Return the gradient at w."""
+        return self.curvature * w
+
+
+PENALTIES = {None: NoPenalty, "l2": L2}

@@ -1,0 +1,350 @@
+"""Terms of a polynomial, expanded block by block, and their conversion to powers.
+
+Powers of raw columns are nearly dependent, so that the model is fitted in terms that are not:
+products of polynomials ``phi_k`` of each column mapped to [-1, 1]. Their coefficients are then
+converted to powers in rational arithmetic, exactly.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from itertools import combinations, combinations_with_replacement
+
+import numpy as np
+import torch
+
+from . import _doubled
+from ._batches import power_of_two
+
+_SCAN_ROWS = 65_536
+_DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
+
+
+@lru_cache(maxsize=32)
+def exponents(n_features, degree, interaction_only):
+    """Return the exponents of the terms, one row a term, in PolynomialFeatures' order."""
+    choose = combinations if interaction_only else combinations_with_replacement
+    chosen = [c for k in range(1, degree + 1) for c in choose(range(n_features), k)]
+    powers = np.zeros((len(chosen), n_features), dtype=np.int64)
+    for term, columns in zip(powers, chosen, strict=True):
+        np.add.at(term, list(columns), 1)
+    powers.flags.writeable = False
+    return powers
+
+
+@dataclass(frozen=True)
+class Product:
+    """Consecutive terms, each a lower term times the same polynomial of one column."""
+
+    terms: slice
+    lower: slice
+    factor: int  # the term that is this polynomial alone
+
+
+@lru_cache(maxsize=32)
+def products(n_features, degree, interaction_only):
+    """Return the products that make all terms of several columns, in order.
+
+    Each term costs one multiplication: the polynomial of its first column times a term in the
+    columns after it.
+    """
+    powers = exponents(n_features, degree, interaction_only)
+    index = {term: i for i, term in enumerate(map(tuple, powers.tolist()))}
+    found = []
+    for term, i in index.items():
+        first = next(j for j, p in enumerate(term) if p)
+        rest = term[:first] + (0,) + term[first + 1 :]
+        if not any(rest):
+            continue
+        lower, factor = index[rest], index[tuple(np.subtract(term, rest))]
+        last = found[-1] if found else None
+        if last and last[2] == factor and last[0].stop == i and last[1].stop == lower:
+            found[-1] = (slice(last[0].start, i + 1), slice(last[1].start, lower + 1), factor)
+        else:
+            found.append((slice(i, i + 1), slice(lower, lower + 1), factor))
+    return [Product(*entry) for entry in found]
+
+
+class Basis:
+    """Products of ``phi_k((x_j - centre_j) / half_j)``, and how they become powers of x.
+
+    Parameters
+    ----------
+    kind : {"chebyshev", "rooted", "power"}
+        ``phi_k(t)`` is ``T_k(t)``; ``t T_{k-1}(t)``, which vanishes with t, for models without
+        an intercept; or ``t^k``, whose coefficients differ from the caller's in scale only, for
+        models with a penalty on those.
+    degree : int
+    interaction_only : bool
+    centre, half : ndarray of shape (n_features,)
+        Of the interval of each column.
+    doubled : bool
+        Whether the sums over the rows are to be made in doubled precision.
+    """
+
+    def __init__(self, kind, degree, interaction_only, centre, half, doubled=False):
+        self.kind, self.degree, self.interaction_only = kind, degree, interaction_only
+        self.centre, self.half, self.doubled = centre, half, doubled
+        shape = (len(centre), degree, interaction_only)
+        self.powers = exponents(*shape)
+        self._products = products(*shape)
+        alone = (self.powers > 0).sum(1) == 1
+        self._alone = {  # the terms of one column only, by degree, the columns in order
+            k: np.flatnonzero(alone & (self.powers.max(1, initial=0) == k))
+            for k in range(1, degree + 1)
+        }
+
+    @property
+    def rounding(self):
+        """How far the rounding of the data can be amplified in a term."""
+        return float((1 + np.abs(self.centre) / self.half).max()) * self.degree
+
+    def expand(self, X, out):
+        """Write the terms of a block into ``out`` of shape (n_terms, n_rows)."""
+        centre, half = (torch.as_tensor(a).to(X.device, out.dtype) for a in (self.centre, self.half))
+        t = ((X.to(out.dtype) - centre) / half).T
+        for k, column_terms in self._columns(t):
+            out[self._alone[k]] = column_terms
+        for product in self._products:
+            torch.mul(out[product.lower], out[product.factor], out=out[product.terms])
+
+    def _columns(self, t):
+        """Yield ``(k, phi_k(t))`` for the degrees that single columns take."""
+        before, last = torch.ones_like(t), t
+        for k in range(1, self.degree + 1):
+            if not len(self._alone[k]):
+                return
+            if k == 1:
+                yield 1, t
+                continue
+            if self.kind == "rooted":
+                yield k, t * last
+            if self.kind == "power":
+                last = last * t
+            else:
+                before, last = last, 2 * t * last - before
+            if self.kind != "rooted":
+                yield k, last
+
+    def to_caller(self, w):
+        """Return coefficients of powers from those of the terms; float64 tensors."""
+        return torch.from_numpy(self._converted(w.numpy(), self._to_powers)[:-1])
+
+    def from_caller(self, u):
+        """Return coefficients of the terms from those of powers; float64 tensors."""
+        return torch.from_numpy(self._converted(u.numpy(), self._from_powers)[:-1])
+
+    def caller_solution(self, v, v_low, shift, fit_intercept):
+        """Return (coef, intercept) in powers, converted in rational arithmetic.
+
+        Parameters
+        ----------
+        v, v_low : Tensor of shape (n_terms + 1, n_targets)
+            Coefficients of the terms, which are measured from ``shift``, and the intercept.
+        shift : Tensor of shape (n_targets + n_terms,)
+        """
+        t = v.shape[1]
+        exact = _fractions(v) + _fractions(v_low)
+        shift = _fractions(shift)
+        w = exact[:-1]
+        constant = exact[-1] + shift[:t] - shift[t:] @ w if fit_intercept else np.full(t, Fraction())
+        u = self._converted(w, self._to_powers_exact, constant)
+        u = np.array(u, dtype=np.float64)
+        return np.ascontiguousarray(u[:-1].T), u[-1]
+
+    def amplification(self, w):
+        """Return how much larger relative errors are in the powers' coefficients than in w."""
+        if not self.doubled:
+            return 1.0
+        u, size = self._sizes(w)
+        return float((size / u).max())
+
+    def relative_size(self, step, w):
+        """Return the largest relative change of a coefficient of a power.
+
+        Coefficients that cancel to nothing are measured against the rounding of what cancels.
+        """
+        u, _ = self._sizes(w)
+        return float((self.to_caller(step).abs() / u).max())
+
+    def _sizes(self, w):
+        size = self._converted(w.abs().numpy(), [np.abs(m) for m in self._to_powers])[:-1]
+        size = torch.from_numpy(size).clamp(min=torch.finfo(torch.float64).tiny)
+        floor = size * torch.finfo(torch.float64).eps
+        return torch.maximum(self.to_caller(w).abs(), floor), size
+
+    def doubled_sums(self, rows, origin, v, v_low):
+        """Return value, gradient and sum of weights at a point, in doubled precision.
+
+        For squared error and one column. The result is rounded to doubles.
+        """
+        t = v.shape[1]
+        value, total = torch.zeros(t, dtype=v.dtype), 0.0
+        gradient = torch.zeros_like(v), torch.zeros_like(v)
+        scale = torch.ones_like(origin.shift) if origin.scale is None else origin.scale
+        for X, y, weight in rows.source.blocks(_SCAN_ROWS):
+            X, y = X.to("cpu", v.dtype), y.to("cpu", v.dtype)
+            Z = self._doubled_terms(X, origin.shift[t:], scale[t:])
+            for k in range(t):
+                target = tuple(p / scale[k] for p in _doubled.two_sum(-y[:, k], origin.shift[k]))
+                point = v[:, k : k + 1], v_low[:, k : k + 1]
+                residual = _doubled.add(_doubled.total(_doubled.multiply(Z, point), 0), target)
+                slope = residual
+                if weight is not None:
+                    slope = _doubled.multiply(residual, (weight.cpu(), torch.zeros(len(X))))
+                value[k] += 0.5 * (residual[0] * slope[0]).sum()
+                part = _doubled.total(_doubled.multiply(Z, slope), 1)
+                high, low = _doubled.add((gradient[0][:, k], gradient[1][:, k]), part)
+                gradient[0][:, k], gradient[1][:, k] = high, low
+            total += len(X) if weight is None else float(weight.sum())
+        return value, gradient[0] + gradient[1], total
+
+    def _doubled_terms(self, X, shift, scale):
+        """Return the terms of one column and, last, ones; pairs of shape (n_terms + 1, n_rows)."""
+        x = X[:, 0]
+        centre, half = (torch.tensor(float(a[0]), dtype=x.dtype) for a in (self.centre, self.half))
+        t = _doubled.divide(_doubled.two_sum(x, -centre), half)
+        ones = torch.ones_like(x), torch.zeros_like(x)
+        terms, before, last = [t], ones, t
+        for _ in range(2, len(self.powers) + 1):
+            if self.kind == "rooted":
+                terms.append(_doubled.multiply(t, last))
+            twice = 2 * last[0], 2 * last[1]
+            product = _doubled.multiply(t, twice)
+            before, last = last, _doubled.add(product, (-before[0], -before[1]))
+            if self.kind != "rooted":
+                terms.append(last)
+        high, low = (torch.stack([term[i] for term in terms]) for i in (0, 1))
+        high, low = _doubled.add((high, low), (-shift[:, None], torch.zeros_like(shift)[:, None]))
+        high, low = high / scale[:, None], low / scale[:, None]
+        return torch.cat((high, ones[0][None])), torch.cat((low, ones[1][None]))
+
+    def _converted(self, values, matrices, constant=0):
+        """Return coefficients in another basis, converted one column of X after the other.
+
+        ``matrices[j][p, q]`` is the part of the q-th function of column j in its p-th. The last
+        coefficient, in and out, is that of the constant.
+        """
+        values = np.concatenate((values, np.zeros_like(values[:1]) + constant))
+        for (source, target, p, q), matrix in zip(self._moves, matrices, strict=True):
+            moved = values.copy()
+            moved[source] = 0
+            np.add.at(moved, target, matrix[p, q][:, None] * values[source])
+            values = moved
+        return values
+
+    @cached_property
+    def _moves(self):
+        """For each column, arrays (source term, target term, p, q) of what x^q takes from phi_p."""
+        index = {term: i for i, term in enumerate(map(tuple, self.powers.tolist()))}
+        index[(0,) * self.powers.shape[1]] = len(index)
+        lowest = 0 if self.kind == "chebyshev" else 1
+        moves = []
+        for j in range(self.powers.shape[1]):
+            entries = [
+                (i, index[term[:j] + (q,) + term[j + 1 :]], term[j], q)
+                for term, i in index.items()
+                for q in range(lowest, term[j] + 1)
+                if term[j]
+            ]
+            moves.append(np.array(entries, dtype=np.int64).reshape(-1, 4).T)
+        return moves
+
+    @cached_property
+    def _to_powers_exact(self):
+        return [
+            _power_coefficients(self.kind, self.degree, float(centre), float(half))
+            for centre, half in zip(self.centre, self.half, strict=True)
+        ]
+
+    @cached_property
+    def _to_powers(self):
+        return [matrix.astype(np.float64) for matrix in self._to_powers_exact]
+
+    @cached_property
+    def _from_powers(self):
+        return [_triangular_inverse(matrix).astype(np.float64) for matrix in self._to_powers_exact]
+
+
+class ExpandedRows:
+    """A row source with the terms of a basis in place of the columns."""
+
+    def __init__(self, source, basis):
+        self.source, self.basis = source, basis
+        self.device, self.n_rows, self.n_targets = source.device, source.n_rows, source.n_targets
+        self.n_features = len(basis.powers)
+
+    def blocks(self, size):
+        """Yield ``(terms, y, sample_weight)``; the next block is made in the same place."""
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        size = min(size, self.n_rows)
+        buffer = torch.empty(self.n_features, size, dtype=dtype, device=self.device)
+        for X, y, weight in self.source.blocks(size):
+            terms = buffer[:, : len(X)]
+            self.basis.expand(X, terms)
+            yield terms.T, y, weight
+
+
+def fitted_basis(rows, degree, interaction_only, fit_intercept, penalised):
+    """Return the basis for the data: its intervals take a pass over the columns."""
+    low = high = None
+    for X, _, _ in rows.blocks(_SCAN_ROWS):
+        X = X.to(torch.float32 if X.device.type == "mps" else torch.float64)
+        low = X.amin(0) if low is None else torch.minimum(low, X.amin(0))
+        high = X.amax(0) if high is None else torch.maximum(high, X.amax(0))
+    low, high = low.cpu().double(), high.cpu().double()
+    if fit_intercept and not penalised:
+        kind, centre, half = "chebyshev", low / 2 + high / 2, high / 2 - low / 2
+    else:
+        kind, centre = "power" if penalised else "rooted", torch.zeros_like(low)
+        half = torch.maximum(low.abs(), high.abs())
+        half = power_of_two(half) if penalised else half
+    half = torch.where(half == 0, torch.ones_like(half), half)
+    one_column = len(half) == 1 and not penalised
+    return Basis(
+        kind,
+        min(degree, len(half)) if interaction_only else degree,
+        interaction_only,
+        centre.numpy(),
+        half.numpy(),
+        doubled=one_column and rows.n_rows * degree <= _DOUBLED_ENTRIES,
+    )
+
+
+def _power_coefficients(kind, degree, centre, half):
+    """Return the coefficients of x^q in ``phi_p((x - centre) / half)``, rational numbers."""
+    t = np.array([-Fraction(centre) / Fraction(half), 1 / Fraction(half)] + [Fraction()] * degree)
+    one = np.array([Fraction(1)] + [Fraction()] * (degree + 1))
+
+    def times_t(a):
+        return t[0] * a + t[1] * np.concatenate(([Fraction()], a[:-1]))
+
+    rows, before, last = [one, times_t(one)], one, times_t(one)
+    for _ in range(2, degree + 1):
+        if kind == "rooted":
+            rows.append(times_t(last))
+        if kind == "power":
+            last = times_t(last)
+        else:
+            before, last = last, 2 * times_t(last) - before
+        if kind != "rooted":
+            rows.append(last)
+    return np.array(rows)[:, : degree + 1]
+
+
+def _triangular_inverse(matrix):
+    """Return the inverse of a lower triangular matrix of rational numbers."""
+    n = len(matrix)
+    inverse = np.full((n, n), Fraction())
+    for i in range(n):
+        unit = np.array([Fraction(int(i == j)) for j in range(n)])
+        inverse[i] = (unit - matrix[i, :i] @ inverse[:i] if i else unit) / matrix[i, i]
+    return inverse
+
+
+def _fractions(values):
+    """Return an array of rational numbers equal to the doubles of a tensor."""
+    array = values.numpy()
+    exact = np.empty(array.shape, dtype=object)
+    exact.flat = [Fraction(value) for value in array.ravel().tolist()]
+    return exact

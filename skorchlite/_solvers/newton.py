@@ -1,0 +1,204 @@
+"""Full-batch descent preconditioned with the Gram matrix.
+
+One pass makes the Gram matrix of the centred columns, hence the first step. Where the condition
+of that matrix leaves fewer digits than ``tol`` asks for, further passes take the gradient from the
+data and descend by conjugate gradients in the metric of the Gram matrix. A step shrinks the error
+by about ``condition * eps``, so that one or two are enough.
+
+References
+----------
+Bjorck (1987), "Stability analysis of the method of seminormal equations for linear least squares
+problems". Fukaya, Kannan, Nakatsukasa, Yamamoto, Yanagisawa (2020), "Shifted Cholesky QR for
+computing the QR factorization of ill-conditioned matrices". Hestenes, Stiefel (1952), "Methods of
+conjugate gradients for solving linear systems".
+"""
+
+import torch
+
+from .metric import cholesky_metric, spectral_metric
+from .solution import Solution
+
+_SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
+_CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made anew
+_FAR_MEAN = 1e4  # (mean / deviation)^2 from the origin that costs a Gram matrix four digits
+_TINY = torch.finfo(torch.float64).tiny
+
+
+def newton(objective, start, *, tol, max_iter, dtype, data_eps, report):
+    """Minimise a quadratic objective.
+
+    Parameters
+    ----------
+    objective : Objective
+    start : Tensor of shape (n_features, n_targets)
+        Coefficients in coordinates of the objective; the intercept is solved for.
+    tol : float
+        Stop when the coefficients, columns scaled, are estimated to be this close, relatively.
+    max_iter : int
+    dtype : torch.dtype
+        Of the blocks in the first pass.
+    data_eps : float
+        Relative rounding of the data itself, which limits the rank that it can have.
+    report : callable
+        Called with (n_iter, objective, optimality) after each step.
+
+    Returns
+    -------
+    Solution
+    """
+    quadratic = _measure(objective, dtype)
+    metric = _precondition(objective, quadratic, dtype, data_eps)
+    if metric is None:
+        dtype = objective.double
+        quadratic = objective.quadratic(dtype)
+        metric = _precondition(objective, quadratic, dtype, data_eps)
+    descent = _Descent(objective, quadratic, metric, report)
+    descent.first_step(start)
+    rate = _SAFETY * metric.condition * torch.finfo(dtype).eps
+    status = descent.refine(tol, max_iter, rate)
+    return descent.solution(status)
+
+
+def _measure(objective, dtype):
+    """Return the quadratic objective about the mean of the columns."""
+    quadratic = objective.quadratic(dtype)
+    if not objective.fit_intercept:
+        return quadratic
+    moments = quadratic.moments
+    spread = moments.cross.diagonal()
+    far = moments.weight * moments.mean**2 > _FAR_MEAN * spread
+    objective.move(moments.mean)
+    return objective.quadratic(dtype) if (far & (spread > 0)).any() else quadratic
+
+
+def _precondition(objective, quadratic, dtype, data_eps):
+    """Return the metric, or None if it takes a Gram matrix in double precision."""
+    eps = torch.finfo(dtype).eps
+    rounding = _rounding(objective, quadratic, data_eps)
+    metric = cholesky_metric(quadratic.hessian)
+    if metric is not None:
+        noise = max(eps, float(rounding.max()) ** 2)
+        if _SAFETY * metric.condition * noise < _CONTRACTION:
+            return metric
+    if dtype != objective.double:
+        return None
+    return spectral_metric(objective, quadratic.hessian, rounding)
+
+
+def _rounding(objective, quadratic, data_eps):
+    """Return the part of each column's deviation that the rounding of its entries may have made.
+
+    A column that depends on others does so only up to the rounding of its entries, which is
+    relative to their distance from zero and not to their deviation.
+    """
+    variance = quadratic.moments.cross.diagonal()[-objective.n_features :]
+    distance = 1 + (objective.distance() ** 2 * (quadratic.moments.weight / variance)).sqrt()
+    if objective.basis is not None:
+        distance *= objective.basis.rounding
+    # 0/0 for a constant column of zeros, which takes no part anyway.
+    return _SAFETY * data_eps * objective.n_features**0.5 * torch.nan_to_num(distance, 0.0, torch.inf)
+
+
+class _Descent:
+    """The iterate ``v``, with ``v_low`` for what a double cannot hold of it."""
+
+    def __init__(self, objective, quadratic, metric, report):
+        self.objective, self.quadratic, self.metric = objective, quadratic, metric
+        self.report = report
+        self.n_iter, self.change, self.curve = 0, 0.0, []
+
+    def first_step(self, start):
+        """Step from the start to the minimum of the quadratic that the Gram matrix holds."""
+        value, gradient = self.quadratic.at(start)
+        self.first_norm = self._norm(self.quadratic.gradient).clamp(min=_TINY)
+        self.curve.append(self.objective.total(value))
+        w = start - self.metric.apply(gradient)
+        self.v = torch.cat((w, torch.zeros_like(w[:1])))
+        self.v_low = torch.zeros_like(self.v)
+        self._count(*self.quadratic.at(w))
+
+    def refine(self, tol, max_iter, rate):
+        """Descend along gradients from the data until within ``tol``; return how it ended.
+
+        Parameters
+        ----------
+        rate : float
+            The factor by which a step is expected to shrink the error.
+        """
+        self.change, last = rate * self.objective.amplification(self.v[:-1]), 1.0
+        before = direction = None
+        while self.change > tol:
+            if self.n_iter >= max_iter:
+                return "max_iter"
+            value, gradient = self.objective.evaluate(self.v, self.v_low)
+            self.curve[-1] = self.objective.total(value)  # measured, where it was the model's
+            if before is not None:
+                gradient = self._search_line(before, gradient, direction)
+            direction = self._conjugate(gradient, before, direction)
+            before = gradient
+            self._add(-direction)
+            gained = 0.5 * (gradient * direction).sum(0)
+            left = gradient[:-1] - self.quadratic.hessian @ direction[:-1]
+            self._count((value - gained).clamp(min=0), left)
+            step = self.objective.relative_size(direction[:-1], self.v[:-1], self.metric.scale)
+            self.change = step * max(rate, min(step / last, 1.0))
+            if step > 0.5 * last and self.change > tol:  # rounding errors are all that is left
+                floor = 1e3 * torch.finfo(torch.float64).eps * self.metric.condition**0.5
+                return "converged" if step <= floor else "stalled"
+            last = step
+        return "converged"
+
+    def solution(self, status):
+        """Return the record of the descent, at the solution of minimum norm."""
+        if self.metric.rank < self.objective.n_features:
+            self.v[:-1] -= self.metric.excess(self.v[:-1], self.objective.to_caller)
+        return Solution(
+            v=self.v,
+            v_low=self.v_low,
+            n_iter=self.n_iter,
+            loss_curve=self.curve,
+            optimality=self.optimality,
+            rank=self.metric.rank,
+            change=self.change,
+            status=status,
+        )
+
+    def _search_line(self, before, gradient, direction):
+        """Move to the minimum along the last direction; return the gradient there.
+
+        The gradient is affine, so that its values before and after a step give the curvature
+        between: an exact line search that costs no pass of its own.
+        """
+        length = (direction * before).sum(0) / (direction * (before - gradient)).sum(0)
+        # Far from 1, which is the length of a Newton step, it is made of rounding errors.
+        length = torch.where((length > 0.5) & (length < 2), length, torch.ones_like(length))
+        self._add((1 - length) * direction)
+        return before + length * (gradient - before)
+
+    def _conjugate(self, gradient, before, direction):
+        """Return the next direction of descent (Polak and Ribiere's formula)."""
+        scaled = self._newton_step(gradient)
+        if before is None:
+            return scaled
+        weight = (scaled * (gradient - before)).sum(0) / (self._newton_step(before) * before).sum(0)
+        return scaled + torch.nan_to_num(weight, 0.0, 0.0, 0.0).clamp(0, 1) * direction
+
+    def _newton_step(self, gradient):
+        return torch.cat((self.metric.apply(gradient[:-1]), gradient[-1:]))
+
+    def _add(self, step):
+        """Add to the iterate in doubled precision (Knuth's exact sum of two)."""
+        step = step + self.v_low
+        moved = self.v + step
+        taken = moved - self.v
+        self.v_low = (self.v - (moved - taken)) + (step - taken)
+        self.v = moved
+
+    def _count(self, value, gradient):
+        self.n_iter += 1
+        self.curve.append(self.objective.total(value))
+        self.optimality = float((self._norm(gradient) / self.first_norm).max())
+        self.report(self.n_iter, self.curve[-1], self.optimality)
+
+    def _norm(self, gradient):
+        return torch.linalg.vector_norm(gradient / self.metric.scale[:, None], dim=0)
