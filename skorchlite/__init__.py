@@ -2,6 +2,6 @@
 
 from ._poly import TorchPolyRegressor
 from ._sgd import TorchSGDRegressor
+from ._version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["TorchPolyRegressor", "TorchSGDRegressor"]
+__all__ = ["TorchPolyRegressor", "TorchSGDRegressor", "__version__"]

@@ -1,6 +1,8 @@
 """The border: what comes in is checked and never copied whole; what goes out has its kind."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,8 @@ from sklearn.utils.validation import (
 FLOATS = {"float32": torch.float32, "float64": torch.float64}
 _NUMERIC_KINDS = "biuf"
 _BLOCK = 65_536
+_ONE_THREAD = 200_000  # entries of X
+_MANY_COLUMNS = 256
 
 
 class Frame:
@@ -23,18 +27,18 @@ class Frame:
     Casting the frame at once would copy all of it as soon as its columns differ in dtype.
     """
 
-    def __init__(self, frame, dtype):
+    def __init__(self, frame: Any, dtype: np.dtype):
         self._frame = frame
         self.dtype = dtype
         self.shape = frame.shape
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: slice) -> np.ndarray:
         if hasattr(self._frame, "iloc"):
             return self._frame.iloc[rows].to_numpy(dtype=self.dtype, na_value=np.nan)
         return self._frame[rows].to_numpy().astype(self.dtype, copy=False)
 
 
-def check_fit(estimator, X, y, sample_weight):
+def check_fit(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
     """Check the training data; set ``n_features_in_`` and ``feature_names_in_``.
 
     Returns X, y and sample_weight as they will be read, block by block. Whether the numbers are
@@ -47,13 +51,13 @@ def check_fit(estimator, X, y, sample_weight):
     return X, y, _check_weight(sample_weight, X.shape[0])
 
 
-def check_predict(estimator, X):
+def check_predict(estimator: Any, X: Any) -> Any:
     """Check data to predict on against the names and number of columns that were fitted."""
     validate_data(estimator, X, reset=False, skip_check_array=True)
     return _check_table(estimator, X)
 
 
-def check_finite(estimator, X, y=None, sample_weight=None):
+def check_finite(estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> None:
     """Raise scikit-learn's error if a number is not finite; reads block by block."""
     name = type(estimator).__name__
     for array, label in ((X, "X"), (y, "y"), (sample_weight, "sample_weight")):
@@ -62,12 +66,12 @@ def check_finite(estimator, X, y=None, sample_weight=None):
             assert_all_finite(block, estimator_name=name, input_name=label)
 
 
-def to_numpy(array):
+def to_numpy(array: Any) -> Any:
     """Return a tensor or array as a NumPy array, without a copy where it lies on the CPU."""
     return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else array
 
 
-def resolve_device(device, X):
+def resolve_device(device: Any, X: Any) -> torch.device:
     """Return the torch device to compute on.
 
     "auto" is where a tensor lives, else a CUDA card if there is one and the data is large enough
@@ -92,11 +96,16 @@ def resolve_device(device, X):
     return device
 
 
-def resolve_dtype(dtype, X, device):
-    """Return the torch dtype of the blocks that the sums are made from."""
+def resolve_dtype(dtype: str, X: Any, device: torch.device) -> torch.dtype:
+    """Return the torch dtype of the blocks that the sums are made from.
+
+    Sums in single precision take a pass more to correct. "auto" has them where the data is single
+    and they save more than that pass: not on a processor, unless the columns are many.
+    """
     has_float64 = device.type != "mps"
     if dtype == "auto":
-        return torch.float64 if has_float64 and not is_single(X) else torch.float32
+        pays = is_single(X) and (device.type != "cpu" or X.shape[1] >= _MANY_COLUMNS)
+        return torch.float32 if pays or not has_float64 else torch.float64
     if dtype == "float64" and not has_float64:
         raise ValueError(
             f"dtype='float64' cannot be used on device {str(device)!r}: it has no double "
@@ -105,7 +114,7 @@ def resolve_dtype(dtype, X, device):
     return FLOATS[dtype]
 
 
-def is_single(X):
+def is_single(X: Any) -> bool:
     """Return whether the numbers of X carry single precision (or less)."""
     if isinstance(X, torch.Tensor):
         return X.dtype in (torch.float32, torch.float16, torch.bfloat16)
@@ -113,27 +122,37 @@ def is_single(X):
 
 
 @contextlib.contextmanager
-def full_precision():
-    """Keep float32 products at full precision (no TF32, no bfloat16), and no autograd."""
-    before = torch.get_float32_matmul_precision()
-    if before != "highest":
+def torch_settings(n_entries: int) -> Iterator[None]:
+    """Compute without autograd, float32 products in full precision, small work in one thread.
+
+    Full precision means neither TF32 nor bfloat16. Threads that wait for each other cost small
+    work more than it takes, a thousand times more where other processes keep the cores busy.
+    The settings are the caller's again at the end.
+    """
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    if precision != "highest":
         torch.set_float32_matmul_precision("highest")
+    if n_entries < _ONE_THREAD:
+        torch.set_num_threads(1)
     try:
         with torch.no_grad():
             yield
     finally:
-        if before != "highest":
-            torch.set_float32_matmul_precision(before)
+        if precision != "highest":
+            torch.set_float32_matmul_precision(precision)
+        torch.set_num_threads(threads)
 
 
-def _is_plain(array, dims):
-    """Return whether there is nothing to check but the numbers: most calls, and check_array's
-    many other cases would take a tenth of the time of a small fit."""
+def _is_plain(array: Any, dims: tuple[int, ...]) -> bool:
+    """Return whether there is nothing to check but the numbers.
+
+    That is most calls, for which check_array would take a tenth of the time of a small fit.
+    """
     plain = type(array) is np.ndarray and array.dtype in (np.float32, np.float64)
     return plain and array.ndim in dims and array.size > 0
 
 
-def _check_table(estimator, X):
+def _check_table(estimator: Any, X: Any) -> Any:
     if _is_plain(X, (2,)):
         return X
     if isinstance(X, torch.Tensor):
@@ -152,7 +171,7 @@ def _check_table(estimator, X):
     return X
 
 
-def _check_tensor(estimator, X):
+def _check_tensor(estimator: Any, X: torch.Tensor) -> torch.Tensor:
     name = type(estimator).__name__
     if X.layout != torch.strided:
         raise TypeError(
@@ -176,7 +195,7 @@ def _check_tensor(estimator, X):
     return X
 
 
-def _check_target(estimator, y):
+def _check_target(estimator: Any, y: Any) -> Any:
     if _is_plain(y, (1, 2)):
         return y
     if isinstance(y, torch.Tensor):
@@ -197,7 +216,7 @@ def _check_target(estimator, y):
     return y
 
 
-def _check_weight(sample_weight, n_samples):
+def _check_weight(sample_weight: Any, n_samples: int) -> np.ndarray | None:
     if sample_weight is None:
         return None
     return _check_sample_weight(
@@ -209,7 +228,7 @@ def _check_weight(sample_weight, n_samples):
     )
 
 
-def _refuse_non_numeric(array, name):
+def _refuse_non_numeric(array: np.ndarray, name: str) -> None:
     if array.dtype.kind not in _NUMERIC_KINDS:
         raise ValueError(
             f"{name} has dtype {array.dtype}, which holds no real numbers. Convert it to a "
@@ -217,7 +236,7 @@ def _refuse_non_numeric(array, name):
         )
 
 
-def _frame_dtype(X):
+def _frame_dtype(X: Any) -> np.dtype | None:
     """Return the float dtype that holds every column of a numeric frame, else None."""
     if not hasattr(X, "columns") or len(getattr(X, "shape", ())) != 2:
         return None
@@ -228,7 +247,7 @@ def _frame_dtype(X):
     return np.dtype(np.float32 if kinds == {"single"} else np.float64)
 
 
-def _column_kind(dtype):
+def _column_kind(dtype: Any) -> str | None:
     """Return "single", "double" or, for what is no plain number, None."""
     if hasattr(dtype, "is_numeric"):  # polars
         name = str(dtype)

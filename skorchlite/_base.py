@@ -2,6 +2,7 @@
 
 import contextlib
 import warnings
+from functools import cache
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,14 +17,14 @@ from ._arrays import (
     check_finite,
     check_fit,
     check_predict,
-    full_precision,
     is_single,
     resolve_device,
     resolve_dtype,
+    torch_settings,
 )
 from ._batches import ArrayRows, pilot_origin, predicted, widest_origin
 from ._losses import LOSSES
-from ._objective import NonFiniteSums, Objective
+from ._objective import Objective, OutOfRangeError
 from ._penalties import PENALTIES
 from ._solvers import MESSAGES, SOLVERS, choose_solver
 
@@ -44,6 +45,12 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         "dtype": [StrOptions({"auto", *FLOATS})],
         "verbose": ["verbose"],
     }
+
+    @classmethod
+    @cache
+    def _get_param_names(cls):
+        # Reading the signature at each fit would take a tenth of the time of a small one.
+        return super()._get_param_names()
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
@@ -68,14 +75,10 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         ValueError
             If the data or a parameter cannot be used; an earlier fit is then left as it was.
         """
-        with _untouched_on_error(self), full_precision():
+        with _untouched_on_error(self):
             X, y, sample_weight = check_fit(self, X, y, sample_weight)
-            device = resolve_device(self.device, X)
-            rows = self._expand(ArrayRows(X, y, sample_weight, device))
-            dtype = resolve_dtype(self.dtype, X, device)
-            objective, solution = self._minimise(rows, (X, y, sample_weight), dtype)
-            self._keep(objective, solution, single_target=len(y.shape) == 1)
-            self.device_ = str(device)
+            with torch_settings(X.shape[0] * X.shape[1]):
+                solution, dtype = self._fit(X, y, sample_weight)
         self._warn(solution, dtype)
         return self
 
@@ -93,14 +96,24 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
             Predicted values; a tensor, on the device of X, where X is one.
         """
         check_is_fitted(self)
-        with full_precision():
-            X = check_predict(self, X)
+        X = check_predict(self, X)
+        with torch_settings(X.shape[0] * X.shape[1]):
             coef, intercept, rows = self._predictor(X)
             y_pred = predicted(rows, coef, intercept, torch.float32 if is_single(X) else None)
         if not torch.isfinite(y_pred).all():
             check_finite(self, X)
         y_pred = y_pred if np.ndim(self.intercept_) else y_pred[:, 0]
         return y_pred if isinstance(X, torch.Tensor) else y_pred.numpy()
+
+    def _fit(self, X, y, sample_weight):
+        """Fit checked data and set the fitted attributes; return the solution and its dtype."""
+        device = resolve_device(self.device, X)
+        rows = self._expand(ArrayRows(X, y, sample_weight, device))
+        dtype = resolve_dtype(self.dtype, X, device)
+        objective, solution = self._minimise(rows, (X, y, sample_weight), dtype)
+        self._keep(objective, solution, single_target=len(y.shape) == 1)
+        self.device_ = str(device)
+        return solution, dtype
 
     def _expand(self, rows):
         """Return the rows with the columns of the model in place of those of X."""
@@ -109,19 +122,21 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
     def _predictor(self, X):
         """Return (coef, intercept, rows) whose product and sum predict."""
         device = X.device if isinstance(X, torch.Tensor) else torch.device("cpu")
-        return np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_), ArrayRows(
-            X, None, None, device
+        return (
+            np.atleast_2d(self.coef_),
+            np.atleast_1d(self.intercept_),
+            ArrayRows(X, None, None, device),
         )
 
     def _minimise(self, rows, data, dtype):
         """Return the objective and its solution."""
         try:
             return self._solve(rows, pilot_origin(rows, self.fit_intercept), dtype, data)
-        except NonFiniteSums:
+        except OutOfRangeError:
             check_finite(self, *data)
-        try:  # every number is finite, so that it is their sums that overflow
+        try:  # every number is finite, so that it is their squares that are not
             return self._solve(rows, widest_origin(rows, self.fit_intercept), dtype, data)
-        except NonFiniteSums:
+        except OutOfRangeError:
             raise ValueError(
                 "The numbers in X or y span more than a double can hold, so that differences "
                 "between rows overflow. Scale the columns first."
@@ -149,7 +164,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         return objective, solution
 
     def _start(self, objective):
-        """Return the coefficients to start from, in coordinates of the objective."""
+        """Return the coefficients to start from, as the objective has them, or None for zero."""
         shape = (objective.n_features, objective.rows.n_targets)
         if self.warm_start and hasattr(self, "coef_"):
             coef = torch.from_numpy(np.atleast_2d(self.coef_).T)
@@ -160,11 +175,16 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
                     "warm_start=False to start anew."
                 )
             return objective.from_caller(coef)
-        return torch.zeros(shape, dtype=torch.float64)
+        return None
 
     def _keep(self, objective, solution, single_target):
         """Set the fitted attributes from a solution."""
         coef, intercept = objective.caller_solution(solution.v, solution.v_low)
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            raise ValueError(
+                "A coefficient in the units of the data is too large for a double. Scale the "
+                "columns or the target."
+            )
         self.coef_ = coef[0] if single_target else coef
         self.intercept_ = float(intercept[0]) if single_target else intercept
         self.n_iter_ = solution.n_iter

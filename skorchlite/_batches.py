@@ -1,15 +1,19 @@
 """Where rows come from, and how a block of them is staged for the sums."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
+Block = tuple[Tensor, Any, Tensor | None]  # y is None in rows to predict
 
 _DIRECT = (np.dtype(np.float32), np.dtype(np.float64))
 _CPU_BLOCK_BYTES = 4 << 20  # stays in the cache between the centring and the products
 _DEVICE_BLOCK_BYTES = 128 << 20
 _PILOT_ROWS, _SCAN_ROWS = 256, 16_384
-_SMALL, _LARGE = 1e-12, 1e12  # beyond these, squares leave the range of float32
 
 
 class ArrayRows:
@@ -25,13 +29,13 @@ class ArrayRows:
 
     basis = None  # the columns are those of the caller
 
-    def __init__(self, X, y, sample_weight, device):
+    def __init__(self, X: Any, y: Any, sample_weight: Any, device: torch.device):
         self._columns = (X, y, sample_weight)
         self.device = device
         self.n_rows, self.n_features = X.shape
         self.n_targets = 1 if y is None or len(y.shape) == 1 else y.shape[1]
 
-    def blocks(self, size):
+    def blocks(self, size: int) -> Iterator[Block]:
         """Yield ``(X, y, sample_weight)`` tensors on the device, ``size`` rows at a time."""
         for start in range(0, self.n_rows, size):
             rows = slice(start, start + size)
@@ -39,10 +43,11 @@ class ArrayRows:
                 None if column is None else as_tensor(column[rows], self.device)
                 for column in self._columns
             )
+            assert X is not None
             yield X, (y[:, None] if y is not None and y.ndim == 1 else y), weight
 
 
-def as_tensor(block, device):
+def as_tensor(block: Any, device: torch.device) -> Tensor:
     """Return a block as a float tensor on the device, without a copy where none is needed."""
     if isinstance(block, np.ndarray):
         plain = block.dtype in _DIRECT and block.dtype.isnative and block.flags.aligned
@@ -68,11 +73,15 @@ class Origin:
     ``scale`` holds powers of two, so that dividing is exact; it is None where every scale is 1.
     """
 
-    shift: torch.Tensor  # (n_targets + n_features,) float64: the targets, then the features
-    scale: torch.Tensor | None = None
+    shift: Tensor  # (n_targets + n_features,) float64: the targets, then the features
+    scale: Tensor | None = None
+
+    def unit(self) -> Tensor:
+        """Return the scales, ones where there are none."""
+        return torch.ones_like(self.shift) if self.scale is None else self.scale
 
 
-def staged(rows, origin, dtype):
+def staged(rows: Any, origin: Origin, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yield ``(A, sample_weight)`` block by block, ``A = [targets, features, 1, padding]``.
 
     Targets and features are measured from the origin. The buffer behind ``A`` is used again for
@@ -98,7 +107,9 @@ def staged(rows, origin, dtype):
         yield A, weight
 
 
-def predicted(rows, coef, intercept, dtype=None):
+def predicted(
+    rows: Any, coef: np.ndarray, intercept: np.ndarray, dtype: torch.dtype | None = None
+) -> Tensor:
     """Return the raw predictions of all rows, computed in double precision block by block.
 
     Parameters
@@ -110,55 +121,50 @@ def predicted(rows, coef, intercept, dtype=None):
         Of the result; None for that of the computation.
     """
     double = torch.float32 if rows.device.type == "mps" else torch.float64
-    coef = torch.as_tensor(coef.T.copy()).to(rows.device, double)
-    intercept = torch.as_tensor(intercept).to(rows.device, double)
-    out = torch.empty(rows.n_rows, coef.shape[1], dtype=dtype or double, device=rows.device)
+    W = torch.as_tensor(coef.T.copy()).to(rows.device, double)
+    b = torch.as_tensor(intercept).to(rows.device, double)
+    out = torch.empty(rows.n_rows, len(b), dtype=dtype or double, device=rows.device)
     start = 0
     for X, _, _ in rows.blocks(block_rows(rows.n_features, double, rows.device)):
         stop = start + len(X)
-        torch.add(X.to(double) @ coef, intercept, out=out[start:stop])
+        torch.add(X.to(double) @ W, b, out=out[start:stop])
         start = stop
     return out
 
 
-def block_rows(width, dtype, device):
+def block_rows(width: int, dtype: torch.dtype, device: torch.device) -> int:
     """Return how many rows of that width make a block."""
     budget = _CPU_BLOCK_BYTES if device.type == "cpu" else _DEVICE_BLOCK_BYTES
     rows = budget // (width * dtype.itemsize)
     return int(min(max(rows, 1024), 16_384 if device.type == "cpu" else 1 << 20)) // 256 * 256
 
 
-def pilot_origin(rows, centre):
-    """Return an origin near the data, from its first block.
+def pilot_origin(rows: Any, centre: bool) -> Origin:
+    """Return an origin near the data, from its first rows.
 
     The shift of a constant column is exactly its value, so that its products are exactly zero.
-    Columns so large or small that their squares would leave the range of float32 get a scale.
     """
     X, y, _ = next(rows.blocks(_PILOT_ROWS))
-    columns = torch.cat([block.to("cpu", torch.float64) for block in (y, X)], 1)
-    first = columns[0] if centre else torch.zeros_like(columns[0])
-    apart = columns - first
-    size = apart.abs().amax(0)
-    extreme = (size > 0) & ((size < _SMALL) | (size > _LARGE))
-    shift = first + apart.mean(0) if centre else first
-    if not extreme.any():
-        return Origin(shift)
-    return Origin(shift, torch.where(extreme, power_of_two(size), torch.ones_like(size)))
+    if not centre:
+        return Origin(torch.zeros(y.shape[1] + X.shape[1], dtype=torch.float64))
+    shifts = []
+    for block in (y, X):
+        block = block.to("cpu", torch.float64)
+        shifts.append(block[0] + (block - block[0]).mean(0))
+    return Origin(torch.cat(shifts))
 
 
-def widest_origin(rows, centre):
+def widest_origin(rows: Any, centre: bool) -> Origin:
     """Return an origin, from a pass over the data, in whose units no number exceeds 1."""
-    size = first = None
+    first = torch.nan_to_num(pilot_origin(rows, centre).shift, 0.0, 0.0, 0.0)
+    size = torch.zeros_like(first)
     for X, y, _ in rows.blocks(_SCAN_ROWS):
         columns = torch.cat([block.to("cpu", torch.float64) for block in (y, X)], 1)
-        if first is None:
-            first = columns[0].clone() if centre else torch.zeros_like(columns[0])
-            size = torch.zeros_like(first)
         size = torch.maximum(size, (columns - first).abs().amax(0))
     return Origin(first, power_of_two(size))
 
 
-def power_of_two(size):
+def power_of_two(size: Tensor) -> Tensor:
     """Return the power of two next above each size (1 for a size of zero)."""
     exponent = torch.frexp(size).exponent.clamp(-1020, 1020)
     return torch.ldexp(torch.ones_like(size), exponent)

@@ -7,37 +7,40 @@ of Computer Programming", volume 2, 4.2.2.
 """
 
 import torch
+from torch import Tensor
+
+Pair = tuple[Tensor, Tensor]
 
 _SPLITTER = 134217729.0  # 2^27 + 1 cuts a double into two halves whose products are exact
 
 
-def two_sum(a, b):
+def two_sum(a: Tensor, b: Tensor) -> Pair:
     """Return the sum of two doubles, exactly."""
     high = a + b
     part = high - a
     return high, (a - (high - part)) + (b - part)
 
 
-def two_product(a, b):
+def two_product(a: Tensor, b: Tensor) -> Pair:
     """Return the product of two doubles, exactly."""
     high = a * b
     (a1, a2), (b1, b2) = _split(a), _split(b)
     return high, ((a1 * b1 - high) + a1 * b2 + a2 * b1) + a2 * b2
 
 
-def add(a, b):
+def add(a: Pair, b: Pair) -> Pair:
     """Return the sum of two pairs."""
     high, low = two_sum(a[0], b[0])
     return _renormalise(high, low + (a[1] + b[1]))
 
 
-def multiply(a, b):
+def multiply(a: Pair, b: Pair) -> Pair:
     """Return the product of two pairs."""
     high, low = two_product(a[0], b[0])
     return _renormalise(high, low + (a[0] * b[1] + a[1] * b[0]))
 
 
-def divide(a, divisor):
+def divide(a: Pair, divisor: Tensor) -> Pair:
     """Return a pair divided by a double."""
     first = a[0] / divisor
     product = two_product(first, divisor)
@@ -45,27 +48,25 @@ def divide(a, divisor):
     return _renormalise(first, rest / divisor)
 
 
-def total(a, axis):
+def total(a: Pair, axis: int) -> Pair:
     """Return the sum of a pair along an axis, by halves."""
     high, low = a
-    while high.shape[axis] > 1:
-        half = high.shape[axis] // 2
-        odd = high.shape[axis] - 2 * half
-        parts = [
-            (high.narrow(axis, start, half), low.narrow(axis, start, half)) for start in (0, half)
-        ]
-        last = high.narrow(axis, 2 * half, odd), low.narrow(axis, 2 * half, odd)
-        high, low = add(*parts)
-        high, low = torch.cat((high, last[0]), axis), torch.cat((low, last[1]), axis)
+    while (length := high.shape[axis]) > 1:
+        half = length // 2
+        first, second, rest = (
+            (high.narrow(axis, start, size), low.narrow(axis, start, size))
+            for start, size in ((0, half), (half, half), (2 * half, length - 2 * half))
+        )
+        high, low = (torch.cat(pair, axis) for pair in zip(add(first, second), rest, strict=True))
     return high.squeeze(axis), low.squeeze(axis)
 
 
-def _split(a):
+def _split(a: Tensor) -> Pair:
     scaled = a * _SPLITTER
     upper = scaled - (scaled - a)
     return upper, a - upper
 
 
-def _renormalise(high, low):
+def _renormalise(high: Tensor, low: Tensor) -> Pair:
     upper = high + low
     return upper, low - (upper - high)

@@ -1,8 +1,10 @@
 """Weighted sums of products of columns in one pass, and how two of them merge."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 # Widths of the column panels of a symmetric product. MKL is at its best on multiples of 24.
 _NARROW_PANEL, _WIDE_PANEL, _WIDE = 24, 96, 256
@@ -10,7 +12,7 @@ _NARROW_PANEL, _WIDE_PANEL, _WIDE = 24, 96, 256
 
 @dataclass
 class Moments:
-    """Sum of weights, mean, and cross products about that mean; float64.
+    """Sum of weights, mean, and cross products about it (or about zero); float64.
 
     Parameters
     ----------
@@ -22,10 +24,10 @@ class Moments:
     """
 
     weight: float
-    mean: torch.Tensor
-    cross: torch.Tensor
+    mean: Tensor
+    cross: Tensor
 
-    def merge(self, other):
+    def merge(self, other: "Moments") -> "Moments":
         """Return the moments of both sets of rows together.
 
         References
@@ -43,13 +45,13 @@ class Moments:
         return Moments(weight, self.mean + apart * share, cross)
 
 
-def sum_products(blocks):
+def sum_products(blocks: Iterable[tuple[Tensor, Tensor | None]]) -> Tensor:
     """Return ``sum over blocks of A^T diag(s) A`` in float64, for blocks ``(A, s)``.
 
     The products of a block are made in the dtype of the block, the sums across blocks in float64.
     The rows of A are scaled by ``sqrt(s)`` in place.
     """
-    total = None
+    total: Tensor | None = None
     for A, weight in blocks:
         if weight is not None:
             A *= weight.to(A.dtype).sqrt()[:, None]
@@ -58,10 +60,11 @@ def sum_products(blocks):
             product = product.cpu()
         product = product.to(torch.float64)
         total = product if total is None else total.add_(product)
+    assert total is not None, "a row source yields at least one block"
     return total
 
 
-def moments_of(products, k, centre):
+def moments_of(products: Tensor, k: int, centre: bool) -> Moments:
     """Return the moments of the first k columns of A from its sums of products.
 
     Parameters
@@ -74,13 +77,11 @@ def moments_of(products, k, centre):
     """
     weight = float(products[k, k])
     cross, total = products[:k, :k], products[k, :k]
-    if not centre:
-        return Moments(weight, torch.zeros_like(total), cross)
     mean = total / weight
-    return Moments(weight, mean, cross - torch.outer(total, mean))
+    return Moments(weight, mean, cross - torch.outer(total, mean) if centre else cross)
 
 
-def _product(A):
+def _product(A: Tensor) -> Tensor:
     """Return ``A^T A``.
 
     A processor gets its lower triangle in column panels, half the operations of the full product;

@@ -5,25 +5,28 @@ products of polynomials ``phi_k`` of each column mapped to [-1, 1]. Their coeffi
 converted to powers in rational arithmetic, exactly.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import combinations, combinations_with_replacement
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from . import _doubled
-from ._batches import power_of_two
+from ._batches import Block, Origin, power_of_two
 
 _SCAN_ROWS = 65_536
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
 
 
 @lru_cache(maxsize=32)
-def exponents(n_features, degree, interaction_only):
+def exponents(n_features: int, degree: int, interaction_only: bool) -> np.ndarray:
     """Return the exponents of the terms, one row a term, in PolynomialFeatures' order."""
-    choose = combinations if interaction_only else combinations_with_replacement
+    choose: Any = combinations if interaction_only else combinations_with_replacement
     chosen = [c for k in range(1, degree + 1) for c in choose(range(n_features), k)]
     powers = np.zeros((len(chosen), n_features), dtype=np.int64)
     for term, columns in zip(powers, chosen, strict=True):
@@ -42,7 +45,7 @@ class Product:
 
 
 @lru_cache(maxsize=32)
-def products(n_features, degree, interaction_only):
+def products(n_features: int, degree: int, interaction_only: bool) -> list[Product]:
     """Return the products that make all terms of several columns, in order.
 
     Each term costs one multiplication: the polynomial of its first column times a term in the
@@ -50,10 +53,10 @@ def products(n_features, degree, interaction_only):
     """
     powers = exponents(n_features, degree, interaction_only)
     index = {term: i for i, term in enumerate(map(tuple, powers.tolist()))}
-    found = []
+    found: list[tuple[slice, slice, int]] = []
     for term, i in index.items():
         first = next(j for j, p in enumerate(term) if p)
-        rest = term[:first] + (0,) + term[first + 1 :]
+        rest = (*term[:first], 0, *term[first + 1 :])
         if not any(rest):
             continue
         lower, factor = index[rest], index[tuple(np.subtract(term, rest))]
@@ -82,7 +85,15 @@ class Basis:
         Whether the sums over the rows are to be made in doubled precision.
     """
 
-    def __init__(self, kind, degree, interaction_only, centre, half, doubled=False):
+    def __init__(
+        self,
+        kind: str,
+        degree: int,
+        interaction_only: bool,
+        centre: np.ndarray,
+        half: np.ndarray,
+        doubled: bool = False,
+    ):
         self.kind, self.degree, self.interaction_only = kind, degree, interaction_only
         self.centre, self.half, self.doubled = centre, half, doubled
         shape = (len(centre), degree, interaction_only)
@@ -95,20 +106,20 @@ class Basis:
         }
 
     @property
-    def rounding(self):
+    def rounding(self) -> float:
         """How far the rounding of the data can be amplified in a term."""
         return float((1 + np.abs(self.centre) / self.half).max()) * self.degree
 
-    def expand(self, X, out):
+    def expand(self, X: Tensor, out: Tensor) -> None:
         """Write the terms of a block into ``out`` of shape (n_terms, n_rows)."""
-        centre, half = (torch.as_tensor(a).to(X.device, out.dtype) for a in (self.centre, self.half))
-        t = ((X.to(out.dtype) - centre) / half).T
+        centre, half = torch.as_tensor(self.centre), torch.as_tensor(self.half)
+        t = ((X.to(out.dtype) - centre.to(out)) / half.to(out)).T
         for k, column_terms in self._columns(t):
             out[self._alone[k]] = column_terms
         for product in self._products:
             torch.mul(out[product.lower], out[product.factor], out=out[product.terms])
 
-    def _columns(self, t):
+    def _columns(self, t: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Yield ``(k, phi_k(t))`` for the degrees that single columns take."""
         before, last = torch.ones_like(t), t
         for k in range(1, self.degree + 1):
@@ -126,15 +137,17 @@ class Basis:
             if self.kind != "rooted":
                 yield k, last
 
-    def to_caller(self, w):
+    def to_caller(self, w: Tensor) -> Tensor:
         """Return coefficients of powers from those of the terms; float64 tensors."""
         return torch.from_numpy(self._converted(w.numpy(), self._to_powers)[:-1])
 
-    def from_caller(self, u):
+    def from_caller(self, u: Tensor) -> Tensor:
         """Return coefficients of the terms from those of powers; float64 tensors."""
         return torch.from_numpy(self._converted(u.numpy(), self._from_powers)[:-1])
 
-    def caller_solution(self, v, v_low, shift, fit_intercept):
+    def caller_solution(
+        self, v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return (coef, intercept) in powers, converted in rational arithmetic.
 
         Parameters
@@ -144,22 +157,21 @@ class Basis:
         shift : Tensor of shape (n_targets + n_terms,)
         """
         t = v.shape[1]
-        exact = _fractions(v) + _fractions(v_low)
-        shift = _fractions(shift)
-        w = exact[:-1]
-        constant = exact[-1] + shift[:t] - shift[t:] @ w if fit_intercept else np.full(t, Fraction())
-        u = self._converted(w, self._to_powers_exact, constant)
-        u = np.array(u, dtype=np.float64)
+        exact, origin = _fractions(v) + _fractions(v_low), _fractions(shift)
+        w, constant = exact[:-1], np.full(t, Fraction())
+        if fit_intercept:
+            constant = exact[-1] + origin[:t] - origin[t:] @ w
+        u = self._converted(w, self._to_powers_exact, constant).astype(np.float64)
         return np.ascontiguousarray(u[:-1].T), u[-1]
 
-    def amplification(self, w):
+    def amplification(self, w: Tensor) -> float:
         """Return how much larger relative errors are in the powers' coefficients than in w."""
         if not self.doubled:
             return 1.0
         u, size = self._sizes(w)
         return float((size / u).max())
 
-    def relative_size(self, step, w):
+    def relative_size(self, step: Tensor, w: Tensor) -> float:
         """Return the largest relative change of a coefficient of a power.
 
         Coefficients that cancel to nothing are measured against the rounding of what cancels.
@@ -167,13 +179,15 @@ class Basis:
         u, _ = self._sizes(w)
         return float((self.to_caller(step).abs() / u).max())
 
-    def _sizes(self, w):
-        size = self._converted(w.abs().numpy(), [np.abs(m) for m in self._to_powers])[:-1]
-        size = torch.from_numpy(size).clamp(min=torch.finfo(torch.float64).tiny)
+    def _sizes(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        sums = self._converted(w.abs().numpy(), [np.abs(m) for m in self._to_powers])[:-1]
+        size = torch.from_numpy(sums).clamp(min=torch.finfo(torch.float64).tiny)
         floor = size * torch.finfo(torch.float64).eps
         return torch.maximum(self.to_caller(w).abs(), floor), size
 
-    def doubled_sums(self, rows, origin, v, v_low):
+    def doubled_sums(
+        self, rows: Any, origin: Origin, v: Tensor, v_low: Tensor
+    ) -> tuple[Tensor, Tensor, float]:
         """Return value, gradient and sum of weights at a point, in doubled precision.
 
         For squared error and one column. The result is rounded to doubles.
@@ -181,12 +195,13 @@ class Basis:
         t = v.shape[1]
         value, total = torch.zeros(t, dtype=v.dtype), 0.0
         gradient = torch.zeros_like(v), torch.zeros_like(v)
-        scale = torch.ones_like(origin.shift) if origin.scale is None else origin.scale
+        scale = origin.unit()
         for X, y, weight in rows.source.blocks(_SCAN_ROWS):
             X, y = X.to("cpu", v.dtype), y.to("cpu", v.dtype)
             Z = self._doubled_terms(X, origin.shift[t:], scale[t:])
             for k in range(t):
-                target = tuple(p / scale[k] for p in _doubled.two_sum(-y[:, k], origin.shift[k]))
+                high, low = _doubled.two_sum(-y[:, k], origin.shift[k])
+                target = high / scale[k], low / scale[k]
                 point = v[:, k : k + 1], v_low[:, k : k + 1]
                 residual = _doubled.add(_doubled.total(_doubled.multiply(Z, point), 0), target)
                 slope = residual
@@ -199,7 +214,7 @@ class Basis:
             total += len(X) if weight is None else float(weight.sum())
         return value, gradient[0] + gradient[1], total
 
-    def _doubled_terms(self, X, shift, scale):
+    def _doubled_terms(self, X: Tensor, shift: Tensor, scale: Tensor) -> _doubled.Pair:
         """Return the terms of one column and, last, ones; pairs of shape (n_terms + 1, n_rows)."""
         x = X[:, 0]
         centre, half = (torch.tensor(float(a[0]), dtype=x.dtype) for a in (self.centre, self.half))
@@ -219,7 +234,9 @@ class Basis:
         high, low = high / scale[:, None], low / scale[:, None]
         return torch.cat((high, ones[0][None])), torch.cat((low, ones[1][None]))
 
-    def _converted(self, values, matrices, constant=0):
+    def _converted(
+        self, values: np.ndarray, matrices: Sequence[np.ndarray], constant: Any = 0
+    ) -> np.ndarray:
         """Return coefficients in another basis, converted one column of X after the other.
 
         ``matrices[j][p, q]`` is the part of the q-th function of column j in its p-th. The last
@@ -234,7 +251,7 @@ class Basis:
         return values
 
     @cached_property
-    def _moves(self):
+    def _moves(self) -> list[np.ndarray]:
         """For each column, arrays (source term, target term, p, q) of what x^q takes from phi_p."""
         index = {term: i for i, term in enumerate(map(tuple, self.powers.tolist()))}
         index[(0,) * self.powers.shape[1]] = len(index)
@@ -242,7 +259,7 @@ class Basis:
         moves = []
         for j in range(self.powers.shape[1]):
             entries = [
-                (i, index[term[:j] + (q,) + term[j + 1 :]], term[j], q)
+                (i, index[(*term[:j], q, *term[j + 1 :])], term[j], q)
                 for term, i in index.items()
                 for q in range(lowest, term[j] + 1)
                 if term[j]
@@ -251,30 +268,30 @@ class Basis:
         return moves
 
     @cached_property
-    def _to_powers_exact(self):
+    def _to_powers_exact(self) -> list[np.ndarray]:
         return [
             _power_coefficients(self.kind, self.degree, float(centre), float(half))
             for centre, half in zip(self.centre, self.half, strict=True)
         ]
 
     @cached_property
-    def _to_powers(self):
+    def _to_powers(self) -> list[np.ndarray]:
         return [matrix.astype(np.float64) for matrix in self._to_powers_exact]
 
     @cached_property
-    def _from_powers(self):
+    def _from_powers(self) -> list[np.ndarray]:
         return [_triangular_inverse(matrix).astype(np.float64) for matrix in self._to_powers_exact]
 
 
 class ExpandedRows:
     """A row source with the terms of a basis in place of the columns."""
 
-    def __init__(self, source, basis):
+    def __init__(self, source: Any, basis: Basis):
         self.source, self.basis = source, basis
         self.device, self.n_rows, self.n_targets = source.device, source.n_rows, source.n_targets
         self.n_features = len(basis.powers)
 
-    def blocks(self, size):
+    def blocks(self, size: int) -> Iterator[Block]:
         """Yield ``(terms, y, sample_weight)``; the next block is made in the same place."""
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
         size = min(size, self.n_rows)
@@ -285,14 +302,11 @@ class ExpandedRows:
             yield terms.T, y, weight
 
 
-def fitted_basis(rows, degree, interaction_only, fit_intercept, penalised):
+def fitted_basis(
+    rows: Any, degree: int, interaction_only: bool, fit_intercept: bool, penalised: bool
+) -> Basis:
     """Return the basis for the data: its intervals take a pass over the columns."""
-    low = high = None
-    for X, _, _ in rows.blocks(_SCAN_ROWS):
-        X = X.to(torch.float32 if X.device.type == "mps" else torch.float64)
-        low = X.amin(0) if low is None else torch.minimum(low, X.amin(0))
-        high = X.amax(0) if high is None else torch.maximum(high, X.amax(0))
-    low, high = low.cpu().double(), high.cpu().double()
+    low, high = _intervals(rows)
     if fit_intercept and not penalised:
         kind, centre, half = "chebyshev", low / 2 + high / 2, high / 2 - low / 2
     else:
@@ -311,13 +325,24 @@ def fitted_basis(rows, degree, interaction_only, fit_intercept, penalised):
     )
 
 
-def _power_coefficients(kind, degree, centre, half):
+def _intervals(rows: Any) -> tuple[Tensor, Tensor]:
+    """Return the least and the largest number of each column."""
+    ends = []
+    for X, _, _ in rows.blocks(_SCAN_ROWS):
+        ends.append(torch.stack((X.amin(0), X.amax(0))).cpu().double())
+    bounds = torch.stack(ends)
+    return bounds[:, 0].amin(0), bounds[:, 1].amax(0)
+
+
+def _power_coefficients(kind: str, degree: int, centre: float, half: float) -> np.ndarray:
     """Return the coefficients of x^q in ``phi_p((x - centre) / half)``, rational numbers."""
     t = np.array([-Fraction(centre) / Fraction(half), 1 / Fraction(half)] + [Fraction()] * degree)
     one = np.array([Fraction(1)] + [Fraction()] * (degree + 1))
 
-    def times_t(a):
-        return t[0] * a + t[1] * np.concatenate(([Fraction()], a[:-1]))
+    zero = np.array([Fraction()])
+
+    def times_t(a: np.ndarray) -> np.ndarray:
+        return t[0] * a + t[1] * np.concatenate((zero, a[:-1]))
 
     rows, before, last = [one, times_t(one)], one, times_t(one)
     for _ in range(2, degree + 1):
@@ -332,7 +357,7 @@ def _power_coefficients(kind, degree, centre, half):
     return np.array(rows)[:, : degree + 1]
 
 
-def _triangular_inverse(matrix):
+def _triangular_inverse(matrix: np.ndarray) -> np.ndarray:
     """Return the inverse of a lower triangular matrix of rational numbers."""
     n = len(matrix)
     inverse = np.full((n, n), Fraction())
@@ -342,9 +367,9 @@ def _triangular_inverse(matrix):
     return inverse
 
 
-def _fractions(values):
+def _fractions(values: Tensor) -> np.ndarray:
     """Return an array of rational numbers equal to the doubles of a tensor."""
     array = values.numpy()
-    exact = np.empty(array.shape, dtype=object)
-    exact.flat = [Fraction(value) for value in array.ravel().tolist()]
-    return exact
+    exact = np.empty(array.size, dtype=object)
+    exact[:] = [Fraction(value) for value in array.ravel().tolist()]
+    return exact.reshape(array.shape)

@@ -1,10 +1,14 @@
 """The metric of the descent: an inverse of the Hessian, and what it says of the rank."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
 _ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
+_DEPENDENT = 0.01  # a direction with more than this part of the mean curvature is no dependence
 
 
 @dataclass
@@ -15,28 +19,36 @@ class Metric:
     ----------
     factor : Tensor of shape (d, rank)
     scale : Tensor of shape (d,)
-        Root of the diagonal of the Hessian: the deviation of each column, 1 where that is 0.
+        The deviation of each column, 1 for a constant one.
     condition : float
         An upper estimate of the condition number of the Hessian with its columns scaled.
+    live : Tensor of shape (d,)
+        Which columns are not constant.
     null : Tensor of shape (d, d - rank) or None
-        Directions along which the objective does not change.
+        Directions along which the objective does not change; None where there are none, or where
+        the factor has no part in them in the caller's units.
     """
 
-    factor: torch.Tensor
-    scale: torch.Tensor
+    factor: Tensor
+    scale: Tensor
     condition: float
-    null: torch.Tensor | None = None
+    live: Tensor
+    null: Tensor | None = None
 
     @property
-    def rank(self):
+    def rank(self) -> int:
         """The number of directions along which the objective changes."""
         return self.factor.shape[1]
 
-    def apply(self, gradient):
+    def apply(self, gradient: Tensor) -> Tensor:
         """Return the Newton step against the gradient."""
         return self.factor @ (self.factor.T @ gradient)
 
-    def excess(self, w, to_caller):
+    def norm(self, gradient: Tensor) -> Tensor:
+        """Return the norm of a gradient for each target, columns scaled."""
+        return torch.linalg.vector_norm(gradient * (self.live / self.scale)[:, None], dim=0)
+
+    def excess(self, w: Tensor, to_caller: Callable[[Tensor], Tensor]) -> Tensor:
         """Return what to take off w so that it has minimum norm in the caller's units."""
         if self.null is None or not self.null.shape[1]:
             return torch.zeros_like(w)
@@ -46,37 +58,24 @@ class Metric:
         return null @ torch.linalg.solve_triangular(triangle, part, upper=True)
 
 
-def column_scale(hessian):
-    """Return the root of the diagonal, 1 where it is zero, and which columns are not constant."""
-    diagonal = hessian.diagonal()
-    live = diagonal > 0
-    return torch.where(live, diagonal, torch.ones_like(diagonal)).sqrt(), live
-
-
-def cholesky_metric(hessian):
+def cholesky_metric(hessian: Tensor) -> Metric | None:
     """Return the metric by a Cholesky factorization of the scaled Hessian, or None.
 
     None where a column is constant or the factorization breaks down.
     """
-    scale, live = column_scale(hessian)
-    if not live.all():
-        return None
-    scaled = hessian / torch.outer(scale, scale)
-    lower, info = torch.linalg.cholesky_ex(scaled)
+    scale = hessian.diagonal().sqrt()
+    lower, info = torch.linalg.cholesky_ex(hessian / torch.outer(scale, scale))
     if info:
         return None
-    inverse = torch.linalg.solve_triangular(lower, torch.eye(len(scale)).to(lower), upper=False)
-    # Largest eigenvalue <= the 1-norm; the smallest's inverse <= the trace of the inverse.
-    condition = float(scaled.abs().sum(0).max() * (inverse * inverse).sum())
-    return Metric(inverse.T / scale[:, None], scale, condition)
+    inverse = torch.linalg.solve_triangular(lower, torch.eye(*lower.shape).to(lower), upper=False)
+    # With a unit diagonal the largest eigenvalue is at most d, the inverse of the smallest at
+    # most the trace of the inverse.
+    condition = len(scale) * float((inverse * inverse).sum())
+    return Metric(inverse.T / scale[:, None], scale, condition, torch.ones_like(scale))
 
 
-def spectral_metric(objective, hessian, rounding):
+def spectral_metric(objective: Any, hessian: Tensor, rounding: Tensor) -> Metric:
     """Return the metric by eigenvectors, with the rank decided at the rounding of the data.
-
-    A Gram matrix holds singular values down to ``sqrt(eps)`` of the largest only. Where smaller
-    ones matter, the columns are multiplied by the inverse root of that matrix and a second pass
-    makes the Gram matrix of the product, which holds them down to ``eps``.
 
     Parameters
     ----------
@@ -85,36 +84,60 @@ def spectral_metric(objective, hessian, rounding):
     rounding : Tensor of shape (d,)
         The part of the deviation of each column that the rounding of its entries may have made.
     """
-    scale, live = column_scale(hessian)
-    live &= rounding < 1  # the others are constant: their coefficients stay zero
-    rounding = torch.where(live, rounding, torch.zeros_like(rounding))
-    place = torch.eye(len(scale), dtype=hessian.dtype)[:, live]
+    # A column that rounding may have made is constant: its coefficient stays zero.
+    live = (hessian.diagonal() > 0) & (rounding < 1)
+    scale = torch.where(live, hessian.diagonal(), torch.ones_like(rounding)).sqrt()
+    eye = torch.eye(len(scale), dtype=hessian.dtype)
+    constant = eye[:, ~live]
     if not live.any():
-        return Metric(place, scale, 1.0)
+        return Metric(eye[:, live], scale, 1.0, live, constant)
     scaled = (hessian / torch.outer(scale, scale))[live][:, live]
     values, vectors = torch.linalg.eigh(scaled)
-    eps = _ROUNDING * len(values) * torch.finfo(scaled.dtype).eps
-    top = float(values[-1])
-    clipped = values.clamp(min=eps * top)
-    directions, curvature, least = place @ (vectors / clipped.sqrt()), values / clipped, 0.0
-    unresolved = _noise(directions, rounding) < 1
-    if ((curvature < 1) & unresolved).any():
-        whitened = objective.quadratic(objective.double, directions / scale[:, None]).hessian
-        curvature, turn = torch.linalg.eigh(whitened)
-        directions, least = directions @ turn, eps
-    keep = curvature > _noise(directions, rounding).clamp(min=least)
-    keep &= (curvature >= 1) | (least > 0)
-    factor = directions[:, keep] / curvature[keep].sqrt()
-    # The longest column, one of unit length being the shortest that there can be.
-    condition = top * float((factor * factor).sum(0).max()) if keep.any() else 1.0
-    scale_down = scale[:, None]
-    return Metric(factor / scale_down, scale, condition, null=directions[:, ~keep] / scale_down)
+    rounding = torch.where(live, rounding, torch.zeros_like(rounding))
+    factor, null, condition = resolved(objective, values, eye[:, live] @ vectors, scale, rounding)
+    return Metric(factor, scale, condition, live, torch.cat((null, constant), 1))
 
 
-def _noise(directions, rounding):
-    """Return the curvature that the rounding of the data may have made along directions.
+def resolved(
+    objective: Any,
+    values: Tensor,
+    vectors: Tensor,
+    scale: Tensor,
+    rounding: Tensor,
+) -> tuple[Tensor, Tensor, float]:
+    """Return (factor, null directions, condition) from eigenvalues and eigenvectors.
 
-    No dependence shows in a direction whose curvature is more than a hundredth of the mean.
+    A Gram matrix holds singular values down to ``sqrt(eps)`` of the largest only. Where smaller
+    ones matter, the columns are multiplied by the inverse root of that matrix and a second pass
+    makes the Gram matrix of the product, which holds them down to ``eps``.
+
+    Parameters
+    ----------
+    objective : Objective
+    values : Tensor of shape (k,)
+        Curvatures.
+    vectors : Tensor of shape (d, k)
+        Unit directions that have them, in coordinates ``scale * w``.
+    scale : Tensor of shape (d,)
+    rounding : Tensor of shape (d,)
+        What the rounding of the data may have made of the deviation of each coordinate.
     """
-    noise = ((directions * rounding[:, None]) ** 2).sum(0)
-    return torch.minimum(noise, 0.01 * (directions * directions).sum(0))
+    eps = _ROUNDING * len(values) * torch.finfo(values.dtype).eps
+    top, mean = float(values.max()), float(values.mean())
+    clipped = values.clamp(min=eps * top)
+    directions, curvature, least = vectors / clipped.sqrt(), values / clipped, 1.0
+    unresolved = (curvature < 1) & (_made_by_rounding(directions, rounding, mean) < 1)
+    if unresolved.any():
+        whitened = objective.quadratic(objective.double, directions / scale[:, None])
+        curvature, turn = torch.linalg.eigh(whitened.hessian)
+        directions, least = directions @ turn, eps * float(curvature[-1])
+    keep = curvature >= _made_by_rounding(directions, rounding, mean).clamp(min=least)
+    factor = directions[:, keep] / curvature[keep].sqrt()
+    condition = top * float((factor * factor).sum(0).max()) if keep.any() else 1.0
+    return factor / scale[:, None], directions[:, ~keep] / scale[:, None], condition
+
+
+def _made_by_rounding(directions: Tensor, rounding: Tensor, mean: float) -> Tensor:
+    """Return the curvature that the rounding of the data may have made along directions."""
+    made = ((directions * rounding[:, None]) ** 2).sum(0)
+    return torch.minimum(made, _DEPENDENT * mean * (directions * directions).sum(0))

@@ -13,25 +13,39 @@ computing the QR factorization of ill-conditioned matrices". Hestenes, Stiefel (
 conjugate gradients for solving linear systems".
 """
 
-import torch
+from collections.abc import Callable
+from typing import Any
 
-from .metric import cholesky_metric, spectral_metric
+import torch
+from torch import Tensor
+
+from .._objective import Quadratic
+from .metric import Metric, cholesky_metric, spectral_metric
 from .solution import Solution
+from .wide import wide_metric, wide_quadratic
 
 _SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
 _CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made anew
 _FAR_MEAN = 1e4  # (mean / deviation)^2 from the origin that costs a Gram matrix four digits
-_TINY = torch.finfo(torch.float64).tiny
 
 
-def newton(objective, start, *, tol, max_iter, dtype, data_eps, report):
+def newton(
+    objective: Any,
+    start: Tensor | None,
+    *,
+    tol: float,
+    max_iter: int,
+    dtype: torch.dtype,
+    data_eps: float,
+    report: Callable[[int, float, float], None],
+) -> Solution:
     """Minimise a quadratic objective.
 
     Parameters
     ----------
     objective : Objective
-    start : Tensor of shape (n_features, n_targets)
-        Coefficients in coordinates of the objective; the intercept is solved for.
+    start : Tensor of shape (n_features, n_targets) or None
+        Coefficients in coordinates of the objective, None for zero; the intercept is solved for.
     tol : float
         Stop when the coefficients, columns scaled, are estimated to be this close, relatively.
     max_iter : int
@@ -46,12 +60,7 @@ def newton(objective, start, *, tol, max_iter, dtype, data_eps, report):
     -------
     Solution
     """
-    quadratic = _measure(objective, dtype)
-    metric = _precondition(objective, quadratic, dtype, data_eps)
-    if metric is None:
-        dtype = objective.double
-        quadratic = objective.quadratic(dtype)
-        metric = _precondition(objective, quadratic, dtype, data_eps)
+    quadratic, metric, dtype = _model(objective, dtype, data_eps)
     descent = _Descent(objective, quadratic, metric, report)
     descent.first_step(start)
     rate = _SAFETY * metric.condition * torch.finfo(dtype).eps
@@ -59,7 +68,26 @@ def newton(objective, start, *, tol, max_iter, dtype, data_eps, report):
     return descent.solution(status)
 
 
-def _measure(objective, dtype):
+def _model(
+    objective: Any, dtype: torch.dtype, data_eps: float
+) -> tuple[Quadratic, Metric, torch.dtype]:
+    """Return the quadratic objective, its metric and the dtype of their products."""
+    if objective.rows.n_rows < objective.n_features and objective.basis is None:
+        quadratic = wide_quadratic(objective)
+        rounding = _rounding(objective, quadratic.moments.cross, 1.0, data_eps)
+        return quadratic, wide_metric(objective, quadratic, rounding), objective.double
+    quadratic = _measure(objective, dtype)
+    metric, rounding = _precondition(objective, quadratic, dtype, data_eps)
+    if metric is None and dtype != objective.double:
+        dtype = objective.double
+        quadratic = objective.quadratic(dtype)
+        metric, rounding = _precondition(objective, quadratic, dtype, data_eps)
+    if metric is None:
+        metric = spectral_metric(objective, quadratic.hessian, rounding)
+    return quadratic, metric, dtype
+
+
+def _measure(objective: Any, dtype: torch.dtype) -> Quadratic:
     """Return the quadratic objective about the mean of the columns."""
     quadratic = objective.quadratic(dtype)
     if not objective.fit_intercept:
@@ -71,53 +99,60 @@ def _measure(objective, dtype):
     return objective.quadratic(dtype) if (far & (spread > 0)).any() else quadratic
 
 
-def _precondition(objective, quadratic, dtype, data_eps):
-    """Return the metric, or None if it takes a Gram matrix in double precision."""
-    eps = torch.finfo(dtype).eps
-    rounding = _rounding(objective, quadratic, data_eps)
+def _precondition(
+    objective: Any, quadratic: Quadratic, dtype: torch.dtype, data_eps: float
+) -> tuple[Metric | None, Tensor]:
+    """Return the metric, None if a Cholesky factorization is not exact enough, and the rounding."""
+    moments = quadratic.moments
+    rounding = _rounding(objective, moments.cross.diagonal(), moments.weight, data_eps)
     metric = cholesky_metric(quadratic.hessian)
     if metric is not None:
-        noise = max(eps, float(rounding.max()) ** 2)
+        noise = max(torch.finfo(dtype).eps, float(rounding.max()) ** 2)
         if _SAFETY * metric.condition * noise < _CONTRACTION:
-            return metric
-    if dtype != objective.double:
-        return None
-    return spectral_metric(objective, quadratic.hessian, rounding)
+            return metric, rounding
+    return None, rounding
 
 
-def _rounding(objective, quadratic, data_eps):
+def _rounding(objective: Any, squares: Tensor, weight: float, data_eps: float) -> Tensor:
     """Return the part of each column's deviation that the rounding of its entries may have made.
 
     A column that depends on others does so only up to the rounding of its entries, which is
     relative to their distance from zero and not to their deviation.
     """
-    variance = quadratic.moments.cross.diagonal()[-objective.n_features :]
-    distance = 1 + (objective.distance() ** 2 * (quadratic.moments.weight / variance)).sqrt()
+    variance = squares[-objective.n_features :] / weight
+    distance = 1 + (objective.distance() ** 2 / variance).sqrt()
     if objective.basis is not None:
         distance *= objective.basis.rounding
     # 0/0 for a constant column of zeros, which takes no part anyway.
-    return _SAFETY * data_eps * objective.n_features**0.5 * torch.nan_to_num(distance, 0.0, torch.inf)
+    distance = torch.nan_to_num(distance, 0.0, torch.inf)
+    return _SAFETY * data_eps * objective.n_features**0.5 * distance
 
 
 class _Descent:
     """The iterate ``v``, with ``v_low`` for what a double cannot hold of it."""
 
-    def __init__(self, objective, quadratic, metric, report):
+    def __init__(
+        self, objective: Any, quadratic: Quadratic, metric: Metric, report: Callable[..., None]
+    ):
         self.objective, self.quadratic, self.metric = objective, quadratic, metric
         self.report = report
-        self.n_iter, self.change, self.curve = 0, 0.0, []
+        self.n_iter, self.change = 0, 0.0
+        self.curve: list[float] = []
 
-    def first_step(self, start):
+    def first_step(self, start: Tensor | None) -> None:
         """Step from the start to the minimum of the quadratic that the Gram matrix holds."""
-        value, gradient = self.quadratic.at(start)
-        self.first_norm = self._norm(self.quadratic.gradient).clamp(min=_TINY)
+        value, gradient = self.quadratic.value, self.quadratic.gradient
+        self.first_norm = self.metric.norm(gradient)
+        if start is not None:
+            value, gradient = self.quadratic.at(start)
         self.curve.append(self.objective.total(value))
-        w = start - self.metric.apply(gradient)
+        w = -self.metric.apply(gradient)
+        w = w if start is None else w + start
         self.v = torch.cat((w, torch.zeros_like(w[:1])))
         self.v_low = torch.zeros_like(self.v)
         self._count(*self.quadratic.at(w))
 
-    def refine(self, tol, max_iter, rate):
+    def refine(self, tol: float, max_iter: int, rate: float) -> str:
         """Descend along gradients from the data until within ``tol``; return how it ended.
 
         Parameters
@@ -126,13 +161,14 @@ class _Descent:
             The factor by which a step is expected to shrink the error.
         """
         self.change, last = rate * self.objective.amplification(self.v[:-1]), 1.0
-        before = direction = None
+        before: Tensor | None = None
+        direction: Tensor | None = None
         while self.change > tol:
             if self.n_iter >= max_iter:
                 return "max_iter"
             value, gradient = self.objective.evaluate(self.v, self.v_low)
             self.curve[-1] = self.objective.total(value)  # measured, where it was the model's
-            if before is not None:
+            if before is not None and direction is not None:
                 gradient = self._search_line(before, gradient, direction)
             direction = self._conjugate(gradient, before, direction)
             before = gradient
@@ -148,7 +184,7 @@ class _Descent:
             last = step
         return "converged"
 
-    def solution(self, status):
+    def solution(self, status: str) -> Solution:
         """Return the record of the descent, at the solution of minimum norm."""
         if self.metric.rank < self.objective.n_features:
             self.v[:-1] -= self.metric.excess(self.v[:-1], self.objective.to_caller)
@@ -163,7 +199,7 @@ class _Descent:
             status=status,
         )
 
-    def _search_line(self, before, gradient, direction):
+    def _search_line(self, before: Tensor, gradient: Tensor, direction: Tensor) -> Tensor:
         """Move to the minimum along the last direction; return the gradient there.
 
         The gradient is affine, so that its values before and after a step give the curvature
@@ -175,18 +211,20 @@ class _Descent:
         self._add((1 - length) * direction)
         return before + length * (gradient - before)
 
-    def _conjugate(self, gradient, before, direction):
+    def _conjugate(
+        self, gradient: Tensor, before: Tensor | None, direction: Tensor | None
+    ) -> Tensor:
         """Return the next direction of descent (Polak and Ribiere's formula)."""
         scaled = self._newton_step(gradient)
-        if before is None:
+        if before is None or direction is None:
             return scaled
         weight = (scaled * (gradient - before)).sum(0) / (self._newton_step(before) * before).sum(0)
         return scaled + torch.nan_to_num(weight, 0.0, 0.0, 0.0).clamp(0, 1) * direction
 
-    def _newton_step(self, gradient):
+    def _newton_step(self, gradient: Tensor) -> Tensor:
         return torch.cat((self.metric.apply(gradient[:-1]), gradient[-1:]))
 
-    def _add(self, step):
+    def _add(self, step: Tensor) -> None:
         """Add to the iterate in doubled precision (Knuth's exact sum of two)."""
         step = step + self.v_low
         moved = self.v + step
@@ -194,11 +232,9 @@ class _Descent:
         self.v_low = (self.v - (moved - taken)) + (step - taken)
         self.v = moved
 
-    def _count(self, value, gradient):
+    def _count(self, value: Tensor, gradient: Tensor) -> None:
         self.n_iter += 1
         self.curve.append(self.objective.total(value))
-        self.optimality = float((self._norm(gradient) / self.first_norm).max())
+        relative = self.metric.norm(gradient) / self.first_norm
+        self.optimality = float(torch.nan_to_num(relative, 0.0).max())  # 0/0: a constant target
         self.report(self.n_iter, self.curve[-1], self.optimality)
-
-    def _norm(self, gradient):
-        return torch.linalg.vector_norm(gradient / self.metric.scale[:, None], dim=0)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-import torch
+from torch import Tensor
 
 MESSAGES = {
     "max_iter": (
@@ -41,10 +41,10 @@ class Solution:
         "converged", or a key of ``MESSAGES``.
     """
 
-    v: torch.Tensor
-    v_low: torch.Tensor
+    v: Tensor
+    v_low: Tensor
     n_iter: int
-    loss_curve: list
+    loss_curve: list[float]
     optimality: float
     rank: int
     change: float

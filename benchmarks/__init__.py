@@ -1,0 +1,1 @@
+"""The benchmark: `python -m benchmarks` compares the estimators with the closed forms."""

@@ -1,0 +1,127 @@
+"""Correct digits where they are hard to get; nothing here is timed."""
+
+import json
+import math
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.cases import badly_scaled_table
+from benchmarks.models import (
+    CLOSED_FORM,
+    CLOSED_FORM_FULL_RANK,
+    OURS,
+    Model,
+    accuracy_models,
+    linear_answer,
+    polynomial_models,
+    polynomial_pipeline,
+)
+from benchmarks.oracle import least_squares, relative_errors
+
+NIST_FILES = Path(__file__).parents[1] / "tests" / "data"
+MOST_DIGITS = 15.0
+
+
+def accuracy_cases(quick=False):
+    """Map the name of each case to the function that runs it."""
+    n_rows64, n_rows32 = (2_000, 2_000) if quick else (100_000, 1_000_000)
+    return {
+        f"accuracy/badly-scaled/{n_rows64}x20/float64": partial(badly_scaled_float64, n_rows64),
+        f"accuracy/badly-scaled/{n_rows32}x20/float32": partial(badly_scaled_float32, n_rows32),
+        "accuracy/nist": nist,
+    }
+
+
+def badly_scaled_float64(n_rows):
+    """Compare each coefficient with the exact answer on badly scaled float64 columns."""
+    X, y = badly_scaled_table(n_rows, 20, "float64")
+    exact = least_squares(X, y)[0]
+    return {"rows": [_error_record(model, X, y, exact, "exact") for model in accuracy_models()]}
+
+
+def badly_scaled_float32(n_rows):
+    """Compare float32 fits with float64 fits of the same numbers."""
+    X, y = badly_scaled_table(n_rows, 20, "float32")
+    X64, y64 = X.astype(np.float64), y.astype(np.float64)
+    exact = least_squares(X64, y64)[0]
+    ours64 = linear_answer(_quiet_fit(OURS, X64, y64))[0]
+    return {
+        "rows": [
+            _error_record(OURS, X, y, ours64, f"{OURS.name} in float64"),
+            *(_error_record(model, X, y, exact, "exact") for model in accuracy_models()),
+        ]
+    }
+
+
+def nist():
+    """Count the correct digits on NIST's certified sets."""
+    files = sorted(NIST_FILES.glob("nist_strd*.json"))
+    sets = [reference for file in files for reference in json.loads(file.read_text())]
+    return {"rows": [_digits_record(reference) for reference in sets]}
+
+
+def correct_digits(estimate, certified):
+    """Return the fewest correct digits (log relative error, 0 to 15) over the values."""
+    error = np.abs(estimate - certified)
+    scale = np.where(certified == 0, 1, np.abs(certified))
+    worst = float(np.max(error / scale))
+    if not math.isfinite(worst):
+        return 0.0
+    return min(MOST_DIGITS, max(0.0, -math.log10(max(worst, 1e-300))))
+
+
+def _error_record(model, X, y, reference, against):
+    errors = relative_errors(linear_answer(_quiet_fit(model, X, y))[0], reference)
+    return {
+        "model": model.name,
+        "against": against,
+        "largest": float(errors.max()),
+        "median": float(np.median(errors)),
+        "errors": errors.tolist(),
+    }
+
+
+def _digits_record(reference):
+    X, y = np.array(reference["X"]), np.array(reference["y"])
+    return {
+        "set": reference["name"],
+        "degree": reference["degree"] or 1,
+        "ceiling": reference["lre_ceiling_float64_data"],
+        "digits": {
+            column: _digits(model, X, y, reference)
+            for column, model in _nist_models(reference["degree"]).items()
+        },
+    }
+
+
+def _nist_models(degree):
+    closed_forms = [CLOSED_FORM, CLOSED_FORM_FULL_RANK]
+    if degree is None:
+        return {"ours": OURS} | {linear.name: linear for linear in closed_forms}
+    pipelines = {linear.name: polynomial_pipeline(degree, linear) for linear in closed_forms}
+    return {"ours": polynomial_models(degree)[0]} | pipelines
+
+
+def _digits(model, X, y, reference):
+    fit_intercept = reference["fit_intercept"]
+    coef, intercept = linear_answer(_quiet_fit(_with_intercept(model, fit_intercept), X, y))
+    estimate, certified = list(coef), list(reference["coef"])
+    if fit_intercept:
+        estimate.append(intercept)
+        certified.append(reference["intercept"])
+    return correct_digits(np.array(estimate), np.array(certified))
+
+
+def _with_intercept(model, fit_intercept):
+    if fit_intercept:
+        return model
+    return Model(model.name, lambda: model.build().set_params(fit_intercept=False))
+
+
+def _quiet_fit(model, X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.build().fit(X, y)

@@ -1,0 +1,109 @@
+"""The data that the models are compared on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.datasets import load_diabetes
+
+BLOCK_ROWS = 20_000
+DTYPES = ("float64", "float32")
+SIZES = (
+    (10_000, 10),
+    (100_000, 20),
+    (100_000, 100),
+    (1_000_000, 50),
+    (20_000, 1_000),
+)
+QUICK_SIZES = ((1_000, 10), (300, 40))
+POLYNOMIAL_SIZE = (100_000, 10)
+QUICK_POLYNOMIAL_SIZE = (1_000, 3)
+DEGREE = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One data set of the timed comparison."""
+
+    n_rows: int
+    n_columns: int
+    dtype: str
+    degree: int = 1
+    source: str = "synthetic"
+
+    @property
+    def name(self):
+        prefix = self.source if self.degree == 1 else f"degree-{self.degree}"
+        return f"{prefix}/{self.n_rows}x{self.n_columns}/{self.dtype}"
+
+    def data(self):
+        """Return `X` and `y` in the case's dtype."""
+        if self.source == "diabetes":
+            X, y = load_diabetes(return_X_y=True, scaled=False)
+            return X.astype(self.dtype), y.astype(self.dtype)
+        if self.degree > 1:
+            return curved_table(self.n_rows, self.n_columns, self.dtype)
+        return plain_table(self.n_rows, self.n_columns, self.dtype)
+
+
+def timed_cases(quick=False):
+    """List the cases whose fits are timed."""
+    sizes = QUICK_SIZES if quick else SIZES
+    n_rows, n_columns = QUICK_POLYNOMIAL_SIZE if quick else POLYNOMIAL_SIZE
+    return [
+        *(Case(442, 10, dtype, source="diabetes") for dtype in DTYPES),
+        *(Case(*size, dtype) for size in sizes for dtype in DTYPES),
+        *(Case(n_rows, n_columns, dtype, degree=DEGREE) for dtype in DTYPES),
+    ]
+
+
+def row_blocks(n_rows):
+    """Yield the slices that cover `n_rows` rows block by block."""
+    for start in range(0, n_rows, BLOCK_ROWS):
+        yield slice(start, min(start + BLOCK_ROWS, n_rows))
+
+
+def plain_table(n_rows, n_columns, dtype, seed=0):
+    """Correlated columns of mixed units, mild enough for every closed form to be right."""
+    rng = np.random.default_rng(seed)
+    scale = 10 ** rng.uniform(-1, 1, n_columns)
+    offset = scale * rng.uniform(-3, 3, n_columns)
+    coef = rng.standard_normal(n_columns)
+    return _table(n_rows, scale, offset, lambda z: z @ coef, dtype, rng)
+
+
+def curved_table(n_rows, n_columns, dtype, seed=0):
+    """Standardised columns with a smooth response that no cubic fits exactly.
+
+    They are centred because raw powers of columns with an offset are nearly collinear, and then
+    `LinearRegression` at its defaults stops short of the objective that the times are compared at.
+    """
+    rng = np.random.default_rng(seed)
+    direction = rng.standard_normal(n_columns)
+    direction /= np.linalg.norm(direction)
+
+    def response(z):
+        u = z @ direction
+        return u + 0.5 * u**2 + np.sin(2 * u)
+
+    return _table(n_rows, np.ones(n_columns), np.zeros(n_columns), response, dtype, rng)
+
+
+def badly_scaled_table(n_rows, n_columns, dtype, seed=0):
+    """Columns scaled from 1e-6 to 1e6, each with an offset of 1e4 times its scale."""
+    rng = np.random.default_rng(seed)
+    scale = np.logspace(-6, 6, n_columns)
+    coef = rng.choice([-1.0, 1.0], n_columns) * rng.uniform(1, 2, n_columns)
+    return _table(n_rows, scale, 1e4 * scale, lambda z: z @ coef, dtype, rng)
+
+
+def _table(n_rows, scale, offset, response, dtype, rng):
+    # Filled in place: temporaries the size of the table would hide memory that a fit takes later.
+    X = np.empty((n_rows, len(scale)), dtype)
+    y = np.empty(n_rows, dtype)
+    for rows in row_blocks(n_rows):
+        block_rows = rows.stop - rows.start
+        z = rng.standard_normal((block_rows, len(scale)))
+        z += 0.5 * rng.standard_normal((block_rows, 1))
+        X[rows] = offset + scale * z
+        y[rows] = 2 + response(z) + rng.standard_normal(block_rows)
+    return X, y

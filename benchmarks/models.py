@@ -1,0 +1,120 @@
+"""The estimators that are compared: ours first, then the peers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LinearRegression, Ridge, SGDRegressor
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+
+# Small enough to change no digit that is reported, so that Ridge solves the same problem.
+RIDGE_ALPHA = 1e-10
+INTELEX = "scikit-learn-intelex LinearRegression()"
+CUDA = "TorchSGDRegressor(device='cuda')"
+
+
+@dataclass(frozen=True)
+class Model:
+    """An estimator under its printed name; a stochastic one may run fewer rounds."""
+
+    name: str
+    build: Callable[[], BaseEstimator]
+    stochastic: bool = False
+
+
+OURS = Model("TorchSGDRegressor()", TorchSGDRegressor)
+CLOSED_FORM = Model("LinearRegression()", LinearRegression)
+CLOSED_FORM_FULL_RANK = Model("LinearRegression(tol=0)", lambda: LinearRegression(tol=0))
+
+
+def linear_models():
+    """List the models of the linear cases, ours first; absent ones are missing from it."""
+    return [
+        OURS,
+        *_cuda_model(),
+        CLOSED_FORM,
+        Model(
+            f"Ridge(alpha={RIDGE_ALPHA:g}, solver='cholesky')",
+            lambda: Ridge(alpha=RIDGE_ALPHA, solver="cholesky"),
+        ),
+        *_intelex_model(),
+        Model(
+            "StandardScaler() + SGDRegressor(penalty=None)",
+            lambda: make_pipeline(StandardScaler(), SGDRegressor(penalty=None, random_state=0)),
+            stochastic=True,
+        ),
+    ]
+
+
+def polynomial_models(degree):
+    """List the models of the polynomial cases, ours first."""
+    return [
+        Model(f"TorchPolyRegressor(degree={degree})", lambda: TorchPolyRegressor(degree=degree)),
+        polynomial_pipeline(degree, CLOSED_FORM),
+    ]
+
+
+def polynomial_pipeline(degree, linear):
+    """Put PolynomialFeatures before a linear model."""
+    return Model(
+        f"PolynomialFeatures({degree}) + {linear.name}",
+        lambda: make_pipeline(PolynomialFeatures(degree, include_bias=False), linear.build()),
+    )
+
+
+def accuracy_models():
+    """List the models whose coefficients are checked on badly scaled columns, ours first."""
+    return [OURS, CLOSED_FORM, CLOSED_FORM_FULL_RANK, *_intelex_model()]
+
+
+def left_out():
+    """Name the models that cannot run here, each with the reason."""
+    reasons = {}
+    if not _intelex_model():
+        reasons[INTELEX] = "scikit-learn-intelex is not installed"
+    if not _cuda_model():
+        reasons[CUDA] = "torch finds no CUDA device"
+    return reasons
+
+
+def linear_answer(fitted):
+    """Return float64 coefficients and intercept in the units of the data the model was given.
+
+    Parameters
+    ----------
+    fitted : estimator
+        A fitted linear model, alone or as the last step of a pipeline. After
+        PolynomialFeatures the coefficients are those of the expanded columns.
+
+    Returns
+    -------
+    coef : ndarray of shape (n_columns,)
+    intercept : float
+    """
+    linear = fitted[-1] if isinstance(fitted, Pipeline) else fitted
+    coef = np.asarray(linear.coef_, dtype=np.float64)
+    intercept = np.asarray(linear.intercept_, dtype=np.float64).item()
+    if isinstance(fitted, Pipeline) and isinstance(fitted[0], StandardScaler):
+        coef = coef / fitted[0].scale_
+        intercept -= float(coef @ fitted[0].mean_)
+    return coef, intercept
+
+
+def _intelex_model():
+    # From its own module: patching scikit-learn would replace the other peers as well.
+    try:
+        from sklearnex.linear_model import LinearRegression as IntelexLinearRegression
+    except ImportError:
+        return []
+    return [Model(INTELEX, IntelexLinearRegression)]
+
+
+def _cuda_model():
+    if not torch.cuda.is_available():
+        return []
+    return [Model(CUDA, lambda: TorchSGDRegressor(device="cuda"))]

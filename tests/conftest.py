@@ -1,0 +1,15 @@
+import pytest
+from hypothesis import settings
+
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+
+# derandomize: a run that fails anywhere fails everywhere, with the same example.
+settings.register_profile(
+    "reproducible", derandomize=True, database=None, deadline=None, max_examples=40
+)
+settings.load_profile("reproducible")
+
+
+@pytest.fixture(params=[TorchSGDRegressor, TorchPolyRegressor], ids=lambda cls: cls.__name__)
+def Estimator(request):
+    return request.param
