@@ -1,6 +1,7 @@
 """The border: what comes in is checked and never copied whole; what goes out has its kind."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ _NUMERIC_KINDS = "biuf"
 _BLOCK = 65_536
 _ONE_THREAD = 200_000  # entries of X
 _MANY_COLUMNS = 256
+_LOCK = threading.RLock()
 
 
 class Frame:
@@ -53,8 +55,9 @@ def check_fit(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, 
 
 def check_predict(estimator: Any, X: Any) -> Any:
     """Check data to predict on against the names and number of columns that were fitted."""
+    table = _check_table(estimator, X)
     validate_data(estimator, X, reset=False, skip_check_array=True)
-    return _check_table(estimator, X)
+    return table
 
 
 def check_finite(estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> None:
@@ -125,22 +128,35 @@ def is_single(X: Any) -> bool:
 def torch_settings(n_entries: int) -> Iterator[None]:
     """Compute without autograd, float32 products in full precision, small work in one thread.
 
-    Full precision means neither TF32 nor bfloat16. Threads that wait for each other cost small
-    work more than it takes, a thousand times more where other processes keep the cores busy.
-    The settings are the caller's again at the end.
+    Full precision means neither TF32 nor bfloat16. What names no device is on the CPU. Threads
+    that wait for each other cost small work more than it takes, a thousand times more where other
+    processes keep the cores busy. The settings are the caller's again at the end.
     """
-    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
-    if precision != "highest":
-        torch.set_float32_matmul_precision("highest")
-    if n_entries < _ONE_THREAD:
-        torch.set_num_threads(1)
-    try:
-        with torch.no_grad():
-            yield
-    finally:
+    default = torch.get_default_device().type
+    with contextlib.ExitStack() as stack:
+        if n_entries < _ONE_THREAD:
+            stack.enter_context(_one_thread())
+        precision = torch.get_float32_matmul_precision()
         if precision != "highest":
-            torch.set_float32_matmul_precision(precision)
-        torch.set_num_threads(threads)
+            torch.set_float32_matmul_precision("highest")
+            stack.callback(torch.set_float32_matmul_precision, precision)
+        if default != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        stack.enter_context(torch.no_grad())
+        yield
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    # A Python thread takes its number of torch threads from where another may have just set it,
+    # so that only one may be in here at a time: the interpreter runs one at a time anyway.
+    with _LOCK:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _is_plain(array: Any, dims: tuple[int, ...]) -> bool:
@@ -167,8 +183,7 @@ def _check_table(estimator: Any, X: Any) -> Any:
     X = check_array(
         X, dtype="numeric", ensure_all_finite=False, estimator=estimator, input_name="X"
     )
-    _refuse_non_numeric(X, "X")
-    return X
+    return _numeric(X, "X")
 
 
 def _check_tensor(estimator: Any, X: torch.Tensor) -> torch.Tensor:
@@ -212,8 +227,7 @@ def _check_target(estimator: Any, y: Any) -> Any:
         estimator=estimator,
         input_name="y",
     )
-    _refuse_non_numeric(y, "y")
-    return y
+    return _numeric(y, "y")
 
 
 def _check_weight(sample_weight: Any, n_samples: int) -> np.ndarray | None:
@@ -228,12 +242,16 @@ def _check_weight(sample_weight: Any, n_samples: int) -> np.ndarray | None:
     )
 
 
-def _refuse_non_numeric(array: np.ndarray, name: str) -> None:
+def _numeric(array: np.ndarray, name: str) -> np.ndarray:
+    """Return the array if it holds real numbers, converted where these are Python objects."""
+    if array.dtype.kind == "O":
+        return array.astype(np.float64)
     if array.dtype.kind not in _NUMERIC_KINDS:
         raise ValueError(
             f"{name} has dtype {array.dtype}, which holds no real numbers. Convert it to a "
             "numeric dtype first."
         )
+    return array
 
 
 def _frame_dtype(X: Any) -> np.dtype | None:

@@ -22,9 +22,9 @@ from ._arrays import (
     resolve_dtype,
     torch_settings,
 )
-from ._batches import ArrayRows, pilot_origin, predicted, widest_origin
+from ._batches import ArrayRows, OutOfRangeError, pilot_origin, predicted, widest_origin
 from ._losses import LOSSES
-from ._objective import Objective, OutOfRangeError
+from ._objective import Objective
 from ._penalties import PENALTIES
 from ._solvers import MESSAGES, SOLVERS, choose_solver
 
@@ -108,7 +108,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
     def _fit(self, X, y, sample_weight):
         """Fit checked data and set the fitted attributes; return the solution and its dtype."""
         device = resolve_device(self.device, X)
-        rows = self._expand(ArrayRows(X, y, sample_weight, device))
+        rows = ArrayRows(X, y, sample_weight, device)
         dtype = resolve_dtype(self.dtype, X, device)
         objective, solution = self._minimise(rows, (X, y, sample_weight), dtype)
         self._keep(objective, solution, single_target=len(y.shape) == 1)
@@ -130,20 +130,23 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
 
     def _minimise(self, rows, data, dtype):
         """Return the objective and its solution."""
+        single = is_single(data[0])
         try:
-            return self._solve(rows, pilot_origin(rows, self.fit_intercept), dtype, data)
+            return self._solve(rows, pilot_origin, dtype, single)
         except OutOfRangeError:
             check_finite(self, *data)
         try:  # every number is finite, so that it is their squares that are not
-            return self._solve(rows, widest_origin(rows, self.fit_intercept), dtype, data)
+            return self._solve(rows, widest_origin, dtype, single)
         except OutOfRangeError:
             raise ValueError(
                 "The numbers in X or y span more than a double can hold, so that differences "
                 "between rows overflow. Scale the columns first."
             ) from None
 
-    def _solve(self, rows, origin, dtype, data):
+    def _solve(self, rows, find_origin, dtype, single):
         self.solver_ = choose_solver(self.solver)
+        rows = self._expand(rows)
+        origin = find_origin(rows, self.fit_intercept)
         objective = Objective(
             rows,
             LOSSES[self.loss](),
@@ -151,7 +154,6 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
             origin,
             self.fit_intercept,
         )
-        single = is_single(data[0])
         solution = SOLVERS[self.solver_](
             objective,
             self._start(objective),

@@ -16,6 +16,10 @@ _DEVICE_BLOCK_BYTES = 128 << 20
 _PILOT_ROWS, _SCAN_ROWS = 256, 16_384
 
 
+class OutOfRangeError(ArithmeticError):
+    """A sum over the rows is not finite, or so small that its digits are lost."""
+
+
 class ArrayRows:
     """Blocks of rows of arrays, tensors or frames that can be sliced.
 
@@ -144,7 +148,9 @@ def pilot_origin(rows: Any, centre: bool) -> Origin:
 
     The shift of a constant column is exactly its value, so that its products are exactly zero.
     """
-    X, y, _ = next(rows.blocks(_PILOT_ROWS))
+    X, y, weight = next(rows.blocks(_PILOT_ROWS))
+    if weight is not None and (weight > 0).any():
+        X, y = X[weight > 0], y[weight > 0]
     if not centre:
         return Origin(torch.zeros(y.shape[1] + X.shape[1], dtype=torch.float64))
     shifts = []

@@ -13,12 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._batches import Origin, staged
+from ._batches import Origin, OutOfRangeError, staged
 from ._moments import Moments, moments_of, sum_products
-
-
-class OutOfRangeError(ArithmeticError):
-    """A sum over the rows is not finite, or so small that its digits are lost."""
 
 
 @dataclass

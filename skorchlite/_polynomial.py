@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from . import _doubled
-from ._batches import Block, Origin, power_of_two
+from ._batches import Block, Origin, OutOfRangeError, power_of_two
 
 _SCAN_ROWS = 65_536
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
@@ -331,7 +331,10 @@ def _intervals(rows: Any) -> tuple[Tensor, Tensor]:
     for X, _, _ in rows.blocks(_SCAN_ROWS):
         ends.append(torch.stack((X.amin(0), X.amax(0))).cpu().double())
     bounds = torch.stack(ends)
-    return bounds[:, 0].amin(0), bounds[:, 1].amax(0)
+    low, high = bounds[:, 0].amin(0), bounds[:, 1].amax(0)
+    if not torch.isfinite(low + high).all():
+        raise OutOfRangeError
+    return low, high
 
 
 def _power_coefficients(kind: str, degree: int, centre: float, half: float) -> np.ndarray:

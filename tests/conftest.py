@@ -10,6 +10,10 @@ settings.register_profile(
 settings.load_profile("reproducible")
 
 
-@pytest.fixture(params=[TorchSGDRegressor, TorchPolyRegressor], ids=lambda cls: cls.__name__)
-def Estimator(request):
+@pytest.fixture(
+    name="Estimator",
+    params=[TorchSGDRegressor, TorchPolyRegressor],
+    ids=lambda cls: cls.__name__,
+)
+def estimator_class(request):
     return request.param

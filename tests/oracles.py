@@ -83,10 +83,16 @@ def rational_least_squares(rows, y, *, sample_weight=None):
     ]
     n_terms = len(rows[0])
     gram = [
-        [sum(s * row[i] * row[j] for s, row in zip(weights, rows)) for j in range(n_terms)]
+        [
+            sum(s * row[i] * row[j] for s, row in zip(weights, rows, strict=True))
+            for j in range(n_terms)
+        ]
         for i in range(n_terms)
     ]
-    moments = [sum(s * row[i] * t for s, row, t in zip(weights, rows, y)) for i in range(n_terms)]
+    moments = [
+        sum(s * row[i] * t for s, row, t in zip(weights, rows, y, strict=True))
+        for i in range(n_terms)
+    ]
     return gauss_jordan(gram, moments)
 
 
@@ -106,7 +112,10 @@ def gauss_jordan(matrix, right_side):
 def monomials(row, powers, *, bias=True):
     """Exact terms of one row; ``powers`` has one row of exponents a term."""
     row = [Fraction(value) for value in row]
-    terms = [math.prod(value ** int(p) for value, p in zip(row, exponents)) for exponents in powers]
+    terms = [
+        math.prod(value ** int(p) for value, p in zip(row, exponents, strict=True))
+        for exponents in powers
+    ]
     return [Fraction(1), *terms] if bias else terms
 
 
@@ -164,7 +173,7 @@ def badly_scaled_problem(
     decades=6,
     dtype=np.float64,
 ):
-    """Columns scaled from 10**-decades to 10**decades, each ``offset`` times its scale from zero."""
+    """Columns of scale 10**-decades to 10**decades, each up to ``offset`` scales from zero."""
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((n_samples, n_features))
     scale = 10.0 ** np.linspace(-decades, decades, n_features)
@@ -181,9 +190,6 @@ def assert_solution(estimator, X, y, expected, *, rtol):
     assert np.shape(estimator.coef_) == np.shape(coef)
     assert np.shape(estimator.intercept_) == np.shape(intercept)
     np.testing.assert_allclose(estimator.coef_, coef, rtol=rtol, atol=0)
-    X_mean, y_mean = (
-        np.abs(np.mean(X, axis=0, dtype=float)),
-        np.abs(np.mean(y, axis=0, dtype=float)),
-    )
-    terms = y_mean + np.abs(np.asarray(coef)) @ X_mean
+    X_mean = np.abs(np.mean(X, axis=0, dtype=float))
+    terms = np.abs(np.mean(y, axis=0, dtype=float)) + np.abs(np.asarray(coef)) @ X_mean
     assert np.all(np.abs(estimator.intercept_ - intercept) <= rtol * terms)

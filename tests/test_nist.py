@@ -81,6 +81,8 @@ def test_certified_values_are_the_exact_solution_of_the_data_in_this_folder(prob
     y = [exact(value) for value in problem["y"]]
     terms = range(len(rows[0]))
     gram = [[sum(row[i] * row[j] for row in rows) for j in terms] for i in terms]
-    solution = gauss_jordan(gram, [sum(row[i] * t for row, t in zip(rows, y)) for i in terms])
+    solution = gauss_jordan(
+        gram, [sum(row[i] * t for row, t in zip(rows, y, strict=True)) for i in terms]
+    )
     values = certified(problem) if problem["fit_intercept"] else problem["coef"]
     assert log_relative_error([float(value) for value in solution], values) >= 14

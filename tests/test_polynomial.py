@@ -162,6 +162,31 @@ def test_years_predict_what_centred_years_predict(degree):
     np.testing.assert_allclose(prediction, centred, rtol=0, atol=max(1e-10, 64 * EPS * terms))
 
 
+@pytest.mark.parametrize("degree", [2, 3, 4])
+@pytest.mark.parametrize("n_features", [1, 2])
+def test_unix_seconds_predict_what_scaled_seconds_predict(n_features, degree):
+    rng = np.random.default_rng(13)
+    seconds = 1_700_000_000 + rng.integers(0, 10**7, 300)
+    X = np.column_stack([seconds, rng.integers(0, 100, 300)])[:, :n_features]
+    scaled = (X - X.mean(axis=0)) / X.std(axis=0)
+    y = np.sin(2 * scaled).sum(axis=1) + 0.1 * rng.standard_normal(300)
+    terms = terms_of(scaled, degree)
+    expected = LinearRegression().fit(terms, y).predict(terms)
+    prediction = TorchPolyRegressor(degree).fit(X, y).predict(X)
+    np.testing.assert_allclose(prediction, expected, rtol=0, atol=FLOAT64)
+
+
+@pytest.mark.parametrize("degree", [10, 20])
+def test_high_degree_predicts_what_a_chebyshev_fit_predicts(degree):
+    rng = np.random.default_rng(14)
+    x = rng.uniform(0, 1, 400)
+    y = np.sin(6 * x) + 0.1 * rng.standard_normal(400)
+    expected = np.polynomial.Chebyshev.fit(x, y, degree)(x)
+    estimator = TorchPolyRegressor(degree).fit(x[:, None], y)
+    np.testing.assert_allclose(estimator.predict(x[:, None]), expected, rtol=0, atol=FLOAT64)
+    assert estimator.rank_ == degree
+
+
 def test_years_beside_a_small_column_agree_with_rational_arithmetic():
     rng = np.random.default_rng(6)
     X = np.column_stack([rng.integers(1950, 2021, 40), rng.integers(-32, 33, 40) / 2**16])
@@ -198,6 +223,18 @@ def test_badly_scaled_columns_give_the_exact_coefficients(fit_intercept, interac
     ).fit(X, y)
     tolerance = coefficient_tolerance(terms, y)
     assert np.all(np.abs(estimator.coef_ - expected[0]) <= tolerance)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("n_samples", [3, 4, 50])
+def test_power_that_does_not_matter_has_coefficient_zero_without_a_warning(
+    n_samples, fit_intercept
+):
+    x = np.random.default_rng(12).uniform(-1, 1, (n_samples, 1))
+    estimator = TorchPolyRegressor(2, fit_intercept=fit_intercept).fit(x, 3 * x[:, 0] ** 2)
+    np.testing.assert_allclose(estimator.coef_, [0.0, 3.0], rtol=0, atol=FLOAT64)
+    assert estimator.intercept_ == pytest.approx(0.0, abs=FLOAT64)
+    assert estimator.converged_
 
 
 # --- in place of the pipeline ------------------------------------------------------------

@@ -26,7 +26,7 @@ from .wide import wide_metric, wide_quadratic
 
 _SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
 _CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made anew
-_FAR_MEAN = 1e4  # (mean / deviation)^2 from the origin that costs a Gram matrix four digits
+_FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
 
 
 def newton(
@@ -63,7 +63,8 @@ def newton(
     quadratic, metric, dtype = _model(objective, dtype, data_eps)
     descent = _Descent(objective, quadratic, metric, report)
     descent.first_step(start)
-    rate = _SAFETY * metric.condition * torch.finfo(dtype).eps
+    # Of a metric by eigenvectors, whose condition may be anything, it is not known beforehand.
+    rate = min(_SAFETY * metric.condition * torch.finfo(dtype).eps, _CONTRACTION)
     status = descent.refine(tol, max_iter, rate)
     return descent.solution(status)
 
@@ -80,7 +81,7 @@ def _model(
     metric, rounding = _precondition(objective, quadratic, dtype, data_eps)
     if metric is None and dtype != objective.double:
         dtype = objective.double
-        quadratic = objective.quadratic(dtype)
+        quadratic = _measure(objective, dtype)
         metric, rounding = _precondition(objective, quadratic, dtype, data_eps)
     if metric is None:
         metric = spectral_metric(objective, quadratic.hessian, rounding)
@@ -160,7 +161,7 @@ class _Descent:
         rate : float
             The factor by which a step is expected to shrink the error.
         """
-        self.change, last = rate * self.objective.amplification(self.v[:-1]), 1.0
+        self.change, last = rate * self.objective.amplification(self.v[:-1]), torch.inf
         before: Tensor | None = None
         direction: Tensor | None = None
         while self.change > tol:

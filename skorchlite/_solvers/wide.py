@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._batches import staged
+from .._batches import OutOfRangeError, staged
 from .._moments import Moments
-from .._objective import OutOfRangeError, Quadratic
+from .._objective import Quadratic
 from .metric import Metric, resolved
 
 _ROUNDING = 4.0  # of a product with a unit vector, in units of eps * dimension
