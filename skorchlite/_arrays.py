@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ def check_fit(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, 
     validate_data(estimator, X, y, skip_check_array=True)
     X = _check_table(estimator, X)
     y = _check_target(estimator, y)
-    check_consistent_length(X, y)
+    if X.shape[0] != y.shape[0]:
+        check_consistent_length(X, y)  # raises, in scikit-learn's words
     return X, y, _check_weight(sample_weight, X.shape[0])
 
 
@@ -128,22 +130,19 @@ def is_single(X: Any) -> bool:
 def torch_settings(n_entries: int) -> Iterator[None]:
     """Compute without autograd, float32 products in full precision, small work in one thread.
 
-    Full precision means neither TF32 nor bfloat16. What names no device is on the CPU. Threads
-    that wait for each other cost small work more than it takes, a thousand times more where other
-    processes keep the cores busy. The settings are the caller's again at the end.
+    Full precision means neither TF32 nor bfloat16. Threads that wait for each other cost small
+    work more than it takes, a thousand times more where other processes keep the cores busy. The
+    settings are the caller's again at the end.
     """
-    default = torch.get_default_device().type
-    with contextlib.ExitStack() as stack:
-        if n_entries < _ONE_THREAD:
-            stack.enter_context(_one_thread())
-        precision = torch.get_float32_matmul_precision()
+    precision = torch.get_float32_matmul_precision()
+    if precision != "highest":
+        torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.no_grad(), _one_thread() if n_entries < _ONE_THREAD else nullcontext():
+            yield
+    finally:
         if precision != "highest":
-            torch.set_float32_matmul_precision("highest")
-            stack.callback(torch.set_float32_matmul_precision, precision)
-        if default != "cpu":
-            stack.enter_context(torch.device("cpu"))
-        stack.enter_context(torch.no_grad())
-        yield
+            torch.set_float32_matmul_precision(precision)
 
 
 @contextlib.contextmanager
@@ -233,13 +232,16 @@ def _check_target(estimator: Any, y: Any) -> Any:
 def _check_weight(sample_weight: Any, n_samples: int) -> np.ndarray | None:
     if sample_weight is None:
         return None
-    return _check_sample_weight(
+    weight = _check_sample_weight(
         to_numpy(sample_weight),
         np.broadcast_to(np.float64(0), (n_samples, 1)),
         dtype=np.float64,
         ensure_non_negative=True,
         allow_all_zero_weights=False,
     )
+    # The objective is a mean, so that only their ratios matter; their sums must not overflow.
+    largest = weight.max()
+    return weight if 1e-100 < largest < 1e100 else weight / largest
 
 
 def _numeric(array: np.ndarray, name: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 Block = tuple[Tensor, Any, Tensor | None]  # y is None in rows to predict
 
 _DIRECT = (np.dtype(np.float32), np.dtype(np.float64))
-_CPU_BLOCK_BYTES = 4 << 20  # stays in the cache between the centring and the products
+_CPU_BLOCK_BYTES = 8 << 20  # stays in the cache between the centring and the products
 _DEVICE_BLOCK_BYTES = 128 << 20
 _PILOT_ROWS, _SCAN_ROWS = 256, 16_384
 
@@ -125,8 +125,8 @@ def predicted(
         Of the result; None for that of the computation.
     """
     double = torch.float32 if rows.device.type == "mps" else torch.float64
-    W = torch.as_tensor(coef.T.copy()).to(rows.device, double)
-    b = torch.as_tensor(intercept).to(rows.device, double)
+    W = torch.from_numpy(coef.T.copy()).to(rows.device, double)
+    b = torch.from_numpy(intercept).to(rows.device, double)
     out = torch.empty(rows.n_rows, len(b), dtype=dtype or double, device=rows.device)
     start = 0
     for X, _, _ in rows.blocks(block_rows(rows.n_features, double, rows.device)):
@@ -137,10 +137,12 @@ def predicted(
 
 
 def block_rows(width: int, dtype: torch.dtype, device: torch.device) -> int:
-    """Return how many rows of that width make a block."""
-    budget = _CPU_BLOCK_BYTES if device.type == "cpu" else _DEVICE_BLOCK_BYTES
-    rows = budget // (width * dtype.itemsize)
-    return int(min(max(rows, 1024), 16_384 if device.type == "cpu" else 1 << 20)) // 256 * 256
+    """Return how many rows of that width make a block: a power of two, which products like."""
+    budget, most = (
+        (_CPU_BLOCK_BYTES, 1 << 14) if device.type == "cpu" else (_DEVICE_BLOCK_BYTES, 1 << 20)
+    )
+    rows = max(budget // (width * dtype.itemsize), 256)
+    return min(1 << (rows.bit_length() - 1), most)
 
 
 def pilot_origin(rows: Any, centre: bool) -> Origin:
@@ -152,7 +154,7 @@ def pilot_origin(rows: Any, centre: bool) -> Origin:
     if weight is not None and (weight > 0).any():
         X, y = X[weight > 0], y[weight > 0]
     if not centre:
-        return Origin(torch.zeros(y.shape[1] + X.shape[1], dtype=torch.float64))
+        return Origin(torch.zeros(y.shape[1] + X.shape[1], dtype=torch.float64, device="cpu"))
     shifts = []
     for block in (y, X):
         block = block.to("cpu", torch.float64)

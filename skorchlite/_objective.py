@@ -16,6 +16,8 @@ from torch import Tensor
 from ._batches import Origin, OutOfRangeError, staged
 from ._moments import Moments, moments_of, sum_products
 
+_UNDERFLOW = 1e9  # sums of squares within this of the smallest number have lost digits
+
 
 @dataclass
 class Quadratic:
@@ -155,16 +157,16 @@ class Objective:
             blocks = _whitened(blocks, whiten.to(self.rows.device, dtype), t)
             d = whiten.shape[1]
         products = sum_products(blocks).cpu()
-        if not isfinite(products.sum()):
+        if not isfinite(float(products.sum())):
             raise OutOfRangeError
         moments = moments_of(products, t + d, self.fit_intercept)
-        squares, smallest = products.diagonal()[: t + d], torch.finfo(dtype).tiny ** 0.8
-        if ((squares < smallest) & (moments.mean != 0)).any():
+        tiny = products.diagonal()[: t + d] < _UNDERFLOW * torch.finfo(dtype).tiny
+        if tiny.any() and (tiny & (moments.mean != 0)).any():
             raise OutOfRangeError
         cross = moments.cross / moments.weight
         hessian = cross[t:, t:]
         if self.penalty.curvature:
-            basis = self.to_caller(torch.eye(d, dtype=torch.float64) if whiten is None else whiten)
+            basis = self.to_caller(hessian.new_ones(d).diag() if whiten is None else whiten)
             hessian = hessian + self.penalty.curvature * (basis.T @ basis)
         return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
 
@@ -186,7 +188,7 @@ class Objective:
     def _sums(self, v: Tensor) -> tuple[Tensor, Tensor, float]:
         t, k = self.rows.n_targets, self.rows.n_targets + self.n_features
         point = v.to(self.rows.device, self.double)
-        value, gradient, total = torch.zeros(t).double(), torch.zeros_like(v), 0.0
+        value, gradient, total = v.new_zeros(t), torch.zeros_like(v), 0.0
         for A, weight in staged(self.rows, self.origin, self.double):
             Z, y = A[:, t : k + 1], A[:, :t]
             raw_prediction = Z @ point

@@ -12,7 +12,7 @@ class NoPenalty:
 
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty of each column of w."""
-        return torch.zeros(w.shape[1], dtype=w.dtype)
+        return w.new_zeros(w.shape[1])
 
     def gradient(self, w: Tensor) -> Tensor:
         """Return the gradient at w."""

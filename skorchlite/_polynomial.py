@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import combinations, combinations_with_replacement
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from . import _doubled
 from ._batches import Block, Origin, OutOfRangeError, power_of_two
 
 _SCAN_ROWS = 65_536
+_MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
 
 
@@ -75,8 +77,7 @@ class Basis:
     ----------
     kind : {"chebyshev", "rooted", "power"}
         ``phi_k(t)`` is ``T_k(t)``; ``t T_{k-1}(t)``, which vanishes with t, for models without
-        an intercept; or ``t^k``, whose coefficients differ from the caller's in scale only, for
-        models with a penalty on those.
+        an intercept; or ``t^k``, whose coefficients differ from the caller's in scale only.
     degree : int
     interaction_only : bool
     centre, half : ndarray of shape (n_features,)
@@ -106,13 +107,18 @@ class Basis:
         }
 
     @property
+    def diagonal(self) -> bool:
+        """Whether the coefficients differ from the caller's in scale only."""
+        return self.kind == "power"
+
+    @property
     def rounding(self) -> float:
         """How far the rounding of the data can be amplified in a term."""
         return float((1 + np.abs(self.centre) / self.half).max()) * self.degree
 
     def expand(self, X: Tensor, out: Tensor) -> None:
         """Write the terms of a block into ``out`` of shape (n_terms, n_rows)."""
-        centre, half = torch.as_tensor(self.centre), torch.as_tensor(self.half)
+        centre, half = torch.from_numpy(self.centre), torch.from_numpy(self.half)
         t = ((X.to(out.dtype) - centre.to(out)) / half.to(out)).T
         for k, column_terms in self._columns(t):
             out[self._alone[k]] = column_terms
@@ -193,7 +199,7 @@ class Basis:
         For squared error and one column. The result is rounded to doubles.
         """
         t = v.shape[1]
-        value, total = torch.zeros(t, dtype=v.dtype), 0.0
+        value, total = v.new_zeros(t), 0.0
         gradient = torch.zeros_like(v), torch.zeros_like(v)
         scale = origin.unit()
         for X, y, weight in rows.source.blocks(_SCAN_ROWS):
@@ -206,7 +212,9 @@ class Basis:
                 residual = _doubled.add(_doubled.total(_doubled.multiply(Z, point), 0), target)
                 slope = residual
                 if weight is not None:
-                    slope = _doubled.multiply(residual, (weight.cpu(), torch.zeros(len(X))))
+                    slope = _doubled.multiply(
+                        residual, (weight.cpu(), torch.zeros_like(residual[0]))
+                    )
                 value[k] += 0.5 * (residual[0] * slope[0]).sum()
                 part = _doubled.total(_doubled.multiply(Z, slope), 1)
                 high, low = _doubled.add((gradient[0][:, k], gradient[1][:, k]), part)
@@ -217,7 +225,7 @@ class Basis:
     def _doubled_terms(self, X: Tensor, shift: Tensor, scale: Tensor) -> _doubled.Pair:
         """Return the terms of one column and, last, ones; pairs of shape (n_terms + 1, n_rows)."""
         x = X[:, 0]
-        centre, half = (torch.tensor(float(a[0]), dtype=x.dtype) for a in (self.centre, self.half))
+        centre, half = x.new_tensor(self.centre[0]), x.new_tensor(self.half[0])
         t = _doubled.divide(_doubled.two_sum(x, -centre), half)
         ones = torch.ones_like(x), torch.zeros_like(x)
         terms, before, last = [t], ones, t
@@ -305,14 +313,19 @@ class ExpandedRows:
 def fitted_basis(
     rows: Any, degree: int, interaction_only: bool, fit_intercept: bool, penalised: bool
 ) -> Basis:
-    """Return the basis for the data: its intervals take a pass over the columns."""
+    """Return the basis for the data: its intervals take a pass over the columns.
+
+    Powers of the scaled columns serve where a penalty is on their coefficients, and where terms
+    outnumber the rows by so much that the minimum of their norm is sought in the span of the rows.
+    """
     low, high = _intervals(rows)
-    if fit_intercept and not penalised:
+    wide = rows.n_rows < comb(degree + len(low), degree) > _MANY_TERMS
+    if fit_intercept and not (penalised or wide):
         kind, centre, half = "chebyshev", low / 2 + high / 2, high / 2 - low / 2
     else:
-        kind, centre = "power" if penalised else "rooted", torch.zeros_like(low)
+        kind, centre = "power" if penalised or wide else "rooted", torch.zeros_like(low)
         half = torch.maximum(low.abs(), high.abs())
-        half = power_of_two(half) if penalised else half
+        half = power_of_two(half) if kind == "power" else half
     half = torch.where(half == 0, torch.ones_like(half), half)
     one_column = len(half) == 1 and not penalised
     return Basis(

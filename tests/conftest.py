@@ -1,3 +1,8 @@
+import os
+
+# Before scipy is imported: without it scikit-learn leaves out its checks of array API input.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
 import pytest
 from hypothesis import settings
 

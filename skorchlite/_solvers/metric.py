@@ -67,10 +67,11 @@ def cholesky_metric(hessian: Tensor) -> Metric | None:
     lower, info = torch.linalg.cholesky_ex(hessian / torch.outer(scale, scale))
     if info:
         return None
-    inverse = torch.linalg.solve_triangular(lower, torch.eye(*lower.shape).to(lower), upper=False)
-    # With a unit diagonal the largest eigenvalue is at most d, the inverse of the smallest at
-    # most the trace of the inverse.
-    condition = len(scale) * float((inverse * inverse).sum())
+    inverse = torch.linalg.solve_triangular(lower, scale.new_ones(len(scale)).diag(), upper=False)
+    # With a unit diagonal the largest eigenvalue is at most d; the inverse of the smallest is the
+    # square of the 2-norm of this inverse, at most the product of its other two norms.
+    size = inverse.abs()
+    condition = len(scale) * float(size.sum(0).max() * size.sum(1).max())
     return Metric(inverse.T / scale[:, None], scale, condition, torch.ones_like(scale))
 
 
@@ -87,7 +88,7 @@ def spectral_metric(objective: Any, hessian: Tensor, rounding: Tensor) -> Metric
     # A column that rounding may have made is constant: its coefficient stays zero.
     live = (hessian.diagonal() > 0) & (rounding < 1)
     scale = torch.where(live, hessian.diagonal(), torch.ones_like(rounding)).sqrt()
-    eye = torch.eye(len(scale), dtype=hessian.dtype)
+    eye = torch.ones_like(scale).diag()
     constant = eye[:, ~live]
     if not live.any():
         return Metric(eye[:, live], scale, 1.0, live, constant)

@@ -73,17 +73,20 @@ def _model(
     objective: Any, dtype: torch.dtype, data_eps: float
 ) -> tuple[Quadratic, Metric, torch.dtype]:
     """Return the quadratic objective, its metric and the dtype of their products."""
-    if objective.rows.n_rows < objective.n_features and objective.basis is None:
+    diagonal = objective.basis is None or objective.basis.diagonal
+    if objective.rows.n_rows < objective.n_features and diagonal:
         quadratic = wide_quadratic(objective)
         rounding = _rounding(objective, quadratic.moments.cross, 1.0, data_eps)
         return quadratic, wide_metric(objective, quadratic, rounding), objective.double
     quadratic = _measure(objective, dtype)
-    metric, rounding = _precondition(objective, quadratic, dtype, data_eps)
+    metric = _precondition(objective, quadratic, dtype, data_eps)
     if metric is None and dtype != objective.double:
         dtype = objective.double
         quadratic = _measure(objective, dtype)
-        metric, rounding = _precondition(objective, quadratic, dtype, data_eps)
+        metric = _precondition(objective, quadratic, dtype, data_eps)
     if metric is None:
+        moments = quadratic.moments
+        rounding = _rounding(objective, moments.cross.diagonal(), moments.weight, data_eps)
         metric = spectral_metric(objective, quadratic.hessian, rounding)
     return quadratic, metric, dtype
 
@@ -95,23 +98,23 @@ def _measure(objective: Any, dtype: torch.dtype) -> Quadratic:
         return quadratic
     moments = quadratic.moments
     spread = moments.cross.diagonal()
-    far = moments.weight * moments.mean**2 > _FAR_MEAN * spread
+    far = moments.mean**2 > (_FAR_MEAN / moments.weight) * spread
     objective.move(moments.mean)
-    return objective.quadratic(dtype) if (far & (spread > 0)).any() else quadratic
+    again = far.any() and (far & (spread > 0)).any()  # a constant column is never far
+    return objective.quadratic(dtype) if again else quadratic
 
 
 def _precondition(
     objective: Any, quadratic: Quadratic, dtype: torch.dtype, data_eps: float
-) -> tuple[Metric | None, Tensor]:
-    """Return the metric, None if a Cholesky factorization is not exact enough, and the rounding."""
+) -> Metric | None:
+    """Return the metric by a Cholesky factorization, or None if that is not exact enough."""
+    metric = cholesky_metric(quadratic.hessian)
+    if metric is None:
+        return None
     moments = quadratic.moments
     rounding = _rounding(objective, moments.cross.diagonal(), moments.weight, data_eps)
-    metric = cholesky_metric(quadratic.hessian)
-    if metric is not None:
-        noise = max(torch.finfo(dtype).eps, float(rounding.max()) ** 2)
-        if _SAFETY * metric.condition * noise < _CONTRACTION:
-            return metric, rounding
-    return None, rounding
+    noise = max(torch.finfo(dtype).eps, float(rounding.max()) ** 2)
+    return metric if _SAFETY * metric.condition * noise < _CONTRACTION else None
 
 
 def _rounding(objective: Any, squares: Tensor, weight: float, data_eps: float) -> Tensor:
@@ -120,13 +123,10 @@ def _rounding(objective: Any, squares: Tensor, weight: float, data_eps: float) -
     A column that depends on others does so only up to the rounding of its entries, which is
     relative to their distance from zero and not to their deviation.
     """
-    variance = squares[-objective.n_features :] / weight
-    distance = 1 + (objective.distance() ** 2 / variance).sqrt()
-    if objective.basis is not None:
-        distance *= objective.basis.rounding
-    # 0/0 for a constant column of zeros, which takes no part anyway.
-    distance = torch.nan_to_num(distance, 0.0, torch.inf)
-    return _SAFETY * data_eps * objective.n_features**0.5 * distance
+    deviation = (squares[-objective.n_features :] / weight).sqrt()
+    amplified = 1.0 if objective.basis is None else objective.basis.rounding
+    unit = _SAFETY * data_eps * objective.n_features**0.5 * amplified
+    return torch.where(deviation > 0, unit + unit * objective.distance() / deviation, torch.inf)
 
 
 class _Descent:

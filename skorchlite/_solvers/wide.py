@@ -53,7 +53,7 @@ def wide_quadratic(objective: Any) -> Quadratic:
     if not torch.isfinite(squares).all() or underflow.any():
         raise OutOfRangeError
     y, Z = columns[:, :t], columns[:, t:]
-    unit = objective.to_caller(torch.ones(Z.shape[1], 1, dtype=torch.float64))
+    unit = objective.to_caller(Z.new_ones(Z.shape[1], 1))
     hessian = RowGram(Z, objective.penalty.curvature * unit**2)
     return Quadratic(hessian, -Z.T @ y, 0.5 * squares[:t], Moments(1.0, mean, squares))
 
@@ -70,7 +70,7 @@ def wide_metric(objective: Any, quadratic: Quadratic, rounding: Tensor) -> Metri
         The part of the deviation of each column that the rounding of its entries may have made.
     """
     Z = quadratic.hessian.Z
-    unit = objective.to_caller(torch.ones(Z.shape[1], 1, dtype=torch.float64))[:, 0]
+    unit = objective.to_caller(Z.new_ones(Z.shape[1], 1))[:, 0]
     deviation = quadratic.moments.cross[-len(unit) :].sqrt()
     live = (deviation > 0) & (rounding < 1)
     scale = torch.where(live, deviation, torch.ones_like(deviation))
@@ -95,6 +95,6 @@ def _gather(objective: Any) -> tuple[Tensor, Tensor]:
     columns, weights = [], []
     for A, weight in staged(objective.rows, objective.origin, objective.double):
         columns.append(A[:, :k].to("cpu", torch.float64, copy=True))
-        weights.append(torch.ones(len(A)) if weight is None else weight.cpu())
+        weights.append(A[:, 0].cpu() * 0 + 1 if weight is None else weight.cpu())
     weight = torch.cat(weights).double()
     return torch.cat(columns), weight / weight.sum()
