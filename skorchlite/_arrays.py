@@ -50,7 +50,7 @@ def check_fit(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, 
     validate_data(estimator, X, y, skip_check_array=True)
     X = _check_table(estimator, X)
     y = _check_target(estimator, y)
-    if X.shape[0] != y.shape[0]:
+    if X.shape[:1] != y.shape[:1]:
         check_consistent_length(X, y)  # raises, in scikit-learn's words
     return X, y, _check_weight(sample_weight, X.shape[0])
 
