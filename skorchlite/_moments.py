@@ -1,4 +1,10 @@
-"""Weighted sums of products of columns in one pass, and how two of them merge."""
+"""Weighted sums of products of columns, measured from near their mean, in one pass.
+
+References
+----------
+Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance: analysis and
+recommendations", The American Statistician 37(3).
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,23 +32,6 @@ class Moments:
     weight: float
     mean: Tensor
     cross: Tensor
-
-    def merge(self, other: "Moments") -> "Moments":
-        """Return the moments of both sets of rows together.
-
-        References
-        ----------
-        Chan, Golub, LeVeque (1979), "Updating formulae and a pairwise algorithm for computing
-        sample variances".
-        """
-        weight = self.weight + other.weight
-        if weight == 0:
-            return self
-        apart = other.mean - self.mean
-        share = other.weight / weight
-        cross = self.cross + other.cross
-        cross += torch.outer(apart, apart) * (self.weight * share)
-        return Moments(weight, self.mean + apart * share, cross)
 
 
 def sum_products(blocks: Iterable[tuple[Tensor, Tensor | None]]) -> Tensor:

@@ -93,8 +93,8 @@ class TorchSGDRegressor(TorchRegressor):
     ----------
     .. [1] Bjorck, A. (1987). "Stability analysis of the method of seminormal equations for linear
        least squares problems". Linear Algebra and its Applications 88/89.
-    .. [2] Chan, T. F., Golub, G. H. and LeVeque, R. J. (1979). "Updating formulae and a pairwise
-       algorithm for computing sample variances". Stanford report STAN-CS-79-773.
+    .. [2] Hestenes, M. R. and Stiefel, E. (1952). "Methods of conjugate gradients for solving
+       linear systems". Journal of Research of the National Bureau of Standards 49(6).
 
     Examples
     --------

@@ -1,0 +1,238 @@
+"""The parts below the estimators, each against its definition."""
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skorchlite import _doubled
+from skorchlite._batches import ArrayRows, Origin, power_of_two, staged
+from skorchlite._losses import LOSSES
+from skorchlite._moments import _product, moments_of, sum_products
+from skorchlite._penalties import PENALTIES
+from skorchlite._polynomial import Basis, ExpandedRows, exponents
+
+EPS = np.finfo(np.float64).eps
+CPU = torch.device("cpu")
+doubles = st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-6)
+
+
+# --- losses and penalties ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradient_of_a_loss_is_the_slope_of_its_value(name):
+    loss = LOSSES[name]()
+    y = torch.linspace(-3, 3, 13, dtype=torch.float64)
+    raw = torch.linspace(2, -2.5, 13, dtype=torch.float64).requires_grad_()
+    (slope,) = torch.autograd.grad(loss.value(y, raw).sum(), raw)
+    torch.testing.assert_close(loss.gradient(y, raw.detach()), slope, rtol=4 * EPS, atol=0)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_gradient_of_a_penalty_is_the_slope_of_its_value(name):
+    penalty = PENALTIES[name](0.3)
+    w = torch.linspace(-2, 3, 8, dtype=torch.float64).reshape(4, 2)
+    step = torch.full_like(w, 1e-4)
+    slope = (penalty.value(w + step) - penalty.value(w - step)) / 2
+    # The central difference of a quadratic is exact.
+    expected = (penalty.gradient(w) * step).sum(0)
+    torch.testing.assert_close(slope, expected, rtol=1e-10, atol=1e-15)
+
+
+def test_squared_error_is_half_the_square():
+    value = LOSSES["squared_error"]().value(torch.tensor(3.0), torch.tensor(1.0))
+    assert float(value) == 2.0
+
+
+# --- sums over rows ----------------------------------------------------------------------
+
+
+@given(
+    cuts=st.lists(st.integers(1, 49), max_size=4), weighted=st.booleans(), seed=st.integers(0, 9)
+)
+def test_any_split_of_the_rows_adds_up_to_the_whole(cuts, weighted, seed):
+    rng = torch.Generator().manual_seed(seed)
+    A = torch.rand(50, 7, dtype=torch.float64, generator=rng)
+    s = torch.rand(50, dtype=torch.float64, generator=rng) if weighted else None
+    edges = [0, *sorted(set(cuts)), 50]
+    pieces = [(A[i:j].clone(), None if s is None else s[i:j]) for i, j in pairwise(edges)]
+    whole = A.T @ (A if s is None else A * s[:, None])
+    torch.testing.assert_close(sum_products(pieces), whole, rtol=50 * EPS, atol=0)
+
+
+@pytest.mark.parametrize("width", [4, 47, 48, 52, 100, 260])
+@pytest.mark.parametrize("n_rows", [1, 1023, 4096])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_product_by_panels_is_the_whole_product(width, n_rows, dtype):
+    A = torch.rand(n_rows, width, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    product = _product(A)
+    exact = A.double().T @ A.double()
+    # All entries are positive, so that the error of a sum is at most n eps of it.
+    torch.testing.assert_close(
+        product.double(), exact, rtol=n_rows * torch.finfo(dtype).eps, atol=0
+    )
+
+
+def test_moments_are_those_of_numpy():
+    columns = np.random.default_rng(0).normal(5, 2, (200, 4))
+    weight = np.random.default_rng(1).uniform(0, 2, 200)
+    A = torch.from_numpy(np.column_stack((columns, np.ones(200))))
+    moments = moments_of(sum_products([(A, torch.from_numpy(weight))]), 4, centre=True)
+    np.testing.assert_allclose(
+        moments.mean, np.average(columns, axis=0, weights=weight), rtol=1e-13
+    )
+    covariance = np.cov(columns.T, aweights=weight, ddof=0)
+    np.testing.assert_allclose(moments.cross / moments.weight, covariance, rtol=1e-11, atol=1e-13)
+
+
+def test_staged_rows_are_measured_from_the_origin():
+    X, y = np.arange(12.0).reshape(4, 3), np.arange(4.0)
+    shift = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    scale = torch.tensor([2.0, 1.0, 4.0, 1.0], dtype=torch.float64)
+    rows = ArrayRows(X, y, None, CPU)
+    ((A, weight),) = staged(rows, Origin(shift, scale), torch.float64)
+    expected = (np.column_stack((y, X)) - shift.numpy()) / scale.numpy()
+    np.testing.assert_array_equal(A[:, :4], expected)
+    np.testing.assert_array_equal(A[:, 4:], np.ones((4, 1)) * [1, 0, 0, 0])
+    assert weight is None
+
+
+@given(size=st.floats(1e-300, 1e300))
+def test_power_of_two_is_the_next_above(size):
+    power = float(power_of_two(torch.tensor([size], dtype=torch.float64)))
+    assert np.frexp(power)[0] == 0.5
+    assert size < power <= 2 * size
+
+
+# --- doubled precision -------------------------------------------------------------------
+
+
+def exact(pair):
+    return Fraction(float(pair[0])) + Fraction(float(pair[1]))
+
+
+def pair_of(*values):
+    return tuple(torch.tensor(value, dtype=torch.float64) for value in values)
+
+
+@given(a=doubles, b=doubles)
+def test_sum_and_product_of_two_doubles_are_exact(a, b):
+    x, y = pair_of(a, b)
+    assert exact(_doubled.two_sum(x, y)) == Fraction(a) + Fraction(b)
+    assert exact(_doubled.two_product(x, y)) == Fraction(a) * Fraction(b)
+
+
+@given(a=doubles, b=doubles, c=doubles.filter(bool), tail=st.floats(-0.5, 0.5))
+def test_arithmetic_on_pairs_has_thirty_digits(a, b, c, tail):
+    x = pair_of(a, a * EPS * tail)
+    y = pair_of(b, b * EPS * tail)
+    left, right = exact(x), exact(y)
+    size = abs(left) + abs(right)
+    assert abs(exact(_doubled.add(x, y)) - (left + right)) <= size * Fraction(4 * EPS**2)
+    error = abs(exact(_doubled.multiply(x, y)) - left * right)
+    assert error <= abs(left * right) * Fraction(8 * EPS**2)
+    quotient = exact(_doubled.divide(x, torch.tensor(c, dtype=torch.float64)))
+    assert abs(quotient - left / Fraction(c)) <= abs(left / Fraction(c)) * Fraction(8 * EPS**2)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 64, 1001])
+def test_total_keeps_what_cancels(n):
+    values = torch.linspace(1, 2, n, dtype=torch.float64) * 1e20
+    both = torch.cat((values, torch.tensor([1e-3], dtype=torch.float64), -values))
+    total = _doubled.total((both, torch.zeros_like(both)), 0)
+    assert float(total[0]) == pytest.approx(1e-3, abs=2 * EPS**2 * float(both.abs().sum()))
+
+
+# --- terms of a polynomial ---------------------------------------------------------------
+
+
+def phi(kind, k, t):
+    chebyshev = np.polynomial.chebyshev.chebval
+    if k == 0:
+        return np.ones_like(t)
+    if kind == "power":
+        return t**k
+    if kind == "rooted":
+        return t * chebyshev(t, [0] * (k - 1) + [1])
+    return chebyshev(t, [0] * k + [1])
+
+
+def basis_of(kind, degree=4, interaction_only=False):
+    # The functions other than Chebyshev's vanish where the column does: they are not moved.
+    centre = np.array([0.5, -2.0, 0.0]) * (kind == "chebyshev")
+    return Basis(kind, degree, interaction_only, centre, np.array([2.0, 1.0, 4.0]))
+
+
+@pytest.mark.parametrize("interaction_only", [False, True])
+@pytest.mark.parametrize("kind", ["chebyshev", "rooted", "power"])
+def test_terms_are_products_of_the_functions_of_the_columns(kind, interaction_only):
+    basis = basis_of(kind, 3 if interaction_only else 4, interaction_only)
+    X = np.random.default_rng(0).uniform(-2, 3, (30, 3))
+    rows = ExpandedRows(ArrayRows(X, np.zeros(30), None, CPU), basis)
+    terms = torch.cat([block.clone() for block, _, _ in rows.blocks(7)])
+    t = (X - basis.centre) / basis.half
+    expected = [
+        np.prod([phi(kind, k, t[:, j]) for j, k in enumerate(powers)], axis=0)
+        for powers in exponents(3, basis.degree, interaction_only)
+    ]
+    np.testing.assert_allclose(terms, np.transpose(expected), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["chebyshev", "rooted", "power"])
+def test_coefficients_in_powers_give_the_same_polynomial(kind):
+    basis = basis_of(kind)
+    rng = np.random.default_rng(0)
+    X, n = rng.uniform(-2, 3, (30, 3)), len(basis.powers)
+    terms = torch.empty(n, 30, dtype=torch.float64)
+    basis.expand(torch.from_numpy(X), terms)
+    v = torch.from_numpy(rng.normal(size=(n + 1, 2)))
+    shift = torch.from_numpy(rng.normal(size=2 + n))
+    intercept = kind == "chebyshev"
+    coef, constant = basis.caller_solution(v, 1e-20 * v, shift, fit_intercept=intercept)
+    raw = np.prod(X[:, None, :] ** basis.powers, axis=2) @ coef.T + constant
+    fitted = terms.T.numpy() @ v[:-1].numpy()
+    if intercept:
+        fitted += (v[-1] + shift[:2] - shift[2:] @ v[:-1]).numpy()
+    np.testing.assert_allclose(raw, fitted, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(basis.to_caller(v[:-1]), coef.T, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(basis.from_caller(basis.to_caller(v[:-1])), v[:-1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("kind", ["chebyshev", "rooted"])
+def test_doubled_sums_are_the_rational_ones(kind, scaled):
+    rng = np.random.default_rng(0)
+    x, y, s = rng.uniform(1, 2, 9), rng.normal(size=9), rng.uniform(0.5, 2, 9)
+    basis = Basis(kind, 3, False, np.array([1.5]), np.array([0.3]), doubled=True)
+    rows = ExpandedRows(ArrayRows(x[:, None], y, s, CPU), basis)
+    scale = torch.tensor([4.0, 0.5, 1.0, 2.0], dtype=torch.float64) if scaled else None
+    origin = Origin(torch.from_numpy(rng.normal(size=4)), scale)
+    v, low = (
+        torch.from_numpy(rng.normal(size=(4, 1))),
+        torch.from_numpy(1e-18 * rng.normal(size=(4, 1))),
+    )
+    _, gradient, total = basis.doubled_sums(rows, origin, v, low)
+    np.testing.assert_allclose(
+        gradient[:, 0], rational_gradient(kind, x, y, s, origin, v, low), rtol=EPS
+    )
+    assert total == pytest.approx(s.sum(), rel=1e-15)
+
+
+def rational_gradient(kind, x, y, s, origin, v, low):
+    F = Fraction
+    unit, shift = ([F(a) for a in values.tolist()] for values in (origin.unit(), origin.shift))
+    w = [F(a) + F(b) for a, b in zip(v[:, 0].tolist(), low[:, 0].tolist(), strict=True)]
+    gradient = [F()] * 4
+    for xi, yi, si in zip(x.tolist(), y.tolist(), s.tolist(), strict=True):
+        t = (F(xi) - F(1.5)) / F(0.3)
+        T = [F(1), t, 2 * t * t - 1, 4 * t**3 - 3 * t]
+        terms = [t * T[0], t * T[1], t * T[2]] if kind == "rooted" else T[1:]
+        z = [(a - b) / c for a, b, c in zip(terms, shift[1:], unit[1:], strict=True)] + [F(1)]
+        residual = sum(a * b for a, b in zip(z, w, strict=True)) - (F(yi) - shift[0]) / unit[0]
+        gradient = [g + F(si) * residual * a for g, a in zip(gradient, z, strict=True)]
+    return [float(g) for g in gradient]
