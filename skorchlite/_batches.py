@@ -32,6 +32,7 @@ class ArrayRows:
     """
 
     basis = None  # the columns are those of the caller
+    by_column = False  # whether a column of a block is contiguous rather than a row
 
     def __init__(self, X: Any, y: Any, sample_weight: Any, device: torch.device):
         self._columns = (X, y, sample_weight)
@@ -98,7 +99,10 @@ def staged(rows: Any, origin: Origin, dtype: torch.dtype) -> Iterator[tuple[Tens
     # Subtracting in double and rounding once keeps the digits of data far from zero.
     exact = torch.float32 if rows.device.type == "mps" else torch.float64
     shift = origin.shift.to(rows.device, exact)
-    buffer = torch.zeros(size, width, dtype=dtype, device=rows.device)
+    # In the layout of the blocks, since writing across it is slow.
+    shape = (width, size) if rows.by_column else (size, width)
+    buffer = torch.zeros(shape, dtype=dtype, device=rows.device)
+    buffer = buffer.T if rows.by_column else buffer
     buffer[:, k] = 1
     for X, y, weight in rows.blocks(size):
         A = buffer[: len(X)]
@@ -153,13 +157,9 @@ def pilot_origin(rows: Any, centre: bool) -> Origin:
     X, y, weight = next(rows.blocks(_PILOT_ROWS))
     if weight is not None and (weight > 0).any():
         X, y = X[weight > 0], y[weight > 0]
-    if not centre:
-        return Origin(torch.zeros(y.shape[1] + X.shape[1], dtype=torch.float64, device="cpu"))
-    shifts = []
-    for block in (y, X):
-        block = block.to("cpu", torch.float64)
-        shifts.append(block[0] + (block - block[0]).mean(0))
-    return Origin(torch.cat(shifts))
+    columns = torch.cat((y.to("cpu", torch.float64), X.to("cpu", torch.float64)), 1)
+    first = columns[0]
+    return Origin(first + (columns - first).mean(0) if centre else torch.zeros_like(first))
 
 
 def widest_origin(rows: Any, centre: bool) -> Origin:

@@ -81,7 +81,7 @@ def _product(A: Tensor) -> Tensor:
     if A.device.type != "cpu" or width < 2 * _NARROW_PANEL or n * width < 65_536 or n % threads:
         return A.T @ A
     panel = _NARROW_PANEL if width < _WIDE else _WIDE_PANEL
-    parts = A.view(threads, n // threads, width)
+    parts = A.unflatten(0, (threads, n // threads))
     product = A.new_empty(width, width)
     for left in range(0, width, panel):
         right = min(left + panel, width)

@@ -160,8 +160,8 @@ class Objective:
         if not isfinite(float(products.sum())):
             raise OutOfRangeError
         moments = moments_of(products, t + d, self.fit_intercept)
-        tiny = products.diagonal()[: t + d] < _UNDERFLOW * torch.finfo(dtype).tiny
-        if tiny.any() and (tiny & (moments.mean != 0)).any():
+        squares, smallest = products.diagonal()[: t + d], _UNDERFLOW * torch.finfo(dtype).tiny
+        if float(squares.min()) < smallest and (moments.mean[squares < smallest] != 0).any():
             raise OutOfRangeError
         cross = moments.cross / moments.weight
         hessian = cross[t:, t:]

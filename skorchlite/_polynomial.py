@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import combinations, combinations_with_replacement
-from math import comb
 from typing import Any
 
 import numpy as np
@@ -167,7 +166,8 @@ class Basis:
         w, constant = exact[:-1], np.full(t, Fraction())
         if fit_intercept:
             constant = exact[-1] + origin[:t] - origin[t:] @ w
-        u = self._converted(w, self._to_powers_exact, constant).astype(np.float64)
+        u = self._converted(w, self._to_powers_exact, constant)
+        u = _as_doubles(u)
         return np.ascontiguousarray(u[:-1].T), u[-1]
 
     def amplification(self, w: Tensor) -> float:
@@ -284,15 +284,17 @@ class Basis:
 
     @cached_property
     def _to_powers(self) -> list[np.ndarray]:
-        return [matrix.astype(np.float64) for matrix in self._to_powers_exact]
+        return [_as_doubles(matrix) for matrix in self._to_powers_exact]
 
     @cached_property
     def _from_powers(self) -> list[np.ndarray]:
-        return [_triangular_inverse(matrix).astype(np.float64) for matrix in self._to_powers_exact]
+        return [_as_doubles(_triangular_inverse(matrix)) for matrix in self._to_powers_exact]
 
 
 class ExpandedRows:
     """A row source with the terms of a basis in place of the columns."""
+
+    by_column = True
 
     def __init__(self, source: Any, basis: Basis):
         self.source, self.basis = source, basis
@@ -319,7 +321,7 @@ def fitted_basis(
     outnumber the rows by so much that the minimum of their norm is sought in the span of the rows.
     """
     low, high = _intervals(rows)
-    wide = rows.n_rows < comb(degree + len(low), degree) > _MANY_TERMS
+    wide = rows.n_rows < len(exponents(len(low), degree, interaction_only)) > _MANY_TERMS
     if fit_intercept and not (penalised or wide):
         kind, centre, half = "chebyshev", low / 2 + high / 2, high / 2 - low / 2
     else:
@@ -381,6 +383,17 @@ def _triangular_inverse(matrix: np.ndarray) -> np.ndarray:
         unit = np.array([Fraction(int(i == j)) for j in range(n)])
         inverse[i] = (unit - matrix[i, :i] @ inverse[:i] if i else unit) / matrix[i, i]
     return inverse
+
+
+def _as_doubles(fractions: np.ndarray) -> np.ndarray:
+    """Return the nearest doubles; infinities where there are none."""
+    doubles = np.empty(fractions.size)
+    for i, fraction in enumerate(fractions.ravel().tolist()):
+        try:
+            doubles[i] = fraction
+        except OverflowError:
+            doubles[i] = np.inf if fraction > 0 else -np.inf
+    return doubles.reshape(fractions.shape)
 
 
 def _fractions(values: Tensor) -> np.ndarray:

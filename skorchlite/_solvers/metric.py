@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -44,9 +45,13 @@ class Metric:
         """Return the Newton step against the gradient."""
         return self.factor @ (self.factor.T @ gradient)
 
+    @cached_property
+    def _gradient_unit(self) -> Tensor:
+        return (self.live / self.scale)[:, None]
+
     def norm(self, gradient: Tensor) -> Tensor:
         """Return the norm of a gradient for each target, columns scaled."""
-        return torch.linalg.vector_norm(gradient * (self.live / self.scale)[:, None], dim=0)
+        return torch.linalg.vector_norm(gradient * self._gradient_unit, dim=0)
 
     def excess(self, w: Tensor, to_caller: Callable[[Tensor], Tensor]) -> Tensor:
         """Return what to take off w so that it has minimum norm in the caller's units."""
@@ -64,14 +69,16 @@ def cholesky_metric(hessian: Tensor) -> Metric | None:
     None where a column is constant or the factorization breaks down.
     """
     scale = hessian.diagonal().sqrt()
-    lower, info = torch.linalg.cholesky_ex(hessian / torch.outer(scale, scale))
+    scaled = hessian / torch.outer(scale, scale)
+    lower, info = torch.linalg.cholesky_ex(scaled)
     if info:
         return None
     inverse = torch.linalg.solve_triangular(lower, scale.new_ones(len(scale)).diag(), upper=False)
-    # With a unit diagonal the largest eigenvalue is at most d; the inverse of the smallest is the
-    # square of the 2-norm of this inverse, at most the product of its other two norms.
+    # The largest eigenvalue is at most the 1-norm; the inverse of the smallest is the square of
+    # the 2-norm of this inverse, at most the product of its other two norms.
     size = inverse.abs()
-    condition = len(scale) * float(size.sum(0).max() * size.sum(1).max())
+    largest = scaled.abs().sum(0).max()
+    condition = float(largest * size.sum(0).max() * size.sum(1).max())
     return Metric(inverse.T / scale[:, None], scale, condition, torch.ones_like(scale))
 
 
