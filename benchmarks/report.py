@@ -19,7 +19,7 @@ def markdown(record):
     """Render the whole record."""
     parts = ["# Benchmark results", environment(record)]
     if record["timed"]:
-        parts += ["## Time", _legend(record["timed"]), _summary(record["timed"])]
+        parts += ["## Time", legend(record["timed"]), summary(record["timed"])]
     for kind, title in (("timed", None), ("accuracy", "## Accuracy"), ("memory", "## Memory")):
         if title and record[kind]:
             parts.append(title)
@@ -74,7 +74,8 @@ def memory_section(name, case):
 SECTIONS = {"timed": timed_section, "accuracy": accuracy_section, "memory": memory_section}
 
 
-def _legend(cases):
+def legend(cases):
+    """Say how to read the tables of times."""
     ratios = [row["ratio"] for case in cases.values() for row in case["rows"][1:] if "ratio" in row]
     losses = sum(ratio < 1 for ratio in ratios)
     return (
@@ -90,7 +91,8 @@ def _legend(cases):
     )
 
 
-def _summary(cases):
+def summary(cases):
+    """Render one line a timed case."""
     peers = list(dict.fromkeys(row["model"] for case in cases.values() for row in case["rows"][1:]))
     rows = []
     for name, case in cases.items():

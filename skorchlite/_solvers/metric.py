@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
+_PLAIN = 1e4  # a condition number up to which nothing depends on its value
 _DEPENDENT = 0.01  # a direction with more than this part of the mean curvature is no dependence
 
 
@@ -74,11 +75,12 @@ def cholesky_metric(hessian: Tensor) -> Metric | None:
     if info:
         return None
     inverse = torch.linalg.solve_triangular(lower, scale.new_ones(len(scale)).diag(), upper=False)
-    # The largest eigenvalue is at most the 1-norm; the inverse of the smallest is the square of
-    # the 2-norm of this inverse, at most the product of its other two norms.
-    size = inverse.abs()
-    largest = scaled.abs().sum(0).max()
-    condition = float(largest * size.sum(0).max() * size.sum(1).max())
+    # With a unit diagonal the largest eigenvalue is at most d; the inverse of the smallest is the
+    # square of the 2-norm of this inverse, at most that of its Frobenius norm.
+    condition = len(scale) * float((inverse * inverse).sum())
+    if condition > _PLAIN:  # closer, and dearer: 1-norms, and the infinity norm, in their place
+        size, largest = inverse.abs(), scaled.abs().sum(0).max()
+        condition = min(condition, float(largest * size.sum(0).max() * size.sum(1).max()))
     return Metric(inverse.T / scale[:, None], scale, condition, torch.ones_like(scale))
 
 

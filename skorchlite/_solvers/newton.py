@@ -111,9 +111,8 @@ def _precondition(
     metric = cholesky_metric(quadratic.hessian)
     if metric is None:
         return None
-    moments = quadratic.moments
-    rounding = _rounding(objective, moments.cross.diagonal(), moments.weight, data_eps)
-    noise = max(torch.finfo(dtype).eps, float(rounding.max()) ** 2)
+    far = float((objective.distance() / metric.scale).max())
+    noise = max(torch.finfo(dtype).eps, (_rounding_unit(objective, data_eps) * (1 + far)) ** 2)
     return metric if _SAFETY * metric.condition * noise < _CONTRACTION else None
 
 
@@ -124,9 +123,14 @@ def _rounding(objective: Any, squares: Tensor, weight: float, data_eps: float) -
     relative to their distance from zero and not to their deviation.
     """
     deviation = (squares[-objective.n_features :] / weight).sqrt()
+    made = _rounding_unit(objective, data_eps) * (1 + objective.distance() / deviation)
+    return torch.where(deviation > 0, made, torch.inf)
+
+
+def _rounding_unit(objective: Any, data_eps: float) -> float:
+    """Return what rounding may have made of a column at no distance from zero."""
     amplified = 1.0 if objective.basis is None else objective.basis.rounding
-    unit = _SAFETY * data_eps * objective.n_features**0.5 * amplified
-    return torch.where(deviation > 0, unit + unit * objective.distance() / deviation, torch.inf)
+    return _SAFETY * data_eps * objective.n_features**0.5 * amplified
 
 
 class _Descent:

@@ -1,0 +1,33 @@
+"""Put the figures of the last full run into the README: `python -m benchmarks.readme`."""
+
+import json
+from pathlib import Path
+
+from benchmarks import report
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results" / "results.json"
+BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
+
+
+def section(record):
+    """Render what the README shows of a record."""
+    parts = [report.environment(record), report.legend(record["timed"])]
+    parts.append(report.summary(record["timed"]))
+    for kind in ("accuracy", "memory"):
+        parts += [report.SECTIONS[kind](name, case) for name, case in record[kind].items()]
+    return "\n\n".join(parts)
+
+
+def main():
+    """Replace the text between the marks."""
+    record = json.loads(RESULTS.read_text(encoding="utf-8"))
+    head, rest = README.read_text(encoding="utf-8").split(BEGIN)
+    tail = rest.split(END)[1]
+    text = f"{head}{BEGIN}\n\n{section(record)}\n\n{END}{tail}"
+    README.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
