@@ -10,6 +10,7 @@ from torch import Tensor
 
 _ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
 _PLAIN = 1e4  # a condition number up to which nothing depends on its value
+_POWER_STEPS = 12
 _DEPENDENT = 0.01  # a direction with more than this part of the mean curvature is no dependence
 
 
@@ -78,10 +79,23 @@ def cholesky_metric(hessian: Tensor) -> Metric | None:
     # With a unit diagonal the largest eigenvalue is at most d; the inverse of the smallest is the
     # square of the 2-norm of this inverse, at most that of its Frobenius norm.
     condition = len(scale) * float((inverse * inverse).sum())
-    if condition > _PLAIN:  # closer, and dearer: 1-norms, and the infinity norm, in their place
-        size, largest = inverse.abs(), scaled.abs().sum(0).max()
-        condition = min(condition, float(largest * size.sum(0).max() * size.sum(1).max()))
+    if condition > _PLAIN:  # closer, and dearer
+        largest = float(scaled.abs().sum(0).max())  # at most the 1-norm
+        condition = min(condition, largest * _squared_norm(inverse))
     return Metric(inverse.T / scale[:, None], scale, condition, torch.ones_like(scale))
+
+
+def _squared_norm(matrix: Tensor) -> float:
+    """Return the square of the 2-norm of a matrix, by the power method.
+
+    It starts from the longest column, here the one that depends most on the others.
+    """
+    v = matrix[:, (matrix * matrix).sum(0).argmax()]
+    for _ in range(_POWER_STEPS):
+        v = matrix.T @ (v / torch.linalg.vector_norm(v))
+        length = torch.linalg.vector_norm(v)
+        v = matrix @ (v / length)
+    return float(length) ** 2
 
 
 def spectral_metric(objective: Any, hessian: Tensor, rounding: Tensor) -> Metric:
