@@ -18,6 +18,7 @@ from torch import Tensor
 
 from . import _doubled
 from ._batches import Block, Origin, OutOfRangeError, power_of_two
+from ._rational import as_doubles, as_fractions, power_coefficients, triangular_inverse
 
 _SCAN_ROWS = 65_536
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
@@ -162,12 +163,12 @@ class Basis:
         shift : Tensor of shape (n_targets + n_terms,)
         """
         t = v.shape[1]
-        exact, origin = _fractions(v) + _fractions(v_low), _fractions(shift)
+        exact, origin = as_fractions(v) + as_fractions(v_low), as_fractions(shift)
         w, constant = exact[:-1], np.full(t, Fraction())
         if fit_intercept:
             constant = exact[-1] + origin[:t] - origin[t:] @ w
         u = self._converted(w, self._to_powers_exact, constant)
-        u = _as_doubles(u)
+        u = as_doubles(u)
         return np.ascontiguousarray(u[:-1].T), u[-1]
 
     def amplification(self, w: Tensor) -> float:
@@ -278,17 +279,17 @@ class Basis:
     @cached_property
     def _to_powers_exact(self) -> list[np.ndarray]:
         return [
-            _power_coefficients(self.kind, self.degree, float(centre), float(half))
+            power_coefficients(self.kind, self.degree, float(centre), float(half))
             for centre, half in zip(self.centre, self.half, strict=True)
         ]
 
     @cached_property
     def _to_powers(self) -> list[np.ndarray]:
-        return [_as_doubles(matrix) for matrix in self._to_powers_exact]
+        return [as_doubles(matrix) for matrix in self._to_powers_exact]
 
     @cached_property
     def _from_powers(self) -> list[np.ndarray]:
-        return [_as_doubles(_triangular_inverse(matrix)) for matrix in self._to_powers_exact]
+        return [as_doubles(triangular_inverse(matrix)) for matrix in self._to_powers_exact]
 
 
 class ExpandedRows:
@@ -350,55 +351,3 @@ def _intervals(rows: Any) -> tuple[Tensor, Tensor]:
     if not torch.isfinite(low + high).all():
         raise OutOfRangeError
     return low, high
-
-
-def _power_coefficients(kind: str, degree: int, centre: float, half: float) -> np.ndarray:
-    """Return the coefficients of x^q in ``phi_p((x - centre) / half)``, rational numbers."""
-    t = np.array([-Fraction(centre) / Fraction(half), 1 / Fraction(half)] + [Fraction()] * degree)
-    one = np.array([Fraction(1)] + [Fraction()] * (degree + 1))
-
-    zero = np.array([Fraction()])
-
-    def times_t(a: np.ndarray) -> np.ndarray:
-        return t[0] * a + t[1] * np.concatenate((zero, a[:-1]))
-
-    rows, before, last = [one, times_t(one)], one, times_t(one)
-    for _ in range(2, degree + 1):
-        if kind == "rooted":
-            rows.append(times_t(last))
-        if kind == "power":
-            last = times_t(last)
-        else:
-            before, last = last, 2 * times_t(last) - before
-        if kind != "rooted":
-            rows.append(last)
-    return np.array(rows)[:, : degree + 1]
-
-
-def _triangular_inverse(matrix: np.ndarray) -> np.ndarray:
-    """Return the inverse of a lower triangular matrix of rational numbers."""
-    n = len(matrix)
-    inverse = np.full((n, n), Fraction())
-    for i in range(n):
-        unit = np.array([Fraction(int(i == j)) for j in range(n)])
-        inverse[i] = (unit - matrix[i, :i] @ inverse[:i] if i else unit) / matrix[i, i]
-    return inverse
-
-
-def _as_doubles(fractions: np.ndarray) -> np.ndarray:
-    """Return the nearest doubles; infinities where there are none."""
-    doubles = np.empty(fractions.size)
-    for i, fraction in enumerate(fractions.ravel().tolist()):
-        try:
-            doubles[i] = fraction
-        except OverflowError:
-            doubles[i] = np.inf if fraction > 0 else -np.inf
-    return doubles.reshape(fractions.shape)
-
-
-def _fractions(values: Tensor) -> np.ndarray:
-    """Return an array of rational numbers equal to the doubles of a tensor."""
-    array = values.numpy()
-    exact = np.empty(array.size, dtype=object)
-    exact[:] = [Fraction(value) for value in array.ravel().tolist()]
-    return exact.reshape(array.shape)

@@ -64,6 +64,7 @@ LAYERS = [
         "_optimizers",
         "_distributed",
         "_doubled",
+        "_rational",
         "_version",
         "datasets",
     ],
