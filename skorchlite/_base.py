@@ -23,9 +23,9 @@ from ._arrays import (
     torch_settings,
 )
 from ._batches import ArrayRows, OutOfRangeError, pilot_origin, predicted, widest_origin
-from ._losses import LOSSES
+from ._losses import LOSSES, make_loss
 from ._objective import Objective
-from ._penalties import PENALTIES
+from ._penalties import PENALTIES, make_penalty
 from ._solvers import MESSAGES, SOLVERS, choose_solver
 
 
@@ -33,10 +33,14 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
     """Fit and predict; what the columns of a model are is left to the estimators."""
 
     _parameter_constraints: dict = {
-        "loss": [StrOptions(set(LOSSES))],
+        "loss": [StrOptions(set(LOSSES)), callable],
         "penalty": [StrOptions({name for name in PENALTIES if name}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
         "fit_intercept": ["boolean"],
+        "positive": ["boolean"],
         "solver": [StrOptions({"auto", *SOLVERS})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -107,10 +111,16 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
 
     def _fit(self, X, y, sample_weight):
         """Fit checked data and set the fitted attributes; return the solution and its dtype."""
+        loss = make_loss(self.loss, self.epsilon, self.quantile)
+        if sample_weight is not None and not loss.by_row:
+            raise ValueError(
+                "The loss returns one mean for all samples, so that sample_weight cannot be "
+                "applied. Return one loss a sample, of shape (n_samples,)."
+            )
         device = resolve_device(self.device, X)
         rows = ArrayRows(X, y, sample_weight, device)
         dtype = resolve_dtype(self.dtype, X, device)
-        objective, solution = self._minimise(rows, (X, y, sample_weight), dtype)
+        objective, solution = self._minimise(loss, rows, (X, y, sample_weight), dtype)
         self._keep(objective, solution, single_target=len(y.shape) == 1)
         self.device_ = str(device)
         return solution, dtype
@@ -128,32 +138,29 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
             ArrayRows(X, None, None, device),
         )
 
-    def _minimise(self, rows, data, dtype):
+    def _minimise(self, loss, rows, data, dtype):
         """Return the objective and its solution."""
         single = is_single(data[0])
         try:
-            return self._solve(rows, pilot_origin, dtype, single)
+            return self._solve(loss, rows, pilot_origin, dtype, single)
         except OutOfRangeError:
             check_finite(self, *data)
         try:  # every number is finite, so that it is their squares that are not
-            return self._solve(rows, widest_origin, dtype, single)
+            return self._solve(loss, rows, widest_origin, dtype, single)
         except OutOfRangeError:
             raise ValueError(
                 "The numbers in X or y span more than a double can hold, so that differences "
                 "between rows overflow. Scale the columns first."
             ) from None
 
-    def _solve(self, rows, find_origin, dtype, single):
-        self.solver_ = choose_solver(self.solver)
+    def _solve(self, loss, rows, find_origin, dtype, single):
+        penalty = make_penalty(self.penalty, self.alpha, self.l1_ratio, self.positive)
         rows = self._expand(rows)
         origin = find_origin(rows, self.fit_intercept)
-        objective = Objective(
-            rows,
-            LOSSES[self.loss](),
-            PENALTIES[self.penalty](self.alpha),
-            origin,
-            self.fit_intercept,
-        )
+        if not (loss.quadratic and penalty.smooth):
+            origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
+        objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
+        self.solver_ = choose_solver(self.solver, objective)
         solution = SOLVERS[self.solver_](
             objective,
             self._start(objective),
@@ -198,7 +205,11 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
     def _warn(self, solution, dtype):
         if not self.converged_:
             message = MESSAGES[solution.status].format(
-                max_iter=self.max_iter, tol=self.tol, change=solution.change, dtype=dtype
+                max_iter=self.max_iter,
+                tol=self.tol,
+                change=solution.change,
+                optimality=solution.optimality,
+                dtype=dtype,
             )
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
 

@@ -1,5 +1,6 @@
 """Where rows come from, and how a block of them is staged for the sums."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -36,20 +37,54 @@ class ArrayRows:
 
     def __init__(self, X: Any, y: Any, sample_weight: Any, device: torch.device):
         self._columns = (X, y, sample_weight)
+        self._step = 1
         self.device = device
         self.n_rows, self.n_features = X.shape
         self.n_targets = 1 if y is None or len(y.shape) == 1 else y.shape[1]
 
+    def every(self, step: int) -> "ArrayRows":
+        """Return every so many-th of the rows, without a copy."""
+        thinned = copy.copy(self)
+        thinned._step = self._step * step
+        thinned.n_rows = -(-self.n_rows // step)
+        return thinned
+
     def blocks(self, size: int) -> Iterator[Block]:
         """Yield ``(X, y, sample_weight)`` tensors on the device, ``size`` rows at a time."""
+        step = self._step
         for start in range(0, self.n_rows, size):
-            rows = slice(start, start + size)
+            rows = slice(start * step, min(start + size, self.n_rows) * step, step)
             X, y, weight = (
                 None if column is None else as_tensor(column[rows], self.device)
                 for column in self._columns
             )
             assert X is not None
             yield X, (y[:, None] if y is not None and y.ndim == 1 else y), weight
+
+
+class ColumnRows:
+    """Some of the columns of a row source.
+
+    Parameters
+    ----------
+    source : row source
+    index : Tensor of shape (n_features,)
+    """
+
+    basis = None
+
+    def __init__(self, source: Any, index: Tensor):
+        self.source, self.index = source, index
+        self.device, self.n_rows, self.n_targets = source.device, source.n_rows, source.n_targets
+        self.n_features, self.by_column = len(index), source.by_column
+
+    def blocks(self, size: int) -> Iterator[Block]:
+        """Yield ``(X, y, sample_weight)`` with those columns of X."""
+        index = self.index.to(self.device)
+        # No more of the source at a time than its own width allows.
+        size = min(size, block_rows(self.source.n_features, torch.float64, self.device))
+        for X, y, weight in self.source.blocks(size):
+            yield X.index_select(1, index), y, weight
 
 
 def as_tensor(block: Any, device: torch.device) -> Tensor:
@@ -84,6 +119,16 @@ class Origin:
     def unit(self) -> Tensor:
         """Return the scales, ones where there are none."""
         return torch.ones_like(self.shift) if self.scale is None else self.scale
+
+    def for_plain_targets(self, n_targets: int, shifted: bool) -> "Origin":
+        """Return the origin with targets in their own unit, and from zero unless ``shifted``."""
+        shift = self.shift.clone()
+        shift[:n_targets] *= shifted
+        if self.scale is None:
+            return Origin(shift)
+        scale = self.scale.clone()
+        scale[:n_targets] = 1
+        return Origin(shift, scale)
 
 
 def staged(rows: Any, origin: Origin, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -145,7 +190,7 @@ def block_rows(width: int, dtype: torch.dtype, device: torch.device) -> int:
     budget, most = (
         (_CPU_BLOCK_BYTES, 1 << 14) if device.type == "cpu" else (_DEVICE_BLOCK_BYTES, 1 << 20)
     )
-    rows = max(budget // (width * dtype.itemsize), 256)
+    rows = max(budget // (width * dtype.itemsize), 16)
     return min(1 << (rows.bit_length() - 1), most)
 
 

@@ -1,13 +1,42 @@
 """Losses, pointwise in the raw prediction; ``LOSSES`` names them.
 
-A loss says nothing of rows, weights or coefficients: an objective composes it with those.
+A loss says nothing of rows, weights or coefficients: an objective composes it with those. Residuals
+are ``r = y - raw_prediction``; derivatives are in the raw prediction. ``breaks`` are the residuals
+at which the pieces of a loss that is made of linear and quadratic ones meet. A loss with corners
+has a ``smoothed(width)``.
+
+References
+----------
+Moreau (1965), "Proximite et dualite dans un espace hilbertien". Beck, Teboulle (2012), "Smoothing
+and first order methods: a unified framework", SIAM Journal on Optimization 22(2).
 """
 
+import copy
+from collections.abc import Callable
+from itertools import pairwise
+from math import log
+from typing import Any
+
+import torch
 from torch import Tensor
 
 
-class SquaredError:
-    """``1/2 (y - raw_prediction)^2``: half the squared residual, as in SGDRegressor."""
+class Loss:
+    """What a built-in loss is unless it says otherwise: smooth, of the residual alone."""
+
+    quadratic = False  # whether the curvature is the same everywhere
+    corners = False  # whether the slope jumps
+    pieces = True  # whether it is quadratic between its breaks
+    residual = True  # whether it depends on the residual alone
+    convex = True  # and has a curvature
+    by_row = True  # whether each row has a loss of its own, and not only their mean
+    breaks: tuple[float, ...] = ()
+
+
+class SquaredError(Loss):
+    """``1/2 r^2``: half the squared residual, as in SGDRegressor."""
+
+    quadratic = True
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the loss of each entry."""
@@ -17,5 +46,265 @@ class SquaredError:
         """Return the derivative of each entry in its raw prediction."""
         return raw_prediction - y
 
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the second derivative of each entry in its raw prediction."""
+        return torch.ones_like(raw_prediction)
 
-LOSSES = {"squared_error": SquaredError}
+
+class PiecewiseLinear(Loss):
+    """Convex and linear in r between its breaks.
+
+    Parameters
+    ----------
+    breaks : tuple of float
+        In ascending order.
+    slopes : tuple of float
+        In r; one more than breaks, ascending.
+    """
+
+    corners = True
+
+    def __init__(self, breaks: tuple[float, ...], slopes: tuple[float, ...]):
+        self.breaks, self.slopes = breaks, slopes
+        # The loss is the largest of its lines; the middle one passes through (0, 0) or the break.
+        offsets = [0.0]
+        for at, (left, right) in zip(breaks, pairwise(slopes), strict=True):
+            offsets.append(offsets[-1] + (left - right) * at)
+        lowest = min(max(s * b + o for s, o in zip(slopes, offsets, strict=True)) for b in breaks)
+        self._lines = [(s, o - lowest) for s, o in zip(slopes, offsets, strict=True)]
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the loss of each entry."""
+        return self._at(y - raw_prediction)
+
+    def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the derivative of each entry; at a corner, that on its right."""
+        r = y - raw_prediction
+        slope = torch.full_like(r, -self.slopes[0])
+        for at, (left, right) in zip(self.breaks, pairwise(self.slopes), strict=True):
+            slope -= (right - left) * (r >= at)
+        return slope
+
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return zero, which is the curvature between corners."""
+        return torch.zeros_like(raw_prediction)
+
+    def smoothed(self, width: float) -> "Smoothed":
+        """Return the loss with its corners rounded, below it by at most ``smoothed.bound``."""
+        return Smoothed(self, width)
+
+    def _at(self, r: Tensor) -> Tensor:
+        (slope, offset), *rest = self._lines
+        value = slope * r + offset
+        for slope, offset in rest:
+            value = torch.maximum(value, slope * r + offset)
+        return value
+
+
+class Smoothed(Loss):
+    """The Moreau envelope ``min_s loss(s) + (r - s)^2 / (2 width)`` of a piecewise linear loss.
+
+    It is quadratic in bands of ``width`` times the jump of the slope about each corner and, beside
+    them, linear with the slope of the loss. It lies below the loss by at most ``bound``.
+
+    Parameters
+    ----------
+    loss : PiecewiseLinear
+    width : float
+        In units of y per unit of slope.
+    """
+
+    def __init__(self, loss: PiecewiseLinear, width: float):
+        self.loss, self.width = loss, width
+        self.bound = 0.5 * width * max(slope**2 for slope in loss.slopes)
+        self.breaks = tuple(
+            at + width * slope
+            for at, pair in zip(loss.breaks, pairwise(loss.slopes), strict=True)
+            for slope in pair
+        )
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the loss of each entry."""
+        slope = -self.gradient(y, raw_prediction)
+        return self.loss._at(y - raw_prediction - self.width * slope) + slope**2 * (self.width / 2)
+
+    def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the derivative of each entry in its raw prediction."""
+        r = (y - raw_prediction) / self.width
+        total = torch.full_like(r, -self.loss.slopes[0])
+        for at, (left, right) in zip(self.loss.breaks, pairwise(self.loss.slopes), strict=True):
+            total -= (r - (at / self.width + left)).clamp_(0, right - left)
+        return total
+
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the second derivative of each entry in its raw prediction."""
+        r = y - raw_prediction
+        inside = torch.zeros_like(r)
+        for low, high in zip(self.breaks[::2], self.breaks[1::2], strict=True):
+            inside += (r > low) & (r < high)
+        return inside / self.width
+
+
+class Huber(Loss):
+    """``1/2 r^2`` up to ``|r| = epsilon``, ``epsilon |r| - 1/2 epsilon^2`` beyond."""
+
+    def __init__(self, epsilon: float):
+        if not epsilon > 0:
+            raise ValueError(
+                f"loss='huber' with epsilon={epsilon} is zero everywhere. Give an epsilon above 0, "
+                "or use loss='absolute_error'."
+            )
+        self.epsilon = epsilon
+        self.breaks = (-epsilon, epsilon)
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the loss of each entry."""
+        r = y - raw_prediction
+        near = r.clamp(-self.epsilon, self.epsilon)
+        return near * (r - 0.5 * near)
+
+    def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the derivative of each entry in its raw prediction."""
+        return (raw_prediction - y).clamp(-self.epsilon, self.epsilon)
+
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the second derivative of each entry in its raw prediction."""
+        return ((y - raw_prediction).abs() <= self.epsilon).to(y.dtype)
+
+
+class SquaredEpsilonInsensitive(Loss):
+    """``max(0, |r| - epsilon)^2``: without the half, as in SGDRegressor and LinearSVR."""
+
+    def __init__(self, epsilon: float):
+        self.epsilon = epsilon
+        self.breaks = (-epsilon, epsilon)
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the loss of each entry."""
+        return self._excess(y, raw_prediction) ** 2
+
+    def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the derivative of each entry in its raw prediction."""
+        return 2 * self._excess(y, raw_prediction)
+
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the second derivative of each entry in its raw prediction."""
+        return 2.0 * ((y - raw_prediction).abs() >= self.epsilon).to(y.dtype)
+
+    def _excess(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        return torch.nn.functional.softshrink(raw_prediction - y, self.epsilon)
+
+
+class LogCosh(Loss):
+    """``log cosh r``: near ``1/2 r^2`` for small residuals, ``|r| - log 2`` for large ones."""
+
+    pieces = False
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the loss of each entry."""
+        r = (y - raw_prediction).abs()
+        # log(1 + x) - log 2 would lose the digits of a small residual.
+        small = r < 0.1
+        s = torch.where(small, r, torch.zeros_like(r)) ** 2
+        series = s * (1 / 2 - s * (1 / 12 - s * (1 / 45 - s * (17 / 2520 - s * 31 / 14175))))
+        return torch.where(small, series, r + torch.log1p(torch.exp(-2 * r)) - log(2))
+
+    def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the derivative of each entry in its raw prediction."""
+        return torch.tanh(raw_prediction - y)
+
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the second derivative of each entry in its raw prediction."""
+        x = torch.exp(-2 * (raw_prediction - y).abs())
+        return 4 * x / (1 + x) ** 2
+
+
+class CallableLoss(Loss):
+    """A callable or ``torch.nn`` loss module ``(y_pred, y_true)``, through autograd.
+
+    It is called with the predictions and targets of some rows, both of shape (n_rows,), and returns
+    one loss a row, or their mean.
+
+    Parameters
+    ----------
+    function : callable
+    """
+
+    pieces = False
+    residual = False
+    convex = False
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]):
+        function = function() if isinstance(function, type) else function
+        if getattr(function, "reduction", None) in ("mean", "sum"):
+            function = copy.copy(function)  # the caller's stays as it is
+            vars(function)["reduction"] = "none"
+        self.function = function
+        self.by_row = self._probe()
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the loss of each entry; the mean of the rows for each where there is but that."""
+        return self._each_target(self._values, y, raw_prediction)
+
+    def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the derivative of each entry in its raw prediction."""
+        return self._each_target(self._slopes, y, raw_prediction)
+
+    def _values(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        return self.function(raw_prediction, y).expand(len(y)).to(raw_prediction.dtype)
+
+    def _slopes(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        with torch.enable_grad():
+            point = raw_prediction.detach().requires_grad_()
+            (slopes,) = torch.autograd.grad(self._values(y, point).sum(), point)
+        return slopes
+
+    @staticmethod
+    def _each_target(function: Any, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        if y.ndim == 1:
+            return function(y, raw_prediction)
+        columns = zip(y.unbind(1), raw_prediction.unbind(1), strict=True)
+        return torch.stack([function(*column) for column in columns], 1)
+
+    def _probe(self) -> bool:
+        """Return whether the function gives one loss a row; refuse what is neither that nor a mean.
+
+        A loss that does not split over the rows, or is their sum, would depend on the blocks in
+        which the rows are read.
+        """
+        y = torch.tensor([0.3, 0.9, 0.4, 0.7], dtype=torch.float64)
+        raw_prediction = torch.tensor([0.5, 0.2, 0.6, 0.1], dtype=torch.float64)
+        whole = self.function(raw_prediction, y)
+        if not isinstance(whole, Tensor) or whole.shape not in ((), (4,)):
+            got = tuple(whole.shape) if isinstance(whole, Tensor) else type(whole).__name__
+            raise ValueError(
+                "A loss given as a callable takes (y_pred, y_true), both of shape (n_samples,), "
+                f"and returns a tensor of shape (n_samples,) or (); for 4 samples this one "
+                f"returned {got}."
+            )
+        if whole.ndim == 0:
+            halves = [self.function(raw_prediction[i : i + 2], y[i : i + 2]) for i in (0, 2)]
+            if not torch.isclose(whole, (halves[0] + halves[1]) / 2, rtol=1e-5):
+                raise ValueError(
+                    "A loss given as a callable returned one number that is not the mean over its "
+                    "samples. Return one loss a sample, of shape (n_samples,)."
+                )
+        return whole.ndim == 1
+
+
+def make_loss(loss: Any, epsilon: float, quantile: float) -> Any:
+    """Return the loss object for a name of ``LOSSES`` or a callable."""
+    return LOSSES[loss](epsilon, quantile) if isinstance(loss, str) else CallableLoss(loss)
+
+
+LOSSES = {
+    "squared_error": lambda epsilon, quantile: SquaredError(),
+    "absolute_error": lambda epsilon, quantile: PiecewiseLinear((0.0,), (-1.0, 1.0)),
+    "huber": lambda epsilon, quantile: Huber(epsilon),
+    "quantile": lambda epsilon, quantile: PiecewiseLinear((0.0,), (quantile - 1, quantile)),
+    "epsilon_insensitive": lambda epsilon, quantile: PiecewiseLinear(
+        (-epsilon, epsilon), (-1.0, 0.0, 1.0)
+    ),
+    "squared_epsilon_insensitive": lambda epsilon, quantile: SquaredEpsilonInsensitive(epsilon),
+    "log_cosh": lambda epsilon, quantile: LogCosh(),
+}

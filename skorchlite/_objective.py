@@ -6,6 +6,7 @@ zero keep their digits. ``v`` stacks the coefficients of z and, in its last row,
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._batches import Origin, OutOfRangeError, staged
+from ._batches import ColumnRows, Origin, OutOfRangeError, staged
+from ._models import Model, Sums
 from ._moments import Moments, moments_of, sum_products
 
 _UNDERFLOW = 1e9  # sums of squares within this of the smallest number have lost digits
@@ -137,6 +139,29 @@ class Objective:
         shift = self.origin.shift + (mean if scale is None else mean * scale)
         self.origin = Origin(shift, scale)
 
+    def spread(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean, deviation and covariance with the targets, in one pass and present units.
+
+        Means and deviations are those of the targets, then the features; the covariances, of shape
+        (n_features, n_targets), are about the mean, or about zero without an intercept.
+        """
+        t, k = self.rows.n_targets, self.rows.n_targets + self.n_features
+        total, sums = 0.0, torch.zeros(k, t + 1, dtype=torch.float64)
+        squares = torch.zeros(k, dtype=torch.float64)
+        for A, weight in staged(self.rows, self.origin, self.double):
+            columns = A[:, :k]
+            right = torch.cat((columns.new_ones(len(A), 1), columns[:, :t]), 1)
+            if weight is not None:
+                right *= weight[:, None].to(right.dtype)
+            total += float(right[:, 0].sum())
+            sums += (columns.T @ right).cpu()
+            squares += ((columns * columns).T @ right[:, :1])[:, 0].cpu()
+        if not torch.isfinite(sums.sum() + squares.sum()):
+            raise OutOfRangeError
+        mean = sums[:, 0] / total if self.fit_intercept else torch.zeros_like(squares)
+        covariance = sums[t:, 1:] / total - torch.outer(mean[t:], mean[:t])
+        return mean, (squares / total - mean**2).clamp(min=0).sqrt(), covariance
+
     def distance(self) -> Tensor:
         """Return how far from zero the features are measured, in present units."""
         distance = self.origin.shift.abs()
@@ -166,34 +191,55 @@ class Objective:
         cross = moments.cross / moments.weight
         hessian = cross[t:, t:]
         if self.penalty.curvature:
-            basis = self.to_caller(hessian.new_ones(d).diag() if whiten is None else whiten)
-            hessian = hessian + self.penalty.curvature * (basis.T @ basis)
+            whiten = hessian.new_ones(d).diag() if whiten is None else whiten
+            hessian = hessian + (whiten.T * self.curvature) @ whiten
         return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
 
-    def evaluate(self, v: Tensor, v_low: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def corner(self) -> Tensor:
+        """The slope that the penalty jumps to on either side of a zero coefficient of z."""
+        return self.penalty.corner * self.unit
+
+    @property
+    def curvature(self) -> Tensor:
+        """The curvature that the penalty has in each coefficient of z, where it has one."""
+        return self.penalty.curvature * self.unit**2
+
+    @cached_property
+    def unit(self) -> Tensor:
+        """What a coefficient of z is in the caller's units, where these differ in scale only."""
+        return self.to_caller(self.origin.shift.new_ones(self.n_features, 1))[:, 0]
+
+    def evaluate(
+        self, v: Tensor, v_low: Tensor | None = None, loss: Any = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the value for each target and the gradient at ``v + v_low``, in one pass.
+
+        The gradient is of what is smooth: the corner of a penalty is left out of it.
 
         Parameters
         ----------
         v, v_low : Tensor of shape (n_features + 1, n_targets)
             ``v_low``, what a double does not hold of the point, matters in doubled precision.
+        loss : object, default=None
+            In place of that of the objective.
         """
         if self.basis is not None and self.basis.doubled:
             sums = self.basis.doubled_sums(self.rows, self.origin, v, v_low)
         else:
-            sums = self._sums(v)
+            sums = self._sums(v, loss or self.loss)
         value, gradient, total = sums
         return self._penalised(v, value / total, gradient / total)
 
-    def _sums(self, v: Tensor) -> tuple[Tensor, Tensor, float]:
+    def _sums(self, v: Tensor, loss: Any) -> tuple[Tensor, Tensor, float]:
         t, k = self.rows.n_targets, self.rows.n_targets + self.n_features
         point = v.to(self.rows.device, self.double)
         value, gradient, total = v.new_zeros(t), torch.zeros_like(v), 0.0
         for A, weight in staged(self.rows, self.origin, self.double):
             Z, y = A[:, t : k + 1], A[:, :t]
             raw_prediction = Z @ point
-            losses = self.loss.value(y, raw_prediction)
-            slopes = self.loss.gradient(y, raw_prediction)
+            losses = loss.value(y, raw_prediction)
+            slopes = loss.gradient(y, raw_prediction)
             if weight is not None:
                 weight = weight[:, None].to(A.dtype)
                 losses, slopes = losses * weight, slopes * weight
@@ -202,16 +248,64 @@ class Objective:
             total += len(A) if weight is None else float(weight.sum())
         return value, gradient, total
 
+    def over(self, index: Tensor) -> "Objective":
+        """Return the objective over some of the columns, the others' coefficients being zero."""
+        t, origin = self.rows.n_targets, self.origin
+        keep = torch.cat((torch.arange(t), index + t))
+        scale = None if origin.scale is None else origin.scale[keep]
+        rows = ColumnRows(self.rows, index)
+        part = Objective(
+            rows, self.loss, self.penalty, Origin(origin.shift[keep], scale), self.fit_intercept
+        )
+        part.unit = self.unit[index]
+        return part
+
+    def sampled(self, n_rows: int) -> "Objective":
+        """Return the objective over about that many rows, evenly spaced."""
+        rows = self.rows.every(max(self.rows.n_rows // n_rows, 1))
+        return Objective(rows, self.loss, self.penalty, self.origin, self.fit_intercept)
+
+    def models(
+        self, points: Tensor, reach: dict[int, float], room: int
+    ) -> dict[int, tuple[float, Model]]:
+        """Return value and model of some targets, each about its point, in one pass.
+
+        Parameters
+        ----------
+        points : Tensor of shape (n_features + 1, n_targets)
+        reach : dict of int to float
+            For these targets: rows with a residual this close to a break of the loss are kept.
+        room : int
+            How many rows may be kept for a target.
+        """
+        t, k = self.rows.n_targets, self.rows.n_targets + self.n_features
+        sums = {j: Sums(self.loss, near, room, k + 1 - t) for j, near in reach.items()}
+        total = 0.0
+        for A, weight in staged(self.rows, self.origin, self.double):
+            Z, y = A[:, t : k + 1], A[:, :t]
+            raw_prediction = Z @ points.to(A)
+            share = A.new_ones(len(A)) if weight is None else weight.to(A.dtype)
+            total += float(share.sum())
+            for j, part in sums.items():
+                part.add(Z, y[:, j], raw_prediction[:, j], share)
+        penalty = self.penalty.value(points[:-1] * self.unit[:, None])
+        models = {}
+        for j, part in sums.items():
+            value, model = part.model(points[:, j], total)
+            if not torch.isfinite(value + model.gradient.sum()):
+                raise OutOfRangeError
+            models[j] = float(value + penalty[j]), model
+        return models
+
     def _penalised(self, v: Tensor, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         if not torch.isfinite(gradient).all():
             raise OutOfRangeError
         if not self.fit_intercept:
             gradient[-1] = 0
-        if self.penalty.curvature:
-            # To the caller's units and back are the same where these differ in scale only.
-            u = self.to_caller(v[:-1])
-            value = value + self.penalty.value(u)
-            gradient[:-1] += self.to_caller(self.penalty.gradient(u))
+        if self.penalty.curvature or self.penalty.corner:
+            unit = self.unit[:, None]
+            value = value + self.penalty.value(v[:-1] * unit)
+            gradient[:-1] += self.penalty.gradient(v[:-1] * unit) * unit
         return value, gradient
 
 

@@ -4,34 +4,53 @@ import torch
 from torch import Tensor
 
 
-class NoPenalty:
-    """``R(w) = 0``."""
+class Penalty:
+    """``curvature / 2 ||w||^2 + corner ||w||_1``, over ``w >= 0`` where ``positive``.
 
-    def __init__(self, alpha: float):
-        self.curvature = 0.0
+    Parameters
+    ----------
+    curvature, corner : float
+        Weights of the two norms, ``alpha`` included.
+    positive : bool
+        Whether coefficients below zero are excluded.
+    """
 
-    def value(self, w: Tensor) -> Tensor:
-        """Return the penalty of each column of w."""
-        return w.new_zeros(w.shape[1])
+    def __init__(self, curvature: float, corner: float, positive: bool):
+        self.curvature, self.corner, self.positive = curvature, corner, positive
 
-    def gradient(self, w: Tensor) -> Tensor:
-        """Return the gradient at w."""
-        return torch.zeros_like(w)
-
-
-class L2:
-    """``alpha R(w) = alpha / 2 ||w||^2``: one solution, whatever the rank of the data."""
-
-    def __init__(self, alpha: float):
-        self.curvature = alpha
+    @property
+    def smooth(self) -> bool:
+        """Whether the gradient says all: no corner at zero and no bound."""
+        return not (self.corner or self.positive)
 
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty of each column of w."""
-        return 0.5 * self.curvature * (w * w).sum(0)
+        return 0.5 * self.curvature * (w * w).sum(0) + self.corner * w.abs().sum(0)
 
     def gradient(self, w: Tensor) -> Tensor:
-        """Return the gradient at w."""
+        """Return the gradient of the smooth part at w."""
         return self.curvature * w
 
+    def prox(self, w: Tensor, step: Tensor) -> Tensor:
+        """Return ``argmin_u corner |u| + (u - w)^2 / (2 step)`` over the allowed u, entrywise.
 
-PENALTIES = {None: NoPenalty, "l2": L2}
+        It belongs after a step in the metric ``1 / step``, and after no other.
+        """
+        shrunk = (w.abs() - self.corner * step).clamp(min=0)
+        return torch.where(w > 0, shrunk, torch.zeros_like(w) if self.positive else -shrunk)
+
+
+def make_penalty(penalty: str | None, alpha: float, l1_ratio: float, positive: bool) -> Penalty:
+    """Return the penalty object for a name of ``PENALTIES``."""
+    share = PENALTIES[penalty](l1_ratio)
+    l2, l1 = (alpha * part for part in share)
+    return Penalty(l2, l1, positive)
+
+
+# Each is the share of alpha that falls on (1/2 ||w||^2, ||w||_1).
+PENALTIES = {
+    None: lambda l1_ratio: (0.0, 0.0),
+    "l2": lambda l1_ratio: (1.0, 0.0),
+    "l1": lambda l1_ratio: (0.0, 1.0),
+    "elasticnet": lambda l1_ratio: (1.0 - l1_ratio, l1_ratio),
+}

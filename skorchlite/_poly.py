@@ -15,15 +15,15 @@ class TorchPolyRegressor(TorchRegressor):
 
     Minimises, for each target,
 
-        F(w, b) = 1 / (2 sum_i s_i) * sum_i s_i (y_i - p(x_i) . w - b)^2 + alpha R(w)
+        F(w, b) = (1 / sum_i s_i) sum_i s_i loss(y_i, p(x_i) . w + b) + alpha R(w)
 
     where ``p(x)`` are the powers and products of the columns, as PolynomialFeatures has them,
     without the constant. They are never formed from raw columns: without a penalty the model is
     fitted in products of Chebyshev polynomials on the interval of each column, whose coefficients
-    are then converted to powers in rational arithmetic. One input column is fitted in doubled
-    precision where rows times degree are at most a million. ``predict`` evaluates the model as it
-    was fitted. With a penalty, which is on the coefficients of the raw powers, columns are scaled
-    before their powers are taken.
+    are then converted to powers in rational arithmetic. Least squares in one input column is done
+    in doubled precision where rows times degree are at most a million. ``predict`` evaluates the
+    model as it was fitted. With a penalty or ``positive=True``, which act on the coefficients of
+    the raw powers, columns are scaled before their powers are taken.
 
     Parameters
     ----------
@@ -31,25 +31,55 @@ class TorchPolyRegressor(TorchRegressor):
         Largest total degree of a term.
     interaction_only : bool, default=False
         Whether to leave out terms with a column to a higher power than one.
-    loss : {"squared_error"}, default="squared_error"
-        The loss of a row.
-    penalty : {"l2"} or None, default=None
-        "l2" is ``R(w) = 1/2 ||w||^2``; None is no penalty.
+    loss : str or callable, default="squared_error"
+        The loss of a row, in its residual ``r = y - prediction``:
+
+        - "squared_error": ``1/2 r^2``
+        - "absolute_error": ``|r|``
+        - "huber": ``1/2 r^2`` up to ``|r| = epsilon``, ``epsilon |r| - 1/2 epsilon^2`` beyond
+        - "quantile": ``quantile r`` above zero, ``(quantile - 1) r`` below
+        - "epsilon_insensitive": ``max(0, |r| - epsilon)``
+        - "squared_epsilon_insensitive": ``max(0, |r| - epsilon)^2``
+        - "log_cosh": ``log cosh r``
+
+        or a callable or ``torch.nn`` loss module ``(y_pred, y_true)`` of two float64 tensors of
+        shape (n_rows,), the rows of a block and one target. It returns one loss a row, or their
+        mean (then without ``sample_weight``), and is differentiated by autograd.
+    penalty : {"l2", "l1", "elasticnet"} or None, default=None
+        ``R(w)``: "l2" is ``1/2 ||w||^2``, "l1" is ``||w||_1``, "elasticnet" is
+        ``l1_ratio ||w||_1 + (1 - l1_ratio) / 2 ||w||^2``, None is no penalty.
     alpha : float, default=1e-4
-        Factor of the penalty; of no effect where ``penalty=None``. ``Ridge(alpha=a)`` is
-        ``penalty="l2", alpha=a / sum(sample_weight)``.
+        Factor of the penalty; of no effect where ``penalty=None``. It means what it does in Lasso
+        and ElasticNet; ``Ridge(alpha=a)`` is ``penalty="l2", alpha=a / sum(sample_weight)``.
+    l1_ratio : float, default=0.15
+        Share of "l1" in "elasticnet", from 0 to 1.
+    epsilon : float, default=0.1
+        Of the losses "huber" (above 0), "epsilon_insensitive" and "squared_epsilon_insensitive"
+        (0 or above), in units of y.
+    quantile : float, default=0.5
+        The quantile that loss "quantile" predicts, between 0 and 1.
     fit_intercept : bool, default=True
         Whether to fit the intercept, which is never penalised. If False, the data is taken to be
         centred.
-    solver : {"auto", "newton"}, default="auto"
-        "newton" is full-batch descent by preconditioned conjugate gradients: one pass over the
-        data makes the Gram matrix of the centred columns and from it the first step, further
-        passes are made where its condition leaves the coefficients further off than ``tol``. With
-        more columns than rows it works in the span of the rows instead. "auto" chooses it.
+    positive : bool, default=False
+        Whether coefficients are kept from falling below zero.
+    solver : {"auto", "newton", "gradient"}, default="auto"
+        "newton" is full-batch descent with the curvature of the loss. Squared error needs one pass,
+        which makes the Gram matrix of the centred columns, and further ones where its condition
+        leaves the coefficients further off than ``tol``; with more columns than rows it works in
+        the span of the rows instead, and under a penalty with "l1" or ``positive=True`` on a
+        working set of the columns. Other losses need three or four passes, each of which keeps the
+        rows near a corner or bend of the loss and sums the others.
+        "gradient" is full-batch descent by limited-memory quasi-Newton steps, which holds no matrix
+        of columns by columns and takes any loss.
+        "auto" is "gradient" for a callable loss and, unless the loss is squared error, for more
+        than 2,000 columns; else "newton".
     max_iter : int, default=1000
-        Largest number of steps. Two or three are the rule.
+        Largest number of steps.
     tol : float, default=1e-10
-        Relative accuracy of the coefficients, columns scaled, at which the descent stops.
+        Relative accuracy at which the descent stops: of the coefficients, columns scaled, or, where
+        the loss has corners ("absolute_error", "quantile", "epsilon_insensitive"), of the
+        objective.
     warm_start : bool, default=False
         Whether to start from the coefficients of the previous fit. The optimum does not depend
         on it.
@@ -74,17 +104,21 @@ class TorchPolyRegressor(TorchRegressor):
     n_output_features_ : int
         Number of terms.
     n_iter_ : int
-        Number of steps; the first needs one pass over the data, each further one another.
+        Number of steps; the largest over the targets.
     loss_curve_ : list of float
-        The objective, penalty included, at the start and after each step; summed over targets.
+        The objective, penalty included, at the start and then after each step, or, where a pass
+        over the rows serves many steps, after each pass; summed over targets.
     optimality_ : float
-        Norm of the gradient at the solution, columns scaled, relative to that at ``w = 0``; the
-        largest over the targets.
+        How far from the optimum the solution may be; the largest over the targets. For squared
+        error without corners in the penalty, and for a callable, the norm of the gradient, columns
+        scaled, relative to that at ``w = 0``. Else the gap between the objective and a lower bound
+        on it, relative to the objective.
     converged_ : bool
-        Whether the coefficients are as accurate as ``tol`` asks for or as rounding allows.
-    rank_ : int
+        Whether the solution is as accurate as ``tol`` asks for or as rounding allows.
+    rank_ : int or None
         Number of independent directions in the (centred) columns of the model, at the rounding
-        of the data.
+        of the data; None where the solver has no need of it (other losses than squared error, and
+        penalties with corners).
     solver_ : str
         The solver that was used.
     device_ : str
@@ -138,7 +172,11 @@ class TorchPolyRegressor(TorchRegressor):
         loss="squared_error",
         penalty=None,
         alpha=1e-4,
+        l1_ratio=0.15,
+        epsilon=0.1,
+        quantile=0.5,
         fit_intercept=True,
+        positive=False,
         solver="auto",
         max_iter=1000,
         tol=1e-10,
@@ -152,7 +190,11 @@ class TorchPolyRegressor(TorchRegressor):
         self.loss = loss
         self.penalty = penalty
         self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.epsilon = epsilon
+        self.quantile = quantile
         self.fit_intercept = fit_intercept
+        self.positive = positive
         self.solver = solver
         self.max_iter = max_iter
         self.tol = tol
@@ -179,9 +221,13 @@ class TorchPolyRegressor(TorchRegressor):
         return np.array([_term_name(names, powers) for powers in self.powers_], dtype=object)
 
     def _expand(self, rows):
-        penalised = self.penalty is not None
         basis = fitted_basis(
-            rows, self.degree, self.interaction_only, self.fit_intercept, penalised
+            rows,
+            self.degree,
+            self.interaction_only,
+            self.fit_intercept,
+            penalised=self.penalty is not None or self.positive,
+            least_squares=self.loss == "squared_error",
         )
         return ExpandedRows(rows, basis)
 

@@ -302,6 +302,10 @@ class ExpandedRows:
         self.device, self.n_rows, self.n_targets = source.device, source.n_rows, source.n_targets
         self.n_features = len(basis.powers)
 
+    def every(self, step: int) -> "ExpandedRows":
+        """Return every so many-th of the rows."""
+        return ExpandedRows(self.source.every(step), self.basis)
+
     def blocks(self, size: int) -> Iterator[Block]:
         """Yield ``(terms, y, sample_weight)``; the next block is made in the same place."""
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
@@ -314,12 +318,19 @@ class ExpandedRows:
 
 
 def fitted_basis(
-    rows: Any, degree: int, interaction_only: bool, fit_intercept: bool, penalised: bool
+    rows: Any,
+    degree: int,
+    interaction_only: bool,
+    fit_intercept: bool,
+    *,
+    penalised: bool,
+    least_squares: bool,
 ) -> Basis:
     """Return the basis for the data: its intervals take a pass over the columns.
 
-    Powers of the scaled columns serve where a penalty is on their coefficients, and where terms
-    outnumber the rows by so much that the minimum of their norm is sought in the span of the rows.
+    Powers of the scaled columns serve where a penalty or bound is on their coefficients, and where
+    terms outnumber the rows by so much that the minimum of their norm is sought in the span of the
+    rows.
     """
     low, high = _intervals(rows)
     wide = rows.n_rows < len(exponents(len(low), degree, interaction_only)) > _MANY_TERMS
@@ -330,7 +341,7 @@ def fitted_basis(
         half = torch.maximum(low.abs(), high.abs())
         half = power_of_two(half) if kind == "power" else half
     half = torch.where(half == 0, torch.ones_like(half), half)
-    one_column = len(half) == 1 and not penalised
+    one_column = len(half) == 1 and least_squares and not penalised
     return Basis(
         kind,
         min(degree, len(half)) if interaction_only else degree,

@@ -11,42 +11,12 @@ from hypothesis import strategies as st
 
 from skorchlite import _doubled
 from skorchlite._batches import ArrayRows, Origin, power_of_two, staged
-from skorchlite._losses import LOSSES
 from skorchlite._moments import _product, moments_of, sum_products
-from skorchlite._penalties import PENALTIES
 from skorchlite._polynomial import Basis, ExpandedRows, exponents
 
 EPS = np.finfo(np.float64).eps
 CPU = torch.device("cpu")
 doubles = st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-6)
-
-
-# --- losses and penalties ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_gradient_of_a_loss_is_the_slope_of_its_value(name):
-    loss = LOSSES[name]()
-    y = torch.linspace(-3, 3, 13, dtype=torch.float64)
-    raw = torch.linspace(2, -2.5, 13, dtype=torch.float64).requires_grad_()
-    (slope,) = torch.autograd.grad(loss.value(y, raw).sum(), raw)
-    torch.testing.assert_close(loss.gradient(y, raw.detach()), slope, rtol=4 * EPS, atol=0)
-
-
-@pytest.mark.parametrize("name", PENALTIES)
-def test_gradient_of_a_penalty_is_the_slope_of_its_value(name):
-    penalty = PENALTIES[name](0.3)
-    w = torch.linspace(-2, 3, 8, dtype=torch.float64).reshape(4, 2)
-    step = torch.full_like(w, 1e-4)
-    slope = (penalty.value(w + step) - penalty.value(w - step)) / 2
-    # The central difference of a quadratic is exact.
-    expected = (penalty.gradient(w) * step).sum(0)
-    torch.testing.assert_close(slope, expected, rtol=1e-10, atol=1e-15)
-
-
-def test_squared_error_is_half_the_square():
-    value = LOSSES["squared_error"]().value(torch.tensor(3.0), torch.tensor(1.0))
-    assert float(value) == 2.0
 
 
 # --- sums over rows ----------------------------------------------------------------------

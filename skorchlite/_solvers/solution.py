@@ -16,6 +16,16 @@ MESSAGES = {
         "in {dtype}. Use dtype='float64', a penalty (penalty='l2'), fewer columns, or a larger "
         "tol."
     ),
+    "max_iter_gap": (
+        "The solver stopped after max_iter={max_iter} iterations with an objective that may be "
+        "{optimality:.1e} above the optimum, relatively, more than tol={tol:.1e}. The best iterate "
+        "is kept. Increase max_iter or tol."
+    ),
+    "stalled_gap": (
+        "The iterations no longer come closer: the objective may be {optimality:.1e} above the "
+        "optimum, relatively, more than tol={tol:.1e}. Use a larger tol, or a penalty "
+        "(penalty='l2')."
+    ),
 }
 
 
@@ -34,7 +44,8 @@ class Solution:
     optimality : float
         Norm of the gradient relative to that at the constant model, columns scaled; the largest
         over the targets.
-    rank : int
+    rank : int or None
+        None where the solver has no need of it.
     change : float
         The last relative change of the coefficients, times the rate at which changes shrink.
     status : str
@@ -46,6 +57,6 @@ class Solution:
     n_iter: int
     loss_curve: list[float]
     optimality: float
-    rank: int
+    rank: int | None
     change: float
     status: str

@@ -1,0 +1,123 @@
+"""The loss of one target about a point: rows near a break as they are, the rest a quadratic."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Model:
+    """The loss of one target about a point.
+
+    Parameters
+    ----------
+    point : Tensor of shape (k,)
+    value : Tensor of shape ()
+    gradient : Tensor of shape (k,)
+    hessian : Tensor of shape (k, k)
+        Of the rows that are not kept, at the point.
+    Z : Tensor of shape (m, k)
+    y, share : Tensor of shape (m,)
+        The rows that are kept, and their share of all weight.
+    exact : bool
+        Whether all rows are kept.
+    """
+
+    point: Tensor
+    value: Tensor
+    gradient: Tensor
+    hessian: Tensor
+    Z: Tensor
+    y: Tensor
+    share: Tensor
+    exact: bool
+
+    def scaled(self, unit: Tensor) -> "Model":
+        """Return the model in coordinates ``point * unit``, of as many as ``unit`` has.
+
+        The kept rows change in place.
+        """
+        k = len(unit)
+        return Model(
+            point=self.point[:k] * unit,
+            value=self.value,
+            gradient=self.gradient[:k] / unit,
+            hessian=self.hessian[:k, :k] / torch.outer(unit, unit),
+            Z=self.Z[:, :k].div_(unit),
+            y=self.y,
+            share=self.share,
+            exact=self.exact,
+        )
+
+    def far(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return value and gradient at x of the rows that are not kept."""
+        step = x - self.point
+        bend = self.hessian @ step
+        return self.value + step @ (self.gradient + 0.5 * bend), self.gradient + bend
+
+
+class Sums:
+    """The sums that make a model, block by block.
+
+    Parameters
+    ----------
+    loss : object
+    reach : float
+        Rows with a residual this close to a break of the loss are kept.
+    room : int
+        How many rows may be kept; further ones are summed with the others.
+    k : int
+    """
+
+    def __init__(self, loss: Any, reach: float, room: int, k: int):
+        self.loss, self.reach, self.room = loss, reach, room
+        self.value, self.far_value = torch.zeros(()).double(), torch.zeros(()).double()
+        self.gradient = torch.zeros(k).double()
+        self.hessian = torch.zeros(k, k).double()
+        self.kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.all_kept = True
+
+    def add(self, Z: Tensor, y: Tensor, raw_prediction: Tensor, share: Tensor) -> None:
+        """Add the rows of a block."""
+        losses = share * self.loss.value(y, raw_prediction)
+        self.value += losses.sum().cpu()
+        near = self._near(y - raw_prediction)
+        (rows,) = near.nonzero(as_tuple=True)
+        if len(rows) > self.room:
+            near[rows[self.room :]] = False
+            rows = rows[: self.room]
+        self.room -= len(rows)
+        self.kept.append((Z[rows].cpu().double(), y[rows].cpu().double(), share[rows].cpu()))
+        if len(rows) == len(y):
+            return
+        self.all_kept = False
+        far = share * ~near
+        self.far_value += (losses * ~near).sum().cpu()
+        self.gradient += (Z.T @ (far * self.loss.gradient(y, raw_prediction))).cpu()
+        if not self.loss.corners:
+            bent = far * self.loss.curvature(y, raw_prediction)
+            self.hessian += (Z.T @ (Z * bent[:, None])).cpu()
+
+    def model(self, point: Tensor, total: float) -> tuple[Tensor, Model]:
+        """Return the loss at the point, and the model about it; ``total`` is that of the shares."""
+        Z, y, share = (torch.cat(parts) for parts in zip(*self.kept, strict=True))
+        return self.value / total, Model(
+            point=point,
+            value=self.far_value / total,
+            gradient=self.gradient / total,
+            hessian=self.hessian / total,
+            Z=Z,
+            y=y,
+            share=share.double() / total,
+            exact=self.all_kept,
+        )
+
+    def _near(self, r: Tensor) -> Tensor:
+        if self.reach == torch.inf:
+            return torch.ones_like(r, dtype=torch.bool)
+        near = torch.zeros_like(r, dtype=torch.bool)
+        for at in self.loss.breaks:
+            near |= (r - at).abs() <= self.reach
+        return near

@@ -1,0 +1,245 @@
+"""Full-batch descent preconditioned with the Gram matrix.
+
+One pass makes the Gram matrix of the centred columns, hence the first step. Where the condition
+of that matrix leaves fewer digits than ``tol`` asks for, further passes take the gradient from the
+data and descend by conjugate gradients in the metric of the Gram matrix. A step shrinks the error
+by about ``condition * eps``, so that one or two are enough.
+
+References
+----------
+Bjorck (1987), "Stability analysis of the method of seminormal equations for linear least squares
+problems". Fukaya, Kannan, Nakatsukasa, Yamamoto, Yanagisawa (2020), "Shifted Cholesky QR for
+computing the QR factorization of ill-conditioned matrices". Hestenes, Stiefel (1952), "Methods of
+conjugate gradients for solving linear systems".
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._objective import Quadratic
+from .metric import Metric, cholesky_metric, spectral_metric
+from .solution import Solution
+from .wide import wide_metric, wide_quadratic
+
+_SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
+_CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made anew
+_FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
+
+
+def descend_quadratic(
+    objective: Any,
+    start: Tensor | None,
+    *,
+    tol: float,
+    max_iter: int,
+    dtype: torch.dtype,
+    data_eps: float,
+    report: Callable[[int, float, float], None],
+) -> Solution:
+    """Minimise a quadratic objective without corners.
+
+    Parameters
+    ----------
+    objective : Objective
+    start : Tensor of shape (n_features, n_targets) or None
+        Coefficients in coordinates of the objective, None for zero; the intercept is solved for.
+    tol : float
+        Stop when the coefficients, columns scaled, are estimated to be this close, relatively.
+    max_iter : int
+    dtype : torch.dtype
+        Of the blocks in the first pass.
+    data_eps : float
+        Relative rounding of the data itself, which limits the rank that it can have.
+    report : callable
+        Called with (n_iter, objective, optimality) after each step.
+
+    Returns
+    -------
+    Solution
+    """
+    quadratic, metric, dtype = _model(objective, dtype, data_eps)
+    descent = _Descent(objective, quadratic, metric, report)
+    descent.first_step(start)
+    # Of a metric by eigenvectors, whose condition may be anything, it is not known beforehand.
+    rate = min(_SAFETY * metric.condition * torch.finfo(dtype).eps, _CONTRACTION)
+    status = descent.refine(tol, max_iter, rate)
+    return descent.solution(status)
+
+
+def _model(
+    objective: Any, dtype: torch.dtype, data_eps: float
+) -> tuple[Quadratic, Metric, torch.dtype]:
+    """Return the quadratic objective, its metric and the dtype of their products."""
+    diagonal = objective.basis is None or objective.basis.diagonal
+    if objective.rows.n_rows < objective.n_features and diagonal:
+        quadratic = wide_quadratic(objective)
+        rounding = _rounding(objective, quadratic.moments.cross, 1.0, data_eps)
+        return quadratic, wide_metric(objective, quadratic, rounding), objective.double
+    quadratic = measure(objective, dtype)
+    metric = _precondition(objective, quadratic, dtype, data_eps)
+    if metric is None and dtype != objective.double:
+        dtype = objective.double
+        quadratic = measure(objective, dtype)
+        metric = _precondition(objective, quadratic, dtype, data_eps)
+    if metric is None:
+        moments = quadratic.moments
+        rounding = _rounding(objective, moments.cross.diagonal(), moments.weight, data_eps)
+        metric = spectral_metric(objective, quadratic.hessian, rounding)
+    return quadratic, metric, dtype
+
+
+def measure(objective: Any, dtype: torch.dtype) -> Quadratic:
+    """Return the quadratic objective about the mean of the columns."""
+    quadratic = objective.quadratic(dtype)
+    if not objective.fit_intercept:
+        return quadratic
+    moments = quadratic.moments
+    spread = moments.cross.diagonal()
+    far = moments.mean**2 > (_FAR_MEAN / moments.weight) * spread
+    objective.move(moments.mean)
+    again = far.any() and (far & (spread > 0)).any()  # a constant column is never far
+    return objective.quadratic(dtype) if again else quadratic
+
+
+def _precondition(
+    objective: Any, quadratic: Quadratic, dtype: torch.dtype, data_eps: float
+) -> Metric | None:
+    """Return the metric by a Cholesky factorization, or None if that is not exact enough."""
+    metric = cholesky_metric(quadratic.hessian)
+    if metric is None:
+        return None
+    far = float((objective.distance() / metric.scale).max())
+    noise = max(torch.finfo(dtype).eps, (_rounding_unit(objective, data_eps) * (1 + far)) ** 2)
+    return metric if _SAFETY * metric.condition * noise < _CONTRACTION else None
+
+
+def _rounding(objective: Any, squares: Tensor, weight: float, data_eps: float) -> Tensor:
+    """Return the part of each column's deviation that the rounding of its entries may have made.
+
+    A column that depends on others does so only up to the rounding of its entries, which is
+    relative to their distance from zero and not to their deviation.
+    """
+    deviation = (squares[-objective.n_features :] / weight).sqrt()
+    made = _rounding_unit(objective, data_eps) * (1 + objective.distance() / deviation)
+    return torch.where(deviation > 0, made, torch.inf)
+
+
+def _rounding_unit(objective: Any, data_eps: float) -> float:
+    """Return what rounding may have made of a column at no distance from zero."""
+    amplified = 1.0 if objective.basis is None else objective.basis.rounding
+    return _SAFETY * data_eps * objective.n_features**0.5 * amplified
+
+
+class _Descent:
+    """The iterate ``v``, with ``v_low`` for what a double cannot hold of it."""
+
+    def __init__(
+        self, objective: Any, quadratic: Quadratic, metric: Metric, report: Callable[..., None]
+    ):
+        self.objective, self.quadratic, self.metric = objective, quadratic, metric
+        self.report = report
+        self.n_iter, self.change = 0, 0.0
+        self.curve: list[float] = []
+
+    def first_step(self, start: Tensor | None) -> None:
+        """Step from the start to the minimum of the quadratic that the Gram matrix holds."""
+        value, gradient = self.quadratic.value, self.quadratic.gradient
+        self.first_norm = self.metric.norm(gradient)
+        if start is not None:
+            value, gradient = self.quadratic.at(start)
+        self.curve.append(self.objective.total(value))
+        w = -self.metric.apply(gradient)
+        w = w if start is None else w + start
+        self.v = torch.cat((w, torch.zeros_like(w[:1])))
+        self.v_low = torch.zeros_like(self.v)
+        self._count(*self.quadratic.at(w))
+
+    def refine(self, tol: float, max_iter: int, rate: float) -> str:
+        """Descend along gradients from the data until within ``tol``; return how it ended.
+
+        Parameters
+        ----------
+        rate : float
+            The factor by which a step is expected to shrink the error.
+        """
+        self.change, last = rate * self.objective.amplification(self.v[:-1]), torch.inf
+        before: Tensor | None = None
+        direction: Tensor | None = None
+        while self.change > tol:
+            if self.n_iter >= max_iter:
+                return "max_iter"
+            value, gradient = self.objective.evaluate(self.v, self.v_low)
+            self.curve[-1] = self.objective.total(value)  # measured, where it was the model's
+            if before is not None and direction is not None:
+                gradient = self._search_line(before, gradient, direction)
+            direction = self._conjugate(gradient, before, direction)
+            before = gradient
+            self._add(-direction)
+            gained = 0.5 * (gradient * direction).sum(0)
+            left = gradient[:-1] - self.quadratic.hessian @ direction[:-1]
+            self._count((value - gained).clamp(min=0), left)
+            step = self.objective.relative_size(direction[:-1], self.v[:-1], self.metric.scale)
+            self.change = step * max(rate, min(step / last, 1.0))
+            if step > 0.5 * last and self.change > tol:  # rounding errors are all that is left
+                floor = 1e3 * torch.finfo(torch.float64).eps * self.metric.condition**0.5
+                return "converged" if step <= floor else "stalled"
+            last = step
+        return "converged"
+
+    def solution(self, status: str) -> Solution:
+        """Return the record of the descent, at the solution of minimum norm."""
+        if self.metric.rank < self.objective.n_features:
+            self.v[:-1] -= self.metric.excess(self.v[:-1], self.objective.to_caller)
+        return Solution(
+            v=self.v,
+            v_low=self.v_low,
+            n_iter=self.n_iter,
+            loss_curve=self.curve,
+            optimality=self.optimality,
+            rank=self.metric.rank,
+            change=self.change,
+            status=status,
+        )
+
+    def _search_line(self, before: Tensor, gradient: Tensor, direction: Tensor) -> Tensor:
+        """Move to the minimum along the last direction; return the gradient there.
+
+        The gradient is affine, so that its values before and after a step give the curvature
+        between: an exact line search that costs no pass of its own.
+        """
+        length = (direction * before).sum(0) / (direction * (before - gradient)).sum(0)
+        # Far from 1, which is the length of a Newton step, it is made of rounding errors.
+        length = torch.where((length > 0.5) & (length < 2), length, torch.ones_like(length))
+        self._add((1 - length) * direction)
+        return before + length * (gradient - before)
+
+    def _conjugate(
+        self, gradient: Tensor, before: Tensor | None, direction: Tensor | None
+    ) -> Tensor:
+        """Return the next direction of descent (Polak and Ribiere's formula)."""
+        scaled = self._newton_step(gradient)
+        if before is None or direction is None:
+            return scaled
+        weight = (scaled * (gradient - before)).sum(0) / (self._newton_step(before) * before).sum(0)
+        return scaled + torch.nan_to_num(weight, 0.0, 0.0, 0.0).clamp(0, 1) * direction
+
+    def _newton_step(self, gradient: Tensor) -> Tensor:
+        return torch.cat((self.metric.apply(gradient[:-1]), gradient[-1:]))
+
+    def _add(self, step: Tensor) -> None:
+        """Add to the iterate in doubled precision (Knuth's exact sum of two)."""
+        step = step + self.v_low
+        moved = self.v + step
+        taken = moved - self.v
+        self.v_low = (self.v - (moved - taken)) + (step - taken)
+        self.v = moved
+
+    def _count(self, value: Tensor, gradient: Tensor) -> None:
+        self.n_iter += 1
+        self.curve.append(self.objective.total(value))
+        relative = self.metric.norm(gradient) / self.first_norm
+        self.optimality = float(torch.nan_to_num(relative, 0.0).max())  # 0/0: a constant target
+        self.report(self.n_iter, self.curve[-1], self.optimality)
