@@ -31,6 +31,7 @@ class Loss:
     convex = True  # and has a curvature
     by_row = True  # whether each row has a loss of its own, and not only their mean
     breaks: tuple[float, ...] = ()
+    bend = 0.0  # the residual up to which a smooth loss with linear ends is round
 
 
 class SquaredError(Loss):
@@ -154,8 +155,12 @@ class Huber(Loss):
                 f"loss='huber' with epsilon={epsilon} is zero everywhere. Give an epsilon above 0, "
                 "or use loss='absolute_error'."
             )
-        self.epsilon = epsilon
+        self.epsilon = self.bend = epsilon
         self.breaks = (-epsilon, epsilon)
+
+    def widened(self, times: float) -> "Smoothed":
+        """Return the loss with its bend that many times as wide, and the same slopes beyond."""
+        return Smoothed(PiecewiseLinear((0.0,), (-self.epsilon, self.epsilon)), times)
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the loss of each entry."""
@@ -203,11 +208,9 @@ class LogCosh(Loss):
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the loss of each entry."""
         r = (y - raw_prediction).abs()
-        # log(1 + x) - log 2 would lose the digits of a small residual.
-        small = r < 0.1
-        s = torch.where(small, r, torch.zeros_like(r)) ** 2
-        series = s * (1 / 2 - s * (1 / 12 - s * (1 / 45 - s * (17 / 2520 - s * 31 / 14175))))
-        return torch.where(small, series, r + torch.log1p(torch.exp(-2 * r)) - log(2))
+        # cosh r = 1 + 2 sinh(r / 2)^2 keeps the digits of a small residual.
+        small = torch.log1p(2 * torch.sinh(r.clamp(max=1) / 2) ** 2)
+        return torch.where(r < 1, small, r + torch.log1p(torch.exp(-2 * r)) - log(2))
 
     def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the derivative of each entry in its raw prediction."""

@@ -27,7 +27,12 @@ FORMULAS = {
     "squared_epsilon_insensitive": lambda r, epsilon, quantile: (
         np.maximum(abs(r) - epsilon, 0) ** 2
     ),
-    "log_cosh": lambda r, epsilon, quantile: np.logaddexp(r, -r) - np.log(r.dtype.type(2)),
+    # cosh r = 1 + 2 sinh(r / 2)^2 keeps the digits of a small r.
+    "log_cosh": lambda r, epsilon, quantile: np.where(
+        abs(r) < 1,
+        np.log1p(2 * np.sinh(np.clip(r, -1, 1) / 2) ** 2),
+        np.logaddexp(r, -r) - np.log(r.dtype.type(2)),
+    ),
 }
 # Derivatives in r, where there is one everywhere.
 SLOPES = {

@@ -56,53 +56,132 @@ class Corners:
         return torch.where(x == 0, at_zero, gradient + self.slope * x.sign())
 
 
-def minimise_quadratic(hessian: Tensor, gradient: Tensor, corners: Corners, x: Tensor) -> Tensor:
-    """Return the minimum of ``gradient.x + 1/2 x.hessian.x + corners(x)``, begun at x.
+def minimise_quadratic(hessian: Tensor, slope: Tensor, corners: Corners, x: Tensor) -> Tensor:
+    """Return the minimum of ``slope.(u - x) + 1/2 (u - x).hessian.(u - x) + corners(u)`` over u.
 
     Parameters
     ----------
     hessian : Tensor of shape (k, k)
         Its diagonal is positive.
-    gradient : Tensor of shape (k,)
-        At zero.
+    slope : Tensor of shape (k,)
+        The gradient of the quadratic at x.
     corners : Corners
     x : Tensor of shape (k,)
+        Where to begin.
     """
-    scale = hessian.diagonal() * _largest(hessian)
-    value = _value(hessian, gradient, corners, x)
+    face = _Face(hessian, corners, x, slope)
     for _ in range(_GUESSES):
-        new = _guess(hessian, gradient, corners, x)
-        new_value = _value(hessian, gradient, corners, new)
-        if not new_value < value:
-            if torch.equal(new.sign(), x.sign()):  # the guess is x itself
-                return x
-            new = _proximal_steps(hessian, gradient, corners, x, 1 / scale)
-            new = _face_step(hessian, gradient, corners, new)
-            new_value = _value(hessian, gradient, corners, new)
-        if not new_value < value:
-            return x
-        x, value = new, new_value
-    return x
+        target, settled = face.guess()
+        if settled:
+            return target
+        if not face.go_to(target):
+            start = face.x
+            face.go_to(face.proximal_steps())
+            face.go_to(face.lowest_on_way())
+            if torch.equal(face.x, start):
+                break
+    return face.x
 
 
-def _value(hessian: Tensor, gradient: Tensor, corners: Corners, x: Tensor) -> float:
-    return float(x @ (gradient + 0.5 * (hessian @ x)) + corners.value(x))
+class _Face:
+    """A point, the gradient of the quadratic there, and where to go from it."""
 
+    def __init__(self, hessian: Tensor, corners: Corners, x: Tensor, slope: Tensor):
+        self.hessian, self.corners = hessian, corners
+        self.x, self.slope = x, slope
+        self.rigid = corners.bounded | (corners.slope > 0)
 
-def _proximal_steps(
-    hessian: Tensor, gradient: Tensor, corners: Corners, x: Tensor, step: Tensor
-) -> Tensor:
-    """Return x after accelerated proximal steps, begun anew where they turn back."""
-    ahead, momentum = x, 1.0
-    for _ in range(_PROXIMAL_STEPS):
-        new = corners.prox(ahead - (gradient + hessian @ ahead) * step, step)
-        if ((ahead - new) * (new - x) / step).sum() > 0:
-            ahead, momentum = x, 1.0
-            continue
-        faster = 0.5 * (1 + (1 + 4 * momentum**2) ** 0.5)
-        ahead = new + (momentum - 1) / faster * (new - x)
-        x, momentum = new, faster
-    return x
+    def go_to(self, target: Tensor) -> bool:
+        """Go there if that is lower; return whether it is."""
+        step = target - self.x
+        bend = self.hessian @ step
+        # Differences of values would lose what a step near the minimum gains.
+        corner = (self.corners.slope * (target.abs() - self.x.abs())).sum()
+        if not step @ (self.slope + 0.5 * bend) + corner < 0:
+            return False
+        self.x, self.slope = target, self.slope + bend
+        return True
+
+    def guess(self) -> tuple[Tensor, bool]:
+        """Return the minimum with the support and the signs of where a proximal step lands.
+
+        And whether these are those of x and of the minimum, which is that of the whole then.
+        """
+        step = 1 / self.hessian.diagonal()
+        landed = self.corners.prox(self.x - self.slope * step, step)
+        free, sign = self.corners.free(landed), landed.sign()
+        target, unique = self._minimum(free, sign)
+        if not unique:  # a support larger than the rank would not shrink again
+            return self.x, False
+        wrong = self.rigid & (target.sign() != sign)
+        settled = not (wrong | (self.rigid & (self.x.sign() != sign))).any()
+        return torch.where(wrong, torch.zeros_like(target), target), settled
+
+    def proximal_steps(self) -> Tensor:
+        """Return x after accelerated proximal steps, begun anew where they turn back."""
+        step = 1 / (self.hessian.diagonal() * _largest(self.hessian))
+        start = x = ahead = self.x
+        momentum = 1.0
+        for _ in range(_PROXIMAL_STEPS):
+            slope = self.slope + self.hessian @ (ahead - start)
+            new = self.corners.prox(ahead - slope * step, step)
+            if ((ahead - new) * (new - x) / step).sum() > 0:
+                ahead, momentum = x, 1.0
+                continue
+            faster = 0.5 * (1 + (1 + 4 * momentum**2) ** 0.5)
+            ahead = new + (momentum - 1) / faster * (new - x)
+            x, momentum = new, faster
+        return x
+
+    def lowest_on_way(self) -> Tensor:
+        """Return the lowest point on the way to the minimum on a face that is entered downhill.
+
+        The face is the support of x with the coordinates that would leave zero by most. The way
+        changes its slope where a coordinate comes to zero; there it may stay.
+        """
+        x, corners = self.x, self.corners
+        steep = corners.subgradient(x, self.slope) * self.hessian.diagonal().rsqrt() * (x == 0)
+        order = steep.abs().argsort(descending=True)
+        room = min(_ENTERING + int((x != 0).sum()) // 4, int((steep != 0).sum()))
+        while True:
+            entering = torch.zeros_like(x)
+            entering[order[:room]] = -steep[order[:room]].sign()
+            way, unique = self._way(entering)
+            if unique or room <= 1:
+                break
+            room //= 2
+        (crossing,) = (self.rigid & (x * (x + way) < 0)).nonzero(as_tuple=True)
+        stops = torch.cat((x[crossing] / -way[crossing], x.new_ones(1)))
+        points = x + stops[:, None] * way
+        points[torch.arange(len(crossing)), crossing] = 0
+        outside = ((points < 0) & corners.bounded).any(1)
+        steps = points - x
+        value = steps @ self.slope + 0.5 * ((steps @ self.hessian) * steps).sum(1)
+        value += (points.abs() - x.abs()) @ corners.slope
+        return points[torch.where(outside, torch.inf, value).argmin()]
+
+    def _way(self, entering: Tensor) -> tuple[Tensor, bool]:
+        """Return the way to the minimum on the face of x and what enters; whether it is unique.
+
+        What enters on the wrong side is left out again.
+        """
+        while True:
+            support = self.corners.free(self.x) | (entering != 0)
+            target, unique = self._minimum(support, self.x.sign() + entering)
+            way = target - self.x
+            back = self.rigid & (way * entering < 0)
+            if not back.any():
+                return way, unique
+            entering = torch.where(back, torch.zeros_like(entering), entering)
+
+    def _minimum(self, support: Tensor, sign: Tensor) -> tuple[Tensor, bool]:
+        """Return a minimum on a face, whose coordinates have these signs; whether it is unique."""
+        start = torch.where(support, self.x, torch.zeros_like(self.x))
+        slope = self.slope + self.hessian @ (start - self.x) + self.corners.slope * sign
+        (index,) = support.nonzero(as_tuple=True)
+        step, unique = solve_positive(self.hessian[index][:, index], -slope[index])
+        start[index] += step
+        return start, unique
 
 
 def _largest(hessian: Tensor) -> float:
@@ -117,75 +196,6 @@ def _largest(hessian: Tensor) -> float:
     return min(1.3 * length, float(scaled.abs().sum(0).max()))
 
 
-def _guess(hessian: Tensor, gradient: Tensor, corners: Corners, x: Tensor) -> Tensor:
-    """Return the minimum with the support and the signs of where a proximal step lands."""
-    step = 1 / hessian.diagonal()
-    landed = corners.prox(x - (gradient + hessian @ x) * step, step)
-    guess, unique = _minimum_on(hessian, gradient, corners, corners.free(landed), landed.sign())
-    if not unique:  # a support larger than the rank would not shrink again
-        return x
-    return torch.where(guess * landed < 0, torch.zeros_like(guess), guess)
-
-
-def _face_step(hessian: Tensor, gradient: Tensor, corners: Corners, x: Tensor) -> Tensor:
-    """Return the lowest point on the way to the minimum on a face that is entered downhill.
-
-    The face is the support of x with the coordinates that would leave zero by most. The way changes
-    its slope where a coordinate comes to zero; there it may stay.
-    """
-    slope = corners.subgradient(x, gradient + hessian @ x)
-    steep = slope * hessian.diagonal().rsqrt() * (x == 0)
-    order = steep.abs().argsort(descending=True)
-    room = min(_ENTERING + int((x != 0).sum()) // 4, int((steep != 0).sum()))
-    while True:
-        entering = torch.zeros_like(x)
-        entering[order[:room]] = -steep[order[:room]].sign()
-        way, unique = _way_on_face(hessian, gradient, corners, x, entering)
-        if unique or room <= 1:
-            return _lowest(hessian, gradient, corners, x, way)
-        room //= 2
-
-
-def _way_on_face(
-    hessian: Tensor, gradient: Tensor, corners: Corners, x: Tensor, entering: Tensor
-) -> tuple[Tensor, bool]:
-    """Return the way to the minimum on the face of x and what enters, and whether that is unique.
-
-    What enters on the wrong side is left out again.
-    """
-    while True:
-        support = corners.free(x) | (entering != 0)
-        target, unique = _minimum_on(hessian, gradient, corners, support, x.sign() + entering)
-        way = target - x
-        back = way * entering < 0
-        if not back.any():
-            return way, unique
-        entering = torch.where(back, torch.zeros_like(entering), entering)
-
-
-def _lowest(hessian: Tensor, gradient: Tensor, corners: Corners, x: Tensor, way: Tensor) -> Tensor:
-    """Return the lowest of the end of a way and the points at which a coordinate comes to zero."""
-    (crossing,) = (x * (x + way) < 0).nonzero(as_tuple=True)
-    stops = torch.cat((x[crossing] / -way[crossing], x.new_ones(1)))
-    points = x + stops[:, None] * way
-    points[torch.arange(len(crossing)), crossing] = 0
-    inside = ~((points < 0) & corners.bounded).any(1)
-    smooth = points @ gradient + 0.5 * ((points @ hessian) * points).sum(1)
-    value = smooth + points.abs() @ corners.slope
-    return points[torch.where(inside, value, torch.inf).argmin()]
-
-
-def _minimum_on(
-    hessian: Tensor, gradient: Tensor, corners: Corners, support: Tensor, sign: Tensor
-) -> tuple[Tensor, bool]:
-    """Return a minimum on a face, whose coordinates have these signs, and whether it is unique."""
-    (index,) = support.nonzero(as_tuple=True)
-    right = -(corners.slope * sign + gradient)[index]
-    x = torch.zeros_like(gradient)
-    x[index], unique = solve_positive(hessian[index][:, index], right)
-    return x, unique
-
-
 def solve_positive(matrix: Tensor, right: Tensor) -> tuple[Tensor, bool]:
     """Return the solution of a symmetric positive semidefinite system, and whether it is unique.
 
@@ -193,6 +203,7 @@ def solve_positive(matrix: Tensor, right: Tensor) -> tuple[Tensor, bool]:
     """
     rounding = 4 * torch.finfo(matrix.dtype).eps * max(len(matrix), 1)
     diagonal = matrix.diagonal()
+    diagonal = torch.where(diagonal > 0, diagonal, torch.ones_like(diagonal))
     lower, info = torch.linalg.cholesky_ex(matrix)
     unique = not info and bool((lower.diagonal() ** 2 > rounding * diagonal).all())
     shift = 100 * rounding

@@ -13,7 +13,9 @@ Statistical Science 12(4). Lee, Sun, Saunders (2014), "Proximal Newton-type meth
 composite functions", SIAM Journal on Optimization 24(3).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -30,6 +32,10 @@ _FEW = 10  # rows with curvature for each coordinate
 _GENTLE = 1e-12  # damping otherwise
 _FLAT = 0.1  # slope at which a line search ends, relative to that at its start
 _TRIALS = 40
+_WIDE = 10.0  # times as wide as its bends, a loss begins with wider ones
+_IDLE = 3  # steps that gain no more than rounding
+_ROUNDING = 1e-14  # of the objective
+_EPS = torch.finfo(torch.float64).eps
 
 
 @dataclass
@@ -39,9 +45,11 @@ class Slopes:
     value: float
     gradient: Tensor
     hessian: Tensor
-    band: Tensor  # slope of the loss where it has curvature, 0 elsewhere
-    bound: float  # what the width takes off the objective at most, where the gradient vanishes
+    slope: Tensor  # of the loss in each row
+    bent: Tensor  # its curvature there
+    pull: Tensor  # the subgradient of least norm
     rows: int  # with curvature
+    mean: float  # curvature of a row
 
 
 class LocalDescent:
@@ -74,6 +82,8 @@ class LocalDescent:
         self.curve: list[float] = []
         self.width = 0.0
         self.best, self.lower = (self.value(x, self.raw), x), -torch.inf
+        # Differences below are made of rounding, where hardly anything of y is left to explain.
+        self.floor = _ROUNDING * self.value(0 * x, 0 * self.raw)
 
     def minimise(self, width: float, tol: float, max_iter: int) -> None:
         """Descend until ``best`` is within ``tol`` of ``lower``, relatively.
@@ -84,17 +94,19 @@ class LocalDescent:
             Of the first smoothing, in units of y; of no effect on a loss without corners.
         """
         if not self.loss.corners:
+            for loss in self._widened():
+                self._stage(loss, _SLACK, tol, max_iter)
             self._stage(self.loss, 0.0, tol, max_iter)
             return
+        if self.best[0] <= self.floor:
+            self.lower = 0.0
         least = 1e-15 * float(self.model.y.abs().max()) if len(self.model.y) else 0.0
-        while True:
+        while self.gap > tol and width > least and self.n_iter < max_iter:
             loss = self.loss.smoothed(width)
             way = self._stage(loss, _SLACK, tol, max_iter)
             if self.gap <= tol:  # a bound from a minimum that was come close to only
                 way = self._stage(loss, 0.0, tol, max_iter)
             self.width = width
-            if self.gap <= tol or width <= least or self.n_iter >= max_iter:
-                return
             width *= _SHRINK
             step = (1 - _SHRINK) * way
             moved = self.raw + self.model.Z @ step
@@ -102,11 +114,18 @@ class LocalDescent:
             if self.value(self.x + step, moved, narrower) < self.value(self.x, self.raw, narrower):
                 self.x, self.raw = self.x + step, moved
 
+    def _widened(self) -> Iterator[Any]:
+        """Yield forms of the loss with wider bends, where hardly a row is within those it has."""
+        width = self.loss.bend and self.best[0] / self.loss.bend**2
+        while width > _WIDE:
+            yield self.loss.widened(width)
+            width *= _SHRINK
+
     @property
     def gap(self) -> float:
         """What is left to gain at most, relative to the objective."""
         value = self.best[0]
-        return max(value - self.lower, 0.0) / value if value > 0 else 0.0
+        return max(value - self.lower - self.floor, 0.0) / value if value > 0 else 0.0
 
     def value(self, x: Tensor, raw: Tensor, loss: Any = None) -> float:
         """Return the objective at x, whose raw predictions are given."""
@@ -119,41 +138,88 @@ class LocalDescent:
 
         Returns the way to the corners, at whose end the objective is looked at too.
         """
-        last = torch.inf
+        lowest, least, idle, size = torch.inf, torch.inf, 0, torch.inf
         for _ in range(_STEPS):
             slopes = self._slopes(loss)
-            step, gain = self._newton_step(slopes)
-            lower = slopes.value + slopes.bound - gain
-            enough = slack * (self.best[0] - lower)
-            if self._is_done(gain, last, enough, tol) or self.n_iter >= max_iter:
+            target, gain = self._newton_step(slopes)
+            self.lower, left = slopes.value - gain, gain
+            if self.loss.corners:
+                self.lower, left = self._bound(loss, slopes)
+            gains = slopes.value < lowest * (1 - _ROUNDING / 10) or left < 0.5 * least
+            idle = 0 if gains else idle + 1
+            lowest, least = min(lowest, slopes.value), min(left, least)
+            enough = max(slack * (self.best[0] - self.lower), 0.01 * tol * self.best[0])
+            if left <= enough if self.loss.corners or slack else size <= tol:
                 break
-            last = gain
-            length = self._search_line(loss, step, gain)
-            before = self.x
-            self.x = before + length * step if length != 1 else before + step
-            self.x = torch.where(self.corners.bounded, self.x.clamp(min=0), self.x)
-            self.raw = self.model.Z @ self.x
-            size = float(before.abs().max().clamp(min=self.x.abs().max()))
-            self.change = float((self.x - before).abs().max()) / size if size else 0.0
-            self.n_iter += 1
-            self._improve(self.x, self.raw)
-            self.curve.append(self.best[0])
-        self.lower = lower
+            if idle >= _IDLE or self.n_iter >= max_iter:
+                break
+            size = self._move(loss, target, gain)
         way = self._way_to_corners(slopes) if self.loss.corners else torch.zeros_like(self.x)
         self._improve(self.x + way, self.raw + self.model.Z @ way)
+        self._settle(slopes)
         return way
 
-    def _is_done(self, gain: float, last: float, enough: float, tol: float) -> bool:
-        value = abs(self.best[0])
-        if self.loss.corners:
-            return gain <= max(0.01 * tol * value, enough)
-        rounding = 1e-13 * value  # gains below may be made of it, and are no measure
-        return self.change <= tol or gain <= 1e-3 * rounding or (gain <= rounding and gain >= last)
+    def _move(self, loss: Any, target: Tensor, gain: float) -> float:
+        """Go as far towards the target as the objective falls; return the size of a whole step."""
+        before, step = self.x, target - self.x
+        noise = gain <= _ROUNDING * abs(self.best[0])
+        length = 1.0 if noise else self._search_line(loss, step, gain)
+        self.x = before + length * step if length != 1 else target  # whose zeros are exact
+        self.x = torch.where(self.corners.bounded, self.x.clamp(min=0), self.x)
+        self.raw = self.model.Z @ self.x
+        self.n_iter += 1
+        self._improve(self.x, self.raw)
+        self.curve.append(self.best[0])
+        size = float(torch.maximum(before.abs(), self.x.abs()).max())
+        self.change = float(step.abs().max()) / size if size else 0.0
+        return self.change
+
+    def _bound(self, loss: Any, slopes: Slopes) -> tuple[float, float]:
+        """Return a lower bound on the objective, and what is left to gain on the smoothed one.
+
+        The slopes of the rows at the end of an undamped Newton step on the free coefficients are
+        those of a bound, if all rows with curvature keep it. Otherwise what the subgradient may
+        gain is taken off, as far as coefficients and residuals say that it may reach.
+        """
+        size = self._residual + float(torch.linalg.vector_norm(self.x))
+        (free,) = self.corners.free(self.x).nonzero(as_tuple=True)
+        step = torch.zeros_like(self.x)
+        step[free], _ = solve_positive(slopes.hessian[free][:, free], -slopes.pull[free])
+        bend = slopes.hessian @ step
+        raw_step = self.model.Z @ step
+        keeps = loss.curvature(self.model.y, self.raw + raw_step) > 0
+        if (keeps | (slopes.bent == 0)).all():
+            slope = slopes.slope + slopes.bent * raw_step
+            value = slopes.value + float(step @ (slopes.pull + 0.5 * bend))
+            pull = self.corners.subgradient(self.x, slopes.gradient + bend).abs()
+            left = float((slopes.pull @ step).abs())
+        else:
+            slope, value, pull = slopes.slope, slopes.value, slopes.pull.abs()
+            left = 0.0
+        beside = torch.minimum(pull * size, pull**2 / (2 * self.curvature)).nan_to_num()
+        gap = 0.5 * loss.width * float(self.model.share @ slope**2)
+        return value + gap - float(beside.sum()), left + float(beside.sum())
+
+    @property
+    def _residual(self) -> float:
+        return float((self.model.y - self.raw).abs().mean()) if len(self.raw) else 0.0
 
     def _improve(self, x: Tensor, raw: Tensor) -> None:
+        # Of values that differ by rounding the later is the better: its zeros are exact.
         value = self.value(x, raw)
-        if value < self.best[0]:
+        if value <= self.best[0] * (1 + _EPS):
             self.best = value, x
+
+    def _settle(self, slopes: Slopes) -> None:
+        """Send coefficients to zero that a proximal step from the best point would."""
+        x = self.best[1]
+        step = 1 / slopes.hessian.diagonal().clamp(min=torch.finfo(x.dtype).tiny)
+        landed = self.corners.prox(
+            x - (slopes.gradient + slopes.hessian @ (x - self.x)) * step, step
+        )
+        settled = torch.where(landed == 0, torch.zeros_like(x), x)
+        if not torch.equal(settled, x):
+            self._improve(settled, self.model.Z @ settled)
 
     def _slopes(self, loss: Any) -> Slopes:
         model, x = self.model, self.x
@@ -162,45 +228,51 @@ class LocalDescent:
         far_value, far_gradient = model.far(x)
         penalty = 0.5 * (self.curvature * x * x).sum() + self.corners.value(x)
         value = model.share @ loss.value(model.y, self.raw) + far_value + penalty
-        pulled = model.share * slope
-        gradient = model.Z.T @ pulled + far_gradient + self.curvature * x
+        gradient = model.Z.T @ (model.share * slope) + far_gradient + self.curvature * x
         (rows,) = bent.nonzero(as_tuple=True)
         Z = model.Z[rows]
         hessian = Z.T @ (Z * (model.share * bent)[rows, None])
         hessian = hessian + model.hessian + self.curvature.diag()
-        width = getattr(loss, "width", 0.0)
         return Slopes(
             value=float(value),
             gradient=gradient,
             hessian=hessian,
-            band=torch.where(bent > 0, pulled, torch.zeros_like(pulled)),
-            bound=0.5 * width * float(pulled @ slope),
+            slope=slope,
+            bent=bent,
+            pull=self.corners.subgradient(x, gradient),
+            mean=float(model.share @ bent),
             rows=len(rows) if model.exact or self.loss.corners else len(model.y) + len(x) * _FEW,
         )
 
     def _newton_step(self, slopes: Slopes) -> tuple[Tensor, float]:
-        """Return the step to the minimum of the quadratic model, and what it is to gain."""
+        """Return the minimum of the quadratic model, and what going there is to gain."""
         hessian = self._damped(slopes)
         if self.smooth:
             step, _ = solve_positive(hessian, -slopes.gradient)
-            return step, float(-(slopes.gradient @ step))
-        linear = slopes.gradient - hessian @ self.x
-        target = minimise_quadratic(hessian, linear, self.corners, self.x)
-        step = target - self.x
+            return self.x + step, float(-(slopes.gradient @ step))
+        target = minimise_quadratic(hessian, slopes.gradient, self.corners, self.x)
         change = self.corners.value(target) - self.corners.value(self.x)
-        return step, float(-(slopes.gradient @ step) - change)
+        return target, float(-(slopes.gradient @ (target - self.x)) - change)
 
     def _damped(self, slopes: Slopes) -> Tensor:
-        """Return the Hessian with a shift for directions in which few rows have curvature."""
+        """Return the Hessian with a shift for directions in which few rows have curvature.
+
+        The shift is a part of the curvature that all kept rows would have, so that directions in
+        which all of them hardly differ are damped no more than others.
+        """
         diagonal = slopes.hessian.diagonal()
-        few = slopes.rows < _FEW * len(diagonal)
-        shift = (_DAMPING if few else _GENTLE) * float(diagonal.mean())
-        residual = float((self.model.y - self.raw).abs().mean()) if len(self.raw) else 0.0
-        if few and residual:
-            shift += 0.01 * float(slopes.gradient.abs().max()) / residual
-        if not shift:
-            shift = 1.0
-        return slopes.hessian + shift * torch.ones_like(diagonal).diag()
+        hessian = slopes.hessian + (_GENTLE * diagonal).diag()
+        if slopes.rows < _FEW * len(diagonal):
+            shift = _DAMPING * slopes.mean
+            if self._residual:
+                shift += 0.01 * float(torch.linalg.vector_norm(slopes.pull)) / self._residual
+            hessian = hessian + shift * self._gram
+        flat = hessian.diagonal() <= 0
+        return hessian + flat.double().diag() if flat.any() else hessian
+
+    @cached_property
+    def _gram(self) -> Tensor:
+        return self.model.Z.T @ (self.model.Z * self.model.share[:, None])
 
     def _search_line(self, loss: Any, step: Tensor, gain: float) -> float:
         """Return how far to go along a step: to where the objective no longer falls.
@@ -242,7 +314,8 @@ class LocalDescent:
         coefficients are not zero; the residuals in the bands end at their corners.
         """
         (free,) = self.corners.free(self.x).nonzero(as_tuple=True)
-        pull = -(self.model.Z.T @ slopes.band)[free]
+        band = torch.where(slopes.bent > 0, slopes.slope, torch.zeros_like(slopes.slope))
+        pull = -(self.model.Z.T @ (self.model.share * band))[free]
         way = torch.zeros_like(self.x)
         way[free], _ = solve_positive(slopes.hessian[free][:, free], pull)
         return way

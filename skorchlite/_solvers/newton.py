@@ -25,6 +25,7 @@ _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
 _ROOM_ROWS = 8  # at least, for each column
 _FULL = 0.8  # of the room that rows near a break are expected to take
 _HALVINGS = 30
+_WIDE, _NARROW = 4.0, 0.004  # of the first smoothing, relative to the mean loss
 _ROUNDING = 1e-14  # of the objective
 _IDLE = 5  # passes that gain nothing
 
@@ -89,13 +90,14 @@ def _descend(
     t, d = objective.rows.n_targets, objective.n_features
     if objective.fit_intercept:
         objective.move(mean)
-    unit = torch.where(deviation > 0, deviation, torch.ones_like(deviation))[t:]
+    live = deviation[t:] > 0
+    unit = torch.where(live, deviation[t:], torch.ones_like(deviation[t:]))
     unit = torch.cat((unit, unit.new_ones(int(objective.fit_intercept))))
     room = max(_ROOM_ENTRIES // (d + 1) // t, _ROOM_ROWS * (d + 1))
     points = torch.zeros(d + 1, t, dtype=torch.float64)
     if start is not None:
         points[:-1] = start
-    descents = [_Descent(objective, unit, tol, max_iter) for _ in range(t)]
+    descents = [_Descent(objective, unit, live, start, tol, max_iter) for _ in range(t)]
     if objective.rows.n_rows > room:
         _sample(objective, descents, points, room)
     while active := {j: one.reach for j, one in enumerate(descents) if not one.status}:
@@ -121,7 +123,15 @@ def _sample(objective: Any, descents: list["_Descent"], points: Tensor, room: in
 class _Descent:
     """The descent of one target."""
 
-    def __init__(self, objective: Any, unit: Tensor, tol: float, max_iter: int):
+    def __init__(
+        self,
+        objective: Any,
+        unit: Tensor,
+        live: Tensor,
+        start: Tensor | None,
+        tol: float,
+        max_iter: int,
+    ):
         d = objective.n_features
         free = unit.new_zeros(len(unit) - d)
         bounded = torch.full((d,), objective.penalty.positive)
@@ -129,7 +139,12 @@ class _Descent:
         self.corners = Corners(
             torch.cat((objective.corner / unit[:d], free)), torch.cat((bounded, free > 0))
         )
-        self.curvature = torch.cat((objective.curvature / unit[:d] ** 2, free))
+        # A constant column has no curvature of its own, and stays at zero with any.
+        curvature = torch.where(
+            live, objective.curvature / unit[:d] ** 2, torch.ones_like(unit[:d])
+        )
+        self.curvature = torch.cat((curvature, free))
+        self.wide = _WIDE if start is None else _NARROW
         self.tol, self.max_iter = tol, max_iter
         self.reach, self.width = torch.inf, 0.0
         self.base: Tensor | None = None
@@ -165,7 +180,7 @@ class _Descent:
             self.gap, self.change = local.gap, local.change
             self.curve += local.curve[:-1]
         else:
-            self.gap = max(value - local.lower, 0.0) / value if value > 0 else 0.0
+            self.gap = max(value - local.lower - local.floor, 0.0) / value if value > 0 else 0.0
             self.change = self._relative(new - point)
             self.width = local.width
         self.status = self._end(model.exact)
@@ -177,7 +192,7 @@ class _Descent:
     def _minimise(self, model: Model, point: Tensor) -> LocalDescent:
         x = point[: len(self.unit)] * self.unit
         local = LocalDescent(model, self.loss, self.corners, self.curvature, x)
-        width = self.width or 4 * local.best[0]
+        width = self.width or self.wide * local.best[0]
         local.minimise(width, self.tol, self.max_iter - self.n_iter)
         self.n_iter += max(local.n_iter, 1)
         return local

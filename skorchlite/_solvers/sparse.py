@@ -163,13 +163,9 @@ class _Descent:
         """Return the step in scaled coordinates, and its gain to first order."""
         w = self.v[self.index] * self.unit[:, None]
         slope = self.gradient[self.index] / self.unit[:, None]
-        linear = slope - self.hessian @ w
+        columns = zip(slope.T, w.T, strict=True)
         new = torch.stack(
-            [
-                minimise_quadratic(self.hessian, q, self.corners, x)
-                for q, x in zip(linear.T, w.T, strict=True)
-            ],
-            1,
+            [minimise_quadratic(self.hessian, g, self.corners, x) for g, x in columns], 1
         )
         self.landed = new != 0
         change = self.corners.slope @ (new.abs() - w.abs())
