@@ -32,6 +32,7 @@ class Loss:
     by_row = True  # whether each row has a loss of its own, and not only their mean
     breaks: tuple[float, ...] = ()
     bend = 0.0  # the residual up to which a smooth loss with linear ends is round
+    width = 0.0  # of the smoothing of corners
 
 
 class SquaredError(Loss):

@@ -13,7 +13,6 @@ Statistical Science 12(4). Lee, Sun, Saunders (2014), "Proximal Newton-type meth
 composite functions", SIAM Journal on Optimization 24(3).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -94,9 +93,7 @@ class LocalDescent:
             Of the first smoothing, in units of y; of no effect on a loss without corners.
         """
         if not self.loss.corners:
-            for loss in self._widened():
-                self._stage(loss, _SLACK, tol, max_iter)
-            self._stage(self.loss, 0.0, tol, max_iter)
+            self._widen_and_minimise(tol, max_iter)
             return
         if self.best[0] <= self.floor:
             self.lower = 0.0
@@ -108,18 +105,23 @@ class LocalDescent:
                 way = self._stage(loss, 0.0, tol, max_iter)
             self.width = width
             width *= _SHRINK
-            step = (1 - _SHRINK) * way
-            moved = self.raw + self.model.Z @ step
-            narrower = self.loss.smoothed(width)
-            if self.value(self.x + step, moved, narrower) < self.value(self.x, self.raw, narrower):
-                self.x, self.raw = self.x + step, moved
+            self._follow((1 - _SHRINK) * way, self.loss.smoothed(width))
 
-    def _widened(self) -> Iterator[Any]:
-        """Yield forms of the loss with wider bends, where hardly a row is within those it has."""
-        width = self.loss.bend and self.best[0] / self.loss.bend**2
-        while width > _WIDE:
-            yield self.loss.widened(width)
-            width *= _SHRINK
+    def _widen_and_minimise(self, tol: float, max_iter: int) -> None:
+        """Begin with wider bends where hardly a row is within those that the loss has."""
+        times = self.loss.bend and self.best[0] / self.loss.bend**2
+        while times > _WIDE:
+            way = self._stage(self.loss.widened(times), _SLACK, tol, max_iter)
+            narrower = max(_SHRINK * times, 1.0)
+            self._follow((1 - narrower / times) * way, self.loss.widened(narrower))
+            times = narrower
+        self._stage(self.loss, 0.0, tol, max_iter)
+
+    def _follow(self, step: Tensor, loss: Any) -> None:
+        """Take a step if it is downhill for a loss."""
+        raw = self.raw + self.model.Z @ step
+        if self.value(self.x + step, raw, loss) < self.value(self.x, self.raw, loss):
+            self.x, self.raw = self.x + step, raw
 
     @property
     def gap(self) -> float:
@@ -142,22 +144,42 @@ class LocalDescent:
         for _ in range(_STEPS):
             slopes = self._slopes(loss)
             target, gain = self._newton_step(slopes)
-            self.lower, left = slopes.value - gain, gain
-            if self.loss.corners:
-                self.lower, left = self._bound(loss, slopes)
-            gains = slopes.value < lowest * (1 - _ROUNDING / 10) or left < 0.5 * least
+            gains = slopes.value < lowest * (1 - _ROUNDING / 10) or gain < 0.5 * least
             idle = 0 if gains else idle + 1
-            lowest, least = min(lowest, slopes.value), min(left, least)
-            enough = max(slack * (self.best[0] - self.lower), 0.01 * tol * self.best[0])
-            if left <= enough if self.loss.corners or slack else size <= tol:
-                break
-            if idle >= _IDLE or self.n_iter >= max_iter:
+            lowest, least = min(lowest, slopes.value), min(gain, least)
+            last = idle >= _IDLE or self.n_iter >= max_iter
+            if self._is_done(loss, slopes, gain, size, slack, tol, last) or last:
                 break
             size = self._move(loss, target, gain)
-        way = self._way_to_corners(slopes) if self.loss.corners else torch.zeros_like(self.x)
+        way = self._way_to_corners(slopes) if loss.width else torch.zeros_like(self.x)
         self._improve(self.x + way, self.raw + self.model.Z @ way)
         self._settle(slopes)
         return way
+
+    def _is_done(
+        self,
+        loss: Any,
+        slopes: Slopes,
+        gain: float,
+        size: float,
+        slack: float,
+        tol: float,
+        last: bool,
+    ) -> bool:
+        """Set the lower bound; return whether a stage has come close enough to its minimum.
+
+        That is a part of the gap that its smoothing leaves, or of what ``tol`` allows.
+        """
+        if not self.loss.corners:
+            self.lower = slopes.value - gain
+            if last and loss.pieces:
+                self.lower, _ = self._bound(loss, slopes)
+            return gain <= slack**2 * self.best[0] if slack else size <= tol
+        allowed = 0.01 * tol * self.best[0]
+        if gain > max(slack * (self.best[0] - slopes.value), allowed) and not last:
+            return False  # a bound would cost more than it tells
+        self.lower, left = self._bound(loss, slopes)
+        return left <= max(slack * (self.best[0] - self.lower), allowed)
 
     def _move(self, loss: Any, target: Tensor, gain: float) -> float:
         """Go as far towards the target as the objective falls; return the size of a whole step."""

@@ -23,9 +23,10 @@ from .sparse import descend_with_corners
 
 _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
 _ROOM_ROWS = 8  # at least, for each column
-_FULL = 0.8  # of the room that rows near a break are expected to take
+_FULL = 0.5  # of the room that rows near a break are expected to take
+_SAMPLE, _SAMPLE_TOL = 0.6, 1e-3  # rows of a sample, relative to the room, and its accuracy
 _HALVINGS = 30
-_WIDE, _NARROW = 4.0, 0.004  # of the first smoothing, relative to the mean loss
+_WIDE = 4.0  # width of the first smoothing, relative to the mean loss
 _ROUNDING = 1e-14  # of the objective
 _IDLE = 5  # passes that gain nothing
 
@@ -97,7 +98,7 @@ def _descend(
     points = torch.zeros(d + 1, t, dtype=torch.float64)
     if start is not None:
         points[:-1] = start
-    descents = [_Descent(objective, unit, live, start, tol, max_iter) for _ in range(t)]
+    descents = [_Descent(objective, unit, live, tol, max_iter) for _ in range(t)]
     if objective.rows.n_rows > room:
         _sample(objective, descents, points, room)
     while active := {j: one.reach for j, one in enumerate(descents) if not one.status}:
@@ -113,7 +114,7 @@ def _descend(
 
 def _sample(objective: Any, descents: list["_Descent"], points: Tensor, room: int) -> None:
     """Move the points to the minimum over a sample of the rows."""
-    sample = objective.sampled(int(_FULL * room))
+    sample = objective.sampled(int(_SAMPLE * room))
     everything = dict.fromkeys(range(len(descents)), torch.inf)
     for j, (_, model) in sample.models(points, everything, room).items():
         if float(model.share.sum()) > 0:
@@ -128,7 +129,6 @@ class _Descent:
         objective: Any,
         unit: Tensor,
         live: Tensor,
-        start: Tensor | None,
         tol: float,
         max_iter: int,
     ):
@@ -144,7 +144,6 @@ class _Descent:
             live, objective.curvature / unit[:d] ** 2, torch.ones_like(unit[:d])
         )
         self.curvature = torch.cat((curvature, free))
-        self.wide = _WIDE if start is None else _NARROW
         self.tol, self.max_iter = tol, max_iter
         self.reach, self.width = torch.inf, 0.0
         self.base: Tensor | None = None
@@ -155,8 +154,9 @@ class _Descent:
 
     def begin(self, model: Model, point: Tensor, n_rows: int, room: int) -> Tensor:
         """Return the minimum over a sample; set the reach so that the room holds its share."""
-        local = self._minimise(model.scaled(self.unit), point)
-        r = model.y - local.raw
+        # The sample is further from all rows than that from its own minimum.
+        local = self._minimise(model.scaled(self.unit), point, tol=_SAMPLE_TOL)
+        r = model.y - model.Z @ local.best[1]
         breaks = [(r - at).abs() for at in self.loss.breaks]
         if breaks:
             distance = torch.stack(breaks).amin(0).sort().values
@@ -182,18 +182,19 @@ class _Descent:
         else:
             self.gap = max(value - local.lower - local.floor, 0.0) / value if value > 0 else 0.0
             self.change = self._relative(new - point)
-            self.width = local.width
+            # Too narrow a width to begin with may lead nowhere.
+            self.width = local.width if local.gap <= self.tol else 0.0
         self.status = self._end(model.exact)
         if self.status and not model.exact and self.loss.corners:
             return point  # the bound is on this one
         self.curve.append(local.best[0])
         return new
 
-    def _minimise(self, model: Model, point: Tensor) -> LocalDescent:
+    def _minimise(self, model: Model, point: Tensor, tol: float = 0.0) -> LocalDescent:
         x = point[: len(self.unit)] * self.unit
         local = LocalDescent(model, self.loss, self.corners, self.curvature, x)
-        width = self.width or self.wide * local.best[0]
-        local.minimise(width, self.tol, self.max_iter - self.n_iter)
+        width = self.width or _WIDE * local.best[0]
+        local.minimise(width, max(self.tol, tol), self.max_iter - self.n_iter)
         self.n_iter += max(local.n_iter, 1)
         return local
 
@@ -204,6 +205,8 @@ class _Descent:
         if self.n_iter >= self.max_iter:
             return "max_iter"
         if self.gap <= _ROUNDING and (exact or self.idle):  # there is nothing else to gain
+            return "converged"
+        if exact and self.gap <= self.tol and self.loss.pieces:  # no more digits, and a bound
             return "converged"
         return "stalled" if exact or self.idle > _IDLE else ""
 
