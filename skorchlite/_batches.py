@@ -38,6 +38,7 @@ class ArrayRows:
     def __init__(self, X: Any, y: Any, sample_weight: Any, device: torch.device):
         self._columns = (X, y, sample_weight)
         self._step = 1
+        self.staging: dict[torch.dtype, Tensor] = {}
         self.device = device
         self.n_rows, self.n_features = X.shape
         self.n_targets = 1 if y is None or len(y.shape) == 1 else y.shape[1]
@@ -45,6 +46,7 @@ class ArrayRows:
     def every(self, step: int) -> "ArrayRows":
         """Return every so many-th of the rows, without a copy."""
         thinned = copy.copy(self)
+        thinned.staging = {}
         thinned._step = self._step * step
         thinned.n_rows = -(-self.n_rows // step)
         return thinned
@@ -75,6 +77,7 @@ class ColumnRows:
 
     def __init__(self, source: Any, index: Tensor):
         self.source, self.index = source, index
+        self.staging: dict[torch.dtype, Tensor] = {}
         self.device, self.n_rows, self.n_targets = source.device, source.n_rows, source.n_targets
         self.n_features, self.by_column = len(index), source.by_column
 
@@ -144,10 +147,8 @@ def staged(rows: Any, origin: Origin, dtype: torch.dtype) -> Iterator[tuple[Tens
     # Subtracting in double and rounding once keeps the digits of data far from zero.
     exact = torch.float32 if rows.device.type == "mps" else torch.float64
     shift = origin.shift.to(rows.device, exact)
-    # In the layout of the blocks, since writing across it is slow.
-    shape = (width, size) if rows.by_column else (size, width)
-    buffer = torch.zeros(shape, dtype=dtype, device=rows.device)
-    buffer = buffer.T if rows.by_column else buffer
+    buffer = _buffer(rows, (size, width), dtype)
+    buffer[:, k:] = 0
     buffer[:, k] = 1
     for X, y, weight in rows.blocks(size):
         A = buffer[: len(X)]
@@ -158,6 +159,20 @@ def staged(rows: Any, origin: Origin, dtype: torch.dtype) -> Iterator[tuple[Tens
         if weight is not None:
             A[:, k] = 1  # a weighted sum scales the rows in place
         yield A, weight
+
+
+def _buffer(rows: Any, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    """Return the memory that blocks are staged in, which the source keeps from pass to pass.
+
+    To touch new memory costs a processor as much as to fill it.
+    """
+    buffer = rows.staging.get(dtype)
+    if buffer is None:
+        # In the layout of the blocks, since writing across it is slow.
+        layout = shape[::-1] if rows.by_column else shape
+        buffer = torch.empty(layout, dtype=dtype, device=rows.device)
+        buffer = rows.staging[dtype] = buffer.T if rows.by_column else buffer
+    return buffer
 
 
 def predicted(

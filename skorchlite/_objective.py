@@ -149,13 +149,13 @@ class Objective:
         total, sums = 0.0, torch.zeros(k, t + 1, dtype=torch.float64)
         squares = torch.zeros(k, dtype=torch.float64)
         for A, weight in staged(self.rows, self.origin, self.double):
-            columns = A[:, :k]
-            right = torch.cat((columns.new_ones(len(A), 1), columns[:, :t]), 1)
             if weight is not None:
-                right *= weight[:, None].to(right.dtype)
-            total += float(right[:, 0].sum())
-            sums += (columns.T @ right).cpu()
-            squares += ((columns * columns).T @ right[:, :1])[:, 0].cpu()
+                A[:, : k + 1] *= weight.to(A.dtype).sqrt()[:, None]
+            columns, ones = A[:, :k], A[:, k : k + 1]
+            total += float((ones * ones).sum())
+            sums += (columns.T @ torch.cat((ones, columns[:, :t]), 1)).cpu()
+            # Squares of a block as a whole would need a second buffer.
+            squares += (torch.linalg.vector_norm(columns, dim=0) ** 2).cpu()
         if not torch.isfinite(sums.sum() + squares.sum()):
             raise OutOfRangeError
         mean = sums[:, 0] / total if self.fit_intercept else torch.zeros_like(squares)

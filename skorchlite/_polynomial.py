@@ -299,6 +299,7 @@ class ExpandedRows:
 
     def __init__(self, source: Any, basis: Basis):
         self.source, self.basis = source, basis
+        self.staging: dict[torch.dtype, Tensor] = {}
         self.device, self.n_rows, self.n_targets = source.device, source.n_rows, source.n_targets
         self.n_features = len(basis.powers)
 
