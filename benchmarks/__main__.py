@@ -8,6 +8,7 @@ from benchmarks import report
 from benchmarks.accuracy import accuracy_cases
 from benchmarks.cases import timed_cases
 from benchmarks.comparison import compare
+from benchmarks.losses import compare_on, loss_problems
 from benchmarks.machine import describe
 from benchmarks.memory import measure, memory_cases
 from benchmarks.models import left_out
@@ -17,6 +18,8 @@ RESULTS = Path(__file__).parent / "results"
 REPEATS = 30
 BUDGET_SECONDS = 20.0
 QUICK_BUDGET_SECONDS = 0.5
+# There are many problems of losses and penalties, and some peers take seconds a fit.
+LOSSES_SHARE = 0.2
 
 
 def main(arguments=None):
@@ -52,8 +55,14 @@ def _cases(options):
     """Map every case's name to its kind and the function that runs it."""
     budget = _budget(options)
     timed = timed_cases(options.quick)
+    problems = loss_problems(options.quick)
+    losses_budget = LOSSES_SHARE * budget
     return {
         **{c.name: ("timed", partial(compare, c, options.repeats, budget)) for c in timed},
+        **{
+            p.name: ("losses", partial(compare_on, p, options.repeats, losses_budget))
+            for p in problems
+        },
         **{name: ("accuracy", run) for name, run in accuracy_cases(options.quick).items()},
         **{
             f"memory/{c.name}": ("memory", partial(measure, c)) for c in memory_cases(options.quick)
@@ -75,11 +84,13 @@ def _new_record(options):
         "settings": {
             "repeats": options.repeats,
             "budget_seconds": _budget(options),
+            "losses_budget_seconds": LOSSES_SHARE * _budget(options),
             "pause_seconds": PAUSE_SECONDS,
             "quick": options.quick,
         },
         "left_out": left_out(),
         "timed": {},
+        "losses": {},
         "accuracy": {},
         "memory": {},
     }

@@ -2,7 +2,6 @@
 
 import json
 import math
-import warnings
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from benchmarks.models import (
     linear_answer,
     polynomial_models,
     polynomial_pipeline,
+    quiet_fit,
 )
 from benchmarks.oracle import least_squares, relative_errors
 
@@ -47,7 +47,7 @@ def badly_scaled_float32(n_rows):
     X, y = badly_scaled_table(n_rows, 20, "float32")
     X64, y64 = X.astype(np.float64), y.astype(np.float64)
     exact = least_squares(X64, y64)[0]
-    ours64 = linear_answer(_quiet_fit(OURS, X64, y64))[0]
+    ours64 = linear_answer(quiet_fit(OURS, X64, y64))[0]
     return {
         "rows": [
             _error_record(OURS, X, y, ours64, f"{OURS.name} in float64"),
@@ -74,7 +74,7 @@ def correct_digits(estimate, certified):
 
 
 def _error_record(model, X, y, reference, against):
-    errors = relative_errors(linear_answer(_quiet_fit(model, X, y))[0], reference)
+    errors = relative_errors(linear_answer(quiet_fit(model, X, y))[0], reference)
     return {
         "model": model.name,
         "against": against,
@@ -107,7 +107,7 @@ def _nist_models(degree):
 
 def _digits(model, X, y, reference):
     fit_intercept = reference["fit_intercept"]
-    coef, intercept = linear_answer(_quiet_fit(_with_intercept(model, fit_intercept), X, y))
+    coef, intercept = linear_answer(quiet_fit(_with_intercept(model, fit_intercept), X, y))
     estimate, certified = list(coef), list(reference["coef"])
     if fit_intercept:
         estimate.append(intercept)
@@ -119,9 +119,3 @@ def _with_intercept(model, fit_intercept):
     if fit_intercept:
         return model
     return Model(model.name, lambda: model.build().set_params(fit_intercept=False))
-
-
-def _quiet_fit(model, X, y):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return model.build().fit(X, y)

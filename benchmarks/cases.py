@@ -96,7 +96,38 @@ def badly_scaled_table(n_rows, n_columns, dtype, seed=0):
     return _table(n_rows, scale, 1e4 * scale, lambda z: z @ coef, dtype, rng)
 
 
-def _table(n_rows, scale, offset, response, dtype, rng):
+def heavy_tailed_table(n_rows, n_columns, seed=0):
+    """Columns scaled from 1e-2 to 1e2, all offset by 5; noise with Student's t of 3 degrees."""
+    rng = np.random.default_rng(seed)
+    coef = rng.standard_normal(n_columns)
+    return _table(
+        n_rows,
+        np.logspace(-2, 2, n_columns),
+        np.full(n_columns, 5.0),
+        lambda z: z @ coef,
+        "float64",
+        rng,
+        noise=lambda size: rng.standard_t(3, size),
+    )
+
+
+def sparse_table(n_rows, n_columns, n_used, seed=0):
+    """Standardised columns of which the response has use for `n_used` alone."""
+    rng = np.random.default_rng(seed)
+    coef = np.zeros(n_columns)
+    used = rng.choice(n_columns, n_used, replace=False)
+    coef[used] = rng.choice([-1.0, 1.0], n_used) * rng.uniform(1, 2, n_used)
+    ones, zeros = np.ones(n_columns), np.zeros(n_columns)
+    return _table(n_rows, ones, zeros, lambda z: z @ coef, "float64", rng)
+
+
+def standardised_table(n_rows, n_columns, seed=0):
+    """A plain table of which every column and the response have mean 0, the columns sd 1."""
+    X, y = plain_table(n_rows, n_columns, "float64", seed)
+    return (X - X.mean(axis=0)) / X.std(axis=0), y - y.mean()
+
+
+def _table(n_rows, scale, offset, response, dtype, rng, noise=None):
     # Filled in place: temporaries the size of the table would hide memory that a fit takes later.
     X = np.empty((n_rows, len(scale)), dtype)
     y = np.empty(n_rows, dtype)
@@ -105,5 +136,5 @@ def _table(n_rows, scale, offset, response, dtype, rng):
         z = rng.standard_normal((block_rows, len(scale)))
         z += 0.5 * rng.standard_normal((block_rows, 1))
         X[rows] = offset + scale * z
-        y[rows] = 2 + response(z) + rng.standard_normal(block_rows)
+        y[rows] = 2 + response(z) + (noise or rng.standard_normal)(block_rows)
     return X, y

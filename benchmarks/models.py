@@ -1,5 +1,6 @@
 """The estimators that are compared: ours first, then the peers."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,11 +21,11 @@ CUDA = "TorchSGDRegressor(device='cuda')"
 
 @dataclass(frozen=True)
 class Model:
-    """An estimator under its printed name; a stochastic one may run fewer rounds."""
+    """An estimator under its printed name; one with `few_rounds` may run fewer than the others."""
 
     name: str
     build: Callable[[], BaseEstimator]
-    stochastic: bool = False
+    few_rounds: bool = False
 
 
 OURS = Model("TorchSGDRegressor()", TorchSGDRegressor)
@@ -46,7 +47,7 @@ def linear_models():
         Model(
             "StandardScaler() + SGDRegressor(penalty=None)",
             lambda: make_pipeline(StandardScaler(), SGDRegressor(penalty=None, random_state=0)),
-            stochastic=True,
+            few_rounds=True,
         ),
     ]
 
@@ -103,6 +104,13 @@ def linear_answer(fitted):
         coef = coef / fitted[0].scale_
         intercept -= float(coef @ fitted[0].mean_)
     return coef, intercept
+
+
+def quiet_fit(model, X, y):
+    """Fit without showing warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.build().fit(X, y)
 
 
 def _intelex_model():

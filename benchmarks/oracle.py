@@ -33,8 +33,40 @@ def least_squares(X, y):
     return coef, math.fsum([target_mean, *(-coef * mean)]), sd
 
 
-def half_mean_squared_error(X, y, coef, intercept, expand=None):
-    """Compute the objective of a linear model in float64, block by block.
+def half_square(residual):
+    """Compute the loss of least squares."""
+    return residual * residual / 2
+
+
+# The losses of a residual under the parameters of an estimator.
+LOSSES = {
+    "squared_error": lambda r, of: half_square(r),
+    "huber": lambda r, of: np.where(
+        abs(r) <= of.epsilon, r * r / 2, of.epsilon * (abs(r) - of.epsilon / 2)
+    ),
+    "quantile": lambda r, of: np.where(r > 0, of.quantile * r, (of.quantile - 1) * r),
+    "epsilon_insensitive": lambda r, of: np.maximum(abs(r) - of.epsilon, 0),
+}
+# The shares of ||w||_1 and 1/2 ||w||^2.
+PENALTIES = {
+    None: lambda of: (0, 0),
+    "l1": lambda of: (1, 0),
+    "l2": lambda of: (0, 1),
+    "elasticnet": lambda of: (of.l1_ratio, 1 - of.l1_ratio),
+}
+
+
+def penalised_loss(estimator, X, y, coef, intercept):
+    """Compute the objective that a `TorchSGDRegressor` has, at any coefficients."""
+    loss = LOSSES[estimator.loss]
+    l1, l2 = PENALTIES[estimator.penalty](estimator)
+    penalty = l1 * np.abs(coef).sum() + l2 / 2 * (coef @ coef)
+    value = mean_loss(X, y, coef, intercept, lambda residual: loss(residual, estimator))
+    return float(value + estimator.alpha * penalty)
+
+
+def mean_loss(X, y, coef, intercept, loss, expand=None):
+    """Compute the mean loss of a linear model in float64, block by block.
 
     Parameters
     ----------
@@ -42,21 +74,22 @@ def half_mean_squared_error(X, y, coef, intercept, expand=None):
     y : ndarray of shape (n_rows,)
     coef : ndarray
     intercept : float
+    loss : callable
+        Makes of residuals their losses.
     expand : callable, default=None
         Makes of a block of rows the columns that `coef` belongs to.
 
     Returns
     -------
-    objective : float
+    value : float
     """
     sums = []
     for rows in row_blocks(len(X)):
         columns = X[rows].astype(np.float64)
         if expand is not None:
             columns = expand(columns)
-        residual = y[rows] - columns @ coef - intercept
-        sums.append(residual @ residual)
-    return math.fsum(sums) / (2 * len(X))
+        sums.append(loss(y[rows] - columns @ coef - intercept).sum())
+    return math.fsum(sums) / len(X)
 
 
 def scaled_error(coef, exact, sd):

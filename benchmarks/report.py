@@ -20,8 +20,12 @@ def markdown(record):
     parts = ["# Benchmark results", environment(record)]
     if record["timed"]:
         parts += ["## Time", legend(record["timed"]), summary(record["timed"])]
-    for kind, title in (("timed", None), ("accuracy", "## Accuracy"), ("memory", "## Memory")):
-        if title and record[kind]:
+    parts += [timed_section(name, case) for name, case in record["timed"].items()]
+    if record["losses"]:
+        parts += ["## Losses and penalties", losses_legend(record["losses"])]
+        parts.append(losses_table(record["losses"]))
+    for kind, title in (("accuracy", "## Accuracy"), ("memory", "## Memory")):
+        if record[kind]:
             parts.append(title)
         parts += [SECTIONS[kind](name, case) for name, case in record[kind].items()]
     return "\n\n".join(parts) + "\n"
@@ -71,24 +75,72 @@ def memory_section(name, case):
     return f"### {name}\n\n{_table(['model', 'data', 'extra peak of the fit'], rows)}"
 
 
-SECTIONS = {"timed": timed_section, "accuracy": accuracy_section, "memory": memory_section}
+def losses_section(name, case):
+    """Render one problem of the losses and penalties."""
+    return f"### {name}\n\n{losses_table({name: case})}"
+
+
+SECTIONS = {
+    "timed": timed_section,
+    "losses": losses_section,
+    "accuracy": accuracy_section,
+    "memory": memory_section,
+}
 
 
 def legend(cases):
     """Say how to read the tables of times."""
-    ratios = [row["ratio"] for case in cases.values() for row in case["rows"][1:] if "ratio" in row]
-    losses = sum(ratio < 1 for ratio in ratios)
     return (
         "Each peer's time divided by ours, the median over the rounds that both ran: above 1 ours "
-        f"is faster; below 1, in bold, ours is slower. Ours is faster in {len(ratios) - losses} "
-        f"comparisons and slower in {losses}. A star marks a peer that stayed more than "
-        f"{SAME_OBJECTIVE:g} (relative) above the best objective reached, a dagger a case where "
-        "ours did.\n\n"
+        f"is faster; below 1, in bold, ours is slower. {_score(cases)} A star marks a peer that "
+        f"stayed more than {SAME_OBJECTIVE:g} (relative) above the best objective reached, a "
+        "dagger a case where ours did.\n\n"
         "In the tables of the cases, *excess* is the objective (half the mean squared error, in "
         "float64) above the best of all models, relative; *coef error* is the largest error of a "
         "coefficient against least squares on standardised float64 columns, each in the unit of "
         "its column's standard deviation, relative to the largest coefficient."
     )
+
+
+def losses_legend(cases):
+    """Say how to read the table of the losses and penalties."""
+    return (
+        "Ratios are marked like those of least squares: in bold where ours is slower, with a star "
+        "where the peer, with a dagger where ours stayed above the best objective. "
+        f"{_score(cases)} The objective is that of ours, penalty included, in float64; *excess* is "
+        "how far it is above the best of all models, relative. Coefficients are compared with "
+        "ours: the largest difference, each in the unit of its column's standard deviation, "
+        "relative to the largest coefficient. The factor of alpha_max is alpha relative to the "
+        "least one that makes every coefficient zero. The share below is that of the residuals "
+        "below zero, less the quantile."
+    )
+
+
+def losses_table(cases):
+    """Render one line a peer."""
+    head = ["case", "ours", "peer", "its time", "peer / ours", "excess of ours", "remarks"]
+    rows = [
+        [
+            name,
+            _time(ours["median"]),
+            row["model"],
+            _time(row.get("median")),
+            _verdict(row, ours),
+            _small(ours["excess"]),
+            "; ".join(_agreement(row, ours)),
+        ]
+        for name, ours, row in _peers(cases)
+    ]
+    return _table(head, rows)
+
+
+def losses_summary(cases):
+    """Render the table of the losses and penalties without what is the same in most lines."""
+    rows = [
+        [name, _time(ours["median"]), row["model"], _verdict(row, ours)]
+        for name, ours, row in _peers(cases)
+    ]
+    return _table(["case", "ours", "peer", "peer / ours"], rows)
 
 
 def summary(cases):
@@ -107,9 +159,42 @@ def _verdict(peer, ours):
     if "ratio" not in peer:
         return "failed"
     ratio = _ratio(peer["ratio"])
-    star = r"\*" if peer["excess"] > SAME_OBJECTIVE else ""
+    star = r"\*" if peer.get("excess", 0) > SAME_OBJECTIVE else ""
     dagger = "†" if ours["excess"] > SAME_OBJECTIVE else ""
     return (f"**{ratio}**" if peer["ratio"] < 1 else ratio) + star + dagger
+
+
+def _score(cases):
+    # A model of another objective is none to win against.
+    ratios = [row["ratio"] for _, _, row in _peers(cases) if "excess" in row]
+    losses = sum(ratio < 1 for ratio in ratios)
+    return f"Ours is faster in {len(ratios) - losses} comparisons and slower in {losses}."
+
+
+def _peers(cases):
+    """List the peers of all cases, each after the name of its case and the record of ours."""
+    return [
+        (name, case["rows"][0], row) for name, case in cases.items() for row in case["rows"][1:]
+    ]
+
+
+def _agreement(peer, ours):
+    notes = []
+    if "share_below" in ours:
+        share, expected = ours["share_below"], ours["share_deviation"]
+        notes.append(f"share below {share:+.1e} (1/sqrt(n): {expected:.1e})")
+    if "coef_difference" in peer:
+        notes.append(f"coefficients within {_small(peer['coef_difference'])}")
+    if "zeros_apart" in peer:
+        apart, zeros = peer["zeros_apart"], ours["zeros"]
+        notes.append(f"{apart} zeros apart" if apart else f"the same {zeros} zeros")
+    if peer.get("excess", 0) > SAME_OBJECTIVE:
+        notes.append(f"excess of the peer {_small(peer['excess'])}")
+    if "ratio" in peer and "excess" not in peer:
+        notes.append("another objective: what the loss costs")
+    if ours["device"] != "cpu":
+        notes.append(f"ours on {ours['device']}")
+    return notes + [f"ours: {remark}" for remark in ours["remarks"]] + peer["remarks"]
 
 
 def _digits_section(name, case):

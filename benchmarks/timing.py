@@ -16,7 +16,7 @@ SHORTEST_TIMING = 0.02
 # Below this the first fit of a process, which loads code and starts threads, says little.
 LONG_ENOUGH = 1.0
 FEWEST_ROUNDS = 3
-STOCHASTIC_SHARE = 0.15
+FEW_ROUNDS_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ def plan_rounds(models, estimates, repeats, budget):
     """Choose how many rounds each model runs.
 
     All run equally often, as often as `budget` seconds allow, at most `repeats` and at least three
-    times; a stochastic model only as often as its share of the budget allows, at least once.
+    times; a model with `few_rounds` only as often as its share of the budget allows, at least once.
     """
-    steady = sum(estimates[model.name] for model in models if not model.stochastic)
+    steady = sum(estimates[model.name] for model in models if not model.few_rounds)
     rounds = min(repeats, max(FEWEST_ROUNDS, int(budget / steady)))
-    share = STOCHASTIC_SHARE * budget
+    share = FEW_ROUNDS_SHARE * budget
     return {
         model.name: min(rounds, max(1, int(share / estimates[model.name])))
-        if model.stochastic
+        if model.few_rounds
         else rounds
         for model in models
     }

@@ -16,9 +16,10 @@ _MANY_COLUMNS = 2_000
 def choose_solver(solver: str, objective: Any) -> str:
     """Return the name of the solver, "auto" by what a step costs.
 
-    "newton" needs a curvature and, unless the loss is quadratic, a d x d matrix at each step: it is
-    chosen for built-in losses up to 2,000 columns, and for squared error, whose matrix is made once
-    and for a working set of the columns where there are many. "gradient" is for the rest.
+    "newton" needs a curvature, and a d x d matrix at each step unless the loss is quadratic or the
+    penalty has corners: then the matrix is made once, or for a working set of the columns. It is
+    chosen for built-in losses, but not for more than 2,000 columns in the other cases, which
+    "gradient" is for, as it is for losses given as callables.
     """
     loss = objective.loss
     if solver == "newton" and not loss.convex:
@@ -28,5 +29,5 @@ def choose_solver(solver: str, objective: Any) -> str:
         )
     if solver != "auto":
         return solver
-    small = objective.n_features <= _MANY_COLUMNS
-    return "newton" if loss.convex and (loss.quadratic or small) else "gradient"
+    cheap = loss.quadratic or not objective.penalty.smooth or objective.n_features <= _MANY_COLUMNS
+    return "newton" if loss.convex and cheap else "gradient"

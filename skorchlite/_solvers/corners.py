@@ -20,6 +20,7 @@ _GUESSES = 500
 _ENTERING = 10
 _PROXIMAL_STEPS = 50
 _POWER_STEPS = 10
+_EPS = torch.finfo(torch.float64).eps
 
 
 @dataclass
@@ -75,10 +76,10 @@ def minimise_quadratic(hessian: Tensor, slope: Tensor, corners: Corners, x: Tens
         if settled:
             return target
         if not face.go_to(target):
-            start = face.x
+            before = face.gained
             face.go_to(face.proximal_steps())
             face.go_to(face.lowest_on_way())
-            if torch.equal(face.x, start):
+            if face.gained - before <= _EPS * face.gained:  # or nothing: rounding is left
                 break
     return face.x
 
@@ -90,6 +91,7 @@ class _Face:
         self.hessian, self.corners = hessian, corners
         self.x, self.slope = x, slope
         self.rigid = corners.bounded | (corners.slope > 0)
+        self.gained = 0.0
 
     def go_to(self, target: Tensor) -> bool:
         """Go there if that is lower; return whether it is."""
@@ -97,9 +99,11 @@ class _Face:
         bend = self.hessian @ step
         # Differences of values would lose what a step near the minimum gains.
         corner = (self.corners.slope * (target.abs() - self.x.abs())).sum()
-        if not step @ (self.slope + 0.5 * bend) + corner < 0:
+        gain = -float(step @ (self.slope + 0.5 * bend) + corner)
+        if not gain > 0:
             return False
         self.x, self.slope = target, self.slope + bend
+        self.gained += gain
         return True
 
     def guess(self) -> tuple[Tensor, bool]:

@@ -180,6 +180,7 @@ class Descent:
         The error is the subgradient over the least curvature, here that seen of late.
         """
         size = torch.linalg.vector_norm(self.x[:-1], dim=0)
+        size = torch.where(size > 0, size, self.problem.target_deviation)
         return torch.minimum(self.memory.least_curvature(self.norm) * size, self.first_norm)
 
     def run(self, enough: Callable[[], Tensor]) -> None:

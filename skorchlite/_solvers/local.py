@@ -178,8 +178,9 @@ class LocalDescent:
         allowed = 0.01 * tol * self.best[0]
         if gain > max(slack * (self.best[0] - slopes.value), allowed) and not last:
             return False  # a bound would cost more than it tells
-        self.lower, left = self._bound(loss, slopes)
-        return left <= max(slack * (self.best[0] - self.lower), allowed)
+        lower, left = self._bound(loss, slopes)
+        self.lower = max(self.lower, lower)  # rounding spoils the bounds of narrow smoothings
+        return left <= max(slack * (self.best[0] - lower), allowed)
 
     def _move(self, loss: Any, target: Tensor, gain: float) -> float:
         """Go as far towards the target as the objective falls; return the size of a whole step."""

@@ -50,6 +50,9 @@ class Solution:
         The last relative change of the coefficients, times the rate at which changes shrink.
     status : str
         "converged", or a key of ``MESSAGES``.
+    balance : tuple of (Tensor, list of float) or None
+        The point, and for each target the width of the smoothing, at which the slopes of a loss
+        with corners balance; None where the solver has no need of it.
     """
 
     v: Tensor
@@ -60,3 +63,4 @@ class Solution:
     rank: int | None
     change: float
     status: str
+    balance: tuple[Tensor, list[float]] | None = None

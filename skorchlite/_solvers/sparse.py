@@ -69,6 +69,8 @@ class _Descent:
         self.narrow = objective.n_features <= _NARROW
         self.value, self.gradient = self._measure(dtype) if self.narrow else self._correlate()
         self.curve = [objective.total(self.value)]
+        # What is left of the first objective is rounding, where hardly anything of y is.
+        self.floor = _ROUNDING * self.value
 
     def run(self, tol: float, max_iter: int) -> str:
         """Step until within ``tol`` of the optimum, relatively; return how it ended."""
@@ -81,6 +83,9 @@ class _Descent:
                 return "max_iter"
             self.value, self.gradient = self.objective.evaluate(self.v)
             self.curve[-1] = self.objective.total(self.value)  # measured, where it was the model's
+            if (self.value <= self.floor).all():  # nothing of y is left
+                self._look_ahead()
+                return "converged"
             still = self.curve[-1] >= self.curve[-2] * (1 - _ROUNDING / 10)
             if self.narrow or still or not len(self._violators()):
                 self._look_ahead()
@@ -157,6 +162,7 @@ class _Descent:
         size = (self.v[self.index] * self.unit[:, None]).abs()
         largest = torch.maximum(size, step.abs()).amax(0)
         self.change = float(torch.nan_to_num(step.abs().amax(0) / largest, 0.0).max())
+        gain = (gain - self.floor).clamp(min=0)
         self.gap = float(torch.nan_to_num(gain / self.value, 0.0).max())
 
     def _newton_step(self) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,207 @@
+"""Other losses and penalties than plain least squares: the problems, and what a fit is worth."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from sklearn.linear_model import (
+    ElasticNet,
+    HuberRegressor,
+    Lasso,
+    LinearRegression,
+    QuantileRegressor,
+)
+from sklearn.svm import LinearSVR
+
+from benchmarks.cases import heavy_tailed_table, plain_table, sparse_table, standardised_table
+from benchmarks.comparison import race, relative_excess
+from benchmarks.models import OURS as SQUARED_ERROR
+from benchmarks.models import Model, linear_answer, quiet_fit
+from benchmarks.oracle import penalised_loss, scaled_error
+from skorchlite import TorchSGDRegressor
+
+QUANTILE = 0.9
+L1_RATIO = 0.5
+SHARES_OF_ALPHA_MAX = (0.1, 0.01)
+HUBER_PENALTY = 1e-4
+SVR_ALPHA = 1e-3
+SVR_EPSILON = 0.1
+# Rows, columns, and for the sparse ones the columns of use.
+SIZES = {
+    "quantile": (10_000, 20),
+    "many rows": (1_000_000, 20),
+    "huber": (10_000, 20),
+    "sparse": ((100_000, 100, 20), (10_000, 1_000, 50), (500, 5_000, 20)),
+    "positive": (100_000, 50),
+    "svr": (10_000, 20),
+}
+QUICK_SIZES = {
+    "quantile": (500, 5),
+    "many rows": (2_000, 5),
+    "huber": (500, 5),
+    "sparse": ((500, 20, 5), (100, 200, 5)),
+    "positive": (500, 10),
+    "svr": (500, 5),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data, and models that minimise the same objective on it.
+
+    `models` makes the models of `X` and `y`, ours first: parameters may depend on the data. Those
+    named in `others` minimise another objective and are there for their time alone.
+    """
+
+    name: str
+    data: Callable[[], tuple[np.ndarray, np.ndarray]]
+    models: Callable[[np.ndarray, np.ndarray], list[Model]]
+    others: tuple[str, ...] = ()
+
+
+def loss_problems(quick=False):
+    """List the problems of the section."""
+    sizes = QUICK_SIZES if quick else SIZES
+    return [
+        _problem(f"quantile-{QUANTILE}", sizes["quantile"], heavy_tailed_table, _quantile_models),
+        _problem(
+            f"quantile-{QUANTILE}",
+            sizes["many rows"],
+            heavy_tailed_table,
+            _quantile_and_mean,
+            (SQUARED_ERROR.name,),
+        ),
+        _problem("huber", sizes["huber"], heavy_tailed_table, _huber_models),
+        *(
+            _problem(f"{penalty}/{share}-alpha_max", size, sparse_table, partial(models, share))
+            for penalty, models in (("l1", _lasso_models), ("elasticnet", _elastic_net_models))
+            for size in sizes["sparse"]
+            for share in SHARES_OF_ALPHA_MAX
+        ),
+        _problem("positive", sizes["positive"], _plain_float64, _positive_models),
+        _problem("epsilon_insensitive-l2", sizes["svr"], standardised_table, _svr_models),
+    ]
+
+
+def compare_on(problem, repeats, budget):
+    """Time the models of one problem and measure how well each answer solves it."""
+    X, y = problem.data()
+    models = problem.models(X, y)
+    worth = partial(_worth, problem, X, y)
+    return race(problem.name, models, X, y, worth, repeats, budget)
+
+
+def _problem(title, size, table, models, others=()):
+    n_rows, n_columns = size[:2]
+    name = f"losses/{title}/{n_rows}x{n_columns}"
+    return Problem(name, partial(table, *size), models, others)
+
+
+def _plain_float64(n_rows, n_columns):
+    return plain_table(n_rows, n_columns, "float64")
+
+
+def _worth(problem, X, y, fitted):
+    first = next(iter(fitted))
+    ours = fitted[first]
+    answers = {name: linear_answer(model) for name, model in fitted.items()}
+    same = {name: answer for name, answer in answers.items() if name not in problem.others}
+    objective = {name: penalised_loss(ours, X, y, *answer) for name, answer in same.items()}
+    excess = relative_excess(objective)
+    worth = {name: {"objective": objective[name], "excess": excess[name]} for name in same}
+    coef, intercept = answers[first]
+    sd = X.std(axis=0)
+    peers = {name: theirs for name, (theirs, _) in same.items() if name != first}
+    worth[first] |= {"device": ours.device_, "converged": ours.converged_}
+    for name, theirs in peers.items():
+        worth[name]["coef_difference"] = scaled_error(theirs, coef, sd)
+    if ours.penalty in ("l1", "elasticnet") or ours.positive:
+        worth[first]["zeros"] = int(np.sum(coef == 0))
+        for name, theirs in peers.items():
+            worth[name]["zeros_apart"] = int(np.sum((theirs == 0) != (coef == 0)))
+    if ours.loss == "quantile":
+        below = float(np.mean(y - X @ coef - intercept < 0))
+        worth[first]["share_below"] = below - ours.quantile
+        worth[first]["share_deviation"] = 1 / math.sqrt(len(y))
+    return worth
+
+
+def _ours(**parameters):
+    return Model("ours", partial(TorchSGDRegressor, **parameters))
+
+
+def _quantile_models(X, y):
+    return [
+        _ours(loss="quantile", quantile=QUANTILE),
+        Model(
+            f"QuantileRegressor({QUANTILE}, alpha=0, solver='highs')",
+            partial(QuantileRegressor, quantile=QUANTILE, alpha=0, solver="highs"),
+            few_rounds=True,
+        ),
+    ]
+
+
+def _quantile_and_mean(X, y):
+    return [_ours(loss="quantile", quantile=QUANTILE), SQUARED_ERROR]
+
+
+def _huber_models(X, y):
+    peer = Model(
+        "HuberRegressor(max_iter=10_000)",
+        partial(HuberRegressor, alpha=HUBER_PENALTY, max_iter=10_000),
+    )
+    # It finds the scale along with the coefficients; ours is given the scale that it found, and
+    # then both have the same objective in the coefficients (tests/test_swaps.py derives it).
+    fitted = quiet_fit(peer, X, y)
+    ours = _ours(
+        loss="huber",
+        epsilon=fitted.epsilon * fitted.scale_,
+        penalty="l2",
+        alpha=HUBER_PENALTY * fitted.scale_ / len(y),
+    )
+    return [ours, peer]
+
+
+def _lasso_models(share, X, y):
+    alpha = share * _alpha_max(X, y)
+    return [_ours(penalty="l1", alpha=alpha), _descending("Lasso", partial(Lasso, alpha))]
+
+
+def _elastic_net_models(share, X, y):
+    alpha = share * _alpha_max(X, y) / L1_RATIO
+    build = partial(ElasticNet, alpha, l1_ratio=L1_RATIO)
+    return [
+        _ours(penalty="elasticnet", alpha=alpha, l1_ratio=L1_RATIO),
+        _descending(f"ElasticNet(l1_ratio={L1_RATIO})", build),
+    ]
+
+
+def _descending(name, build):
+    # At its default tol it stops where ours has not begun to.
+    return Model(f"{name}, tol=1e-10", partial(build, tol=1e-10, max_iter=100_000))
+
+
+def _alpha_max(X, y):
+    """Compute the least alpha of "l1" at which every coefficient is zero."""
+    return float(np.max(np.abs(X.T @ (y - y.mean()))) / len(y))
+
+
+def _positive_models(X, y):
+    peer = Model("LinearRegression(positive=True)", partial(LinearRegression, positive=True))
+    return [_ours(positive=True), peer]
+
+
+def _svr_models(X, y):
+    # Without intercepts, because LinearSVR penalises its own.
+    parameters = {"epsilon": SVR_EPSILON, "fit_intercept": False}
+    C = 1 / (SVR_ALPHA * len(y))
+    return [
+        _ours(loss="epsilon_insensitive", penalty="l2", alpha=SVR_ALPHA, **parameters),
+        Model(
+            f"LinearSVR(C={C:g}, tol=1e-6)",
+            partial(LinearSVR, C=C, tol=1e-6, max_iter=100_000, random_state=0, **parameters),
+            few_rounds=True,
+        ),
+    ]

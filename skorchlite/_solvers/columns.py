@@ -1,0 +1,103 @@
+"""Descent on the columns that matter, where a penalty with corners leaves most coefficients zero.
+
+The minimum over a working set of the columns is the minimum over all when no other gradient exceeds
+the corner of the penalty. A loss with corners has the gradient of the smoothed loss whose slopes
+balance, since those make the bound from below.
+
+References
+----------
+Tibshirani, Bien, Friedman, Hastie, Simon, Taylor, Tibshirani (2012), "Strong rules for discarding
+predictors in lasso-type problems", JRSS B 74(2).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .corners import Corners
+from .passes import descend_by_models
+from .solution import Solution
+
+_ENTERING = 64  # columns in the first working set, and later at least
+_ROUGH = 1e-3  # accuracy while columns enter
+_VIOLATION = 1e-9  # of a corner, relative to the largest gradient at zero, that is rounding
+
+
+def descend_on_columns(
+    objective: Any,
+    start: Tensor | None,
+    tol: float,
+    max_iter: int,
+    report: Callable[[int, float, float], None],
+) -> Solution:
+    """Minimise an objective whose loss is no quadratic and whose penalty has corners.
+
+    ``max_iter`` is for each working set.
+    """
+    d, t = objective.n_features, objective.rows.n_targets
+    mean, deviation, covariance = objective.spread()
+    if objective.fit_intercept:
+        objective.move(mean)
+    scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))[t:]
+    bounded = torch.full((d,), objective.penalty.positive)
+    corners = Corners(objective.corner / scale, bounded)
+    steep = (covariance.abs() / scale[:, None]).amax(1)
+    v = torch.zeros(d + 1, t, dtype=torch.float64)
+    if start is not None:
+        v[:-1] = start
+    index = _widened(v, steep)
+    largest, last, n_iter, curve, accuracy = 0.0, torch.inf, 0, [], max(tol, _ROUGH)
+    while True:
+        part = objective.over(index)
+        begin = torch.cat((v[index], v[-1:]))
+        solution = descend_by_models(part, begin, accuracy, max_iter, report)
+        n_iter += solution.n_iter
+        curve += solution.loss_curve
+        v = _embedded(objective, part, index, solution.v)
+        slope = _slopes(objective, part, index, solution) / scale[:, None]
+        largest = max(largest, float(slope.abs().max()))
+        slope[index] = 0
+        pull = [corners.subgradient(torch.zeros_like(scale), column).abs() for column in slope.T]
+        steep = torch.stack(pull).amax(0)
+        steep[steep <= max(_VIOLATION, accuracy * (accuracy > tol)) * largest] = 0
+        # Roughly solved, working sets may follow each other without end.
+        idle = solution.loss_curve[-1] >= last * (1 - 0.1 * accuracy)
+        settled = not steep.any() or (idle and accuracy > tol)
+        last = solution.loss_curve[-1]
+        if (settled and accuracy <= tol) or solution.status != "converged":
+            solution.v, solution.v_low = v, torch.zeros_like(v)
+            solution.n_iter, solution.loss_curve = n_iter, curve
+            return solution
+        accuracy = tol if settled else accuracy
+        index = index if settled else _widened(v, steep)
+
+
+def _widened(v: Tensor, steep: Tensor) -> Tensor:
+    """Return the columns that have a coefficient and those that would leave zero by most."""
+    (support,) = v[:-1].any(1).nonzero(as_tuple=True)
+    order = steep.argsort(descending=True)[: max(_ENTERING, len(support))]
+    return torch.cat((support, order[steep[order] > 0])).unique()
+
+
+def _embedded(objective: Any, part: Any, index: Tensor, v: Tensor) -> Tensor:
+    """Return coefficients and intercept of the part as those of the whole."""
+    t = objective.rows.n_targets
+    moved = part.origin.shift - objective.over(index).origin.shift
+    whole = v.new_zeros(objective.n_features + 1, v.shape[1])
+    whole[index] = v[:-1]
+    whole[-1] = v[-1] + moved[:t] - (moved[t:] / part.origin.unit()[t:]) @ v[:-1]
+    return whole
+
+
+def _slopes(objective: Any, part: Any, index: Tensor, solution: Solution) -> Tensor:
+    """Return the gradient for all columns, each target where and how its slopes balance."""
+    assert solution.balance is not None
+    point, widths = solution.balance
+    point = _embedded(objective, part, index, point)
+    loss, slopes = objective.loss, []
+    for j, width in enumerate(widths):
+        smooth = loss.smoothed(width) if loss.corners and width else loss
+        slopes.append(objective.evaluate(point, loss=smooth)[1][:-1, j])
+    return torch.stack(slopes, 1)
