@@ -13,6 +13,8 @@ from sklearn.linear_model import (
     LinearRegression,
     QuantileRegressor,
 )
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVR
 
 from benchmarks.cases import heavy_tailed_table, plain_table, sparse_table, standardised_table
@@ -25,7 +27,6 @@ from skorchlite import TorchSGDRegressor
 QUANTILE = 0.9
 L1_RATIO = 0.5
 SHARES_OF_ALPHA_MAX = (0.1, 0.01)
-HUBER_PENALTY = 1e-4
 SVR_ALPHA = 1e-3
 SVR_EPSILON = 0.1
 # Rows, columns, and for the sparse ones the columns of use.
@@ -148,20 +149,20 @@ def _quantile_and_mean(X, y):
 
 
 def _huber_models(X, y):
-    peer = Model(
-        "HuberRegressor(max_iter=10_000)",
-        partial(HuberRegressor, alpha=HUBER_PENALTY, max_iter=10_000),
+    raw = Model(
+        "HuberRegressor(alpha=0, max_iter=10_000)",
+        partial(HuberRegressor, alpha=0, max_iter=10_000),
+        few_rounds=True,
     )
-    # It finds the scale along with the coefficients; ours is given the scale that it found, and
-    # then both have the same objective in the coefficients (tests/test_swaps.py derives it).
-    fitted = quiet_fit(peer, X, y)
-    ours = _ours(
-        loss="huber",
-        epsilon=fitted.epsilon * fitted.scale_,
-        penalty="l2",
-        alpha=HUBER_PENALTY * fitted.scale_ / len(y),
+    scaled = Model(
+        "StandardScaler() + HuberRegressor(alpha=0, tol=1e-9)",
+        lambda: make_pipeline(StandardScaler(), HuberRegressor(alpha=0, max_iter=10_000, tol=1e-9)),
     )
-    return [ours, peer]
+    # They find the scale along with the coefficients; ours is given the scale that the one on
+    # standardised columns finds (on raw ones it stops early), and then all have the same objective
+    # in the coefficients (tests/test_swaps.py derives it).
+    fitted = quiet_fit(scaled, X, y)[-1]
+    return [_ours(loss="huber", epsilon=fitted.epsilon * fitted.scale_), raw, scaled]
 
 
 def _lasso_models(share, X, y):

@@ -13,10 +13,19 @@ from benchmarks.cases import (
     QUICK_POLYNOMIAL_SIZE,
     Case,
 )
-from benchmarks.models import CLOSED_FORM, OURS, polynomial_models
+from benchmarks.models import CLOSED_FORM, OURS, Model, polynomial_models
+from skorchlite import TorchSGDRegressor
 
 STATUS = Path("/proc/self/status")
 WARM_UP_ROWS = 1_000
+# Rows that are kept and working sets take memory of their own.
+OTHERS = [
+    Model("TorchSGDRegressor('quantile')", lambda: TorchSGDRegressor("quantile")),
+    Model(
+        "TorchSGDRegressor(penalty='l1', alpha=0.1)",
+        lambda: TorchSGDRegressor(penalty="l1", alpha=0.1),
+    ),
+]
 
 
 def memory_cases(quick=False):
@@ -47,7 +56,7 @@ def extra_peak(case, model):
 
 
 def _models(degree):
-    return polynomial_models(degree) if degree > 1 else [OURS, CLOSED_FORM]
+    return polynomial_models(degree) if degree > 1 else [OURS, *OTHERS, CLOSED_FORM]
 
 
 def _probe(case, index):

@@ -18,6 +18,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 from skorchlite._losses import LOSSES
 from skorchlite._penalties import PENALTIES
+from skorchlite._solvers import passes
 
 from .solvers_of_peers import (
     LINES,
@@ -475,3 +476,24 @@ def test_weights_with_a_loss_that_returns_a_mean_are_refused():
     problem = heavy_tailed_problem(weighted=True, loss=torch.nn.functional.mse_loss)
     with pytest.raises(ValueError, match=r"sample_weight.*one loss a sample"):
         problem.fit()
+
+
+# --- more rows than are kept -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("penalty", [None, "l1"])
+@pytest.mark.parametrize("share", [100, 20])
+@every_robust_loss
+def test_rows_that_are_kept_do_not_change_the_optimum(loss, share, penalty, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20_000, 5)) * [0.01, 1, 10, 100, 1] + 5
+    y = X @ [100.0, 1, 0.1, 0.0, 0] + rng.standard_t(3, 20_000)
+    model = TorchSGDRegressor(loss, penalty=penalty, alpha=0.01, epsilon=0.5, quantile=0.3)
+    whole = model.fit(X, y)
+    value, coef = whole.loss_curve_[-1], whole.coef_
+    monkeypatch.setattr(passes, "_ROOM_ENTRIES", 6 * 20_000 // share)
+    model.fit(X, y)
+    assert model.converged_
+    assert model.loss_curve_[-1] == pytest.approx(value, rel=1e-9)
+    # Objectives this close leave coefficients, columns scaled, within the root of it.
+    np.testing.assert_allclose(model.coef_ * X.std(0), coef * X.std(0), atol=1e-4)

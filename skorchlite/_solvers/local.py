@@ -64,6 +64,9 @@ class LocalDescent:
         Of the penalty.
     x : Tensor of shape (k,)
         Where to start.
+    radius : float
+        How far predictions may move, root mean square: rows that are not kept leave their piece of
+        the loss further on, and without them the model may have no minimum.
     """
 
     def __init__(
@@ -73,10 +76,12 @@ class LocalDescent:
         corners: Corners,
         curvature: Tensor,
         x: Tensor,
+        radius: float = torch.inf,
     ):
         self.model, self.loss, self.corners, self.curvature = model, loss, corners, curvature
         self.smooth = not (corners.slope.any() or corners.bounded.any())
         self.x, self.raw = x, model.Z @ x
+        self.start, self.radius, self.at_edge = self.raw, radius, False
         self.n_iter, self.change = 0, torch.inf
         self.curve: list[float] = []
         self.width = 0.0
@@ -98,7 +103,7 @@ class LocalDescent:
         if self.best[0] <= self.floor:
             self.lower = 0.0
         least = 1e-15 * float(self.model.y.abs().max()) if len(self.model.y) else 0.0
-        while self.gap > tol and width > least and self.n_iter < max_iter:
+        while self.gap > tol and width > least and self.n_iter < max_iter and not self.at_edge:
             loss = self.loss.smoothed(width)
             way = self._stage(loss, _SLACK, tol, max_iter)
             if self.gap <= tol:  # a bound from a minimum that was come close to only
@@ -147,7 +152,7 @@ class LocalDescent:
             gains = slopes.value < lowest * (1 - _ROUNDING / 10) or gain < 0.5 * least
             idle = 0 if gains else idle + 1
             lowest, least = min(lowest, slopes.value), min(gain, least)
-            last = idle >= _IDLE or self.n_iter >= max_iter
+            last = idle >= _IDLE or self.n_iter >= max_iter or self.at_edge
             if self._is_done(loss, slopes, gain, size, slack, tol, last) or last:
                 break
             size = self._move(loss, target, gain)
@@ -187,6 +192,7 @@ class LocalDescent:
         before, step = self.x, target - self.x
         noise = gain <= _ROUNDING * abs(self.best[0])
         length = 1.0 if noise else self._search_line(loss, step, gain)
+        length = self._within_radius(length, step)
         self.x = before + length * step if length != 1 else target  # whose zeros are exact
         self.x = torch.where(self.corners.bounded, self.x.clamp(min=0), self.x)
         self.raw = self.model.Z @ self.x
@@ -227,7 +233,18 @@ class LocalDescent:
     def _residual(self) -> float:
         return float((self.model.y - self.raw).abs().mean()) if len(self.raw) else 0.0
 
+    def _within_radius(self, length: float, step: Tensor) -> float:
+        """Return the length of a step, or how far it may go."""
+        if self.radius == torch.inf:
+            return length
+        left = self.radius - _root_mean_square(self.raw - self.start)
+        most = max(left, 0.0) / _root_mean_square(self.model.Z @ step)
+        self.at_edge = length > most
+        return min(length, most)
+
     def _improve(self, x: Tensor, raw: Tensor) -> None:
+        if _root_mean_square(raw - self.start) > (1 + _SLACK) * self.radius:
+            return
         # Of values that differ by rounding the later is the better: its zeros are exact.
         value = self.value(x, raw)
         if value <= self.best[0] * (1 + _EPS):
@@ -342,3 +359,7 @@ class LocalDescent:
         way = torch.zeros_like(self.x)
         way[free], _ = solve_positive(slopes.hessian[free][:, free], pull)
         return way
+
+
+def _root_mean_square(x: Tensor) -> float:
+    return float(torch.linalg.vector_norm(x)) / max(len(x), 1) ** 0.5 + torch.finfo(x.dtype).tiny

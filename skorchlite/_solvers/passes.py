@@ -20,7 +20,9 @@ from .solution import Solution
 _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
 _ROOM_ROWS = 8  # at least, for each column
 _FULL = 0.5  # of the room that rows near a break are expected to take
+_BAND = 0.25  # width of the first smoothing of a model, relative to its reach
 _SAMPLE, _SAMPLE_TOL = 0.6, 1e-3  # rows of a sample, relative to the room, and its accuracy
+_TRUST = 3.0  # grows or shrinks by this
 _HALVINGS = 30
 _WIDE = 4.0  # width of the first smoothing, relative to the mean loss
 _ROUNDING = 1e-14  # of the objective
@@ -104,6 +106,7 @@ class _Descent:
         self.n_iter, self.halvings, self.idle = 0, 0, 0
         self.curve: list[float] = []
         self.status = ""
+        self.trust = 1.0  # of how far predictions may move, relative to the reach
         self.balance = unit.new_zeros(d + 1)
 
     def begin(self, model: Model, point: Tensor, n_rows: int, room: int) -> Tensor:
@@ -118,7 +121,7 @@ class _Descent:
             self.reach = float(distance[int(share * (len(distance) - 1))])
         else:
             self.reach = 0.0
-        self.width = 0.25 * self.reach
+        self.width = _BAND * self.reach
         return self._from_scaled(local.best[1], point)
 
     def advance(self, value: float, model: Model, point: Tensor) -> Tensor:
@@ -126,8 +129,11 @@ class _Descent:
         if self.base is not None and value > self.value:
             return self._halve(value, point)
         self.idle = 0 if value < self.value * (1 - _ROUNDING) else self.idle + 1
-        self.base, self.value, self.halvings = point, value, 0
+        self.base, self.value, self.halvings = point.clone(), value, 0
         self.curve = [*self.curve[:-1], value]  # measured, where it was the model's
+        if self.loss.corners and not model.exact and len(model.y) < len(self.unit):
+            self.reach, self.n_iter = 10 * self.reach or value, self.n_iter + 1
+            return point  # too few rows are near a corner to make a minimum
         local = self._minimise(model.scaled(self.unit), point)
         new = self._from_scaled(local.best[1], point)
         if model.exact:
@@ -137,7 +143,11 @@ class _Descent:
             self.gap = max(value - local.lower - local.floor, 0.0) / value if value > 0 else 0.0
             self.change = self._relative(new - point)
             # Too narrow a width to begin with may lead nowhere.
-            self.width = local.width if local.gap <= self.tol else 0.0
+            self.width = local.width if local.gap <= self.tol else _BAND * self.reach
+        if local.at_edge:
+            self.trust *= _TRUST
+            self.curve.append(local.best[0])
+            return new
         self.status = self._end(model.exact)
         if self.status and not model.exact and self.loss.corners:
             return point  # the bound is on this one
@@ -146,7 +156,9 @@ class _Descent:
 
     def _minimise(self, model: Model, point: Tensor, tol: float = 0.0) -> LocalDescent:
         x = point[: len(self.unit)] * self.unit
-        local = LocalDescent(model, self.loss, self.corners, self.curvature, x)
+        bounded = self.loss.breaks and not model.exact
+        radius = self.trust * self.reach if bounded else torch.inf
+        local = LocalDescent(model, self.loss, self.corners, self.curvature, x, radius)
         width = self.width or _WIDE * local.best[0]
         local.minimise(width, max(self.tol, tol), self.max_iter - self.n_iter)
         self.n_iter += max(local.n_iter, 1)
@@ -168,6 +180,7 @@ class _Descent:
     def _halve(self, value: float, point: Tensor) -> Tensor:
         assert self.base is not None
         self.halvings += 1
+        self.trust /= _TRUST
         if self.halvings > _HALVINGS or value <= self.value * (1 + _ROUNDING):
             self.status = "converged" if self.gap <= max(self.tol, _ROUNDING) else "stalled"
             return self.base
