@@ -15,10 +15,9 @@ def section(record):
     """Render what the README shows of a record."""
     parts = [report.environment(record), report.legend(record["timed"])]
     parts.append(report.summary(record["timed"]))
-    losses = record.get("losses")  # absent from records of before there was this part
-    if losses:
-        parts += ["### losses and penalties", report.losses_legend(losses)]
-        parts.append(report.losses_summary(losses))
+    losses = record["losses"]
+    parts += ["### losses and penalties", report.losses_legend(losses)]
+    parts.append(report.losses_summary(losses))
     for kind in ("accuracy", "memory"):
         parts += [report.SECTIONS[kind](name, case) for name, case in record[kind].items()]
     return "\n\n".join(parts)

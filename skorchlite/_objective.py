@@ -158,6 +158,7 @@ class Objective:
             squares += (torch.linalg.vector_norm(columns, dim=0) ** 2).cpu()
         if not torch.isfinite(sums.sum() + squares.sum()):
             raise OutOfRangeError
+        _check_underflow(squares[t:], sums[t:, 0], self.double)
         mean = sums[:, 0] / total if self.fit_intercept else torch.zeros_like(squares)
         covariance = sums[t:, 1:] / total - torch.outer(mean[t:], mean[:t])
         return mean, (squares / total - mean**2).clamp(min=0).sqrt(), covariance
@@ -185,9 +186,7 @@ class Objective:
         if not isfinite(float(products.sum())):
             raise OutOfRangeError
         moments = moments_of(products, t + d, self.fit_intercept)
-        squares, smallest = products.diagonal()[: t + d], _UNDERFLOW * torch.finfo(dtype).tiny
-        if float(squares.min()) < smallest and (moments.mean[squares < smallest] != 0).any():
-            raise OutOfRangeError
+        _check_underflow(products.diagonal()[: t + d], moments.mean, dtype)
         cross = moments.cross / moments.weight
         hessian = cross[t:, t:]
         if self.penalty.curvature:
@@ -203,6 +202,8 @@ class Objective:
     @property
     def curvature(self) -> Tensor:
         """The curvature that the penalty has in each coefficient of z, where it has one."""
+        if not self.penalty.curvature:  # nothing times a square that overflows is no number
+            return torch.zeros_like(self.unit)
         return self.penalty.curvature * self.unit**2
 
     @cached_property
@@ -307,6 +308,13 @@ class Objective:
             value = value + self.penalty.value(v[:-1] * unit)
             gradient[:-1] += self.penalty.gradient(v[:-1] * unit) * unit
         return value, gradient
+
+
+def _check_underflow(squares: Tensor, sums: Tensor, dtype: torch.dtype) -> None:
+    """Raise if the squares of a column that is not constant are below the range of the dtype."""
+    smallest = _UNDERFLOW * torch.finfo(dtype).tiny
+    if float(squares.min()) < smallest and (sums[squares < smallest] != 0).any():
+        raise OutOfRangeError
 
 
 def _whitened(

@@ -1,6 +1,5 @@
 """Penalties on the coefficients in the caller's units; ``PENALTIES`` names them."""
 
-import torch
 from torch import Tensor
 
 
@@ -25,19 +24,14 @@ class Penalty:
 
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty of each column of w."""
-        return 0.5 * self.curvature * (w * w).sum(0) + self.corner * w.abs().sum(0)
+        value = w.new_zeros(w.shape[1])
+        if self.curvature:  # nothing times a square that overflows would be no number
+            value += 0.5 * self.curvature * (w * w).sum(0)
+        return value + self.corner * w.abs().sum(0) if self.corner else value
 
     def gradient(self, w: Tensor) -> Tensor:
         """Return the gradient of the smooth part at w."""
         return self.curvature * w
-
-    def prox(self, w: Tensor, step: Tensor) -> Tensor:
-        """Return ``argmin_u corner |u| + (u - w)^2 / (2 step)`` over the allowed u, entrywise.
-
-        It belongs after a step in the metric ``1 / step``, and after no other.
-        """
-        shrunk = (w.abs() - self.corner * step).clamp(min=0)
-        return torch.where(w > 0, shrunk, torch.zeros_like(w) if self.positive else -shrunk)
 
 
 def make_penalty(penalty: str | None, alpha: float, l1_ratio: float, positive: bool) -> Penalty:

@@ -11,6 +11,7 @@ from sklearn.linear_model import _sgd_fast
 
 from skorchlite._losses import LOSSES, CallableLoss, make_loss
 from skorchlite._penalties import PENALTIES, make_penalty
+from skorchlite._solvers.corners import Corners, minimise_quadratic
 
 from .solvers_of_peers import FORMULAS, SHARES
 
@@ -335,15 +336,14 @@ def test_penalty_is_its_formula_and_its_gradient_that_of_the_smooth_part(name, p
     assert penalty.smooth == (name in (None, "l2") and not positive)
 
 
-@every_penalty
 @both_signs
-@given(w=st.floats(-10, 10), step=st.floats(1e-3, 1e3))
-def test_prox_is_the_least_of_the_corner_and_the_distance(name, positive, w, step):
-    penalty = make_penalty(name, 0.7, 0.25, positive)
-    found = float(penalty.prox(tensor([[w]]), tensor([step]))[0, 0])
+@given(slope=st.sampled_from([0.0, 0.3]), w=st.floats(-10, 10), step=st.floats(1e-3, 1e3))
+def test_prox_is_the_least_of_the_corner_and_the_distance(positive, slope, w, step):
+    corners = Corners(tensor([slope]), torch.tensor([positive]))
+    found = float(corners.prox(tensor([w]), tensor([step]))[0])
 
     def distance(u):
-        return 0.7 * SHARES[name](0.25)[0] * np.abs(u) + (u - w) ** 2 / (2 * step)
+        return slope * np.abs(u) + (u - w) ** 2 / (2 * step)
 
     others = np.concatenate([np.linspace(-12, 12, 401), [0.0, w, found - 1e-6, found + 1e-6]])
     others = others[others >= 0] if positive else others
@@ -352,7 +352,29 @@ def test_prox_is_the_least_of_the_corner_and_the_distance(name, positive, w, ste
 
 
 def test_prox_of_a_small_coefficient_is_exactly_zero():
-    shrunk = make_penalty("l1", 1.0, 0.15, False).prox(
-        tensor([[0.3], [-0.3], [2.0]]), tensor([0.5])
+    corners = Corners(tensor([1.0, 1.0, 1.0]), torch.tensor([False, False, False]))
+    shrunk = corners.prox(tensor([0.3, -0.3, 2.0]), tensor([0.5, 0.5, 0.5]))
+    np.testing.assert_array_equal(shrunk, [0.0, 0.0, 1.5])
+
+
+@both_signs
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.001])
+@pytest.mark.parametrize("shape", [(200, 40), (40, 60)], ids=["full rank", "more columns"])
+def test_quadratic_with_corners_has_its_minimum_where_nothing_pulls(shape, share, positive):
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal(shape) + rng.standard_normal((shape[0], 1))
+    hessian, slope = (
+        tensor(Z.T @ Z / shape[0]),
+        -tensor(Z.T @ (Z[:, 0] + rng.standard_normal(shape[0]))),
     )
-    np.testing.assert_array_equal(shrunk, [[0.0], [0.0], [1.5]])
+    slope /= shape[0]
+    corner = share * slope.abs().max()
+    corners = Corners(corner.expand(shape[1]), torch.full((shape[1],), positive))
+    start = torch.zeros(shape[1], dtype=torch.float64)
+    found = minimise_quadratic(hessian, slope, corners, start)
+    pull = corners.subgradient(found, slope + hessian @ found)
+    # Rounding of sums of products of that size, through a condition up to the number of columns.
+    assert float(pull.abs().max()) <= 1e-12 * float(slope.abs().max())
+    assert not positive or float(found.min()) >= 0
+    if not positive:
+        assert int((found != 0).sum()) <= min(shape)

@@ -497,3 +497,13 @@ def test_rows_that_are_kept_do_not_change_the_optimum(loss, share, penalty, monk
     assert model.loss_curve_[-1] == pytest.approx(value, rel=1e-9)
     # Objectives this close leave coefficients, columns scaled, within the root of it.
     np.testing.assert_allclose(model.coef_ * X.std(0), coef * X.std(0), atol=1e-4)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+@every_loss
+def test_columns_whose_squares_are_out_of_range_are_fitted(loss, unit):
+    problem = heavy_tailed_problem(loss=loss, **PARAMETERS)
+    expected = problem.fit()
+    found = replace(problem, X=problem.X * unit).fit()
+    np.testing.assert_allclose(found.coef_ * unit, expected.coef_, rtol=1e-9)
+    assert np.isfinite(found.loss_curve_).all()

@@ -102,7 +102,7 @@ class LocalDescent:
             return
         if self.best[0] <= self.floor:
             self.lower = 0.0
-        least = 1e-15 * float(self.model.y.abs().max()) if len(self.model.y) else 0.0
+        least = 1e-15 * max(float(torch.linalg.vector_norm(self.model.y, torch.inf)), self.best[0])
         while self.gap > tol and width > least and self.n_iter < max_iter and not self.at_edge:
             loss = self.loss.smoothed(width)
             way = self._stage(loss, _SLACK, tol, max_iter)
@@ -114,7 +114,7 @@ class LocalDescent:
 
     def _widen_and_minimise(self, tol: float, max_iter: int) -> None:
         """Begin with wider bends where hardly a row is within those that the loss has."""
-        times = self.loss.bend and self.best[0] / self.loss.bend**2
+        times = self.loss.bend and self.best[0] / self.loss.bend / self.loss.bend
         while times > _WIDE:
             way = self._stage(self.loss.widened(times), _SLACK, tol, max_iter)
             narrower = max(_SHRINK * times, 1.0)

@@ -22,7 +22,7 @@ _ROOM_ROWS = 8  # at least, for each column
 _FULL = 0.5  # of the room that rows near a break are expected to take
 _BAND = 0.25  # width of the first smoothing of a model, relative to its reach
 _SAMPLE, _SAMPLE_TOL = 0.6, 1e-3  # rows of a sample, relative to the room, and its accuracy
-_TRUST = 3.0  # grows or shrinks by this
+_TRUST = 3.0  # by which the distance that predictions may move grows or shrinks
 _HALVINGS = 30
 _WIDE = 4.0  # width of the first smoothing, relative to the mean loss
 _ROUNDING = 1e-14  # of the objective
@@ -144,7 +144,7 @@ class _Descent:
             self.change = self._relative(new - point)
             # Too narrow a width to begin with may lead nowhere.
             self.width = local.width if local.gap <= self.tol else _BAND * self.reach
-        if local.at_edge:
+        if local.at_edge and self.idle <= _IDLE:
             self.trust *= _TRUST
             self.curve.append(local.best[0])
             return new
