@@ -69,13 +69,15 @@ class TorchPolyRegressor(TorchRegressor):
         leaves the coefficients further off than ``tol``; with more columns than rows it works in
         the span of the rows instead, and under a penalty with "l1" or ``positive=True`` on a
         working set of the columns. Other losses need three or four passes, each of which keeps the
-        rows near a corner or bend of the loss and sums the others.
+        rows near a corner or bend of the loss and sums the others; with such a penalty and more
+        than 1,000 columns they work on a working set of these too.
         "gradient" is full-batch descent by limited-memory quasi-Newton steps, which holds no matrix
         of columns by columns and takes any loss.
-        "auto" is "gradient" for a callable loss and, unless the loss is squared error, for more
-        than 2,000 columns; else "newton".
+        "auto" is "gradient" for a callable loss and, unless the loss is squared error or the
+        penalty has corners ("l1", "elasticnet", ``positive=True``), for more than 2,000 columns;
+        else "newton".
     max_iter : int, default=1000
-        Largest number of steps.
+        Largest number of steps; on each working set of the columns where there is one.
     tol : float, default=1e-10
         Relative accuracy at which the descent stops: of the coefficients, columns scaled, or, where
         the loss has corners ("absolute_error", "quantile", "epsilon_insensitive"), of the
