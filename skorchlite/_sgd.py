@@ -95,10 +95,12 @@ class TorchSGDRegressor(TorchRegressor):
         The objective, penalty included, at the start and then after each step, or, where a pass
         over the rows serves many steps, after each pass; summed over targets.
     optimality_ : float
-        How far from the optimum the solution may be; the largest over the targets. For squared
-        error without corners in the penalty, and for a callable, the norm of the gradient, columns
-        scaled, relative to that at ``w = 0``. Else the gap between the objective and a lower bound
-        on it, relative to the objective.
+        How far from the optimum the solution is; the largest over the targets. For squared error
+        without corners in the penalty, and for a callable, the norm of the gradient, columns
+        scaled, relative to that at ``w = 0``. Else the gap to the least objective, relative to the
+        objective: where the loss has corners, to a lower bound, which is strict if the rows in the
+        bands about its corners stay there and an estimate if not; where it is smooth, as the next
+        step would gain.
     converged_ : bool
         Whether the solution is as accurate as ``tol`` asks for or as rounding allows.
     rank_ : int or None
