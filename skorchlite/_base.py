@@ -150,7 +150,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         except OutOfRangeError:
             raise ValueError(
                 "The numbers in X or y span more than a double can hold, so that differences "
-                "between rows overflow. Scale the columns first."
+                "between rows overflow or their squares vanish. Scale the columns first."
             ) from None
 
     def _solve(self, loss, rows, find_origin, dtype, single):

@@ -158,7 +158,9 @@ class Objective:
             squares += (torch.linalg.vector_norm(columns, dim=0) ** 2).cpu()
         if not torch.isfinite(sums.sum() + squares.sum()):
             raise OutOfRangeError
-        _check_underflow(squares[t:], sums[t:, 0], self.double)
+        # A loss with corners has no use for the squares of the targets.
+        squared = slice(t if self.loss.corners else 0, None)
+        _check_underflow(squares[squared], sums[squared, 0], self.double)
         mean = sums[:, 0] / total if self.fit_intercept else torch.zeros_like(squares)
         covariance = sums[t:, 1:] / total - torch.outer(mean[t:], mean[:t])
         return mean, (squares / total - mean**2).clamp(min=0).sqrt(), covariance

@@ -507,3 +507,10 @@ def test_columns_whose_squares_are_out_of_range_are_fitted(loss, unit):
     found = replace(problem, X=problem.X * unit).fit()
     np.testing.assert_allclose(found.coef_ * unit, expected.coef_, rtol=1e-9)
     assert np.isfinite(found.loss_curve_).all()
+
+
+@pytest.mark.parametrize("loss", ["huber", "squared_epsilon_insensitive", "log_cosh"])
+def test_targets_whose_squares_vanish_are_refused(loss):
+    problem = heavy_tailed_problem(loss=loss, **PARAMETERS | {"epsilon": 1e-201})
+    with pytest.raises(ValueError, match=r"squares vanish\. Scale the columns first"):
+        replace(problem, y=problem.y * 1e-200).fit()
