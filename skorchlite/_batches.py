@@ -38,30 +38,70 @@ class ArrayRows:
     def __init__(self, X: Any, y: Any, sample_weight: Any, device: torch.device):
         self._columns = (X, y, sample_weight)
         self._step = 1
+        self._index: Tensor | None = None
         self.staging: dict[torch.dtype, Tensor] = {}
         self.device = device
         self.n_rows, self.n_features = X.shape
         self.n_targets = 1 if y is None or len(y.shape) == 1 else y.shape[1]
 
+    def mean_weight(self) -> float:
+        """Return the mean of the sample weights."""
+        weight = self._columns[2]
+        if weight is None:
+            return 1.0
+        rows = slice(0, None, self._step) if self._index is None else self._index.numpy()
+        return float(weight[rows].mean())
+
     def every(self, step: int) -> "ArrayRows":
         """Return every so many-th of the rows, without a copy."""
         thinned = copy.copy(self)
         thinned.staging = {}
-        thinned._step = self._step * step
+        if self._index is None:
+            thinned._step = self._step * step
+        else:
+            thinned._index = self._index[::step]
         thinned.n_rows = -(-self.n_rows // step)
         return thinned
 
-    def blocks(self, size: int) -> Iterator[Block]:
-        """Yield ``(X, y, sample_weight)`` tensors on the device, ``size`` rows at a time."""
-        step = self._step
-        for start in range(0, self.n_rows, size):
-            rows = slice(start * step, min(start + size, self.n_rows) * step, step)
+    def taken(self, index: Tensor) -> "ArrayRows":
+        """Return the rows with these numbers, without a copy."""
+        part = copy.copy(self)
+        part.staging = {}
+        part._index = self._numbers(index)
+        part.n_rows = len(index)
+        return part
+
+    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
+        """Yield ``(X, y, sample_weight)`` tensors on the device, ``size`` rows at a time.
+
+        Parameters
+        ----------
+        size : int
+        order : Tensor of shape (n_ordered,), default=None
+            The numbers of the rows to yield, in their order, which may leave out some and repeat
+            others; None for each once.
+        """
+        for start in range(0, self.n_rows if order is None else len(order), size):
+            rows = self._chosen(slice(start, start + size), order)
             X, y, weight = (
-                None if column is None else as_tensor(column[rows], self.device)
+                None if column is None else _rows_of(column, rows, self.device)
                 for column in self._columns
             )
             assert X is not None
             yield X, (y[:, None] if y is not None and y.ndim == 1 else y), weight
+
+    def _chosen(self, part: slice, order: Tensor | None) -> slice | Tensor:
+        """Return which rows of the columns are a part of the order."""
+        if order is not None:
+            return self._numbers(order[part])
+        if self._index is not None:
+            return self._index[part]
+        step = self._step
+        return slice(part.start * step, min(part.stop, self.n_rows) * step, step)
+
+    def _numbers(self, index: Tensor) -> Tensor:
+        """Return the place in the columns of rows of this source."""
+        return index * self._step if self._index is None else self._index[index]
 
 
 class ColumnRows:
@@ -81,20 +121,36 @@ class ColumnRows:
         self.device, self.n_rows, self.n_targets = source.device, source.n_rows, source.n_targets
         self.n_features, self.by_column = len(index), source.by_column
 
-    def blocks(self, size: int) -> Iterator[Block]:
+    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(X, y, sample_weight)`` with those columns of X."""
         index = self.index.to(self.device)
         # No more of the source at a time than its own width allows.
         size = min(size, block_rows(self.source.n_features, torch.float64, self.device))
-        for X, y, weight in self.source.blocks(size):
+        for X, y, weight in self.source.blocks(size, order):
             yield X.index_select(1, index), y, weight
+
+
+def _rows_of(column: Any, rows: slice | Tensor, device: torch.device) -> Tensor:
+    """Return some rows of a column, or table, as a float tensor on the device."""
+    if isinstance(rows, slice):
+        return as_tensor(column[rows], device)
+    if isinstance(column, np.ndarray) and _is_direct(column):
+        column = as_tensor(column, torch.device("cpu"))  # torch gathers faster than NumPy
+    if isinstance(column, Tensor):
+        return as_tensor(column.detach().index_select(0, rows.to(column.device)), device)
+    return as_tensor(column[rows.numpy()], device)
+
+
+def _is_direct(array: np.ndarray) -> bool:
+    """Return whether torch can read the array where it lies, as the floats that are wanted."""
+    plain = array.dtype in _DIRECT and array.dtype.isnative and array.flags.aligned
+    return plain and min(array.strides, default=0) >= 0
 
 
 def as_tensor(block: Any, device: torch.device) -> Tensor:
     """Return a block as a float tensor on the device, without a copy where none is needed."""
     if isinstance(block, np.ndarray):
-        plain = block.dtype in _DIRECT and block.dtype.isnative and block.flags.aligned
-        if not plain or min(block.strides, default=0) < 0:
+        if not _is_direct(block):
             narrow = block.dtype.kind == "f" and block.dtype.itemsize < 4
             block = np.array(block, dtype=np.float32 if narrow else np.float64, order="K")
             block = np.ascontiguousarray(block) if min(block.strides, default=0) < 0 else block
@@ -134,23 +190,39 @@ class Origin:
         return Origin(shift, scale)
 
 
-def staged(rows: Any, origin: Origin, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor | None]]:
+def staged(
+    rows: Any,
+    origin: Origin,
+    dtype: torch.dtype,
+    size: int | None = None,
+    order: Tensor | None = None,
+) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yield ``(A, sample_weight)`` block by block, ``A = [targets, features, 1, padding]``.
 
     Targets and features are measured from the origin. The buffer behind ``A`` is used again for
     the next block. Its width is a multiple of four (padded with zeros): matrix products on a
     processor lose up to a third of their speed on other widths.
+
+    Parameters
+    ----------
+    rows : row source
+    origin : Origin
+    dtype : torch.dtype
+    size : int, default=None
+        Rows of a block; None for as many as its memory allows.
+    order : Tensor of shape (n_ordered,), default=None
+        Which rows, in which order; None for each once.
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     width = -(-(k + 1) // 4) * 4
-    size = min(block_rows(width, dtype, rows.device), rows.n_rows)
+    size = size or min(block_rows(width, dtype, rows.device), rows.n_rows)
     # Subtracting in double and rounding once keeps the digits of data far from zero.
     exact = torch.float32 if rows.device.type == "mps" else torch.float64
     shift = origin.shift.to(rows.device, exact)
     buffer = _buffer(rows, (size, width), dtype)
     buffer[:, k:] = 0
     buffer[:, k] = 1
-    for X, y, weight in rows.blocks(size):
+    for X, y, weight in rows.blocks(size, order):
         A = buffer[: len(X)]
         torch.sub(y, shift[:t], out=A[:, :t])
         torch.sub(X, shift[t:], out=A[:, t:k])
@@ -167,12 +239,12 @@ def _buffer(rows: Any, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
     To touch new memory costs a processor as much as to fill it.
     """
     buffer = rows.staging.get(dtype)
-    if buffer is None:
+    if buffer is None or len(buffer) < shape[0]:
         # In the layout of the blocks, since writing across it is slow.
         layout = shape[::-1] if rows.by_column else shape
         buffer = torch.empty(layout, dtype=dtype, device=rows.device)
         buffer = rows.staging[dtype] = buffer.T if rows.by_column else buffer
-    return buffer
+    return buffer[: shape[0]]
 
 
 def predicted(
@@ -220,6 +292,11 @@ def pilot_origin(rows: Any, centre: bool) -> Origin:
     columns = torch.cat((y.to("cpu", torch.float64), X.to("cpu", torch.float64)), 1)
     first = columns[0]
     return Origin(first + (columns - first).mean(0) if centre else torch.zeros_like(first))
+
+
+def plain_origin(rows: Any, centre: bool) -> Origin:
+    """Return the origin of the columns as they are."""
+    return Origin(torch.zeros(rows.n_targets + rows.n_features, dtype=torch.float64))
 
 
 def widest_origin(rows: Any, centre: bool) -> Origin:

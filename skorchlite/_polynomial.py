@@ -147,9 +147,10 @@ class Basis:
         """Return coefficients of powers from those of the terms; float64 tensors."""
         return torch.from_numpy(self._converted(w.numpy(), self._to_powers)[:-1])
 
-    def from_caller(self, u: Tensor) -> Tensor:
-        """Return coefficients of the terms from those of powers; float64 tensors."""
-        return torch.from_numpy(self._converted(u.numpy(), self._from_powers)[:-1])
+    def from_caller(self, u: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (coefficients of the terms, constant) from those of powers; float64 tensors."""
+        w = torch.from_numpy(self._converted(u.numpy(), self._from_powers, constant.numpy()))
+        return w[:-1], w[-1]
 
     def caller_solution(
         self, v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool
@@ -307,12 +308,20 @@ class ExpandedRows:
         """Return every so many-th of the rows."""
         return ExpandedRows(self.source.every(step), self.basis)
 
-    def blocks(self, size: int) -> Iterator[Block]:
+    def mean_weight(self) -> float:
+        """Return the mean of the sample weights."""
+        return self.source.mean_weight()
+
+    def taken(self, index: Tensor) -> "ExpandedRows":
+        """Return the rows with these numbers."""
+        return ExpandedRows(self.source.taken(index), self.basis)
+
+    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(terms, y, sample_weight)``; the next block is made in the same place."""
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
-        size = min(size, self.n_rows)
+        size = min(size, self.n_rows if order is None else len(order))
         buffer = torch.empty(self.n_features, size, dtype=dtype, device=self.device)
-        for X, y, weight in self.source.blocks(size):
+        for X, y, weight in self.source.blocks(size, order):
             terms = buffer[:, : len(X)]
             self.basis.expand(X, terms)
             yield terms.T, y, weight
@@ -326,13 +335,18 @@ def fitted_basis(
     *,
     penalised: bool,
     least_squares: bool,
+    plain: bool = False,
 ) -> Basis:
     """Return the basis for the data: its intervals take a pass over the columns.
 
     Powers of the scaled columns serve where a penalty or bound is on their coefficients, and where
     terms outnumber the rows by so much that the minimum of their norm is sought in the span of the
-    rows.
+    rows; powers of the columns as they are where these are asked for.
     """
+    if plain:
+        ones = np.ones(rows.n_features)
+        degree = min(degree, rows.n_features) if interaction_only else degree
+        return Basis("power", degree, interaction_only, 0 * ones, ones)
     low, high = _intervals(rows)
     wide = rows.n_rows < len(exponents(len(low), degree, interaction_only)) > _MANY_TERMS
     if fit_intercept and not (penalised or wide):
