@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
 FLOATS = {"float32": torch.float32, "float64": torch.float64}
 _NUMERIC_KINDS = "biuf"
 _BLOCK = 65_536
-_ONE_THREAD = 200_000  # entries of X
+_ONE_THREAD = 200_000  # entries of what is worked on at a time
 _MANY_COLUMNS = 256
 _LOCK = threading.RLock()
 
@@ -53,6 +53,22 @@ def check_fit(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, 
     if X.shape[:1] != y.shape[:1]:
         check_consistent_length(X, y)  # raises, in scikit-learn's words
     return X, y, _check_weight(sample_weight, X.shape[0])
+
+
+def check_validation(estimator: Any, X: Any, y: Any, y_fit: Any) -> tuple[Any, Any] | None:
+    """Check validation data against the training data; None where there is none."""
+    if X is None and y is None:
+        return None
+    if X is None or y is None:
+        raise ValueError("X_val and y_val go together: only one of them was given.")
+    X, y = check_predict(estimator, X), _check_target(estimator, y)
+    if X.shape[0] != y.shape[0] or y.shape[1:] != y_fit.shape[1:]:
+        raise ValueError(
+            f"X_val has {X.shape[0]} samples and y_val the shape {tuple(y.shape)}; the training "
+            f"targets have the shape {tuple(y_fit.shape)}."
+        )
+    check_finite(estimator, X, y)
+    return X, y
 
 
 def check_predict(estimator: Any, X: Any) -> Any:
@@ -138,11 +154,16 @@ def torch_settings(n_entries: int) -> Iterator[None]:
     if precision != "highest":
         torch.set_float32_matmul_precision("highest")
     try:
-        with torch.no_grad(), _one_thread() if n_entries < _ONE_THREAD else nullcontext():
+        with torch.no_grad(), threads_for(n_entries):
             yield
     finally:
         if precision != "highest":
             torch.set_float32_matmul_precision(precision)
+
+
+def threads_for(n_entries: int) -> contextlib.AbstractContextManager:
+    """Work in one thread where each operation is on few numbers."""
+    return _one_thread() if n_entries < _ONE_THREAD else nullcontext()
 
 
 @contextlib.contextmanager

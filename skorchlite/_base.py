@@ -2,13 +2,14 @@
 
 import contextlib
 import warnings
-from functools import cache
+from functools import cache, partial
 from numbers import Integral, Real
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,16 +18,34 @@ from ._arrays import (
     check_finite,
     check_fit,
     check_predict,
+    check_validation,
     is_single,
     resolve_device,
     resolve_dtype,
     torch_settings,
 )
-from ._batches import ArrayRows, OutOfRangeError, pilot_origin, predicted, widest_origin
+from ._batches import (
+    ArrayRows,
+    OutOfRangeError,
+    pilot_origin,
+    plain_origin,
+    predicted,
+    widest_origin,
+)
 from ._losses import LOSSES, make_loss
 from ._objective import Objective
+from ._optimizers import OPTIMIZERS, SCHEDULES
 from ._penalties import PENALTIES, make_penalty
-from ._solvers import MESSAGES, SOLVERS, choose_solver
+from ._solvers import (
+    FULL_BATCH,
+    MESSAGES,
+    Settings,
+    choose_full_batch,
+    is_stochastic,
+    stochastic,
+)
+
+_BATCH = 256  # rows, where the choice is left to us
 
 
 class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
@@ -36,17 +55,33 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         "loss": [StrOptions(set(LOSSES)), callable],
         "penalty": [StrOptions({name for name in PENALTIES if name}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
         "epsilon": [Interval(Real, 0, None, closed="left")],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "fit_intercept": ["boolean"],
         "positive": ["boolean"],
-        "solver": [StrOptions({"auto", *SOLVERS})],
+        "solver": [StrOptions({"auto", *FULL_BATCH, *OPTIMIZERS}), type],
+        "solver_params": [dict, None],
+        "preconditioner": [StrOptions({"auto", "gram", "diagonal"}), None],
+        "learning_rate": [
+            StrOptions({"auto", *SCHEDULES}),
+            Interval(Real, 0, None, closed="neither"),
+            callable,
+        ],
+        "eta0": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "shuffle": ["boolean"],
+        "average": ["boolean", Interval(Integral, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
         "device": [str, torch.device],
         "dtype": [StrOptions({"auto", *FLOATS})],
+        "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
 
@@ -57,17 +92,33 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         return super()._get_param_names()
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        coef_init=None,
+        intercept_init=None,
+        X_val=None,
+        y_val=None,
+    ):
         """Fit the model.
 
         Parameters
         ----------
-        X : {array-like, dataframe, tensor} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features)
             Training data, read block by block and never copied whole.
         y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets)
             Target values.
         sample_weight : array-like of shape (n_samples,), default=None
             Individual weights for each sample; not negative, not all zero.
+        coef_init : array-like, default=None
+            Coefficients to start from, of the shape that ``coef_`` will have.
+        intercept_init : float or array-like of shape (n_targets,), default=None
+            Intercept to start from. The full-batch solvers have no use for it.
+        X_val, y_val : default=None
+            Data to measure ``validation_loss_curve_`` on and, with ``early_stopping=True``, to
+            stop by, in place of a part of X.
 
         Returns
         -------
@@ -81,8 +132,10 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         """
         with _untouched_on_error(self):
             X, y, sample_weight = check_fit(self, X, y, sample_weight)
+            validation = check_validation(self, X_val, y_val, y)
             with torch_settings(X.shape[0] * X.shape[1]):
-                solution, dtype = self._fit(X, y, sample_weight)
+                start = coef_init, intercept_init
+                solution, dtype = self._fit((X, y, sample_weight), validation, start)
         self._warn(solution, dtype)
         return self
 
@@ -109,24 +162,109 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         y_pred = y_pred if np.ndim(self.intercept_) else y_pred[:, 0]
         return y_pred if isinstance(X, torch.Tensor) else y_pred.numpy()
 
-    def _fit(self, X, y, sample_weight):
+    def _fit(self, data, validation, start):
         """Fit checked data and set the fitted attributes; return the solution and its dtype."""
+        X, y, sample_weight = data
+        device = resolve_device(self.device, X)
+        dtype = resolve_dtype(self.dtype, X, device)
+        by_batches = is_stochastic(self.solver, self._asked())
+        loss = self._loss(by_batches, sample_weight)
+        rows = ArrayRows(X, y, sample_weight, device)
+        settings = self._settings() if by_batches else None
+        if validation is not None:
+            X_val, y_val = validation
+            validation = ArrayRows(X_val, y_val, None, device)
+        elif settings is not None and self.early_stopping:
+            rows, validation = self._split(rows, settings.seed)
+        solve = partial(
+            self._solve, loss, rows, validation, settings, start, dtype=dtype, single=is_single(X)
+        )
+        objective, solution = self._minimise(solve, data, settings)
+        self._keep(objective, solution, single_target=len(y.shape) == 1)
+        self.device_ = str(device)
+        return solution, dtype
+
+    def _asked(self):
+        """Return which parameters that only a stochastic solver has a use for were given."""
+        return {
+            f"batch_size={self.batch_size!r}": self.batch_size not in ("auto", None),
+            f"learning_rate={self.learning_rate!r}": self.learning_rate != "auto",
+            f"preconditioner={self.preconditioner!r}": self.preconditioner != "auto",
+            f"solver_params={self.solver_params!r}": bool(self.solver_params),
+            "early_stopping=True": self.early_stopping,
+        }
+
+    def _loss(self, by_batches, sample_weight):
+        """Return the loss object, or say why it cannot be used."""
         loss = make_loss(self.loss, self.epsilon, self.quantile)
         if sample_weight is not None and not loss.by_row:
             raise ValueError(
                 "The loss returns one mean for all samples, so that sample_weight cannot be "
                 "applied. Return one loss a sample, of shape (n_samples,)."
             )
-        device = resolve_device(self.device, X)
-        rows = ArrayRows(X, y, sample_weight, device)
-        dtype = resolve_dtype(self.dtype, X, device)
-        objective, solution = self._minimise(loss, rows, (X, y, sample_weight), dtype)
-        self._keep(objective, solution, single_target=len(y.shape) == 1)
-        self.device_ = str(device)
-        return solution, dtype
+        if not loss.separable and (not by_batches or self.learning_rate == "auto"):
+            raise ValueError(
+                "A loss given as a callable returned one number that is not the mean over its "
+                "samples, so that it depends on which of them it is given at a time. Return one "
+                "loss a sample, of shape (n_samples,), or say what it is given and how far to "
+                "step: batch_size=None (all samples) and a learning_rate."
+            )
+        if self.learning_rate in ("pa1", "pa2") and self.loss != "epsilon_insensitive":
+            raise ValueError(
+                f"learning_rate={self.learning_rate!r} is defined for "
+                f"loss='epsilon_insensitive', not for loss={self.loss!r}."
+            )
+        return loss
 
-    def _expand(self, rows):
+    def _settings(self):
+        """Return what the stochastic solver is to do."""
+        solver = "sgd" if self.solver == "auto" else self.solver
+        if not isinstance(solver, str) and not issubclass(solver, torch.optim.Optimizer):
+            raise ValueError(
+                f"solver={solver.__name__} is no torch.optim.Optimizer. Give a name or such a "
+                "class."
+            )
+        # SGDRegressor's schedules count samples: its batches are of one.
+        default = 1 if self.learning_rate in SCHEDULES else _BATCH
+        return Settings(
+            solver=solver,
+            solver_params=self.solver_params,
+            preconditioner=self.preconditioner,
+            learning_rate=self.learning_rate,
+            eta0=self.eta0,
+            power_t=self.power_t,
+            alpha=self.alpha,
+            batch_size=default if self.batch_size == "auto" else self.batch_size,
+            shuffle=self.shuffle,
+            average=int(self.average),
+            n_iter_no_change=self.n_iter_no_change,
+            early_stopping=self.early_stopping,
+            seed=self._seed(),
+        )
+
+    def _seed(self):
+        if self.random_state is None:  # NumPy's global generator is the caller's
+            return int(np.random.default_rng().integers(2**31))
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _split(self, rows, seed):
+        """Return the rows to learn from and those to validate on."""
+        order = torch.randperm(rows.n_rows, generator=torch.Generator().manual_seed(seed))
+        n_validation = int(np.ceil(self.validation_fraction * rows.n_rows))
+        if n_validation in (0, rows.n_rows):
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} of {rows.n_rows} samples leaves "
+                "none to learn from. Give more samples, X_val and y_val, or early_stopping=False."
+            )
+        learned, held = order[n_validation:].sort()[0], order[:n_validation].sort()[0]
+        return rows.taken(learned), rows.taken(held)
+
+    def _expand(self, rows, stochastic):
         """Return the rows with the columns of the model in place of those of X."""
+        return rows
+
+    def _expand_alike(self, rows, expanded):
+        """Return other rows with the same columns of the model."""
         return rows
 
     def _predictor(self, X):
@@ -138,53 +276,69 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
             ArrayRows(X, None, None, device),
         )
 
-    def _minimise(self, loss, rows, data, dtype):
-        """Return the objective and its solution."""
-        single = is_single(data[0])
+    def _minimise(self, solve, data, settings):
+        """Return the objective and its solution, the columns measured from where they can be."""
+        plain = settings is not None and settings.preconditioner is None
         try:
-            return self._solve(loss, rows, pilot_origin, dtype, single)
+            return solve(plain_origin if plain else pilot_origin)
         except OutOfRangeError:
             check_finite(self, *data)
         try:  # every number is finite, so that it is their squares that are not
-            return self._solve(loss, rows, widest_origin, dtype, single)
+            return solve(plain_origin if plain else widest_origin)
         except OutOfRangeError:
             raise ValueError(
                 "The numbers in X or y span more than a double can hold, so that differences "
                 "between rows overflow or their squares vanish. Scale the columns first."
             ) from None
 
-    def _solve(self, loss, rows, find_origin, dtype, single):
+    def _solve(self, loss, rows, validation, settings, start, find_origin, *, dtype, single):
         penalty = make_penalty(self.penalty, self.alpha, self.l1_ratio, self.positive)
-        rows = self._expand(rows)
+        rows = self._expand(rows, settings is not None)
         origin = find_origin(rows, self.fit_intercept)
         if not (loss.quadratic and penalty.smooth):
             origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
         objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
-        self.solver_ = choose_solver(self.solver, objective)
-        solution = SOLVERS[self.solver_](
-            objective,
-            self._start(objective),
-            tol=self.tol,
-            max_iter=self.max_iter,
-            dtype=dtype,
-            data_eps=float(np.finfo(np.float32 if single else np.float64).eps),
-            report=self._report,
-        )
+        start = self._start(objective, *start)
+        limits = {
+            "max_iter": self.max_iter,
+            "dtype": dtype,
+            "data_eps": float(np.finfo(np.float32 if single else np.float64).eps),
+            "report": self._report,
+        }
+        if validation is not None:
+            validation = self._expand_alike(validation, rows)
+        if settings is not None:
+            solver = settings.solver
+            self.solver_ = solver if isinstance(solver, str) else solver.__name__
+            settings.validation = validation
+            return objective, stochastic(objective, start, settings, tol=self.tol, **limits)
+        self.solver_ = choose_full_batch(self.solver, objective)
+        solution = FULL_BATCH[self.solver_](objective, start, tol=self.tol or 0.0, **limits)
+        if validation is not None:
+            loss = objective.mean_loss(solution.v, validation)
+            solution.validation_curve = [objective.total(loss)]
         return objective, solution
 
-    def _start(self, objective):
-        """Return the coefficients to start from, as the objective has them, or None for zero."""
-        shape = (objective.n_features, objective.rows.n_targets)
+    def _start(self, objective, coef, intercept):
+        """Return where to start, as the objective has it, or None for zero."""
         if self.warm_start and hasattr(self, "coef_"):
-            coef = torch.from_numpy(np.atleast_2d(self.coef_).T)
-            if coef.shape != shape:
-                raise ValueError(
-                    f"warm_start=True needs the shape of the earlier fit: it has coefficients for "
-                    f"{tuple(coef.shape)} (features, targets), this data is for {shape}. Set "
-                    "warm_start=False to start anew."
-                )
-            return objective.from_caller(coef)
-        return None
+            coef = self.coef_ if coef is None else coef
+            intercept = self.intercept_ if intercept is None else intercept
+        if coef is None and intercept is None:
+            return None
+        shape = (objective.n_features, objective.rows.n_targets)
+        coef = np.zeros(shape).T if coef is None else np.atleast_2d(np.asarray(coef, float))
+        intercept = np.zeros(shape[1]) if intercept is None else np.asarray(intercept, float)
+        if coef.T.shape != shape or intercept.size != shape[1]:
+            raise ValueError(
+                f"Coefficients to start from, of an earlier fit (warm_start=True) or given as "
+                f"coef_init, must be for {shape} (features, targets), and there are "
+                f"{coef.T.shape}, with {intercept.size} intercepts. Set warm_start=False to start "
+                "anew."
+            )
+        return objective.from_caller(
+            torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept.reshape(-1).copy())
+        )
 
     def _keep(self, objective, solution, single_target):
         """Set the fitted attributes from a solution."""
@@ -197,28 +351,29 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         self.coef_ = coef[0] if single_target else coef
         self.intercept_ = float(intercept[0]) if single_target else intercept
         self.n_iter_ = solution.n_iter
+        self.t_ = 1 + (solution.n_updates or solution.n_iter)
         self.loss_curve_ = solution.loss_curve
+        self.validation_loss_curve_ = solution.validation_curve
         self.optimality_ = solution.optimality
         self.converged_ = solution.status == "converged"
         self.rank_ = solution.rank
 
     def _warn(self, solution, dtype):
-        if not self.converged_:
+        if (solution.status in MESSAGES and self.tol is not None) or solution.status == "diverged":
             message = MESSAGES[solution.status].format(
                 max_iter=self.max_iter,
                 tol=self.tol,
                 change=solution.change,
                 optimality=solution.optimality,
                 dtype=dtype,
+                **solution.facts,
             )
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
     def _report(self, n_iter, value, optimality):
         if self.verbose:
-            print(
-                f"[{type(self).__name__}] iteration {n_iter}: objective {value:.10g}, "
-                f"optimality {optimality:.1e}"
-            )
+            measured = "" if optimality is None else f", optimality {optimality:.1e}"
+            print(f"[{type(self).__name__}] iteration {n_iter}: objective {value:.10g}{measured}")
 
 
 @contextlib.contextmanager

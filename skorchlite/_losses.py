@@ -30,6 +30,7 @@ class Loss:
     residual = True  # whether it depends on the residual alone
     convex = True  # and has a curvature
     by_row = True  # whether each row has a loss of its own, and not only their mean
+    separable = True  # whether the loss of some rows is a mean over parts of them
     breaks: tuple[float, ...] = ()
     bend = 0.0  # the residual up to which a smooth loss with linear ends is round
     width = 0.0  # of the smoothing of corners
@@ -146,6 +147,26 @@ class Smoothed(Loss):
             inside += (r > low) & (r < high)
         return inside / self.width
 
+    def tangents(self) -> "Tangents":
+        """Return the tangents of the true loss with the slopes of this one."""
+        return Tangents(self)
+
+
+class Tangents:
+    """The line with the slope of the smoothed loss that touches the true one, for each entry.
+
+    Where the smoothed objective is least the sum of the lines is too, and that is a bound from
+    below, closer than the smoothed objective itself.
+    """
+
+    def __init__(self, smoothed: Smoothed):
+        self.smoothed, self.gradient = smoothed, smoothed.gradient
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the height of the line of each entry."""
+        slope = self.gradient(y, raw_prediction)
+        return self.smoothed.value(y, raw_prediction) + 0.5 * self.smoothed.width * slope**2
+
 
 class Huber(Loss):
     """``1/2 r^2`` up to ``|r| = epsilon``, ``epsilon |r| - 1/2 epsilon^2`` beyond."""
@@ -244,7 +265,7 @@ class CallableLoss(Loss):
             function = copy.copy(function)  # the caller's stays as it is
             vars(function)["reduction"] = "none"
         self.function = function
-        self.by_row = self._probe()
+        self.by_row, self.separable = self._probe()
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the loss of each entry; the mean of the rows for each where there is but that."""
@@ -270,12 +291,8 @@ class CallableLoss(Loss):
         columns = zip(y.unbind(1), raw_prediction.unbind(1), strict=True)
         return torch.stack([function(*column) for column in columns], 1)
 
-    def _probe(self) -> bool:
-        """Return whether the function gives one loss a row; refuse what is neither that nor a mean.
-
-        A loss that does not split over the rows, or is their sum, would depend on the blocks in
-        which the rows are read.
-        """
+    def _probe(self) -> tuple[bool, bool]:
+        """Return whether the function gives one loss a row, and whether it splits over the rows."""
         y = torch.tensor([0.3, 0.9, 0.4, 0.7], dtype=torch.float64)
         raw_prediction = torch.tensor([0.5, 0.2, 0.6, 0.1], dtype=torch.float64)
         whole = self.function(raw_prediction, y)
@@ -286,14 +303,10 @@ class CallableLoss(Loss):
                 f"and returns a tensor of shape (n_samples,) or (); for 4 samples this one "
                 f"returned {got}."
             )
-        if whole.ndim == 0:
-            halves = [self.function(raw_prediction[i : i + 2], y[i : i + 2]) for i in (0, 2)]
-            if not torch.isclose(whole, (halves[0] + halves[1]) / 2, rtol=1e-5):
-                raise ValueError(
-                    "A loss given as a callable returned one number that is not the mean over its "
-                    "samples. Return one loss a sample, of shape (n_samples,)."
-                )
-        return whole.ndim == 1
+        if whole.ndim == 1:
+            return True, True
+        halves = [self.function(raw_prediction[i : i + 2], y[i : i + 2]) for i in (0, 2)]
+        return False, bool(torch.isclose(whole, (halves[0] + halves[1]) / 2, rtol=1e-5))
 
 
 def make_loss(loss: Any, epsilon: float, quantile: float) -> Any:

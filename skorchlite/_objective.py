@@ -81,10 +81,35 @@ class Objective:
             w = w / self._feature_scale
         return w if self.basis is None else self.basis.to_caller(w)
 
-    def from_caller(self, u: Tensor) -> Tensor:
-        """Return coefficients of z from those in the caller's units."""
-        u = u if self.basis is None else self.basis.from_caller(u)
-        return u if self.origin.scale is None else u * self._feature_scale / self._target_scale
+    def from_caller(self, coef: Tensor, intercept: Tensor) -> Tensor:
+        """Return v from coefficients and intercept in the caller's units."""
+        if self.basis is not None:
+            coef, intercept = self.basis.from_caller(coef, intercept)
+        shift, t = self.origin.shift, self.rows.n_targets
+        v = torch.cat((coef, (intercept + shift[t:] @ coef - shift[:t])[None]))
+        v[-1] *= self.fit_intercept
+        if self.origin.scale is not None:
+            v = torch.cat((v[:-1] * self._feature_scale, v[-1:])) / self._target_scale
+        return v
+
+    def carried(self, v: Tensor, origin: Origin) -> Tensor:
+        """Return v, which is relative to an earlier origin, relative to the present one."""
+        moved = (self.origin.shift - origin.shift) / origin.unit()
+        t = self.rows.n_targets
+        intercept = v[-1] + (moved[t:] @ v[:-1] - moved[:t]) * self.fit_intercept
+        return torch.cat((v[:-1], intercept[None]))
+
+    def mean_loss(self, v: Tensor, rows: Any) -> Tensor:
+        """Return the mean loss on other rows at v, for each target."""
+        t, k = self.rows.n_targets, self.rows.n_targets + self.n_features
+        point, value, total = v.to(self.rows.device, self.double), v.new_zeros(t), 0.0
+        for A, weight in staged(rows, self.origin, self.double):
+            losses = self.loss.value(A[:, :t], A[:, t : k + 1] @ point)
+            if weight is not None:
+                losses = losses * weight[:, None].to(A.dtype)
+            value += losses.sum(0).cpu()
+            total += len(A) if weight is None else float(weight.sum())
+        return value / total
 
     def solution(self, v: Tensor, v_low: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return (coef of shape (n_targets, n_features), intercept) for the columns, as NumPy."""
@@ -134,8 +159,14 @@ class Objective:
         return float(((step * scale).abs().amax(0) / largest).max()) if len(w) else 0.0
 
     def move(self, mean: Tensor) -> None:
-        """Measure the columns from their mean, given in present units."""
+        """Measure the columns from their mean, given in present units.
+
+        Targets stay where they are if the loss depends on more than residuals.
+        """
         scale = self.origin.scale
+        if not self.loss.residual:
+            mean = mean.clone()
+            mean[: self.rows.n_targets] = 0
         shift = self.origin.shift + (mean if scale is None else mean * scale)
         self.origin = Origin(shift, scale)
 

@@ -63,25 +63,82 @@ class TorchPolyRegressor(TorchRegressor):
         centred.
     positive : bool, default=False
         Whether coefficients are kept from falling below zero.
-    solver : {"auto", "newton", "gradient"}, default="auto"
-        "newton" is full-batch descent with the curvature of the loss. Squared error needs one pass,
-        which makes the Gram matrix of the centred columns, and further ones where its condition
-        leaves the coefficients further off than ``tol``; with more columns than rows it works in
-        the span of the rows instead, and under a penalty with "l1" or ``positive=True`` on a
-        working set of the columns. Other losses need three or four passes, each of which keeps the
-        rows near a corner or bend of the loss and sums the others; with such a penalty and more
-        than 1,000 columns they work on a working set of these too.
-        "gradient" is full-batch descent by limited-memory quasi-Newton steps, which holds no matrix
-        of columns by columns and takes any loss.
-        "auto" is "gradient" for a callable loss and, unless the loss is squared error or the
-        penalty has corners ("l1", "elasticnet", ``positive=True``), for more than 2,000 columns;
-        else "newton".
+    solver : str or torch.optim.Optimizer class, default="auto"
+        Full batch, for the optimum to ``tol``:
+
+        - "newton" is descent with the curvature of the loss. Squared error needs one pass, which
+          makes the Gram matrix of the centred columns, and further ones where its condition leaves
+          the coefficients further off than ``tol``; with more columns than rows it works in the
+          span of the rows instead, and under a penalty with "l1" or ``positive=True`` on a working
+          set of the columns. Other losses need three or four passes, each of which keeps the rows
+          near a corner or bend of the loss and sums the others; with such a penalty and more than
+          1,000 columns they work on a working set of these too.
+        - "gradient" is descent by limited-memory quasi-Newton steps, which holds no matrix of
+          columns by columns and takes any loss.
+
+        Stochastic, a step for each batch of rows: "sgd" (``solver_params``: ``momentum``,
+        ``dampening``, ``nesterov``), "adam", "adamw" (without weight decay unless
+        ``solver_params`` asks for it), "rmsprop", "adagrad", or any class of ``torch.optim``, which
+        ``solver_params`` goes to.
+
+        "auto" is "sgd" where ``batch_size``, ``learning_rate``, ``preconditioner``,
+        ``solver_params`` or ``early_stopping`` ask for it. Else it is "gradient" for a callable
+        loss and, unless the loss is squared error or the penalty has corners ("l1", "elasticnet",
+        ``positive=True``), for more than 2,000 columns; else "newton".
+    solver_params : dict, default=None
+        Parameters of the stochastic update, but for its step.
+    preconditioner : {"auto", "gram", "diagonal"} or None, default="auto"
+        The coordinates that a stochastic solver steps in. "gram": columns centred and multiplied by
+        an inverse root of their Gram matrix, so that curvature is alike in all directions.
+        "diagonal": columns centred and divided by their deviation. "auto": "diagonal" for a penalty
+        with corners or more than 2,000 columns, else "gram"; either takes a pass. None: the raw
+        columns, whose gradient step is that of a textbook's loop.
+    learning_rate : float, str or torch.optim.lr_scheduler class, default="auto"
+        The step of a stochastic solver:
+
+        - "auto": measured from the curvature and the noise of batches, on gradients whose noise
+          vanishes at the optimum [3]_; an epoch that raises the objective is undone and the step
+          halved. Each epoch takes a pass more, which measures the objective.
+        - a float: that step, in the coordinates of the preconditioner.
+        - "constant": ``eta0``; "invscaling": ``eta0 / t^power_t``;
+          "optimal": ``1 / (alpha (t0 + t - 1))``; "adaptive": ``eta0``, divided by 5 each time that
+          the objective no longer falls; "pa1" and "pa2", with loss "epsilon_insensitive": as far as
+          the loss of a row asks, ``eta0`` being the aggressiveness. These are SGDRegressor's, t
+          counts steps from 1, and with ``preconditioner=None`` and one target the steps are its
+          steps, for weights of mean 1.
+        - a ``torch.optim.lr_scheduler`` class, or a callable that makes one of an optimizer, as
+          ``functools.partial(StepLR, step_size=5)``: from ``eta0``, stepped after each epoch.
+    eta0 : float, default=0.01
+        First step of a schedule.
+    power_t : float, default=0.25
+        Exponent of "invscaling".
+    batch_size : int or None, default="auto"
+        Rows of a step of a stochastic solver; None for all rows. "auto" is 1 with SGDRegressor's
+        schedules, else 256.
     max_iter : int, default=1000
-        Largest number of steps; on each working set of the columns where there is one.
-    tol : float, default=1e-10
-        Relative accuracy at which the descent stops: of the coefficients, columns scaled, or, where
-        the loss has corners ("absolute_error", "quantile", "epsilon_insensitive"), of the
-        objective.
+        Largest number of steps of a full-batch solver, on each working set of the columns where
+        there is one; of epochs of a stochastic one.
+    tol : float or None, default=1e-10
+        Full batch: relative accuracy at which the descent stops: of the coefficients, columns
+        scaled, or, where the loss has corners ("absolute_error", "quantile",
+        "epsilon_insensitive"), of the objective. Stochastic with ``learning_rate="auto"``: of
+        ``optimality_``. With another: the fit ends when the objective has not fallen by ``tol`` for
+        ``n_iter_no_change`` epochs, as in SGDRegressor. None: no check, ``max_iter`` steps or
+        epochs.
+    shuffle : bool, default=True
+        Whether each epoch takes the rows in a new random order.
+    average : bool or int, default=False
+        Whether the coefficients are the average over all steps; an int is the number of rows seen
+        at which averaging begins. Of no effect with ``learning_rate="auto"``, which averages the
+        points of each epoch.
+    early_stopping : bool, default=False
+        Whether to set rows aside and to end when the loss on them has not fallen for
+        ``n_iter_no_change`` epochs by ``tol`` relative to that of a constant (for squared error, R2
+        has not risen by ``tol``). The best coefficients are kept.
+    validation_fraction : float, default=0.1
+        Part of the rows to set aside for ``early_stopping``, unless ``fit`` is given ``X_val``.
+    n_iter_no_change : int, default=5
+        Epochs without gain after which a stochastic solver ends.
     warm_start : bool, default=False
         Whether to start from the coefficients of the previous fit. The optimum does not depend
         on it.
@@ -92,8 +149,11 @@ class TorchPolyRegressor(TorchRegressor):
         Precision of the products within a block of rows; sums of blocks and corrections are in
         double precision wherever the device has it. "auto" is "float32" where X is in single
         precision and that saves time.
+    random_state : int, RandomState instance or None, default=None
+        Of the order of the rows and of those set aside; an int for the same fit each time. None
+        leaves NumPy's global generator alone, and each fit differs.
     verbose : int, default=0
-        Whether to print the objective after each step.
+        Whether to print the objective after each step or epoch.
 
     Attributes
     ----------
@@ -106,25 +166,33 @@ class TorchPolyRegressor(TorchRegressor):
     n_output_features_ : int
         Number of terms.
     n_iter_ : int
-        Number of steps; the largest over the targets.
+        Number of steps, the largest over the targets, or of epochs.
+    t_ : int
+        Number of updates of the coefficients, plus one.
     loss_curve_ : list of float
         The objective, penalty included, at the start and then after each step, or, where a pass
-        over the rows serves many steps, after each pass; summed over targets.
-    optimality_ : float
+        over the rows serves many steps, after each pass; summed over targets. With a given
+        ``learning_rate``: for each epoch its mean over the batches, each before its step.
+    validation_loss_curve_ : list of float or None
+        The mean loss on the validation rows after each epoch, or after the fit of a full-batch
+        solver; None without such rows.
+    optimality_ : float or None
         How far from the optimum the solution is; the largest over the targets. For squared error
-        without corners in the penalty, and for a callable, the norm of the gradient, columns
-        scaled, relative to that at ``w = 0``. Else the gap to the least objective, relative to the
-        objective: where the loss has corners, to a lower bound, which is strict if the rows in the
-        bands about its corners stay there and an estimate if not; where it is smooth, as the next
-        step would gain.
+        without corners in the penalty, for a callable, and for a smooth loss with a stochastic
+        solver, the norm of the gradient, columns scaled, relative to that at ``w = 0``. None with a
+        given ``learning_rate``, where it is not measured. Else the gap to the least objective,
+        relative to the objective: where the loss has corners, to a lower bound, which is strict if
+        the rows in the bands about its corners stay there and an estimate if not; where it is
+        smooth, as the next step would gain.
     converged_ : bool
-        Whether the solution is as accurate as ``tol`` asks for or as rounding allows.
+        Whether the solution is as accurate as ``tol`` asks for or as rounding allows, or the check
+        that ``tol`` stands for was met.
     rank_ : int or None
         Number of independent directions in the (centred) columns of the model, at the rounding
         of the data; None where the solver has no need of it (other losses than squared error, and
         penalties with corners).
     solver_ : str
-        The solver that was used.
+        The solver that was used, or the name of its class.
     device_ : str
         The device that was used.
     n_features_in_ : int
@@ -146,6 +214,8 @@ class TorchPolyRegressor(TorchRegressor):
     .. [1] Trefethen, L. N. (2019). "Approximation Theory and Approximation Practice", chapter 3.
     .. [2] Dekker, T. J. (1971). "A floating-point technique for extending the available
        precision". Numerische Mathematik 18.
+    .. [3] Johnson, R. and Zhang, T. (2013). "Accelerating stochastic gradient descent using
+       predictive variance reduction". NIPS 26.
 
     Examples
     --------
@@ -182,11 +252,23 @@ class TorchPolyRegressor(TorchRegressor):
         fit_intercept=True,
         positive=False,
         solver="auto",
+        solver_params=None,
+        preconditioner="auto",
+        learning_rate="auto",
+        eta0=0.01,
+        power_t=0.25,
+        batch_size="auto",
         max_iter=1000,
         tol=1e-10,
+        shuffle=True,
+        average=False,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
         warm_start=False,
         device="auto",
         dtype="auto",
+        random_state=None,
         verbose=0,
     ):
         self.degree = degree
@@ -200,11 +282,23 @@ class TorchPolyRegressor(TorchRegressor):
         self.fit_intercept = fit_intercept
         self.positive = positive
         self.solver = solver
+        self.solver_params = solver_params
+        self.preconditioner = preconditioner
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.batch_size = batch_size
         self.max_iter = max_iter
         self.tol = tol
+        self.shuffle = shuffle
+        self.average = average
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
         self.device = device
         self.dtype = dtype
+        self.random_state = random_state
         self.verbose = verbose
 
     def get_feature_names_out(self, input_features=None):
@@ -224,16 +318,20 @@ class TorchPolyRegressor(TorchRegressor):
         names = _check_feature_names_in(self, input_features)
         return np.array([_term_name(names, powers) for powers in self.powers_], dtype=object)
 
-    def _expand(self, rows):
+    def _expand(self, rows, stochastic):
         basis = fitted_basis(
             rows,
             self.degree,
             self.interaction_only,
             self.fit_intercept,
             penalised=self.penalty is not None or self.positive,
-            least_squares=self.loss == "squared_error",
+            least_squares=self.loss == "squared_error" and not stochastic,
+            plain=stochastic and self.preconditioner is None,
         )
         return ExpandedRows(rows, basis)
+
+    def _expand_alike(self, rows, expanded):
+        return ExpandedRows(rows, expanded.basis)
 
     def _keep(self, objective, solution, single_target):
         super()._keep(objective, solution, single_target)

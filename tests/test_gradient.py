@@ -247,7 +247,7 @@ def test_nonconvex_loss_descends():
 def test_constant_column_stays_out():
     X, y = problem(40, 5)
     X[:, 2] = 0.1
-    coef, _, solution = solve(X, y, start=torch.ones(5, 1, dtype=torch.float64))
+    coef, _, solution = solve(X, y, start=torch.ones(6, 1, dtype=torch.float64))
     expected, _ = least_squares(np.delete(X, 2, 1), y)
     assert solution.status == "converged"
     assert coef[0, 2] == 0
@@ -258,7 +258,8 @@ def test_constant_column_stays_out():
 def test_start_at_the_solution_ends_at_once(penalty):
     X, y = problem(60, 8)
     coef, _, cold = solve(X, y, penalty=penalty, alpha=0.1)
-    again, _, warm = solve(X, y, penalty=penalty, alpha=0.1, start=torch.from_numpy(coef.T))
+    start = torch.from_numpy(np.append(coef.T, [[0.0]], axis=0))
+    again, _, warm = solve(X, y, penalty=penalty, alpha=0.1, start=start)
     np.testing.assert_allclose(again, coef, rtol=1e-9)
     assert warm.n_iter < cold.n_iter / 2
 

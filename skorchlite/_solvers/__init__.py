@@ -5,16 +5,37 @@ from typing import Any
 from .gradient import gradient
 from .newton import newton
 from .solution import MESSAGES
+from .stochastic import Settings, stochastic
 
-__all__ = ["MESSAGES", "SOLVERS", "choose_solver"]
+__all__ = ["FULL_BATCH", "MESSAGES", "Settings", "choose_full_batch", "is_stochastic", "stochastic"]
 
-SOLVERS = {"newton": newton, "gradient": gradient}
+FULL_BATCH = {"newton": newton, "gradient": gradient}
 
 _MANY_COLUMNS = 2_000
 
 
-def choose_solver(solver: str, objective: Any) -> str:
-    """Return the name of the solver, "auto" by what a step costs.
+def is_stochastic(solver: Any, asked: dict[str, bool]) -> bool:
+    """Return whether the solver steps along batches.
+
+    Parameters
+    ----------
+    solver : str or type
+    asked : dict of str to bool
+        Parameters that only a stochastic solver has a use for, as the caller wrote them, and
+        whether they were given. One that was makes "auto" stochastic.
+    """
+    given = [name for name, is_given in asked.items() if is_given]
+    if solver in FULL_BATCH and given:
+        raise ValueError(
+            f"solver={solver!r} takes all rows at each step and finds its own step, so that it "
+            f"has no use for {' and '.join(given)}. Use solver='sgd', or leave these at their "
+            "defaults."
+        )
+    return solver not in FULL_BATCH and (solver != "auto" or bool(given))
+
+
+def choose_full_batch(solver: str, objective: Any) -> str:
+    """Return the name of the full-batch solver, "auto" by what a step costs.
 
     "newton" needs a curvature, and a d x d matrix at each step unless the loss is quadratic or the
     penalty has corners: then the matrix is made once, or for a working set of the columns. It is

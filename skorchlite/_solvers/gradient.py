@@ -35,8 +35,9 @@ def gradient(
     Parameters
     ----------
     objective : Objective
-    start : Tensor of shape (n_features, n_targets) or None
-        Coefficients in coordinates of the objective, None for zero.
+    start : Tensor of shape (n_features + 1, n_targets) or None
+        In coordinates of the objective, None for zero. The intercept starts at the mean of the
+        targets.
     tol : float
         Stop when the coefficients, columns scaled, are estimated to be this close, relatively; for
         a loss with corners, when the objective is.
@@ -56,7 +57,8 @@ def gradient(
         ``loss_curve`` has an entry for each stage.
     """
     problem = Scaled(objective, data_eps)
-    descent = Descent(problem, problem.start(start), max_iter, report)
+    point = problem.start(None if start is None else start[:-1])
+    descent = Descent(problem, point, max_iter, report)
     solve = _by_smoothing if objective.loss.corners else _directly
     status, optimality = solve(descent, tol)
     return Solution(
@@ -100,7 +102,7 @@ def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
         descent.run(enough.clone)
         x = descent.x
         limit = problem.within(x - _SHRINK / (1 - _SHRINK) * (before - x), x.sign())
-        ahead = bracket.narrow(descent, _Tangents(smoothed), limit)
+        ahead = bracket.narrow(descent, smoothed.tangents(), limit)
         before, gap, width = x, bracket.gap, width * _SHRINK
         descent.x = torch.where(ahead, _SHRINK * x + (1 - _SHRINK) * limit, x)
         descent.curve.append(problem.objective.total(bracket.upper))
@@ -124,7 +126,7 @@ class _Bracket:
         unit = torch.maximum(self.upper, _EXACT_FIT * self.first)
         return torch.where(unit > 0, (self.upper - self.lower) / unit, 0.0)  # 0: a constant target
 
-    def narrow(self, descent: Descent, tangents: "_Tangents", limit: Tensor) -> Tensor:
+    def narrow(self, descent: Descent, tangents: Any, limit: Tensor) -> Tensor:
         """Take up the end of a stage; return for which targets ``limit`` is the better point."""
         problem, x = descent.problem, descent.x
         lower, _ = problem.evaluate(x, tangents)
@@ -138,19 +140,3 @@ class _Bracket:
             self.x = torch.where(better, point, self.x)
             values.append(value)
         return values[1] < values[0]
-
-
-class _Tangents:
-    """The line with the slope of the smoothed loss that touches the true one, for each entry.
-
-    Where the smoothed objective is least the sum of the lines is too, and that is a bound from
-    below, closer than the smoothed objective itself.
-    """
-
-    def __init__(self, smoothed: Any):
-        self.smoothed, self.gradient = smoothed, smoothed.gradient
-
-    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
-        """Return the height of the line of each entry."""
-        slope = self.gradient(y, raw_prediction)
-        return self.smoothed.value(y, raw_prediction) + 0.5 * self.smoothed.width * slope**2

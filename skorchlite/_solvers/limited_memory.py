@@ -38,8 +38,6 @@ class Scaled:
         self.objective, t = objective, objective.rows.n_targets
         mean, deviation, _ = objective.spread()
         self.target_mean, self.target_deviation = mean[:t].clone(), deviation[:t]
-        if not objective.loss.residual:
-            mean[:t] = 0  # the loss must see the targets as they are
         if objective.fit_intercept:
             objective.move(mean)
         live = deviation[t:] > _SAFETY * data_eps * objective.distance()

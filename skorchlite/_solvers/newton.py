@@ -35,8 +35,8 @@ def newton(
     Parameters
     ----------
     objective : Objective
-    start : Tensor of shape (n_features, n_targets) or None
-        Coefficients in coordinates of the objective, None for zero.
+    start : Tensor of shape (n_features + 1, n_targets) or None
+        In coordinates of the objective, None for zero. The intercept is solved for.
     tol : float
         Relative accuracy: of the coefficients, columns scaled, where the loss is smooth; of the
         objective where it has corners.
@@ -52,6 +52,7 @@ def newton(
     -------
     Solution
     """
+    start = None if start is None else start[:-1]
     if not objective.loss.quadratic:
         many = objective.n_features > _MANY_COLUMNS and not objective.penalty.smooth
         descend = descend_on_columns if many else descend_by_models

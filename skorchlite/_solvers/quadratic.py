@@ -60,7 +60,7 @@ def descend_quadratic(
     -------
     Solution
     """
-    quadratic, metric, dtype = _model(objective, dtype, data_eps)
+    quadratic, metric, dtype = quadratic_model(objective, dtype, data_eps)
     descent = _Descent(objective, quadratic, metric, report)
     descent.first_step(start)
     # Of a metric by eigenvectors, whose condition may be anything, it is not known beforehand.
@@ -69,7 +69,7 @@ def descend_quadratic(
     return descent.solution(status)
 
 
-def _model(
+def quadratic_model(
     objective: Any, dtype: torch.dtype, data_eps: float
 ) -> tuple[Quadratic, Metric, torch.dtype]:
     """Return the quadratic objective, its metric and the dtype of their products."""

@@ -1,6 +1,7 @@
 """What every solver returns, and what is said of a solution that fell short."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -20,6 +21,22 @@ MESSAGES = {
         "The solver stopped after max_iter={max_iter} iterations with an objective that may be "
         "{optimality:.1e} above the optimum, relatively, more than tol={tol:.1e}. The best iterate "
         "is kept. Increase max_iter or tol."
+    ),
+    "max_iter_epochs": (
+        "The solver stopped after max_iter={max_iter} epochs, before the check that tol={tol:.1e} "
+        "stands for was met. Increase max_iter or tol, or use learning_rate='auto' or "
+        "solver='auto', which need fewer."
+    ),
+    "stalled_epochs": (
+        "The epochs no longer gain: the norm of the gradient is {optimality:.1e} of that at the "
+        "constant model, above tol={tol:.1e}. Use a larger tol, a penalty (penalty='l2'), or "
+        "solver='auto'."
+    ),
+    "diverged": (
+        "The loss was no longer finite at update {t}, in epoch {epoch}: with a step of {rate:.3g} "
+        "the descent diverges. Steps below {bound:.2g} are stable here (2 / the largest curvature "
+        "of a batch). Use learning_rate='auto', which finds its own step, or scale the columns. "
+        "The best finite coefficients are kept."
     ),
     "stalled_gap": (
         "The iterations no longer come closer: the objective may be {optimality:.1e} above the "
@@ -41,26 +58,34 @@ class Solution:
     n_iter : int
     loss_curve : list of float
         The objective before the first step and after each, summed over the targets.
-    optimality : float
+    optimality : float or None
         Norm of the gradient relative to that at the constant model, columns scaled; the largest
-        over the targets.
+        over the targets. None where it was not measured.
     rank : int or None
         None where the solver has no need of it.
     change : float
         The last relative change of the coefficients, times the rate at which changes shrink.
     status : str
-        "converged", or a key of ``MESSAGES``.
+        "converged", a key of ``MESSAGES``, or "completed" where nothing was to be checked.
     balance : tuple of (Tensor, list of float) or None
         The point, and for each target the width of the smoothing, at which the slopes of a loss
         with corners balance; None where the solver has no need of it.
+    validation_curve : list of float or None
+        The loss on validation rows after each epoch, summed over the targets.
+    n_updates : int
+    facts : dict
+        What else the message of the status tells.
     """
 
     v: Tensor
     v_low: Tensor
     n_iter: int
     loss_curve: list[float]
-    optimality: float
+    optimality: float | None
     rank: int | None
     change: float
     status: str
     balance: tuple[Tensor, list[float]] | None = None
+    validation_curve: list[float] | None = None
+    n_updates: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,145 @@
+"""Rows in random order, staged block by block and handed out batch by batch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._batches import staged
+
+_BLOCK_BYTES = 1 << 20  # stays in the cache while its batches are learned from
+
+
+@dataclass
+class Block:
+    """Some staged rows: whole batches, or a part of one.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (n, d)
+        The columns and, if there is an intercept, ones.
+    y : Tensor of shape (n, n_targets)
+    share : Tensor of shape (n, 1) or None
+        The weight of each row, relative to the mean.
+    n_batch : int
+        Rows of a batch; the last batch may have fewer.
+    whole : bool
+        Whether it holds whole batches.
+    last : bool
+        Whether a batch ends with it.
+    """
+
+    Z: Tensor
+    y: Tensor
+    share: Tensor | None
+    n_batch: int
+    whole: bool
+    last: bool
+
+    def batches(self, *columns: Tensor) -> Iterator[tuple]:
+        """Yield ``(Z, Z.T, y, share, *columns)`` for each batch, or for the part of one."""
+        size = min(self.n_batch, len(self.Z))
+        shares = [None] * len(self.Z) if self.share is None else self.share.split(size)
+        rest = [column.split(size) for column in columns]
+        return zip(  # noqa: B905 (checking the lengths would cost as much as a step)
+            self.Z.split(size), self.Z.T.split(size, 1), self.y.split(size), shares, *rest
+        )
+
+
+class Minibatches:
+    """Blocks of all rows, in a new order each time.
+
+    Parameters
+    ----------
+    objective : Objective
+    batch_size : int or None
+        None for all rows.
+    generator : torch.Generator or None
+        Of the order; None for that of the rows.
+    dtype : torch.dtype
+    whole : bool
+        Whether a batch must not be split over blocks.
+    drawn, weight : Tensor of shape (n_drawn,), default=None
+        The numbers of the rows that an epoch draws, some of them more than once, and what each is
+        to count; None for each row once.
+    """
+
+    def __init__(
+        self,
+        objective: Any,
+        batch_size: int | None,
+        generator: torch.Generator | None,
+        dtype: torch.dtype,
+        whole: bool = False,
+        drawn: Tensor | None = None,
+        weight: Tensor | None = None,
+    ):
+        self.objective, self.generator, self.dtype = objective, generator, dtype
+        self.drawn, self.weight = drawn, weight
+        rows = objective.rows
+        self.n_rows = rows.n_rows if drawn is None else len(drawn)
+        self.n_batch = min(batch_size or self.n_rows, self.n_rows)
+        room = max(_BLOCK_BYTES // ((rows.n_targets + rows.n_features + 1) * dtype.itemsize), 1)
+        fits = whole or self.n_batch <= room
+        self._room = max(room // self.n_batch, 1) * self.n_batch if fits else room
+        self._mean_weight = rows.mean_weight()
+        self._kept: tuple[Tensor, Tensor | None] | None = None
+
+    def __len__(self) -> int:
+        return -(-self.n_rows // self.n_batch)
+
+    def __iter__(self) -> Iterator[Block]:
+        """Yield blocks; the next one is made in the same place."""
+        # The rows of a single batch need no order.
+        shuffled = self.generator is not None and self.n_batch < self.n_rows
+        order = torch.randperm(self.n_rows, generator=self.generator) if shuffled else None
+        if self.n_rows <= self._room:
+            A, share = self._all()
+            if order is not None:
+                A, share = A[order], None if share is None else share[order]
+            yield self._block(A, share, self.n_batch, True, True)
+        else:
+            yield from self._staged(order)
+
+    def _staged(self, order: Tensor | None) -> Iterator[Block]:
+        rows, origin = self.objective.rows, self.objective.origin
+        split = self.n_batch > self._room
+        if order is None and split and len(self) > 1:
+            order = torch.arange(self.n_rows)
+        weight = self.weight if order is None or self.weight is None else self.weight[order]
+        if self.drawn is not None:
+            order = self.drawn if order is None else self.drawn[order]
+        step = self.n_batch if split else self.n_rows
+        for start in range(0, self.n_rows, step):
+            end, stop = start, min(start + step, self.n_rows)
+            part = None if order is None else order[start:stop]
+            for A, share in staged(rows, origin, self.dtype, self._room, part):
+                begin, end = end, end + len(A)
+                share = self._shares(share, None if weight is None else weight[begin:end])
+                n_batch = stop - start if split else self.n_batch
+                yield self._block(A, share, n_batch, not split, not split or end == stop)
+
+    def _all(self) -> tuple[Tensor, Tensor | None]:
+        """Return all rows, staged once and kept."""
+        if self._kept is None:
+            rows, origin = self.objective.rows, self.objective.origin
+            ((A, share),) = staged(rows, origin, self.dtype, self.n_rows, self.drawn)
+            self._kept = A.clone(), self._shares(share, self.weight)
+        return self._kept
+
+    def _shares(self, share: Tensor | None, weight: Tensor | None) -> Tensor | None:
+        """Return what each row counts, or None if that is 1."""
+        parts = [] if share is None else [share[:, None] / self._mean_weight]
+        parts += [] if weight is None else [weight.to(self.objective.rows.device)[:, None]]
+        if not parts:
+            return None
+        return (parts[0] if len(parts) == 1 else parts[0] * parts[1]).to(self.dtype)
+
+    def _block(
+        self, A: Tensor, share: Tensor | None, n_batch: int, whole: bool, last: bool
+    ) -> Block:
+        t = self.objective.rows.n_targets
+        k = t + self.objective.n_features + self.objective.fit_intercept
+        return Block(A[:, t:k], A[:, :t], share, n_batch, whole, last)

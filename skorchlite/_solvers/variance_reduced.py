@@ -1,0 +1,312 @@
+"""Stochastic descent whose noise vanishes at the optimum, with a step that it finds itself.
+
+Each epoch begins with a pass that takes the gradient of the objective at a point. The steps of the
+epoch then follow the gradient of a batch less that of the same batch at this point, plus the
+objective's there: exact on average, and without noise at the optimum. The mean of the second half
+of the points begins the next epoch. An epoch that raises the objective is undone, and the step
+halved.
+
+A loss with corners is smoothed, in ever narrower bands about its corners, as far as batches can
+tell one side of a band from the other.
+
+References
+----------
+Johnson, Zhang (2013), "Accelerating stochastic gradient descent using predictive variance
+reduction". Xiao, Zhang (2014), "A proximal stochastic gradient method with progressive variance
+reduction", SIAM Journal on Optimization 24(4).
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._arrays import threads_for
+from .._batches import OutOfRangeError
+from .coordinates import Coordinates
+from .curvature import Pilot, batch_noise, drawing, squared_norms
+from .minibatches import Minibatches
+
+_STEP = 0.5  # of the step that noise and curvature allow
+_FEW_BATCHES = 4  # with fewer in an epoch, its last point begins the next one
+_LENGTH = (
+    0.1  # the first step of an optimizer with a scale of its own, in deviations of the targets
+)
+_BOLD, _SHY = 1.2, 0.5  # how its step grows after an epoch that gained, and shrinks after another
+_ROUNDING = 1e-12  # of the first objective: by so much it may rise
+_SMOOTHING = 1e-3  # of the objective of a loss with corners: by so much it may rise
+_NARROWER = 0.3  # of a band, from epoch to epoch
+_FOLDS = 2.0  # by how many factors of e an epoch is to shrink the error in the narrowest band
+_GAIN, _FALL = (
+    0.9,
+    1 - 1e-8,
+)  # of optimality, or objective: an epoch that leaves more gained nothing
+_TINY = 1e-300
+_EXACT_FIT = 1e-6  # of the first objective: smaller ones are no scale to measure a gap by
+
+
+@dataclass
+class _Measured:
+    """What a pass tells of a point.
+
+    Parameters
+    ----------
+    u : Tensor of shape (n_coordinates, n_targets)
+    value, norm : Tensor of shape (n_targets,)
+        Of the objective, and of its subgradient in u.
+    gradient : Tensor of shape (n_rows of v, n_targets)
+        In v.
+    curvature, weighted : float
+        The mean curvature of the loss, and the mean weighted by itself.
+    optimality : float
+    """
+
+    u: Tensor
+    value: Tensor
+    norm: Tensor
+    gradient: Tensor
+    curvature: float
+    weighted: float
+    optimality: float
+
+
+class VarianceReduced:
+    """The descent.
+
+    Parameters
+    ----------
+    objective : Objective
+        Measured from where the coordinates have it.
+    coordinates : Coordinates
+    u : Tensor of shape (n_coordinates, n_targets)
+        Where to start; moved in place.
+    optimizer : object
+        Moves u.
+    batch_size : int or None
+    generator : torch.Generator or None
+    """
+
+    def __init__(
+        self,
+        objective: Any,
+        coordinates: Coordinates,
+        u: Tensor,
+        optimizer: Any,
+        batch_size: int | None,
+        generator: torch.Generator | None,
+    ):
+        self.objective, self.loss, self.learned = objective, objective.loss, objective.loss
+        self.coordinates, self.u, self.optimizer = coordinates, u, optimizer
+        drawn, weight, squares = drawing(squared_norms(objective, coordinates, u.dtype))
+        self.batches = Minibatches(
+            objective, batch_size, generator, u.dtype, drawn=drawn, weight=weight
+        )
+        self.corner = coordinates.corner(objective).to(u)
+        self.pilot = Pilot(objective, coordinates)
+        self.rows_curvature, self.penalty_curvature = self.pilot.largest()
+        self.deviation = float(self.pilot.y.std(0, correction=0).max())
+        total = float(squares.sum())
+        self.row = float((squares**2).sum()) / total if total > 0 else 0.0
+        self.noise = self.row * batch_noise(self.batches.n_rows, self.batches.n_batch)
+        self.n_iter, self.n_updates, self.caution, self.curve = 0, 0, 1.0, list[float]()
+        self.reference: Any = inf
+
+    def run(
+        self,
+        tol: float | None,
+        max_iter: int,
+        patience: int,
+        report: Callable[[int, float, float], None],
+        monitor: Callable[[Tensor], bool],
+    ) -> str:
+        """Descend until the optimality is within tol; return how it ended.
+
+        Parameters
+        ----------
+        tol : float or None
+        max_iter : int
+            Most epochs.
+        patience : int
+            Epochs without gain, after which rounding errors are all that is left.
+        report : callable
+            Called with (n_iter, objective, optimality) after each epoch.
+        monitor : callable
+            Called with the point after each epoch; returns whether to stop.
+        """
+        self._begin()
+        least, lowest, idle = inf, inf, 0
+        while True:
+            self.curve.append(self.objective.total(self.anchor.value))
+            report(self.n_iter, self.curve[-1], self.anchor.optimality)
+            if tol is not None and self.anchor.optimality <= tol:
+                return "converged"
+            gained = self.anchor.optimality < _GAIN * least or self.curve[-1] < _FALL * lowest
+            idle = 0 if gained else idle + 1
+            least, lowest = min(least, self.anchor.optimality), min(lowest, self.curve[-1])
+            if tol is not None and idle > patience:
+                return "stalled_gap" if self.loss.corners else "stalled_epochs"
+            if self.n_iter == max_iter:
+                return "completed" if tol is None else "max_iter_epochs"
+            with threads_for(self.batches.n_batch * len(self.u)):
+                self._epoch()
+            self.n_iter += 1
+            self._judge()
+            if monitor(self.point(self.u)):
+                return "converged"
+
+    def point(self, u: Tensor) -> Tensor:
+        """Return coefficients and intercept at u, in double precision."""
+        v = self.coordinates.model(u).to("cpu", torch.float64)
+        return v if self.objective.fit_intercept else torch.cat((v, torch.zeros_like(v[:1])))
+
+    def constant(self) -> Tensor:
+        """Return the point with all coefficients zero, predictions at about the mean."""
+        u = torch.zeros_like(self.u)
+        if not self.loss.residual and self.objective.fit_intercept:
+            u[-1] = self.pilot.y.mean(0)
+        return u
+
+    # --- from epoch to epoch ---
+
+    def _begin(self) -> None:
+        """Measure the constant model, which all else is relative to, and the start."""
+        constant = self.constant()
+        value, gradient = self.objective.evaluate(self.point(constant))
+        self.unit = value
+        if self.loss.corners and value.any():
+            self.learned = self.loss.smoothed(float(value.max()) / self.loss.smoothed(1.0).bound)
+        self.reference = self._measured(constant, value, gradient).norm
+        value, gradient = self.objective.evaluate(self.point(self.u))
+        self.anchor = self._measured(self.u, value, gradient)
+
+    def _measured(self, u: Tensor, value: Tensor, gradient: Tensor) -> _Measured:
+        """Return what is known of a point, given the objective and its gradient there."""
+        v, lower = self.point(u), value
+        if self.learned is not self.loss:
+            lower, gradient = self.objective.evaluate(v, loss=self.learned.tangents())
+        gradient = gradient[: len(gradient) - 1 + self.objective.fit_intercept].to(self.u)
+        curvature, weighted = self.pilot.of_loss(self.learned, self.coordinates.model(u))
+        steepest = self._subgradient(u, self.coordinates.pull(gradient))
+        norm = torch.linalg.vector_norm(steepest, dim=0).to("cpu", torch.float64)
+        if self.learned is self.loss:
+            relative = norm / self.reference
+        else:
+            below = self._below(u, norm, curvature)
+            relative = (value - lower + below) / torch.maximum(value, _EXACT_FIT * self.unit)
+        optimality = float(relative.nan_to_num(0.0).max())  # 0/0: a constant target
+        return _Measured(u.clone(), value, norm, gradient, curvature, weighted, optimality)
+
+    def _below(self, u: Tensor, norm: Tensor, curvature: float) -> Tensor:
+        """Return by how much the smoothed objective may fall, where its subgradient has this norm.
+
+        With "gram" its curvature is the same in all directions, else it may be flat in one.
+        """
+        if self.coordinates.factor is not None:
+            return 0.5 * norm**2 / curvature
+        size = torch.linalg.vector_norm(u, dim=0).cpu().double()
+        return norm * (size + self.deviation / max(self.rows_curvature, _TINY) ** 0.5)
+
+    def _judge(self) -> None:
+        """Take the point that the epoch led to, or undo the epoch and be more careful."""
+        value = torch.full_like(self.unit, inf)
+        if torch.isfinite(self.u).all():
+            with contextlib.suppress(OutOfRangeError):
+                value, gradient = self.objective.evaluate(self.point(self.u))
+        before = self.anchor.value
+        slack = _SMOOTHING * before if self.loss.corners else _ROUNDING * self.unit
+        if (value <= before + slack).all():
+            self._narrow()
+            self.anchor = self._measured(self.u, value, gradient)
+            self.caution *= _BOLD if self.optimizer.own_scale else 1.0
+        else:
+            self.u.copy_(self.anchor.u)
+            self.optimizer.restart()
+            self.caution *= _SHY
+
+    def _narrow(self) -> None:
+        """Narrow the bands of a smoothed loss, as far as an epoch can follow."""
+        if self.learned is not self.loss:
+            width = self.learned.width
+            least = 2 * _FOLDS * self.row / (self.batches.n_rows * self.anchor.curvature)
+            self.learned = self.loss.smoothed(min(width, max(_NARROWER * width, least)))
+
+    # --- within an epoch ---
+
+    def _rate(self) -> float:
+        """Return the step, which curvature and noise bound."""
+        anchor, optimizer = self.anchor, self.optimizer
+        if optimizer.own_scale:
+            return self.caution * _LENGTH * self.deviation / max(self.rows_curvature, _TINY) ** 0.5
+        curvature = anchor.curvature * self.rows_curvature + self.penalty_curvature
+        curvature += anchor.weighted * self.noise
+        share = 1.0 if len(self.batches) == 1 else _STEP
+        return self.caution * share * optimizer.damping / curvature if curvature > 0 else 1.0
+
+    def _epoch(self) -> None:
+        rate, steps = self._rate(), len(self.batches)
+        total, begun, done = torch.zeros_like(self.u), False, 0
+        anchor, gradient = self.coordinates.model(self.anchor.u).clone(), self.anchor.gradient
+        v = self.coordinates.model(self.u).clone()
+        change = torch.empty_like(gradient)
+        for block in self.batches:
+            raw = block.Z @ anchor
+            before = self.learned.gradient(block.y, raw)
+            for Z, Zt, y, share, raw_part, before_part in block.batches(raw, before):
+                torch.mm(Z, v, out=raw_part)
+                slope = self.learned.gradient(y, raw_part).sub_(before_part)
+                if share is not None:
+                    slope.mul_(share)
+                size = len(Z) if block.whole else block.n_batch
+                start = change if begun else gradient
+                torch.addmm(start, Zt, slope, alpha=1 / size, out=change)
+                begun = not block.last
+                if begun:
+                    continue
+                self._step(change, v, anchor, rate)
+                done += 1
+                self.n_updates += 1
+                if 2 * done > steps:
+                    total.add_(self.u)
+        if steps >= _FEW_BATCHES:
+            mean = total.div_(done - steps // 2)
+            # An average of coefficients that left zero on the way would not come back to it.
+            self.u.copy_(torch.where(self.u == 0, self.u, mean))
+
+    def _step(self, gradient: Tensor, v: Tensor, anchor: Tensor, rate: float) -> None:
+        """Step along the gradient and bring v up to it."""
+        d = self.objective.n_features
+        if self.objective.penalty.curvature:
+            gradient[:d].addcmul_(self.pilot.penalty[:d], v[:d] - anchor[:d])
+        self.optimizer.step(self.coordinates.pull(gradient), rate)
+        if not self.objective.penalty.smooth:
+            self.u.copy_(self._proximal(self.u, rate))
+        v.copy_(self.coordinates.model(self.u))
+
+    # --- corners of the penalty, which are corners of single coordinates ---
+
+    def _proximal(self, u: Tensor, rate: float) -> Tensor:
+        """Return where the corners of the penalty send the end of a step."""
+        d, corner = self.objective.n_features, rate * self.corner
+        if self.objective.penalty.positive:
+            moved = (u - corner).clamp_(min=0)
+        else:
+            moved = u - torch.minimum(torch.maximum(u, -corner), corner)
+        moved[d:] = u[d:]
+        return moved
+
+    def _subgradient(self, u: Tensor, gradient: Tensor) -> Tensor:
+        """Return the subgradient of minimum norm."""
+        if self.objective.penalty.smooth:
+            return gradient
+        d, corner = self.objective.n_features, self.corner
+        if self.objective.penalty.positive:
+            at_zero = (gradient + corner).clamp(max=0)
+        else:
+            at_zero = gradient - torch.minimum(torch.maximum(gradient, -corner), corner)
+        steepest = torch.where(u == 0, at_zero, gradient + corner * u.sign())
+        steepest[d:] = gradient[d:]
+        return steepest
