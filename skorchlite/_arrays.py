@@ -41,13 +41,28 @@ class Frame:
         return self._frame[rows].to_numpy().astype(self.dtype, copy=False)
 
 
-def check_fit(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+@contextlib.contextmanager
+def untouched_on_error(estimator: Any) -> Iterator[None]:
+    """Leave the estimator as it was if an error ends the fit, an interrupt included."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def check_fit(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool = True
+) -> tuple[Any, Any, Any]:
     """Check the training data; set ``n_features_in_`` and ``feature_names_in_``.
 
+    Without ``reset`` they are those of the chunks before, and are checked against these.
     Returns X, y and sample_weight as they will be read, block by block. Whether the numbers are
     finite is left to the sums that the first pass makes anyway.
     """
-    validate_data(estimator, X, y, skip_check_array=True)
+    validate_data(estimator, X, y, reset=reset, skip_check_array=True)
     X = _check_table(estimator, X)
     y = _check_target(estimator, y)
     if X.shape[:1] != y.shape[:1]:

@@ -1,6 +1,5 @@
 """What both estimators share: fit, predict and score."""
 
-import contextlib
 import warnings
 from functools import cache, partial
 from numbers import Integral, Real
@@ -23,6 +22,7 @@ from ._arrays import (
     resolve_device,
     resolve_dtype,
     torch_settings,
+    untouched_on_error,
 )
 from ._batches import (
     ArrayRows,
@@ -39,13 +39,16 @@ from ._penalties import PENALTIES, make_penalty
 from ._solvers import (
     FULL_BATCH,
     MESSAGES,
+    MomentStream,
     Settings,
     choose_full_batch,
     is_stochastic,
     stochastic,
 )
+from ._summed import RunningMoments
 
 _BATCH = 256  # rows, where the choice is left to us
+_KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 
 
 class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
@@ -130,7 +133,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         ValueError
             If the data or a parameter cannot be used; an earlier fit is then left as it was.
         """
-        with _untouched_on_error(self):
+        with untouched_on_error(self):
             X, y, sample_weight = check_fit(self, X, y, sample_weight)
             validation = check_validation(self, X_val, y_val, y)
             with torch_settings(X.shape[0] * X.shape[1]):
@@ -181,7 +184,8 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         )
         objective, solution = self._minimise(solve, data, settings)
         self._keep(objective, solution, single_target=len(y.shape) == 1)
-        self.device_ = str(device)
+        self.device_, self._n_rows = str(device), rows.n_rows
+        self._stream = _stream_of(objective, solution, dtype)
         return solution, dtype
 
     def _asked(self):
@@ -196,13 +200,14 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
 
     def _loss(self, by_batches, sample_weight):
         """Return the loss object, or say why it cannot be used."""
-        loss = make_loss(self.loss, self.epsilon, self.quantile)
+        given_step = by_batches and self.learning_rate != "auto"
+        loss = make_loss(self.loss, self.epsilon, self.quantile, literal=given_step)
         if sample_weight is not None and not loss.by_row:
             raise ValueError(
                 "The loss returns one mean for all samples, so that sample_weight cannot be "
                 "applied. Return one loss a sample, of shape (n_samples,)."
             )
-        if not loss.separable and (not by_batches or self.learning_rate == "auto"):
+        if not loss.separable and not given_step:
             raise ValueError(
                 "A loss given as a callable returned one number that is not the mean over its "
                 "samples, so that it depends on which of them it is given at a time. Return one "
@@ -263,8 +268,8 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         """Return the rows with the columns of the model in place of those of X."""
         return rows
 
-    def _expand_alike(self, rows, expanded):
-        """Return other rows with the same columns of the model."""
+    def _expand_alike(self, rows, basis):
+        """Return other rows with the columns of the model that a basis makes."""
         return rows
 
     def _predictor(self, X):
@@ -306,10 +311,9 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
             "report": self._report,
         }
         if validation is not None:
-            validation = self._expand_alike(validation, rows)
+            validation = self._expand_alike(validation, rows.basis)
         if settings is not None:
-            solver = settings.solver
-            self.solver_ = solver if isinstance(solver, str) else solver.__name__
+            self.solver_ = settings.solver_name
             settings.validation = validation
             return objective, stochastic(objective, start, settings, tol=self.tol, **limits)
         self.solver_ = choose_full_batch(self.solver, objective)
@@ -326,6 +330,10 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
             intercept = self.intercept_ if intercept is None else intercept
         if coef is None and intercept is None:
             return None
+        return self._caller_start(objective, coef, intercept)
+
+    def _caller_start(self, objective, coef, intercept):
+        """Return a start in the units of the caller as the objective has it."""
         shape = (objective.n_features, objective.rows.n_targets)
         coef = np.zeros(shape).T if coef is None else np.atleast_2d(np.asarray(coef, float))
         intercept = np.zeros(shape[1]) if intercept is None else np.asarray(intercept, float)
@@ -376,13 +384,12 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
             print(f"[{type(self).__name__}] iteration {n_iter}: objective {value:.10g}{measured}")
 
 
-@contextlib.contextmanager
-def _untouched_on_error(estimator):
-    """Leave the estimator as it was if an error ends the fit, an interrupt included."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
+def _stream_of(objective, solution, dtype):
+    """Return the stream that chunks after a fit go on with, if it leaves moments to do so."""
+    few = objective.n_features <= _KEPT_COLUMNS
+    if solution.moments is None or not few or dtype != torch.float64:
+        return None
+    if solution.moments.cross.ndim == 1 or objective.origin.scale is not None:
+        return None
+    basis = None if objective.basis is None else objective.basis.plain()
+    return MomentStream(basis, RunningMoments.of(solution.moments, objective.origin))

@@ -253,15 +253,17 @@ class CallableLoss(Loss):
     Parameters
     ----------
     function : callable
+    literal : bool, default=False
+        Whether a module that sums over its rows is to be taken so, and not as a mean.
     """
 
     pieces = False
     residual = False
     convex = False
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]):
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], literal: bool = False):
         function = function() if isinstance(function, type) else function
-        if getattr(function, "reduction", None) in ("mean", "sum"):
+        if getattr(function, "reduction", None) in (("mean",) if literal else ("mean", "sum")):
             function = copy.copy(function)  # the caller's stays as it is
             vars(function)["reduction"] = "none"
         self.function = function
@@ -309,9 +311,9 @@ class CallableLoss(Loss):
         return False, bool(torch.isclose(whole, (halves[0] + halves[1]) / 2, rtol=1e-5))
 
 
-def make_loss(loss: Any, epsilon: float, quantile: float) -> Any:
+def make_loss(loss: Any, epsilon: float, quantile: float, literal: bool = False) -> Any:
     """Return the loss object for a name of ``LOSSES`` or a callable."""
-    return LOSSES[loss](epsilon, quantile) if isinstance(loss, str) else CallableLoss(loss)
+    return LOSSES[loss](epsilon, quantile) if isinstance(loss, str) else CallableLoss(loss, literal)
 
 
 LOSSES = {

@@ -59,6 +59,8 @@ class Objective:
     fit_intercept : bool
     """
 
+    rereadable = True  # whether the rows are there for another pass
+
     def __init__(self, rows: Any, loss: Any, penalty: Any, origin: Origin, fit_intercept: bool):
         self.rows, self.loss, self.penalty = rows, loss, penalty
         self.origin, self.fit_intercept = origin, fit_intercept
@@ -220,10 +222,13 @@ class Objective:
             raise OutOfRangeError
         moments = moments_of(products, t + d, self.fit_intercept)
         _check_underflow(products.diagonal()[: t + d], moments.mean, dtype)
-        cross = moments.cross / moments.weight
+        return self._quadratic_of(moments, whiten)
+
+    def _quadratic_of(self, moments: Moments, whiten: Tensor | None) -> Quadratic:
+        t, cross = self.rows.n_targets, moments.cross / moments.weight
         hessian = cross[t:, t:]
         if self.penalty.curvature:
-            whiten = hessian.new_ones(d).diag() if whiten is None else whiten
+            whiten = hessian.new_ones(len(hessian)).diag() if whiten is None else whiten
             hessian = hessian + (whiten.T * self.curvature) @ whiten
         return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
 

@@ -139,6 +139,12 @@ def make_optimizer(solver: Any, x: Tensor, rate: float, params: dict | None) -> 
     kind = OPTIMIZERS[solver] if isinstance(solver, str) else solver
     try:
         if kind is GradientDescent:
+            unknown = params.keys() - {"momentum", "dampening", "nesterov"}
+            if unknown:
+                raise TypeError(
+                    f"it takes momentum, dampening and nesterov, not {', '.join(sorted(unknown))}; "
+                    "a weight decay is penalty='l2'"
+                )
             return GradientDescent(x, rate, **params)
         return TorchOptimizer(x, rate, kind, **params)
     except (TypeError, ValueError) as error:
@@ -174,6 +180,44 @@ class Average:
     def value(self, x: Tensor) -> Tensor:
         """Return the mean, or x where there is none yet."""
         return self.mean if self.n_points else x
+
+
+class RecentAverage(Average):
+    """A mean in which a point counts with a power of the number of samples seen before it.
+
+    Parameters
+    ----------
+    mean : Tensor
+        Of the points so far.
+    n_before : float
+        Samples seen so far.
+    power : float
+    """
+
+    def __init__(self, mean: Tensor, n_before: float, power: float):
+        super().__init__(mean, 0)
+        self.n_before, self.power, self._last = n_before, power, 0
+
+    def add(self, x: Tensor, n_seen: int) -> None:
+        """Take up a point, before which so many more samples were seen."""
+        share = (self.power + 1) * (n_seen - self._last) / (self.n_before + n_seen)
+        self.mean.lerp_(x, min(share, 1.0))
+        self.n_points, self._last = self.n_points + 1, n_seen
+
+
+class ProximalPenalty:
+    """``"l1"`` and ``positive`` after a step: where the corners of the penalty send its end."""
+
+    def __init__(self, corner: Tensor, positive: bool):
+        self.corner, self.positive = corner, positive
+
+    def apply(self, x: Tensor, rate: float) -> None:
+        """Move coefficients towards zero, after a step of that rate."""
+        corner = rate * self.corner
+        if self.positive:
+            x.sub_(corner).clamp_(min=0)
+        else:
+            x.sub_(torch.minimum(torch.maximum(x, -corner), corner))
 
 
 class CumulativePenalty:
@@ -254,6 +298,21 @@ class Optimal(Constant):
     def rate(self, t: int) -> float:
         """Return the step of the t-th update."""
         return 1 / (self.alpha * (self.t0 + t - 1))
+
+
+class Shrinking(Constant):
+    """``least(first, later / (samples seen / n_unit)^power)``, over steps of some samples each."""
+
+    def __init__(
+        self, first: float, later: float, power: float, n_before: float, n_batch: int, n_unit: int
+    ):
+        super().__init__(first)
+        self.later, self.power = later, power
+        self.before, self.growth = n_before / n_unit, n_batch / n_unit
+
+    def rate(self, t: int) -> float:
+        """Return the step of the t-th update from now."""
+        return min(self.eta0, self.later / (self.before + t * self.growth) ** self.power)
 
 
 class Adaptive(Constant):

@@ -6,11 +6,11 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from ._base import TorchRegressor
+from ._partial_fit import StreamRegressor
 from ._polynomial import ExpandedRows, fitted_basis
 
 
-class TorchPolyRegressor(TorchRegressor):
+class TorchPolyRegressor(StreamRegressor):
     """Polynomial regression that keeps its digits on raw columns.
 
     Minimises, for each target,
@@ -233,7 +233,7 @@ class TorchPolyRegressor(TorchRegressor):
     """
 
     _parameter_constraints: dict = {
-        **TorchRegressor._parameter_constraints,
+        **StreamRegressor._parameter_constraints,
         "degree": [Interval(Integral, 1, None, closed="left")],
         "interaction_only": ["boolean"],
     }
@@ -330,8 +330,8 @@ class TorchPolyRegressor(TorchRegressor):
         )
         return ExpandedRows(rows, basis)
 
-    def _expand_alike(self, rows, expanded):
-        return ExpandedRows(rows, expanded.basis)
+    def _expand_alike(self, rows, basis):
+        return ExpandedRows(rows, basis)
 
     def _keep(self, objective, solution, single_target):
         super()._keep(objective, solution, single_target)

@@ -5,6 +5,7 @@ products of polynomials ``phi_k`` of each column mapped to [-1, 1]. Their coeffi
 converted to powers in rational arithmetic, exactly.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -105,6 +106,12 @@ class Basis:
             k: np.flatnonzero(alone & (self.powers.max(1, initial=0) == k))
             for k in range(1, degree + 1)
         }
+
+    def plain(self) -> "Basis":
+        """Return the same with its sums in single doubles."""
+        plain = copy.copy(self)
+        plain.doubled = False
+        return plain
 
     @property
     def diagonal(self) -> bool:

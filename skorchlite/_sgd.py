@@ -1,9 +1,9 @@
 """The linear estimator: its parameters."""
 
-from ._base import TorchRegressor
+from ._partial_fit import StreamRegressor
 
 
-class TorchSGDRegressor(TorchRegressor):
+class TorchSGDRegressor(StreamRegressor):
     """Linear regression by gradient descent that gives the closed-form answer.
 
     Minimises, for each target,

@@ -19,6 +19,7 @@ ROOT = Path(skorchlite.__file__).parent
 ESTIMATORS = [
     PACKAGE + "._sgd",
     PACKAGE + "._poly",
+    PACKAGE + "._partial_fit",
     PACKAGE + "._base",
 ]
 SOLVERS = PACKAGE + "._solvers"
@@ -47,16 +48,19 @@ LAYERS = [
     ["__init__"],
     ["display"],
     ["_sgd", "_poly"],
+    ["_partial_fit"],
     ["_base"],
     ["_solvers"],
+    ["_solvers.averaged", "_solvers.streams"],
     ["_solvers.newton", "_solvers.gradient", "_solvers.stochastic"],
     ["_solvers.columns", "_solvers.variance_reduced"],
-    ["_solvers.passes", "_solvers.sparse", "_solvers.curvature"],
+    ["_solvers.passes", "_solvers.sparse", "_solvers.curvature", "_solvers.loop"],
     ["_solvers.local", "_solvers.coordinates"],
     ["_solvers.limited_memory", "_solvers.quadratic"],
     ["_solvers.wide"],
     ["_solvers.metric"],
     ["_solvers.corners", "_solvers.minibatches", "_solvers.solution"],
+    ["_summed"],
     ["_objective"],
     ["_polynomial"],
     ["_batches"],

@@ -2,12 +2,25 @@
 
 from typing import Any
 
+from .averaged import AveragedStream
 from .gradient import gradient
+from .loop import Settings
 from .newton import newton
 from .solution import MESSAGES
-from .stochastic import Settings, stochastic
+from .stochastic import stochastic
+from .streams import LoopStream, MomentStream
 
-__all__ = ["FULL_BATCH", "MESSAGES", "Settings", "choose_full_batch", "is_stochastic", "stochastic"]
+__all__ = [
+    "FULL_BATCH",
+    "MESSAGES",
+    "AveragedStream",
+    "LoopStream",
+    "MomentStream",
+    "Settings",
+    "choose_full_batch",
+    "is_stochastic",
+    "stochastic",
+]
 
 FULL_BATCH = {"newton": newton, "gradient": gradient}
 

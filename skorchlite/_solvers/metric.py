@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
+_UNSEEN = 100.0  # times that, where a second pass cannot tell directions from rounding
 _PLAIN = 1e4  # a condition number up to which nothing depends on its value
 _POWER_STEPS = 12
 _DEPENDENT = 0.01  # a direction with more than this part of the mean curvature is no dependence
@@ -147,11 +148,14 @@ def resolved(
         What the rounding of the data may have made of the deviation of each coordinate.
     """
     eps = _ROUNDING * len(values) * torch.finfo(values.dtype).eps
+    eps *= 1 if objective.rereadable else _UNSEEN
     top, mean = float(values.max()), float(values.mean())
     clipped = values.clamp(min=eps * top)
     directions, curvature, least = vectors / clipped.sqrt(), values / clipped, 1.0
     unresolved = (curvature < 1) & (_made_by_rounding(directions, rounding, mean) < 1)
-    if unresolved.any():
+    if unresolved.any() and not objective.rereadable:
+        curvature = torch.where(unresolved, 0.0, curvature)
+    elif unresolved.any():
         whitened = objective.quadratic(objective.double, directions / scale[:, None])
         curvature, turn = torch.linalg.eigh(whitened.hessian)
         directions, least = directions @ turn, eps * float(curvature[-1])

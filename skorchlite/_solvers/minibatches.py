@@ -40,7 +40,9 @@ class Block:
 
     def batches(self, *columns: Tensor) -> Iterator[tuple]:
         """Yield ``(Z, Z.T, y, share, *columns)`` for each batch, or for the part of one."""
-        size = min(self.n_batch, len(self.Z))
+        if self.n_batch >= len(self.Z):  # most of the time of a small one would go into splitting
+            return iter([(self.Z, self.Z.T, self.y, self.share, *columns)])
+        size = self.n_batch
         shares = [None] * len(self.Z) if self.share is None else self.share.split(size)
         rest = [column.split(size) for column in columns]
         return zip(  # noqa: B905 (checking the lengths would cost as much as a step)
@@ -60,7 +62,7 @@ class Minibatches:
         Of the order; None for that of the rows.
     dtype : torch.dtype
     whole : bool
-        Whether a batch must not be split over blocks.
+        Whether each batch must be a block.
     drawn, weight : Tensor of shape (n_drawn,), default=None
         The numbers of the rows that an epoch draws, some of them more than once, and what each is
         to count; None for each row once.
@@ -82,8 +84,10 @@ class Minibatches:
         self.n_rows = rows.n_rows if drawn is None else len(drawn)
         self.n_batch = min(batch_size or self.n_rows, self.n_rows)
         room = max(_BLOCK_BYTES // ((rows.n_targets + rows.n_features + 1) * dtype.itemsize), 1)
-        fits = whole or self.n_batch <= room
-        self._room = max(room // self.n_batch, 1) * self.n_batch if fits else room
+        if whole:
+            self._room = self.n_batch
+        else:
+            self._room = room // self.n_batch * self.n_batch or room
         self._mean_weight = rows.mean_weight()
         self._kept: tuple[Tensor, Tensor | None] | None = None
 

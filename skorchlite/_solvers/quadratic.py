@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._moments import Moments
 from .._objective import Quadratic
 from .metric import Metric, cholesky_metric, spectral_metric
 from .solution import Solution
@@ -100,6 +101,7 @@ def measure(objective: Any, dtype: torch.dtype) -> Quadratic:
     spread = moments.cross.diagonal()
     far = moments.mean**2 > (_FAR_MEAN / moments.weight) * spread
     objective.move(moments.mean)
+    quadratic.moments = Moments(moments.weight, torch.zeros_like(spread), moments.cross)
     again = far.any() and (far & (spread > 0)).any()  # a constant column is never far
     return objective.quadratic(dtype) if again else quadratic
 
@@ -202,6 +204,7 @@ class _Descent:
             rank=self.metric.rank,
             change=self.change,
             status=status,
+            moments=self.quadratic.moments,
         )
 
     def _search_line(self, before: Tensor, gradient: Tensor, direction: Tensor) -> Tensor:

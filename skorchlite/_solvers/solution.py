@@ -72,6 +72,8 @@ class Solution:
         with corners balance; None where the solver has no need of it.
     validation_curve : list of float or None
         The loss on validation rows after each epoch, summed over the targets.
+    moments : Moments or None
+        Of the rows, about the present origin, where a solver of squared error made them.
     n_updates : int
     facts : dict
         What else the message of the status tells.
@@ -87,5 +89,6 @@ class Solution:
     status: str
     balance: tuple[Tensor, list[float]] | None = None
     validation_curve: list[float] | None = None
+    moments: Any = None
     n_updates: int = 0
     facts: dict[str, Any] = field(default_factory=dict)

@@ -48,6 +48,7 @@ def descend_with_corners(
         rank=None,
         change=descent.change,
         status=status,
+        moments=descent.moments,
     )
 
 
@@ -66,6 +67,7 @@ class _Descent:
         if start is not None:
             self.v[:-1] = start
         self.n_iter, self.change, self.gap = 0, torch.inf, torch.inf
+        self.moments: Any = None
         self.narrow = objective.n_features <= _NARROW
         self.value, self.gradient = self._measure(dtype) if self.narrow else self._correlate()
         self.curve = [objective.total(self.value)]
@@ -95,6 +97,7 @@ class _Descent:
     def _measure(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Make the Gram matrix of all columns; return value and gradient at the start."""
         quadratic = measure(self.objective, dtype)
+        self.moments = quadratic.moments
         self._take(torch.arange(self.objective.n_features), quadratic.hessian)
         w = self.v[:-1]
         value, gradient = quadratic.at(w)

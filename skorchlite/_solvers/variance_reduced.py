@@ -27,6 +27,7 @@ from torch import Tensor
 
 from .._arrays import threads_for
 from .._batches import OutOfRangeError
+from .._optimizers import ProximalPenalty
 from .coordinates import Coordinates
 from .curvature import Pilot, batch_noise, drawing, squared_norms
 from .minibatches import Minibatches
@@ -106,6 +107,8 @@ class VarianceReduced:
             objective, batch_size, generator, u.dtype, drawn=drawn, weight=weight
         )
         self.corner = coordinates.corner(objective).to(u)
+        corner = self.corner[: objective.n_features]
+        self.proximal = ProximalPenalty(corner, objective.penalty.positive)
         self.pilot = Pilot(objective, coordinates)
         self.rows_curvature, self.penalty_curvature = self.pilot.largest()
         self.deviation = float(self.pilot.y.std(0, correction=0).max())
@@ -283,20 +286,8 @@ class VarianceReduced:
             gradient[:d].addcmul_(self.pilot.penalty[:d], v[:d] - anchor[:d])
         self.optimizer.step(self.coordinates.pull(gradient), rate)
         if not self.objective.penalty.smooth:
-            self.u.copy_(self._proximal(self.u, rate))
+            self.proximal.apply(self.u[:d], rate)
         v.copy_(self.coordinates.model(self.u))
-
-    # --- corners of the penalty, which are corners of single coordinates ---
-
-    def _proximal(self, u: Tensor, rate: float) -> Tensor:
-        """Return where the corners of the penalty send the end of a step."""
-        d, corner = self.objective.n_features, rate * self.corner
-        if self.objective.penalty.positive:
-            moved = (u - corner).clamp_(min=0)
-        else:
-            moved = u - torch.minimum(torch.maximum(u, -corner), corner)
-        moved[d:] = u[d:]
-        return moved
 
     def _subgradient(self, u: Tensor, gradient: Tensor) -> Tensor:
         """Return the subgradient of minimum norm."""

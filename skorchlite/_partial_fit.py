@@ -1,0 +1,148 @@
+"""Learning from data that comes in chunks, of which no row is kept."""
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context
+
+from ._arrays import (
+    check_finite,
+    check_fit,
+    is_single,
+    resolve_device,
+    resolve_dtype,
+    torch_settings,
+    untouched_on_error,
+)
+from ._base import TorchRegressor
+from ._batches import ArrayRows, OutOfRangeError, pilot_origin, plain_origin
+from ._objective import Objective
+from ._penalties import make_penalty
+from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
+
+_MANY_COLUMNS = 2_000  # whose moments are too many to keep
+
+
+class StreamRegressor(TorchRegressor):
+    """``fit``, and ``partial_fit``; what the columns of a model are is left to the estimators."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Learn from a chunk of samples, of which none is kept.
+
+        For squared error with ``solver="auto"`` the moments of all chunks are kept, which hold the
+        answer: chunks in any order give what ``fit`` gives on the whole, as far as the Gram matrix
+        has its digits. That takes memory for n_features^2 numbers, and so up to 2,000 columns of
+        the model. For other losses, more columns, or a stochastic solver, each chunk is one pass of
+        stochastic descent: with ``learning_rate="auto"`` averaged and preconditioned with the
+        moments so far, else with the step that is given, ``t_`` going on from chunk to chunk.
+
+        After ``fit`` it goes on from there: from the moments, which ``fit`` keeps up to 500 columns
+        where it has them, else from the coefficients.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features)
+            A chunk; one row is enough.
+        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets)
+            Target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Individual weights for each sample, relative to those of the other chunks.
+
+        Returns
+        -------
+        self : object
+            Fitted estimator; ``loss_curve_`` grows by the objective on all chunks or, of
+            stochastic descent, on this one before its steps.
+
+        Raises
+        ------
+        ValueError
+            If the chunk or a parameter cannot be used, or has other columns or targets than those
+            before; what was learned is then left as it was.
+        """
+        first = not hasattr(self, "coef_")
+        with untouched_on_error(self):
+            X, y, sample_weight = check_fit(self, X, y, sample_weight, reset=first)
+            check_finite(self, X, y, sample_weight)
+            self._check_chunk(y, first)
+            with torch_settings(X.shape[0] * X.shape[1]):
+                solution = self._learn(X, y, sample_weight, first)
+        if solution.status == "diverged":
+            self._warn(solution, None)
+        return self
+
+    def _check_chunk(self, y, first):
+        if self.early_stopping:
+            raise ValueError(
+                "early_stopping=True sets samples of the whole data aside, and partial_fit sees "
+                "chunks. Set early_stopping=False."
+            )
+        if not first and y.shape[1:] != np.shape(self.coef_)[:-1]:
+            raise ValueError(
+                f"y has the shape {tuple(y.shape)}, and the chunks before had targets for "
+                f"coefficients of shape {np.shape(self.coef_)}."
+            )
+
+    def _learn(self, X, y, sample_weight, first):
+        """Take up a checked chunk, set the fitted attributes and return the solution."""
+        by_batches = is_stochastic(self.solver, self._asked())
+        loss = self._loss(by_batches, sample_weight)
+        penalty = make_penalty(self.penalty, self.alpha, self.l1_ratio, self.positive)
+        # Steps of a few rows are slower on a card than on a processor, which then keeps the state.
+        steps = by_batches or not loss.quadratic
+        device = torch.device("cpu") if steps else resolve_device(self.device, X)
+        rows = ArrayRows(X, y, sample_weight, device)
+        rows, stream = self._stream_for(rows, first, loss, by_batches)
+        plain = by_batches and self.preconditioner is None
+        origin = (plain_origin if plain else pilot_origin)(rows, self.fit_intercept)
+        origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
+        objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
+        single = is_single(X)
+        try:
+            objective, solution = stream.learn(
+                objective,
+                None if first else self._caller_start(objective, self.coef_, self.intercept_),
+                tol=self.tol or 0.0,
+                max_iter=self.max_iter,
+                dtype=resolve_dtype(self.dtype, X, device),
+                data_eps=float(np.finfo(np.float32 if single else np.float64).eps),
+                report=self._report,
+            )
+        except OutOfRangeError:
+            raise ValueError(
+                "The numbers in X or y span more than a double can hold, so that their squares "
+                "overflow or vanish. Scale the columns first."
+            ) from None
+        curve, n_iter, t = ([], 0, 1) if first else (self.loss_curve_, self.n_iter_, self.t_)
+        solution.loss_curve, solution.n_iter = [*curve, *solution.loss_curve[-1:]], n_iter + 1
+        solution.n_updates = t - 1 + (solution.n_updates or 1)
+        self._keep(objective, solution, single_target=y.ndim == 1)
+        self._stream, self.solver_, self.device_ = stream, stream.solver, str(device)
+        self._n_rows = X.shape[0] + (0 if first else self._n_rows)
+        return solution
+
+    def _stream_for(self, rows, first, loss, by_batches):
+        """Return the rows with the columns of the model, and the stream that learns from them.
+
+        It is the one so far if the parameters still ask for its kind. Another begins here, at the
+        coefficients so far if there are any.
+        """
+        stream = None if first else self._stream
+        given_step = by_batches and self.learning_rate != "auto"
+        by_moments = loss.quadratic and not by_batches
+        kind: Any = LoopStream if given_step else AveragedStream
+        if by_moments and isinstance(stream, MomentStream):
+            kind = MomentStream
+        if isinstance(stream, kind):
+            return self._expand_alike(rows, stream.basis), stream
+        rows = self._expand(rows, stochastic=True)
+        if first and by_moments and rows.n_features <= _MANY_COLUMNS:
+            return rows, MomentStream(rows.basis)
+        settings = self._settings()
+        if given_step:
+            return rows, LoopStream(rows.basis, settings)
+        settings.batch_size = self.batch_size if isinstance(self.batch_size, Integral) else None
+        return rows, AveragedStream(rows.basis, settings, 0 if first else self._n_rows)

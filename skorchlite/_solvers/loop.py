@@ -1,0 +1,258 @@
+"""The loop of the textbooks: a step along the gradient of each batch.
+
+In plain coordinates and with a constant step it is that loop step for step. With SGDRegressor's
+schedules and batches of one row it takes SGDRegressor's steps.
+
+References
+----------
+Bottou (2010), "Large-scale machine learning with stochastic gradient descent". Robbins, Monro
+(1951), "A stochastic approximation method".
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf, isfinite
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._arrays import threads_for
+from .._optimizers import Average, CumulativePenalty, make_optimizer, make_schedule
+from .coordinates import Coordinates, make_coordinates
+from .minibatches import Block, Minibatches
+
+
+@dataclass
+class Settings:
+    """What the caller chose; the names are those of the estimator's parameters.
+
+    Parameters
+    ----------
+    seed : int
+        Of the order of the rows.
+    validation : row source or None
+        Rows to measure the loss on after each epoch.
+    """
+
+    solver: Any
+    solver_params: dict | None
+    preconditioner: str | None
+    learning_rate: Any
+    eta0: float
+    power_t: float
+    alpha: float
+    batch_size: int | None
+    shuffle: bool
+    average: int
+    n_iter_no_change: int
+    early_stopping: bool
+    seed: int
+    validation: Any = None
+
+    @property
+    def solver_name(self) -> str:
+        """The name of the update, or of its class."""
+        return self.solver if isinstance(self.solver, str) else self.solver.__name__
+
+    @property
+    def generator(self) -> torch.Generator | None:
+        """The source of the order of the rows."""
+        return torch.Generator().manual_seed(self.seed) if self.shuffle else None
+
+
+class Loop:
+    """Steps along batches; what goes on from epoch to epoch, and from chunk to chunk of a stream.
+
+    Parameters
+    ----------
+    objective : Objective
+    coordinates : Coordinates
+    u : Tensor of shape (n_coordinates, n_targets)
+        Where to start; moved in place.
+    optimizer, schedule : object
+    average, corners : object or None
+        What averages the points, and what follows a step where the penalty has corners.
+    """
+
+    def __init__(
+        self,
+        objective: Any,
+        coordinates: Coordinates,
+        u: Tensor,
+        optimizer: Any,
+        schedule: Any,
+        average: Any = None,
+        corners: Any = None,
+    ):
+        self.objective, self.coordinates, self.u = objective, coordinates, u
+        self.optimizer, self.schedule = optimizer, schedule
+        self.average, self.corners = average, corners
+        self.v = coordinates.model(u)
+        self.gradient = torch.zeros_like(self.v)
+        self.t, self.n_seen = 1, 0
+        self._begun, self._paid = False, 0.0  # whether a batch has, and its penalties so far
+
+    def point(self, u: Tensor | None = None) -> Tensor:
+        """Return coefficients and intercept at u or, without one, where the loop has come to."""
+        if u is None:
+            u = self.u if self.average is None else self.average.value(self.u)
+        v = self.coordinates.model(u).to("cpu", torch.float64)
+        return v if self.objective.fit_intercept else torch.cat((v, torch.zeros_like(v[:1])))
+
+    def reset(self, u: Tensor) -> None:
+        """Go back to a point."""
+        self.u.copy_(u)
+        self._follow()
+
+    def epoch(self, batches: Minibatches) -> float:
+        """Step along each batch; return the mean objective, each batch's before its step.
+
+        Infinite where that is not finite, and the epoch then ends early.
+        """
+        value, self._paid = torch.zeros_like(self.v[0]), 0.0
+        with threads_for(min(batches.n_batch, batches.n_rows) * len(self.v)):
+            for block in batches:
+                losses = self._learn(block)
+                losses = losses if block.share is None else losses * block.share
+                value += losses.sum(0) / batches.n_rows
+                if not isfinite(value.sum()):
+                    return inf
+        return self.objective.total((value + self._paid / len(batches)).cpu())
+
+    def _penalty(self) -> Any:
+        penalty = self.objective.penalty
+        if not (penalty.curvature or penalty.corner):
+            return 0.0
+        return penalty.value(self.v[: self.objective.n_features] * self._unit)
+
+    @cached_property
+    def _unit(self) -> Tensor:
+        return self.objective.unit[:, None].to(self.v)
+
+    @cached_property
+    def _curvature(self) -> Tensor:
+        return self.objective.curvature[:, None].to(self.v)
+
+    def _learn(self, block: Block) -> Tensor:
+        """Take the steps of a block; return the losses of its rows before them."""
+        raw, loss, own = torch.empty_like(block.y), self.objective.loss, self.schedule.by_row
+        weights = block.Z[:, : self.objective.n_features]
+        columns = [raw, (weights * weights).sum(1, keepdim=True)] if own else [raw]
+        for Z, Zt, y, share, raw_part, *squares in block.batches(*columns):
+            torch.mm(Z, self.v, out=raw_part)
+            slope = loss.gradient(y, raw_part)
+            if own:
+                rates = self.schedule.rates(loss.value(y, raw_part), *squares)
+                slope = slope * (rates / self.schedule.eta0)
+            if share is not None:
+                slope = slope * share
+            self._add(Zt, slope, len(Z) if block.whole else block.n_batch)
+            if block.last:
+                closure = self._closure(Z, Zt, y, share) if self.optimizer.needs_closure else None
+                self._step(closure)
+        return loss.value(block.y, raw)
+
+    def _add(self, Zt: Tensor, slope: Tensor, size: int) -> None:
+        """Add a part of a batch to its gradient."""
+        begun = float(self._begun)  # 0 forgets the batch before
+        torch.addmm(self.gradient, Zt, slope, beta=begun, alpha=1 / size, out=self.gradient)
+        self._begun = True
+        self.n_seen += Zt.shape[1]
+
+    def _step(self, closure: Callable[[], Tensor] | None) -> None:
+        """Step along the gradient of a batch."""
+        self._begun = False
+        self._paid = self._paid + self._penalty()
+        rate = self.schedule.rate(self.t)
+        self.optimizer.step(self._pulled(), rate, closure)
+        self.t += 1
+        if self.corners is not None:
+            self.corners.apply(self.u[: self.objective.n_features], rate)
+        if self.average is not None:
+            self.average.add(self.u, self.n_seen)
+        self._follow()
+
+    def _pulled(self) -> Tensor:
+        """Return the gradient in the coordinates of the steps, that of the penalty included."""
+        if self.objective.penalty.curvature:
+            d = self.objective.n_features
+            self.gradient[:d].addcmul_(self._curvature, self.v[:d])
+        return self.coordinates.pull(self.gradient)
+
+    def _follow(self) -> None:
+        """Bring v to where u is."""
+        if not self.coordinates.plain:
+            self.v.copy_(self.coordinates.model(self.u))
+
+    def _closure(
+        self, Z: Tensor, Zt: Tensor, y: Tensor, share: Tensor | None
+    ) -> Callable[[], Tensor]:
+        """Return what evaluates a batch anew, for optimizers that ask for it."""
+
+        def closure() -> Tensor:
+            self._follow()
+            raw = Z @ self.v
+            loss = self.objective.loss
+            losses, slope = loss.value(y, raw), loss.gradient(y, raw)
+            if share is not None:
+                losses, slope = losses * share, slope * share
+            self._begun = False
+            self._add(Zt, slope, len(Z))
+            self.u.grad = self._pulled()
+            self._begun = False
+            return (losses.mean(0) + self._penalty()).sum()
+
+        return closure
+
+
+def make_loop(
+    objective: Any,
+    start: Tensor | None,
+    settings: Settings,
+    dtype: torch.dtype,
+    data_eps: float,
+) -> Loop:
+    """Return the loop that the settings ask for, at its start; see ``stochastic``."""
+    before = objective.origin
+    coordinates = make_coordinates(objective, settings.preconditioner, dtype, data_eps)
+    shape = coordinates.size, objective.rows.n_targets
+    u = torch.zeros(shape, dtype=dtype, device=objective.rows.device)
+    if start is not None:
+        v = objective.carried(start, before)[: objective.n_features + objective.fit_intercept]
+        u.copy_(coordinates.start(v))
+    rate = settings.learning_rate
+    rate = float(rate) if isinstance(rate, Real) else settings.eta0
+    optimizer = make_optimizer(settings.solver, u, rate, settings.solver_params)
+    schedule = corners = None
+    if settings.learning_rate != "auto":
+        schedule = make_schedule(
+            settings.learning_rate,
+            settings.eta0,
+            settings.power_t,
+            settings.alpha,
+            objective.loss,
+            optimizer,
+        )
+    if not objective.penalty.smooth:
+        _refuse_unless_proximal(optimizer, settings, objective.penalty)
+        weights = u[: objective.n_features]
+        corner = coordinates.corner(objective)[: objective.n_features].to(u)
+        corners = CumulativePenalty(weights, corner, objective.penalty.positive)
+    average = Average(u, settings.average) if settings.average else None
+    return Loop(objective, coordinates.to(u), u, optimizer, schedule, average, corners)
+
+
+def _refuse_unless_proximal(optimizer: Any, settings: Settings, penalty: Any) -> None:
+    """Say that a penalty with corners cannot follow steps that do not lead to its optimum."""
+    if optimizer.proximal:
+        return
+    given = f" with solver_params={settings.solver_params}" if settings.solver_params else ""
+    corner = "positive=True" if penalty.positive else "a penalty with 'l1'"
+    raise ValueError(
+        f"solver={settings.solver_name!r}{given} scales or accumulates its steps, after which "
+        f"{corner} leads elsewhere than to the optimum. Use solver='sgd' without momentum, or "
+        "solver='auto'."
+    )

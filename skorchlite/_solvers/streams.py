@@ -1,0 +1,113 @@
+"""Streams that keep moments, or a loop with a given step; the third kind is in ``averaged``.
+
+A stream learns from one objective after the other, each over the rows of a chunk.
+"""
+
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._batches import Origin
+from .._summed import RunningMoments, SummedObjective, moments_of_chunk
+from .loop import Loop, Settings, make_loop
+from .minibatches import Minibatches
+from .newton import newton
+from .solution import Solution
+from .stochastic import divergence
+
+
+class MomentStream:
+    """The moments of all chunks, which hold the answer for squared error.
+
+    Parameters
+    ----------
+    basis : object or None
+        Of the row source.
+    moments : RunningMoments or None, default=None
+        Of rows seen before.
+    """
+
+    solver = "newton"
+
+    def __init__(self, basis: Any, moments: RunningMoments | None = None):
+        self.basis, self.moments = basis, moments
+
+    def learn(self, objective: Any, start: Tensor | None, **limits: Any) -> tuple[Any, Solution]:
+        """Return the objective over all rows so far, and its solution."""
+        moments = moments_of_chunk(objective)
+        if self.moments is not None:
+            moments = self.moments.merged(moments, objective.fit_intercept)
+        summed = SummedObjective(
+            moments,
+            objective.rows.n_targets,
+            self.basis,
+            objective.loss,
+            objective.penalty,
+            objective.fit_intercept,
+        )
+        solution = newton(summed, None, **limits)
+        self.moments = moments
+        return summed, solution
+
+
+class LoopStream:
+    """The loop with a given step, which each chunk is an epoch of.
+
+    Parameters
+    ----------
+    basis : object or None
+        Of the row source.
+    settings : Settings
+    """
+
+    solver = "sgd"
+
+    def __init__(self, basis: Any, settings: Settings):
+        self.basis, self.settings = basis, settings
+        self.solver = settings.solver_name
+        self.loop: Loop | None = None
+        self.origin: Origin | None = None
+
+    def learn(self, objective: Any, start: Tensor | None, **limits: Any) -> tuple[Any, Solution]:
+        """Take the steps of a chunk; return its objective, and the point that they led to."""
+        settings = self.settings
+        if self.loop is None:
+            kinds = {name: limits[name] for name in ("dtype", "data_eps")}
+            self.loop = make_loop(objective, start, settings, **kinds)
+            self.origin = objective.origin
+        loop, objective.origin = self.loop, self.origin
+        loop.objective = objective
+        batches = Minibatches(
+            objective,
+            settings.batch_size,
+            settings.generator,
+            loop.u.dtype,
+            whole=loop.optimizer.needs_closure or not objective.loss.separable,
+        )
+        before, t = loop.u.clone(), loop.t
+        settings.seed += 1  # the next chunk has an order of its own
+        value, status, facts = loop.epoch(batches), "completed", {}
+        if not (isfinite(value) and torch.isfinite(loop.u).all()):
+            loop.reset(before)
+            status, facts = "diverged", divergence(loop, 1, batches.n_batch)
+            value, _ = objective.evaluate(loop.point())
+            value = objective.total(value)
+        else:
+            loop.schedule.after_epoch(value)
+        v = loop.point()
+        loop.objective = None  # the rows are not kept
+        solution = Solution(
+            v=v,
+            v_low=torch.zeros_like(v),
+            n_iter=1,
+            loss_curve=[value],
+            optimality=None,
+            rank=None,
+            change=0.0,
+            status=status,
+            n_updates=loop.t - t,
+            facts=facts,
+        )
+        return objective, solution
