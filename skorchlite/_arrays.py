@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
 
 FLOATS = {"float32": torch.float32, "float64": torch.float64}
 _NUMERIC_KINDS = "biuf"
-_BLOCK = 65_536
+_BLOCK = 1 << 20  # entries
 _ONE_THREAD = 200_000  # entries of what is worked on at a time
 _MANY_COLUMNS = 256
 _LOCK = threading.RLock()
@@ -51,6 +51,18 @@ def untouched_on_error(estimator: Any) -> Iterator[None]:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+class SparseTable:
+    """Row slices of a sparse matrix, each made dense by itself: the whole never is."""
+
+    def __init__(self, matrix: Any):
+        self.matrix, self.shape = matrix, matrix.shape
+        single = matrix.dtype.kind == "f" and matrix.dtype.itemsize <= 4
+        self.dtype = np.dtype(np.float32 if single else np.float64)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        return self.matrix[rows].toarray().astype(self.dtype, copy=False)
 
 
 def check_fit(
@@ -97,8 +109,11 @@ def check_finite(estimator: Any, X: Any, y: Any = None, sample_weight: Any = Non
     """Raise scikit-learn's error if a number is not finite; reads block by block."""
     name = type(estimator).__name__
     for array, label in ((X, "X"), (y, "y"), (sample_weight, "sample_weight")):
-        for start in range(0, 0 if array is None else array.shape[0], _BLOCK):
-            block = to_numpy(array[start : start + _BLOCK])
+        if array is None:
+            continue
+        size = max(_BLOCK // (array.shape[1] if len(array.shape) == 2 else 1), 1)
+        for start in range(0, array.shape[0], size):
+            block = to_numpy(array[start : start + size])
             assert_all_finite(block, estimator_name=name, input_name=label)
 
 
@@ -216,9 +231,15 @@ def _check_table(estimator: Any, X: Any) -> Any:
         )
         return frame
     X = check_array(
-        X, dtype="numeric", ensure_all_finite=False, estimator=estimator, input_name="X"
+        X,
+        accept_sparse="csr",
+        dtype="numeric",
+        ensure_all_finite=False,
+        estimator=estimator,
+        input_name="X",
     )
-    return _numeric(X, "X")
+    X = _numeric(X, "X")
+    return X if isinstance(X, np.ndarray) else SparseTable(X)
 
 
 def _check_tensor(estimator: Any, X: torch.Tensor) -> torch.Tensor:

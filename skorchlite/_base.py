@@ -88,6 +88,11 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         "verbose": ["verbose"],
     }
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     @classmethod
     @cache
     def _get_param_names(cls):

@@ -14,7 +14,7 @@ Block = tuple[Tensor, Any, Tensor | None]  # y is None in rows to predict
 _DIRECT = (np.dtype(np.float32), np.dtype(np.float64))
 _CPU_BLOCK_BYTES = 8 << 20  # stays in the cache between the centring and the products
 _DEVICE_BLOCK_BYTES = 128 << 20
-_PILOT_ROWS, _SCAN_ROWS = 256, 16_384
+_PILOT_ROWS = 256
 
 
 class OutOfRangeError(ArithmeticError):
@@ -286,7 +286,8 @@ def pilot_origin(rows: Any, centre: bool) -> Origin:
 
     The shift of a constant column is exactly its value, so that its products are exactly zero.
     """
-    X, y, weight = next(rows.blocks(_PILOT_ROWS))
+    size = min(_PILOT_ROWS, block_rows(rows.n_features, torch.float64, rows.device))
+    X, y, weight = next(rows.blocks(size))
     if weight is not None and (weight > 0).any():
         X, y = X[weight > 0], y[weight > 0]
     columns = torch.cat((y.to("cpu", torch.float64), X.to("cpu", torch.float64)), 1)
@@ -303,7 +304,7 @@ def widest_origin(rows: Any, centre: bool) -> Origin:
     """Return an origin, from a pass over the data, in whose units no number exceeds 1."""
     first = torch.nan_to_num(pilot_origin(rows, centre).shift, 0.0, 0.0, 0.0)
     size = torch.zeros_like(first)
-    for X, y, _ in rows.blocks(_SCAN_ROWS):
+    for X, y, _ in rows.blocks(block_rows(rows.n_features, torch.float64, rows.device)):
         columns = torch.cat([block.to("cpu", torch.float64) for block in (y, X)], 1)
         size = torch.maximum(size, (columns - first).abs().amax(0))
     return Origin(first, power_of_two(size))

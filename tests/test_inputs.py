@@ -572,7 +572,7 @@ BAD_DATA = {
         ValueError,
         "Complex data not supported",
     ),
-    "sparse X": ((scipy.sparse.csr_array(X), y), TypeError, "Sparse data was passed"),
+    "sparse tensor": ((torch.from_numpy(X).to_sparse(), y), TypeError, "Sparse data was passed"),
     "sparse y": ((X, scipy.sparse.csr_array(y[:, None])), TypeError, "Sparse data was passed"),
 }
 
@@ -713,9 +713,10 @@ def test_predict_on_another_number_of_columns_is_refused(Estimator, kind, column
         (X[0], ValueError, "Expected 2D array, got 1D array instead"),
         (X[:0], ValueError, r"Found array with 0 sample\(s\)"),
         (X + 1j, ValueError, "Complex data not supported"),
-        (scipy.sparse.csr_array(X), TypeError, "Sparse data was passed"),
+        (torch.from_numpy(X).to_sparse(), TypeError, "Sparse data was passed"),
+        (scipy.sparse.csr_array(with_value(X, np.nan)), ValueError, "Input X contains NaN"),
     ],
-    ids=["NaN", "inf", "NaN in a tensor", "one dimension", "no rows", "complex", "sparse"],
+    ids=["NaN", "inf", "NaN in a tensor", "1-d", "no rows", "complex", "sparse tensor", "sparse"],
 )
 def test_bad_rows_are_refused_in_predict(Estimator, bad, exception, wording):
     with pytest.raises(exception, match=wording):

@@ -66,6 +66,8 @@ class Coordinates:
     def corner(self, objective: Any) -> Tensor:
         """Return the slope that the penalty jumps to about zero in each coordinate."""
         corner = torch.zeros(self.size, 1, dtype=torch.float64)
+        if objective.penalty.smooth:
+            return corner
         corner[: objective.n_features, 0] = objective.corner
         return corner if self.unit is None else corner * self.unit.cpu()
 

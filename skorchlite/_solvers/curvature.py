@@ -15,7 +15,7 @@ from torch import Tensor
 from .._batches import staged
 from .coordinates import Coordinates
 
-_PILOT_ROWS = 4_096
+_PILOT_ROWS, _PILOT_ENTRIES = 4_096, 1 << 21
 _POWER_STEPS = 20
 _FAR = 4.0  # times the mean squared norm, above which a row is drawn more often
 _DIFFERENCE = 1e-4  # of a residual, over which the slope of a callable is differenced
@@ -61,7 +61,8 @@ class Pilot:
     """
 
     def __init__(self, objective: Any, coordinates: Coordinates):
-        sample = objective.sampled(_PILOT_ROWS)
+        rows = min(_PILOT_ROWS, max(_PILOT_ENTRIES // (objective.n_features + 1), 32))
+        sample = objective.sampled(rows)
         blocks = [A.clone() for A, _ in staged(sample.rows, objective.origin, objective.double)]
         A = torch.cat(blocks)
         self.y, self.Z = A[:, : objective.rows.n_targets], _columns(objective, A)
