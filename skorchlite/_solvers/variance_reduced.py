@@ -155,7 +155,7 @@ class VarianceReduced:
             idle = 0 if gained else idle + 1
             least, lowest = min(least, self.anchor.optimality), min(lowest, self.curve[-1])
             if tol is not None and idle > patience:
-                return "stalled_gap" if self.loss.corners else "stalled_epochs"
+                return self._stalled()
             if self.n_iter == max_iter:
                 return "completed" if tol is None else "max_iter_epochs"
             with threads_for(self.batches.n_batch * len(self.u)):
@@ -195,10 +195,9 @@ class VarianceReduced:
         v, lower = self.point(u), value
         if self.learned is not self.loss:
             lower, gradient = self.objective.evaluate(v, loss=self.learned.tangents())
-        gradient = gradient[: len(gradient) - 1 + self.objective.fit_intercept].to(self.u)
+        gradient = self._fitted(gradient)
         curvature, weighted = self.pilot.of_loss(self.learned, self.coordinates.model(u))
-        steepest = self._subgradient(u, self.coordinates.pull(gradient))
-        norm = torch.linalg.vector_norm(steepest, dim=0).to("cpu", torch.float64)
+        norm = self._norm(u, gradient)
         if self.learned is self.loss:
             relative = norm / self.reference
         else:
@@ -216,6 +215,23 @@ class VarianceReduced:
             return 0.5 * norm**2 / curvature
         size = torch.linalg.vector_norm(u, dim=0).cpu().double()
         return norm * (size + self.deviation / max(self.rows_curvature, _TINY) ** 0.5)
+
+    def _fitted(self, gradient: Tensor) -> Tensor:
+        """Return the gradient as the steps have it: no intercept where none is fitted."""
+        return gradient[: self.objective.n_features + self.objective.fit_intercept].to(self.u)
+
+    def _norm(self, u: Tensor, gradient: Tensor) -> Tensor:
+        """Return the norm of the subgradient for each target, from the gradient in v."""
+        steepest = self._subgradient(u, self.coordinates.pull(self._fitted(gradient)))
+        return torch.linalg.vector_norm(steepest, dim=0).to("cpu", torch.float64)
+
+    def _stalled(self) -> str:
+        """Return what to call an end without gain: an optimum to rounding, or none."""
+        anchor = self.anchor
+        if self.learned is not self.loss:
+            return "stalled_gap"
+        below = self._below(anchor.u, anchor.norm, anchor.curvature)
+        return "converged" if (below <= _ROUNDING * anchor.value).all() else "stalled_epochs"
 
     def _judge(self) -> None:
         """Take the point that the epoch led to, or undo the epoch and be more careful."""
@@ -260,7 +276,9 @@ class VarianceReduced:
             return value, gradient
         with contextlib.suppress(OutOfRangeError):
             other, slope = self.objective.evaluate(self.point(ahead))
-            better = other < value
+            equal = (other - value).abs() <= _ROUNDING * value
+            flatter = self._norm(ahead, slope) < self._norm(self.u, gradient)
+            better = torch.where(equal, flatter, other < value)
             self.u.copy_(torch.where(better.to(self.u.device), ahead, self.u))
             return torch.where(better, other, value), torch.where(better, slope, gradient)
         return value, gradient
