@@ -12,6 +12,7 @@ from benchmarks.losses import compare_on, loss_problems
 from benchmarks.machine import describe
 from benchmarks.memory import measure, memory_cases
 from benchmarks.models import left_out
+from benchmarks.stochastic import descend_on, stochastic_problems
 from benchmarks.timing import PAUSE_SECONDS
 
 RESULTS = Path(__file__).parent / "results"
@@ -63,6 +64,10 @@ def _cases(options):
             p.name: ("losses", partial(compare_on, p, options.repeats, losses_budget))
             for p in problems
         },
+        **{
+            p.name: ("stochastic", partial(descend_on, p, options.repeats, losses_budget))
+            for p in stochastic_problems(options.quick)
+        },
         **{name: ("accuracy", run) for name, run in accuracy_cases(options.quick).items()},
         **{
             f"memory/{c.name}": ("memory", partial(measure, c)) for c in memory_cases(options.quick)
@@ -91,6 +96,7 @@ def _new_record(options):
         "left_out": left_out(),
         "timed": {},
         "losses": {},
+        "stochastic": {},
         "accuracy": {},
         "memory": {},
     }

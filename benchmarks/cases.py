@@ -96,6 +96,13 @@ def badly_scaled_table(n_rows, n_columns, dtype, seed=0):
     return _table(n_rows, scale, 1e4 * scale, lambda z: z @ coef, dtype, rng)
 
 
+def raw_table(n_rows, n_columns, seed=0):
+    """Columns scaled from 1e-3 to 1e3, each with an offset of 3 times its scale."""
+    rng = np.random.default_rng(seed)
+    scale, coef = np.logspace(-3, 3, n_columns), rng.standard_normal(n_columns)
+    return _table(n_rows, scale, 3 * scale, lambda z: z @ coef, "float64", rng)
+
+
 def heavy_tailed_table(n_rows, n_columns, seed=0):
     """Columns scaled from 1e-2 to 1e2, all offset by 5; noise with Student's t of 3 degrees."""
     rng = np.random.default_rng(seed)

@@ -9,7 +9,15 @@ from pathlib import Path
 import torch
 from threadpoolctl import threadpool_info
 
-PACKAGES = ("skorchlite", "torch", "scikit-learn", "numpy", "scipy", "scikit-learn-intelex")
+PACKAGES = (
+    "skorchlite",
+    "torch",
+    "scikit-learn",
+    "numpy",
+    "scipy",
+    "scikit-learn-intelex",
+    "skorch",
+)
 
 
 def describe():

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -78,6 +79,8 @@ def left_out():
     reasons = {}
     if not _intelex_model():
         reasons[INTELEX] = "scikit-learn-intelex is not installed"
+    if find_spec("skorch") is None:
+        reasons["skorch NeuralNetRegressor"] = "skorch is not installed"
     if not _cuda_model():
         reasons[CUDA] = "torch finds no CUDA device"
     return reasons

@@ -18,6 +18,8 @@ def section(record):
     losses = record["losses"]
     parts += ["### losses and penalties", report.losses_legend(losses)]
     parts.append(report.losses_summary(losses))
+    parts += ["### descent by batches", report.stochastic_legend()]
+    parts.append(report.stochastic_table(record["stochastic"]))
     for kind in ("accuracy", "memory"):
         parts += [report.SECTIONS[kind](name, case) for name, case in record[kind].items()]
     return "\n\n".join(parts)

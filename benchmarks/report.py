@@ -24,6 +24,9 @@ def markdown(record):
     if record["losses"]:
         parts += ["## Losses and penalties", losses_legend(record["losses"])]
         parts.append(losses_table(record["losses"]))
+    if record["stochastic"]:
+        parts += ["## Descent by batches", stochastic_legend()]
+        parts.append(stochastic_table(record["stochastic"]))
     for kind, title in (("accuracy", "## Accuracy"), ("memory", "## Memory")):
         if record[kind]:
             parts.append(title)
@@ -80,9 +83,15 @@ def losses_section(name, case):
     return f"### {name}\n\n{losses_table({name: case})}"
 
 
+def stochastic_section(name, case):
+    """Render one problem of descent by batches."""
+    return f"### {name}\n\n{stochastic_table({name: case})}"
+
+
 SECTIONS = {
     "timed": timed_section,
     "losses": losses_section,
+    "stochastic": stochastic_section,
     "accuracy": accuracy_section,
     "memory": memory_section,
 }
@@ -141,6 +150,34 @@ def losses_summary(cases):
         for name, ours, row in _peers(cases)
     ]
     return _table(["case", "ours", "peer", "peer / ours"], rows)
+
+
+def stochastic_legend():
+    """Say how to read the table of descent by batches."""
+    return (
+        "All models of a case run the same number of epochs, with batches of the same size where "
+        "there are batches; a fit begins from nothing and includes what it measures first. "
+        "*Excess* is half the mean squared error at the end above that of the closed form, "
+        "relative. Where ours is slower than the peer the ratio is in bold."
+    )
+
+
+def stochastic_table(cases):
+    """Render one line a model."""
+    head = ["case", "model", "time", "time / ours", "excess", "remarks"]
+    rows = [
+        [
+            name,
+            row["model"],
+            _time(row.get("median")),
+            "" if row is case["rows"][0] else _bold_below_one(row.get("ratio")),
+            _small(row.get("excess")),
+            "; ".join(row["remarks"]),
+        ]
+        for name, case in cases.items()
+        for row in case["rows"]
+    ]
+    return _table(head, rows)
 
 
 def summary(cases):
@@ -250,6 +287,10 @@ def _time(seconds):
     if seconds is None:
         return "failed"
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
+
+
+def _bold_below_one(ratio):
+    return f"**{_ratio(ratio)}**" if ratio is not None and ratio < 1 else _ratio(ratio)
 
 
 def _ratio(ratio):

@@ -187,7 +187,8 @@ class VarianceReduced:
         if self.loss.corners and value.any():
             self.learned = self.loss.smoothed(float(value.max()) / self.loss.smoothed(1.0).bound)
         self.reference = self._measured(constant, value, gradient).norm
-        value, gradient = self.objective.evaluate(self.point(self.u))
+        if not torch.equal(self.u, constant):
+            value, gradient = self.objective.evaluate(self.point(self.u))
         self.anchor = self._measured(self.u, value, gradient)
 
     def _measured(self, u: Tensor, value: Tensor, gradient: Tensor) -> _Measured:
