@@ -183,7 +183,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
             X_val, y_val = validation
             validation = ArrayRows(X_val, y_val, None, device)
         elif settings is not None and self.early_stopping:
-            rows, validation = self._split(rows, settings.seed)
+            rows, validation = self._split(rows, sample_weight, settings.seed)
         solve = partial(
             self._solve, loss, rows, validation, settings, start, dtype=dtype, single=is_single(X)
         )
@@ -257,17 +257,21 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
             return int(np.random.default_rng().integers(2**31))
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _split(self, rows, seed):
-        """Return the rows to learn from and those to validate on."""
-        order = torch.randperm(rows.n_rows, generator=torch.Generator().manual_seed(seed))
-        n_validation = int(np.ceil(self.validation_fraction * rows.n_rows))
-        if n_validation in (0, rows.n_rows):
+    def _split(self, rows, weight, seed):
+        """Return the rows to learn from and those to validate on; none without weight."""
+        counted = (
+            torch.arange(rows.n_rows) if weight is None else torch.from_numpy(weight).nonzero()
+        )
+        counted = counted.reshape(-1)
+        n_validation = int(np.ceil(self.validation_fraction * len(counted)))
+        if n_validation >= len(counted):
             raise ValueError(
-                f"validation_fraction={self.validation_fraction} of {rows.n_rows} samples leaves "
+                f"validation_fraction={self.validation_fraction} of {len(counted)} samples leaves "
                 "none to learn from. Give more samples, X_val and y_val, or early_stopping=False."
             )
-        learned, held = order[n_validation:].sort()[0], order[:n_validation].sort()[0]
-        return rows.taken(learned), rows.taken(held)
+        order = torch.randperm(len(counted), generator=torch.Generator().manual_seed(seed))
+        learned, held = counted[order[n_validation:]], counted[order[:n_validation]]
+        return rows.taken(learned.sort()[0]), rows.taken(held.sort()[0])
 
     def _expand(self, rows, stochastic):
         """Return the rows with the columns of the model in place of those of X."""
@@ -342,6 +346,8 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         shape = (objective.n_features, objective.rows.n_targets)
         coef = np.zeros(shape).T if coef is None else np.atleast_2d(np.asarray(coef, float))
         intercept = np.zeros(shape[1]) if intercept is None else np.asarray(intercept, float)
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            raise ValueError("coef_init or intercept_init holds a number that is not finite.")
         if coef.T.shape != shape or intercept.size != shape[1]:
             raise ValueError(
                 f"Coefficients to start from, of an earlier fit (warm_start=True) or given as "

@@ -223,25 +223,41 @@ class SquaredEpsilonInsensitive(Loss):
 
 
 class LogCosh(Loss):
-    """``log cosh r``: near ``1/2 r^2`` for small residuals, ``|r| - log 2`` for large ones."""
+    """``log cosh r``: near ``1/2 r^2`` for small residuals, ``|r| - log 2`` for large ones.
+
+    Parameters
+    ----------
+    times : float, default=1.0
+        The loss is ``times log cosh(r / times)``: its bend that many times as wide, its slopes
+        beyond the same.
+    """
 
     pieces = False
+    bend = 1.0
+
+    def __init__(self, times: float = 1.0):
+        self.times = times
+
+    def widened(self, times: float) -> "LogCosh":
+        """Return the loss with its bend that many times as wide, and the same slopes beyond."""
+        return LogCosh(times)
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the loss of each entry."""
-        r = (y - raw_prediction).abs()
+        r = (y - raw_prediction).abs() / self.times
         # cosh r = 1 + 2 sinh(r / 2)^2 keeps the digits of a small residual.
         small = torch.log1p(2 * torch.sinh(r.clamp(max=1) / 2) ** 2)
-        return torch.where(r < 1, small, r + torch.log1p(torch.exp(-2 * r)) - log(2))
+        large = r + torch.log1p(torch.exp(-2 * r)) - log(2)
+        return self.times * torch.where(r < 1, small, large)
 
     def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the derivative of each entry in its raw prediction."""
-        return torch.tanh(raw_prediction - y)
+        return torch.tanh((raw_prediction - y) / self.times)
 
     def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the second derivative of each entry in its raw prediction."""
-        x = torch.exp(-2 * (raw_prediction - y).abs())
-        return 4 * x / (1 + x) ** 2
+        x = torch.exp(-2 * (raw_prediction - y).abs() / self.times)
+        return 4 * x / (1 + x) ** 2 / self.times
 
 
 class CallableLoss(Loss):

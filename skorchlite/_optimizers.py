@@ -128,15 +128,21 @@ class TorchOptimizer:
         self._rate = -1.0
 
 
-def make_optimizer(solver: Any, x: Tensor, rate: float, params: dict | None) -> Any:
-    """Return the update for a name of ``OPTIMIZERS`` or a ``torch.optim.Optimizer`` class."""
+def make_optimizer(
+    solver: Any, x: Tensor, rate: float, params: dict | None, own_step: bool = False
+) -> Any:
+    """Return the update for a name of ``OPTIMIZERS`` or a ``torch.optim.Optimizer`` class.
+
+    One by its name, or that is to find its own step, decays no weights unless ``params`` says so.
+    """
     params = dict(params or {})
     if "lr" in params:
         raise ValueError("solver_params holds 'lr'. Give the step as learning_rate.")
     name = solver if isinstance(solver, str) else solver.__name__
-    if solver == "adamw":
-        params.setdefault("weight_decay", 0.0)  # the penalty is the objective's
     kind = OPTIMIZERS[solver] if isinstance(solver, str) else solver
+    takes_decay = "weight_decay" in inspect.signature(kind).parameters
+    if takes_decay and (own_step or isinstance(solver, str)):  # the penalty is the objective's
+        params.setdefault("weight_decay", 0.0)
     try:
         if kind is GradientDescent:
             unknown = params.keys() - {"momentum", "dampening", "nesterov"}
@@ -349,12 +355,15 @@ class TorchSchedule(Constant):
     def __init__(self, eta0: float, make: Callable[[Any], Any], optimizer: Any):
         super().__init__(eta0)
         # A scheduler writes into the optimizer that it is given; ours has nothing to write into.
-        if not isinstance(optimizer, TorchOptimizer):
-            self.carrier: Any = torch.optim.SGD([torch.zeros(1)], lr=eta0)
+        self.follower = None if isinstance(optimizer, TorchOptimizer) else optimizer
+        if self.follower is not None:
+            momentum = self.follower.momentum
+            self.carrier: Any = torch.optim.SGD([torch.zeros(1)], lr=eta0, momentum=momentum)
             self.carrier.step()
         else:
             self.carrier = optimizer.optimizer
         self.scheduler = make(self.carrier)
+        self._follow()
         self._takes_objective = "metrics" in inspect.signature(self.scheduler.step).parameters
 
     def rate(self, t: int) -> float:
@@ -367,6 +376,12 @@ class TorchSchedule(Constant):
             # It cannot see the updates that do not go through its optimizer.
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             self.scheduler.step(*((objective,) if self._takes_objective else ()))
+        self._follow()
+
+    def _follow(self) -> None:
+        """Hand on a momentum that the scheduler has set."""
+        if self.follower is not None:
+            self.follower.momentum = self.carrier.param_groups[0]["momentum"]
 
 
 def make_schedule(
@@ -379,11 +394,11 @@ def make_schedule(
         return Constant(float(learning_rate))
     try:
         return TorchSchedule(eta0, learning_rate, optimizer)
-    except TypeError as error:
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
         name = getattr(learning_rate, "__name__", repr(learning_rate))
         raise ValueError(
-            f"learning_rate={name} cannot be made from an optimizer alone: {error}. Give its other "
-            "arguments with functools.partial."
+            f"learning_rate={name} does not make a torch.optim.lr_scheduler of an optimizer: "
+            f"{error}. Give a scheduler class, its other arguments with functools.partial."
         ) from error
 
 

@@ -14,11 +14,14 @@ def test_readme_shows_the_committed_figures():
     assert not record["settings"]["quick"]
 
 
-@pytest.mark.parametrize("row", ["diabetes/442x10/float64", "degree-3", "losses", "nist"])
+@pytest.mark.parametrize(
+    "row", ["diabetes/442x10/float64", "degree-3", "losses", "raw columns", "nist"]
+)
 def test_quick_run_writes_its_record(row, tmp_path, capsys):
     main(["--quick", "--rows", row, "--out", str(tmp_path)])
     record = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    cases = {**record["timed"], **record["losses"], **record["accuracy"], **record["memory"]}
+    kinds = "timed", "losses", "stochastic", "accuracy", "memory"
+    cases = {name: case for kind in kinds for name, case in record[kind].items()}
     assert cases and all(row in name for name in cases)
     assert row in (tmp_path / "results.md").read_text(encoding="utf-8")
     assert row in capsys.readouterr().out

@@ -514,3 +514,20 @@ def test_targets_whose_squares_vanish_are_refused(loss):
     problem = heavy_tailed_problem(loss=loss, **PARAMETERS | {"epsilon": 1e-201})
     with pytest.raises(ValueError, match=r"squares vanish\. Scale the columns first"):
         replace(problem, y=problem.y * 1e-200).fit()
+
+
+@pytest.mark.parametrize("loss", ["log_cosh", "huber"])
+@pytest.mark.parametrize("unit", [30.0, 1e3, 1e5])
+def test_targets_far_outside_the_bend_of_a_loss(loss, unit):
+    """Where hardly a row is within the bend the loss has next to no curvature to step by."""
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((300, 3))
+        y = unit * (X @ np.ones(3) + rng.standard_normal(300))
+        estimator = TorchSGDRegressor(loss, epsilon=1.0).fit(X, y)
+        # So far out either loss is the absolute error, less what a bend takes off a row.
+        absolute = TorchSGDRegressor("absolute_error").fit(X, y)
+        assert estimator.converged_
+        taken_off = 1.0 if loss == "log_cosh" else 0.5
+        assert estimator.loss_curve_[-1] <= absolute.loss_curve_[-1] + 1e-9 * unit
+        assert estimator.loss_curve_[-1] >= absolute.loss_curve_[-1] - taken_off

@@ -7,31 +7,46 @@ rates". Needell, Srebro, Ward (2014), "Stochastic gradient descent, weighted sam
 randomized Kaczmarz algorithm".
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._batches import staged
+from .._batches import OutOfRangeError, staged
+from .._moments import sum_products
 from .coordinates import Coordinates
+from .metric import cholesky_metric
 
 _PILOT_ROWS, _PILOT_ENTRIES = 4_096, 1 << 21
-_POWER_STEPS = 20
+_FEW_COORDINATES, _POWER_STEPS = 256, 20
+_WORST = 1e12  # condition of a Hessian in scaled columns, above which it is flat in a direction
 _FAR = 4.0  # times the mean squared norm, above which a row is drawn more often
 _DIFFERENCE = 1e-4  # of a residual, over which the slope of a callable is differenced
 
 
-def squared_norms(objective: Any, coordinates: Coordinates, dtype: torch.dtype) -> Tensor:
-    """Return the squared norm of each row in the coordinates, times its share of the weight."""
-    mean_weight = objective.rows.mean_weight()
+def squared_norms(
+    objective: Any,
+    coordinates: Coordinates,
+    dtype: torch.dtype,
+    loss: Any = None,
+    v: Tensor | None = None,
+) -> Tensor:
+    """Return the squared norm of each row in the coordinates, times its share of the weight.
+
+    With a loss and a point, times the curvature that the row has there too.
+    """
+    mean_weight, t = objective.rows.mean_weight(), objective.rows.n_targets
     parts = []
     for A, weight in staged(objective.rows, objective.origin, dtype):
         Z = _columns(objective, A)
+        bent = None if v is None else row_curvature(loss, A[:, :t], Z @ v.to(Z))
         if coordinates.factor is not None:
             Z = Z @ coordinates.factor.to(Z)
         elif coordinates.unit is not None:
             Z = Z * coordinates.unit.to(Z).T
         squares = torch.linalg.vector_norm(Z, dim=1).cpu().double() ** 2
+        squares = squares if bent is None else squares * bent.mean(1).cpu()
         parts.append(squares if weight is None else squares * weight.cpu() / mean_weight)
     return torch.cat(parts)
 
@@ -51,6 +66,50 @@ def drawing(squares: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
     return drawn, weight, squares[drawn] * weight
 
 
+def row_curvature(loss: Any, y: Tensor, raw: Tensor) -> Tensor:
+    """Return how curved the loss of each entry is.
+
+    That is what it is there or, where that is more, what a parabola is that touches it there and is
+    least where the residual is zero.
+    """
+    if loss.quadratic:
+        return torch.ones_like(raw)
+    r, slope = (y - raw).abs(), loss.gradient(y, raw).abs()
+    if loss.convex:
+        local = loss.curvature(y, raw)
+    else:
+        step = _DIFFERENCE * r.mean().clamp(min=torch.finfo(r.dtype).tiny)
+        ahead, behind = (loss.gradient(y, raw + s) for s in (step, -step))
+        local = ((ahead - behind) / (2 * step)).abs()
+    curvature = torch.maximum(local, torch.where(r > 0, slope / r, 0.0))
+    return curvature.nan_to_num(0.0, 0.0, 0.0)
+
+
+def curved_coordinates(objective: Any, loss: Any, v: Tensor) -> Coordinates | None:
+    """Return coordinates in which the objective is as curved in all directions, at a point.
+
+    None where it is flat in some. The curvature of several targets is that of their mean.
+    """
+    blocks = _weighted_rows(objective, loss, v)
+    hessian = sum_products(blocks).cpu() / (objective.rows.n_rows * objective.rows.mean_weight())
+    n_rows = objective.n_features + objective.fit_intercept
+    hessian = hessian[:n_rows, :n_rows]
+    d = objective.n_features
+    hessian[:d, :d] += objective.curvature.diag()
+    metric = cholesky_metric(hessian)
+    if metric is None or metric.condition > _WORST:
+        return None
+    return Coordinates(n_rows, factor=metric.factor)
+
+
+def _weighted_rows(objective: Any, loss: Any, v: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+    t = objective.rows.n_targets
+    for A, weight in staged(objective.rows, objective.origin, objective.double):
+        Z = _columns(objective, A)
+        bent = row_curvature(loss, A[:, :t], Z @ v.to(Z)).mean(1)
+        yield Z.contiguous(), bent if weight is None else bent * weight.to(bent)
+
+
 class Pilot:
     """Some evenly spaced rows, which tell how curved the loss is.
 
@@ -63,49 +122,47 @@ class Pilot:
     def __init__(self, objective: Any, coordinates: Coordinates):
         rows = min(_PILOT_ROWS, max(_PILOT_ENTRIES // (objective.n_features + 1), 32))
         sample = objective.sampled(rows)
-        blocks = [A.clone() for A, _ in staged(sample.rows, objective.origin, objective.double)]
-        A = torch.cat(blocks)
+        blocks = [
+            (A.clone(), A.new_ones(len(A)) if weight is None else weight.to(A))
+            for A, weight in staged(sample.rows, objective.origin, objective.double)
+        ]
+        A, weight = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+        self.share = (weight / weight.sum().clamp(min=torch.finfo(A.dtype).tiny))[:, None]
         self.y, self.Z = A[:, : objective.rows.n_targets], _columns(objective, A)
         self.coordinates = coordinates.to(self.Z)
         curvature = objective.curvature[:, None].to(self.Z)
         self.penalty = torch.cat((curvature, curvature.new_zeros(int(objective.fit_intercept), 1)))
 
-    def largest(self) -> tuple[float, float]:
-        """Return the largest curvature that rows of unit curvature have, and the penalty's."""
-        rows = self._power(lambda v: self.Z.T @ (self.Z @ v) / len(self.Z))
-        return rows, self._power(lambda v: self.penalty * v) if self.penalty.any() else 0.0
+    def largest(self, rows: float, penalty: float) -> float:
+        """Return the largest curvature of so much of rows of unit curvature and of the penalty."""
+        if not (rows or self.penalty.any()):
+            return 0.0
+        weight, penal = rows * self.share, penalty * self.penalty
 
-    def of_loss(self, loss: Any, v: Tensor) -> tuple[float, float]:
-        """Return the mean curvature of the loss at a point, and the mean weighted by itself.
+        def product(u: Tensor) -> Tensor:
+            v = self.coordinates.model(u)
+            return self.coordinates.pull(self.Z.T @ (weight * (self.Z @ v)) + penal * v)
 
-        The curvature of a row is what its loss has there or, where that is more, what a parabola
-        has that touches it there and is least where the residual is zero.
-        """
-        raw = self.Z @ v.to(self.Z)
-        if loss.quadratic:
-            return 1.0, 1.0
-        r, slope = (self.y - raw).abs(), loss.gradient(self.y, raw).abs()
-        if loss.convex:
-            local = loss.curvature(self.y, raw)
-        else:
-            step = _DIFFERENCE * r.mean().clamp(min=torch.finfo(r.dtype).tiny)
-            ahead, behind = (loss.gradient(self.y, raw + s) for s in (step, -step))
-            local = ((ahead - behind) / (2 * step)).abs()
-        curvature = torch.maximum(local, torch.where(r > 0, slope / r, 0.0))
-        curvature = curvature.nan_to_num(0.0, 0.0, 0.0)
-        mean = float(curvature.mean())
-        return (mean, float((curvature**2).mean()) / mean) if mean > 0 else (1.0, 1.0)
-
-    def _power(self, product: Any) -> float:
-        """Return the largest eigenvalue of a product in model coordinates, by the power method."""
-        u = self.Z.new_ones(self.coordinates.size, 1)
+        k = self.coordinates.size
+        if k <= _FEW_COORDINATES:
+            matrix = product(torch.eye(k).to(self.Z))
+            if not torch.isfinite(matrix).all():
+                raise OutOfRangeError
+            return float(torch.linalg.eigvalsh(matrix)[-1].clamp(min=0))
+        u = self.Z.new_ones(k, 1)
         length = torch.linalg.vector_norm(u)
         for _ in range(_POWER_STEPS):
-            u = self.coordinates.pull(product(self.coordinates.model(u / length)))
+            u = product(u / length)
             length = torch.linalg.vector_norm(u)
             if not length > 0:
                 return 0.0
         return float(length)
+
+    def of_loss(self, loss: Any, v: Tensor) -> tuple[float, float]:
+        """Return the mean curvature of the loss at a point, and the mean weighted by itself."""
+        curvature = row_curvature(loss, self.y, self.Z @ v.to(self.Z))
+        mean = float(curvature.mean())
+        return (mean, float((curvature**2).mean()) / mean) if mean > 0 else (1.0, 1.0)
 
 
 def stable_step(objective: Any, coordinates: Coordinates, n_batch: int, v: Tensor) -> float:
@@ -115,10 +172,9 @@ def stable_step(objective: Any, coordinates: Coordinates, n_batch: int, v: Tenso
     """
     pilot = Pilot(objective, coordinates)
     mean, weighted = pilot.of_loss(objective.loss, v)
-    rows, penalty = pilot.largest()
     squares = squared_norms(objective, coordinates, objective.double)
     noise = float(squares.max()) * weighted * batch_noise(len(squares), n_batch)
-    return 2 / (max(mean, weighted) * rows + penalty + noise)
+    return 2 / (pilot.largest(max(mean, weighted), 1.0) + noise)
 
 
 def batch_noise(n_rows: int, n_batch: int) -> float:

@@ -225,9 +225,10 @@ def make_loop(
         u.copy_(coordinates.start(v))
     rate = settings.learning_rate
     rate = float(rate) if isinstance(rate, Real) else settings.eta0
-    optimizer = make_optimizer(settings.solver, u, rate, settings.solver_params)
+    own_step = settings.learning_rate == "auto"
+    optimizer = make_optimizer(settings.solver, u, rate, settings.solver_params, own_step)
     schedule = corners = None
-    if settings.learning_rate != "auto":
+    if not own_step:
         schedule = make_schedule(
             settings.learning_rate,
             settings.eta0,

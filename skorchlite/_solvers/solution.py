@@ -38,6 +38,12 @@ MESSAGES = {
         "of a batch). Use learning_rate='auto', which finds its own step, or scale the columns. "
         "The best finite coefficients are kept."
     ),
+    "rising": (
+        "The objective rose: with a step of {rate:.3g} the descent diverges. Steps below "
+        "{bound:.2g} are stable here (2 / the largest curvature of a batch). Use "
+        "learning_rate='auto', which finds its own step, or scale the columns. The best finite "
+        "coefficients are kept."
+    ),
     "stalled_gap": (
         "The iterations no longer come closer: the objective may be {optimality:.1e} above the "
         "optimum, relatively, more than tol={tol:.1e}. Use a larger tol, or a penalty "

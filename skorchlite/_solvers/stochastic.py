@@ -21,6 +21,8 @@ from .minibatches import Minibatches
 from .solution import Solution
 from .variance_reduced import VarianceReduced
 
+_RISEN = 2.0  # times the first objective: a descent that ended there was none
+
 
 def stochastic(
     objective: Any,
@@ -151,20 +153,24 @@ def _with_given_step(
             idle = watch.idle = 0
     if not torch.isfinite(loop.u).all():
         return _diverged(loop, kept, curve, batches.n_batch)
+    if tol is not None and curve[-1] > _RISEN * curve[0] + tol:
+        return _diverged(loop, kept, curve, batches.n_batch, "rising")
     if tol is None and status != "converged":
         status = "completed"
     v = loop.point() if watch.point is None else watch.point
     return _solution(loop, v, len(curve), curve, None, status)
 
 
-def _diverged(loop: Loop, kept: Tensor, curve: list[float], n_batch: int) -> Solution:
+def _diverged(
+    loop: Loop, kept: Tensor, curve: list[float], n_batch: int, status: str = "diverged"
+) -> Solution:
     """Return the point before the epoch with the least objective, and what to say."""
     v = loop.point(kept)
     value, _ = loop.objective.evaluate(v)
     loop.reset(kept)
     facts = divergence(loop, len(curve) + 1, n_batch)
     curve.append(loop.objective.total(value))
-    solution = _solution(loop, v, len(curve), curve, None, "diverged")
+    solution = _solution(loop, v, len(curve), curve, None, status)
     solution.facts = facts
     return solution
 
@@ -205,7 +211,7 @@ def _without_noise(
     if not started:
         loop.u.copy_(descent.constant())
     status = descent.run(tol, max_iter, settings.n_iter_no_change, report, watch)
-    v = loop.point(loop.u) if watch.point is None else watch.point
+    v = descent.point(descent.u) if watch.point is None else watch.point
     loop.t += descent.n_updates
     return _solution(loop, v, descent.n_iter, descent.curve, descent.anchor.optimality, status)
 

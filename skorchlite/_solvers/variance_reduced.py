@@ -31,7 +31,7 @@ from .._arrays import threads_for
 from .._batches import OutOfRangeError
 from .._optimizers import ProximalPenalty
 from .coordinates import Coordinates
-from .curvature import Pilot, batch_noise, drawing, squared_norms
+from .curvature import Pilot, batch_noise, curved_coordinates, drawing, squared_norms
 from .minibatches import Minibatches
 
 _STEP = 0.5  # of the step that noise and curvature allow
@@ -45,6 +45,7 @@ _SMOOTHING = 1e-3  # of the objective of a loss with corners: by so much it may 
 _EPOCHS, _EPOCHS_TO_EXTRAPOLATE = 6, 4  # most, and fewest, that tell where they lead
 _NARROWER = 0.3  # of a band, from epoch to epoch
 _FOLDS = 2.0  # by how many factors of e an epoch is to shrink the error in the narrowest band
+_UNDONE = 0.2  # of an epoch without gain: one that was undone, and whose step was too long
 _GAIN, _FALL = (
     0.9,
     1 - 1e-8,
@@ -105,19 +106,17 @@ class VarianceReduced:
     ):
         self.objective, self.loss, self.learned = objective, objective.loss, objective.loss
         self.coordinates, self.u, self.optimizer = coordinates, u, optimizer
-        drawn, weight, squares = drawing(squared_norms(objective, coordinates, u.dtype))
-        self.batches = Minibatches(
-            objective, batch_size, generator, u.dtype, drawn=drawn, weight=weight
-        )
+        self.batch_size, self.generator = batch_size, generator
         self.corner = coordinates.corner(objective).to(u)
         corner = self.corner[: objective.n_features]
         self.proximal = ProximalPenalty(corner, objective.penalty.positive)
         self.pilot = Pilot(objective, coordinates)
-        self.rows_curvature, self.penalty_curvature = self.pilot.largest()
+        self.rows_curvature = self.pilot.largest(1.0, 0.0)
+        self.penalty_curvature = self.pilot.largest(0.0, 1.0)
         self.deviation = float(self.pilot.y.std(0, correction=0).max())
-        total = float(squares.sum())
-        self.row = float((squares**2).sum()) / total if total > 0 else 0.0
-        self.noise = self.row * batch_noise(self.batches.n_rows, self.batches.n_batch)
+        self._draw(squared_norms(objective, coordinates, u.dtype))
+        # Of the loss where the coordinates were made: mean, and mean weighted by itself.
+        self.made_at = 1.0, 1.0
         self.n_iter, self.n_updates, self.caution, self.curve = 0, 0, 1.0, list[float]()
         self.epochs: deque[tuple[Tensor, Tensor]] = deque(maxlen=_EPOCHS)
         self.reference: Any = inf
@@ -145,14 +144,20 @@ class VarianceReduced:
             Called with the point after each epoch; returns whether to stop.
         """
         self._begin()
-        least, lowest, idle = inf, inf, 0
+        if not self.unit.any():  # the constant model is exact
+            self.curve = [0.0]
+            self.u.copy_(self.constant())
+            return "converged"
+        least, lowest, idle, caution = inf, inf, 0.0, 1.0
         while True:
             self.curve.append(self.objective.total(self.anchor.value))
             report(self.n_iter, self.curve[-1], self.anchor.optimality)
             if tol is not None and self.anchor.optimality <= tol:
                 return "converged"
+            undone = self.caution < caution
+            caution = self.caution
             gained = self.anchor.optimality < _GAIN * least or self.curve[-1] < _FALL * lowest
-            idle = 0 if gained else idle + 1
+            idle = 0 if gained else idle + (_UNDONE if undone else 1)
             least, lowest = min(least, self.anchor.optimality), min(lowest, self.curve[-1])
             if tol is not None and idle > patience:
                 return self._stalled()
@@ -186,7 +191,11 @@ class VarianceReduced:
         self.unit = value
         if self.loss.corners and value.any():
             self.learned = self.loss.smoothed(float(value.max()) / self.loss.smoothed(1.0).bound)
-        self.reference = self._measured(constant, value, gradient).norm
+        self.anchor = self._measured(constant, value, gradient)
+        self.reference = self.anchor.norm
+        if not self.unit.any():
+            self.anchor.optimality = 0.0
+            return
         if not torch.equal(self.u, constant):
             value, gradient = self.objective.evaluate(self.point(self.u))
         self.anchor = self._measured(self.u, value, gradient)
@@ -202,20 +211,19 @@ class VarianceReduced:
         if self.learned is self.loss:
             relative = norm / self.reference
         else:
-            below = self._below(u, norm, curvature)
+            below = self._below(u, norm)
             relative = (value - lower + below) / torch.maximum(value, _EXACT_FIT * self.unit)
         optimality = float(relative.nan_to_num(0.0).max())  # 0/0: a constant target
         return _Measured(u.clone(), value, norm, gradient, curvature, weighted, optimality)
 
-    def _below(self, u: Tensor, norm: Tensor, curvature: float) -> Tensor:
+    def _below(self, u: Tensor, norm: Tensor) -> Tensor:
         """Return by how much the smoothed objective may fall, where its subgradient has this norm.
 
-        With "gram" its curvature is the same in all directions, else it may be flat in one.
+        It may be flat all the way to its minimum, which is about as far as the targets are.
         """
-        if self.coordinates.factor is not None:
-            return 0.5 * norm**2 / curvature
         size = torch.linalg.vector_norm(u, dim=0).cpu().double()
-        return norm * (size + self.deviation / max(self.rows_curvature, _TINY) ** 0.5)
+        made = self.made_at[0] / max(self.rows_curvature, _TINY)
+        return norm * (size + self.deviation * made**0.5)
 
     def _fitted(self, gradient: Tensor) -> Tensor:
         """Return the gradient as the steps have it: no intercept where none is fitted."""
@@ -231,7 +239,7 @@ class VarianceReduced:
         anchor = self.anchor
         if self.learned is not self.loss:
             return "stalled_gap"
-        below = self._below(anchor.u, anchor.norm, anchor.curvature)
+        below = 0.5 * anchor.norm**2 / max(anchor.curvature, _TINY)
         return "converged" if (below <= _ROUNDING * anchor.value).all() else "stalled_epochs"
 
     def _judge(self) -> None:
@@ -247,11 +255,54 @@ class VarianceReduced:
             self._narrow()
             self.anchor = self._measured(self.u, value, gradient)
             self.caution *= _BOLD if self.optimizer.own_scale else 1.0
+            self._follow_curvature()
         else:
             self.u.copy_(self.anchor.u)
             self.optimizer.restart()
             self.epochs.clear()
             self.caution *= _SHY
+
+    def _follow_curvature(self) -> None:
+        """Make the coordinates anew where the curvature of the loss is not what it was.
+
+        That of the rows alone would leave directions flat in which few rows are curved.
+        """
+        doubling = self.n_iter & (self.n_iter - 1) == 0
+        if self.loss.quadratic or self.coordinates.factor is None or not doubling:
+            return
+        v = self.coordinates.model(self.u)
+        made = curved_coordinates(self.objective, self.learned, v)
+        if made is None or made.size != self.coordinates.size:
+            return
+        made.metric = self.coordinates.metric
+        self.coordinates = made.to(self.u)
+        self._draw(squared_norms(self.objective, self.coordinates, self.u.dtype, self.learned, v))
+        self.made_at = self.anchor.curvature, self.anchor.weighted
+        self.rows_curvature, self.penalty_curvature = 1.0, 0.0
+        self.u.copy_(self.coordinates.start(v))
+        self.optimizer.restart()
+        self.epochs.clear()
+        before, self.reference = self.reference, inf
+        anchor = self._measured(self.u, self.anchor.value, self.anchor.gradient)
+        # Norms are in other units now: what is relative to the first one stays so.
+        self.reference = before * anchor.norm / self.anchor.norm.clamp(min=_TINY)
+        anchor.optimality = self.anchor.optimality
+        self.anchor = anchor
+
+    def _draw(self, squares: Tensor) -> None:
+        """Choose how often to draw each row, from its squared norm times its curvature."""
+        drawn, weight, squares = drawing(squares)
+        self.batches = Minibatches(
+            self.objective,
+            self.batch_size,
+            self.generator,
+            self.u.dtype,
+            drawn=drawn,
+            weight=weight,
+        )
+        total = float(squares.sum())
+        self.row = float((squares**2).sum()) / total if total > 0 else 0.0
+        self.noise = self.row * batch_noise(self.batches.n_rows, self.batches.n_batch)
 
     def _extrapolate(self, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Move on to where the last epochs lead, if that is lower; return value and gradient.
@@ -289,7 +340,10 @@ class VarianceReduced:
         if self.learned is self.loss:
             return
         width = self.learned.width
-        least = 2 * _FOLDS * self.row / (self.batches.n_rows * self.anchor.curvature)
+        mean, weighted = self.made_at
+        row = self.row * self.anchor.weighted / weighted
+        curvature = self.batches.n_rows * self.anchor.curvature / mean
+        least = 2 * _FOLDS * width * row / curvature
         narrower = min(width, max(_NARROWER * width, least))
         if narrower < width:
             self.learned = self.loss.smoothed(narrower)
@@ -302,8 +356,9 @@ class VarianceReduced:
         anchor, optimizer = self.anchor, self.optimizer
         if optimizer.own_scale:
             return self.caution * _LENGTH * self.deviation / max(self.rows_curvature, _TINY) ** 0.5
-        curvature = anchor.curvature * self.rows_curvature + self.penalty_curvature
-        curvature += anchor.weighted * self.noise
+        mean, weighted = self.made_at
+        curvature = anchor.curvature / mean * self.rows_curvature + self.penalty_curvature
+        curvature += anchor.weighted / weighted * self.noise
         share = 1.0 if len(self.batches) == 1 else _STEP
         return self.caution * share * optimizer.damping / curvature if curvature > 0 else 1.0
 
