@@ -34,8 +34,9 @@ from ._batches import (
 )
 from ._losses import LOSSES, make_loss
 from ._objective import Objective
-from ._optimizers import OPTIMIZERS, SCHEDULES
+from ._optimizers import OPTIMIZERS
 from ._penalties import PENALTIES, make_penalty
+from ._schedules import SCHEDULES
 from ._solvers import (
     FULL_BATCH,
     MESSAGES,

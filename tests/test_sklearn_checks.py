@@ -14,7 +14,7 @@ ESTIMATORS = [
     TorchSGDRegressor(solver="newton"),
     TorchSGDRegressor(warm_start=True),
     TorchSGDRegressor(batch_size=8),
-    TorchSGDRegressor(loss="huber", batch_size=8, penalty="l2"),
+    TorchSGDRegressor(loss="huber", epsilon=10.0, batch_size=8, penalty="l2"),
     TorchSGDRegressor(solver="adam", preconditioner="diagonal", max_iter=200, tol=None),
     TorchSGDRegressor(learning_rate="invscaling", max_iter=50, tol=None, early_stopping=False),
     TorchPolyRegressor(),

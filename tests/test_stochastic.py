@@ -22,8 +22,9 @@ from torch.optim import lr_scheduler
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 from skorchlite._losses import LOSSES, make_loss
-from skorchlite._optimizers import OPTIMIZERS, SCHEDULES, make_optimizer
+from skorchlite._optimizers import OPTIMIZERS, make_optimizer
 from skorchlite._penalties import PENALTIES
+from skorchlite._schedules import SCHEDULES
 from skorchlite._solvers import FULL_BATCH, minibatches
 
 from .oracles import badly_scaled_problem

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from .._batches import Origin
-from .._optimizers import GradientDescent, ProximalPenalty, RecentAverage, Shrinking
+from .._optimizers import GradientDescent, ProximalPenalty, RecentAverage
+from .._schedules import Shrinking
 from .._summed import RunningMoments, SummedObjective, moments_of_chunk
 from .coordinates import Coordinates, make_coordinates
 from .curvature import Pilot, squared_norms

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from .._arrays import threads_for
-from .._optimizers import Average, CumulativePenalty, make_optimizer, make_schedule
+from .._optimizers import Average, CumulativePenalty, make_optimizer
+from .._schedules import make_schedule
 from .coordinates import Coordinates, make_coordinates
 from .minibatches import Block, Minibatches
 

@@ -12,8 +12,7 @@ tell one side of a band from the other.
 References
 ----------
 Johnson, Zhang (2013), "Accelerating stochastic gradient descent using predictive variance
-reduction". Walker, Ni (2011), "Anderson acceleration for fixed-point iterations", SIAM Journal on
-Numerical Analysis 49(4). Xiao, Zhang (2014), "A proximal stochastic gradient method with
+reduction". Xiao, Zhang (2014), "A proximal stochastic gradient method with
 progressive variance reduction", SIAM Journal on Optimization 24(4).
 """
 
@@ -31,7 +30,9 @@ from .._arrays import threads_for
 from .._batches import OutOfRangeError
 from .._optimizers import ProximalPenalty
 from .coordinates import Coordinates
+from .corners import Corners
 from .curvature import Pilot, batch_noise, curved_coordinates, drawing, squared_norms
+from .extrapolation import extrapolated
 from .minibatches import Minibatches
 
 _STEP = 0.5  # of the step that noise and curvature allow
@@ -107,9 +108,10 @@ class VarianceReduced:
         self.objective, self.loss, self.learned = objective, objective.loss, objective.loss
         self.coordinates, self.u, self.optimizer = coordinates, u, optimizer
         self.batch_size, self.generator = batch_size, generator
-        self.corner = coordinates.corner(objective).to(u)
-        corner = self.corner[: objective.n_features]
-        self.proximal = ProximalPenalty(corner, objective.penalty.positive)
+        corner, positive = coordinates.corner(objective).to(u), objective.penalty.positive
+        bounded = torch.arange(len(corner), device=u.device)[:, None] < objective.n_features
+        self.corners = Corners(corner, bounded & positive)
+        self.proximal = ProximalPenalty(corner[: objective.n_features], positive)
         self.pilot = Pilot(objective, coordinates)
         self.rows_curvature = self.pilot.largest(1.0, 0.0)
         self.penalty_curvature = self.pilot.largest(0.0, 1.0)
@@ -231,7 +233,7 @@ class VarianceReduced:
 
     def _norm(self, u: Tensor, gradient: Tensor) -> Tensor:
         """Return the norm of the subgradient for each target, from the gradient in v."""
-        steepest = self._subgradient(u, self.coordinates.pull(self._fitted(gradient)))
+        steepest = self.corners.subgradient(u, self.coordinates.pull(self._fitted(gradient)))
         return torch.linalg.vector_norm(steepest, dim=0).to("cpu", torch.float64)
 
     def _stalled(self) -> str:
@@ -307,20 +309,12 @@ class VarianceReduced:
     def _extrapolate(self, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Move on to where the last epochs lead, if that is lower; return value and gradient.
 
-        It is the combination of their ends whose moves cancel as far as they can (Anderson). Where
-        curvature is uneven, an epoch shrinks the error by little, and this by much.
+        Where curvature is uneven, an epoch shrinks the error by little, and this by much.
         """
         self.epochs.append((self.anchor.u, self.u.clone()))
         if len(self.epochs) < _EPOCHS_TO_EXTRAPOLATE:
             return value, gradient
-        starts, ends = (torch.stack(points, 2) for points in zip(*self.epochs, strict=True))
-        ahead = self.u.clone()
-        for j, (moves, end) in enumerate(
-            zip((ends - starts).unbind(1), ends.unbind(1), strict=True)
-        ):
-            difference = moves[:, 1:] - moves[:, :-1]
-            weight = torch.linalg.lstsq(difference, moves[:, -1:], driver="gelsd").solution
-            ahead[:, j] -= ((end[:, 1:] - end[:, :-1]) @ weight)[:, 0]
+        ahead = extrapolated(self.epochs)
         ahead = torch.where(self.u == 0, self.u, ahead)
         if self.objective.penalty.positive:
             ahead[: self.objective.n_features].clamp_(min=0)
@@ -401,16 +395,3 @@ class VarianceReduced:
         if not self.objective.penalty.smooth:
             self.proximal.apply(self.u[:d], rate)
         v.copy_(self.coordinates.model(self.u))
-
-    def _subgradient(self, u: Tensor, gradient: Tensor) -> Tensor:
-        """Return the subgradient of minimum norm."""
-        if self.objective.penalty.smooth:
-            return gradient
-        d, corner = self.objective.n_features, self.corner
-        if self.objective.penalty.positive:
-            at_zero = (gradient + corner).clamp(max=0)
-        else:
-            at_zero = gradient - torch.minimum(torch.maximum(gradient, -corner), corner)
-        steepest = torch.where(u == 0, at_zero, gradient + corner * u.sign())
-        steepest[d:] = gradient[d:]
-        return steepest
