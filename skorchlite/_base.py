@@ -1,7 +1,7 @@
 """What both estimators share: fit, predict and score."""
 
 import warnings
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -9,7 +9,11 @@ import torch
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import check_is_fitted
 
 from ._arrays import (
@@ -49,6 +53,7 @@ from ._solvers import (
 from ._summed import RunningMoments
 
 _BATCH = 256  # rows, where the choice is left to us
+_PLAIN = {str, int, float, bool, type(None)}  # kinds of parameters that hold no data
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 
 
@@ -99,6 +104,15 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
     def _get_param_names(cls):
         # Reading the signature at each fit would take a tenth of the time of a small one.
         return super()._get_param_names()
+
+    def _validate_params(self):
+        # To validate as many parameters as there are would take a fifth of the time of a small fit.
+        params = self.get_params(deep=False)
+        kinds = tuple(map(type, params.values()))
+        if _PLAIN.issuperset(kinds):
+            _validate_plain(type(self), kinds, tuple(params.values()))  # type: ignore[arg-type]
+        else:
+            super()._validate_params()
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -394,6 +408,13 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         if self.verbose:
             measured = "" if optimality is None else f", optimality {optimality:.1e}"
             print(f"[{type(self).__name__}] iteration {n_iter}: objective {value:.10g}{measured}")
+
+
+@lru_cache(maxsize=256)
+def _validate_plain(cls, kinds, values):
+    """Validate parameters, once for the same ones; ``kinds`` tells True from 1."""
+    params = dict(zip(cls._get_param_names(), values, strict=True))
+    validate_parameter_constraints(cls._parameter_constraints, params, caller_name=cls.__name__)
 
 
 def _stream_of(objective, solution, dtype):
