@@ -425,4 +425,6 @@ def _stream_of(objective, solution, dtype):
     if solution.moments.cross.ndim == 1 or objective.origin.scale is not None:
         return None
     basis = None if objective.basis is None else objective.basis.plain()
-    return MomentStream(basis, RunningMoments.of(solution.moments, objective.origin))
+    stream = MomentStream(basis, RunningMoments.of(solution.moments, objective.origin))
+    stream.reach = None if basis is None else basis.interval
+    return stream

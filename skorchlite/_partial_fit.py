@@ -1,5 +1,6 @@
 """Learning from data that comes in chunks, of which no row is kept."""
 
+import copy
 from numbers import Integral
 from typing import Any
 
@@ -124,6 +125,9 @@ class StreamRegressor(TorchRegressor):
         self._n_rows = X.shape[0] + (0 if first else self._n_rows)
         return solution
 
+    def _widen(self, stream, rows):
+        """Make the columns of the model fit for a chunk that reaches further than those before."""
+
     def _stream_for(self, rows, first, loss, by_batches):
         """Return the rows with the columns of the model, and the stream that learns from them.
 
@@ -137,10 +141,14 @@ class StreamRegressor(TorchRegressor):
         if by_moments and isinstance(stream, MomentStream):
             kind = MomentStream
         if isinstance(stream, kind):
+            stream = copy.copy(stream)  # what was learned stays as it is if an error comes
+            self._widen(stream, rows)
             return self._expand_alike(rows, stream.basis), stream
-        rows = self._expand(rows, stochastic=True)
+        source, rows = rows, self._expand(rows, stochastic=True)
         if first and by_moments and rows.n_features <= _MANY_COLUMNS:
-            return rows, MomentStream(rows.basis)
+            stream = MomentStream(rows.basis)
+            self._widen(stream, source)
+            return rows, stream
         settings = self._settings()
         if given_step:
             return rows, LoopStream(rows.basis, settings)

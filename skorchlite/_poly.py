@@ -7,7 +7,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ._partial_fit import StreamRegressor
-from ._polynomial import ExpandedRows, fitted_basis
+from ._polynomial import ExpandedRows, fitted_basis, intervals
 
 
 class TorchPolyRegressor(StreamRegressor):
@@ -329,6 +329,18 @@ class TorchPolyRegressor(StreamRegressor):
             plain=stochastic and self.preconditioner is None,
         )
         return ExpandedRows(rows, basis)
+
+    def _widen(self, stream, rows):
+        if not hasattr(stream, "change_basis"):
+            return
+        low, high = (ends.numpy() for ends in intervals(rows))
+        if stream.reach is not None:
+            low, high = np.minimum(low, stream.reach[0]), np.maximum(high, stream.reach[1])
+            beyond = (low < stream.reach[0]) | (high > stream.reach[1])
+            if beyond.any():
+                basis = stream.basis.over(low, high)
+                stream.change_basis(basis, rows.n_targets, self.fit_intercept)
+        stream.reach = low, high
 
     def _expand_alike(self, rows, basis):
         return ExpandedRows(rows, basis)

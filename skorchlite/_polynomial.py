@@ -123,6 +123,27 @@ class Basis:
         """How far the rounding of the data can be amplified in a term."""
         return float((1 + np.abs(self.centre) / self.half).max()) * self.degree
 
+    @property
+    def interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the largest number of each column that it was made for."""
+        return self.centre - self.half, self.centre + self.half
+
+    def over(self, low: np.ndarray, high: np.ndarray) -> "Basis":
+        """Return the same terms on other intervals of the columns."""
+        centre, half = _centre_and_half(self.kind, low, high)
+        return Basis(self.kind, self.degree, self.interaction_only, centre, half)
+
+    def terms_of(self, other: "Basis") -> np.ndarray:
+        """Return the terms of another basis of the same kind in terms of this one.
+
+        Of shape (n_terms + 1, n_terms); the last row holds the constants.
+        """
+        matrices = [
+            as_doubles(theirs @ triangular_inverse(ours))
+            for theirs, ours in zip(other._to_powers_exact, self._to_powers_exact, strict=True)
+        ]
+        return self._converted(np.eye(len(self.powers)), matrices)
+
     def expand(self, X: Tensor, out: Tensor) -> None:
         """Write the terms of a block into ``out`` of shape (n_terms, n_rows)."""
         centre, half = torch.from_numpy(self.centre), torch.from_numpy(self.half)
@@ -354,27 +375,36 @@ def fitted_basis(
         ones = np.ones(rows.n_features)
         degree = min(degree, rows.n_features) if interaction_only else degree
         return Basis("power", degree, interaction_only, 0 * ones, ones)
-    low, high = _intervals(rows)
+    low, high = (ends.numpy() for ends in intervals(rows))
     wide = rows.n_rows < len(exponents(len(low), degree, interaction_only)) > _MANY_TERMS
-    if fit_intercept and not (penalised or wide):
-        kind, centre, half = "chebyshev", low / 2 + high / 2, high / 2 - low / 2
-    else:
-        kind, centre = "power" if penalised or wide else "rooted", torch.zeros_like(low)
-        half = torch.maximum(low.abs(), high.abs())
-        half = power_of_two(half) if kind == "power" else half
-    half = torch.where(half == 0, torch.ones_like(half), half)
+    kind = "rooted"
+    if penalised or wide:
+        kind = "power"
+    elif fit_intercept:
+        kind = "chebyshev"
+    centre, half = _centre_and_half(kind, low, high)
     one_column = len(half) == 1 and least_squares and not penalised
     return Basis(
         kind,
         min(degree, len(half)) if interaction_only else degree,
         interaction_only,
-        centre.numpy(),
-        half.numpy(),
+        centre,
+        half,
         doubled=one_column and rows.n_rows * degree <= _DOUBLED_ENTRIES,
     )
 
 
-def _intervals(rows: Any) -> tuple[Tensor, Tensor]:
+def _centre_and_half(kind: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centre and the half length of the interval that a kind of basis has."""
+    if kind == "chebyshev":
+        centre, half = low / 2 + high / 2, high / 2 - low / 2
+    else:
+        centre, half = np.zeros_like(low), np.maximum(np.abs(low), np.abs(high))
+        half = power_of_two(torch.from_numpy(half)).numpy() if kind == "power" else half
+    return centre, np.where(half == 0, 1.0, half)
+
+
+def intervals(rows: Any) -> tuple[Tensor, Tensor]:
     """Return the least and the largest number of each column."""
     ends = []
     for X, _, _ in rows.blocks(_SCAN_ROWS):

@@ -50,6 +50,26 @@ class RunningMoments:
         cross = moments.cross, torch.zeros_like(moments.cross)
         return cls(moments.weight, _arrays(mean), _arrays(cross))
 
+    def in_terms(self, n_targets: int, terms: np.ndarray, centre: bool) -> "RunningMoments":
+        """Return the moments of other columns, which are combinations of these and a constant.
+
+        Parameters
+        ----------
+        n_targets : int
+            The first columns, which stay as they are.
+        terms : ndarray of shape (n_features + 1, n_features)
+            The last row holds the constants.
+        """
+        turn = torch.block_diag(torch.eye(n_targets).double(), torch.from_numpy(terms[:-1]))
+        constants = torch.from_numpy(np.concatenate((np.zeros(n_targets), terms[-1])))
+        high, low = _tensors(self.mean)
+        mean = turn.T @ (high + low) + constants * centre
+        cross = turn.T @ _tensors(self.cross)[0] @ turn
+        zero = torch.zeros_like
+        return RunningMoments(
+            self.weight, _arrays((mean, zero(mean))), _arrays((cross, zero(cross)))
+        )
+
     def merged(self, other: "RunningMoments", centre: bool) -> "RunningMoments":
         """Return the moments of both sets of rows."""
         weight = self.weight + other.weight

@@ -105,6 +105,30 @@ def test_polynomial(columns):
     assert model.get_feature_names_out().tolist() == whole.get_feature_names_out().tolist()
 
 
+@pytest.mark.parametrize("size", [1, 40])
+@pytest.mark.parametrize("degree", [3, 12])
+def test_polynomial_of_a_stream_that_reaches_further_and_further(degree, size):
+    """The first rows tell nothing of the interval, in which the terms are to be far apart."""
+    x = np.sort(np.random.default_rng(0).uniform(10, 20, 400))[:, None]
+    y = np.sin(x[:, 0]) + 0.1 * np.random.default_rng(1).standard_normal(400)
+    model = chunked(TorchPolyRegressor(degree=degree), x, y, [*range(0, 400, size), 400])
+    whole = TorchPolyRegressor(degree=degree).fit(x, y)
+    np.testing.assert_allclose(model.predict(x), whole.predict(x), rtol=0, atol=1e-8)
+    after = TorchPolyRegressor(degree=degree).fit(x[:200], y[:200]).partial_fit(x[200:], y[200:])
+    np.testing.assert_allclose(after.predict(x), whole.predict(x), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("parameters", [{"penalty": "l2"}, {"fit_intercept": False}], ids=str)
+def test_other_polynomials_of_such_a_stream(parameters):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(1, 5, (300, 2))
+    X = X[X[:, 0].argsort()]
+    y = X[:, 0] * X[:, 1] - X[:, 1] ** 2 + rng.standard_normal(300)
+    model = chunked(TorchPolyRegressor(degree=3, **parameters), X, y, range(0, 301, 30))
+    whole = TorchPolyRegressor(degree=3, **parameters).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), whole.predict(X), rtol=1e-8)
+
+
 def test_fewer_rows_than_columns_give_the_minimum_norm():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((8, 12)), rng.standard_normal(8)

@@ -33,6 +33,14 @@ class MomentStream:
 
     def __init__(self, basis: Any, moments: RunningMoments | None = None):
         self.basis, self.moments = basis, moments
+        self.reach: tuple[Any, Any] | None = None  # the intervals of the columns so far
+
+    def change_basis(self, basis: Any, n_targets: int, centre: bool) -> None:
+        """Go on in the terms of another basis."""
+        if self.moments is not None:
+            terms = self.basis.terms_of(basis)
+            self.moments = self.moments.in_terms(n_targets, terms, centre)
+        self.basis = basis
 
     def learn(self, objective: Any, start: Tensor | None, **limits: Any) -> tuple[Any, Solution]:
         """Return the objective over all rows so far, and its solution."""

@@ -37,9 +37,7 @@ from .minibatches import Minibatches
 
 _STEP = 0.5  # of the step that noise and curvature allow
 _FEW_BATCHES = 4  # with fewer in an epoch, its last point begins the next one
-_LENGTH = (
-    0.1  # the first step of an optimizer with a scale of its own, in deviations of the targets
-)
+_LENGTH = 0.1  # of a deviation of the targets: the first step of an optimizer with its own scale
 _BOLD, _SHY = 1.2, 0.5  # how its step grows after an epoch that gained, and shrinks after another
 _ROUNDING = 1e-12  # of the first objective: by so much it may rise
 _SMOOTHING = 1e-3  # of the objective of a loss with corners: by so much it may rise
@@ -47,10 +45,7 @@ _EPOCHS, _EPOCHS_TO_EXTRAPOLATE = 6, 4  # most, and fewest, that tell where they
 _NARROWER = 0.3  # of a band, from epoch to epoch
 _FOLDS = 2.0  # by how many factors of e an epoch is to shrink the error in the narrowest band
 _UNDONE = 0.2  # of an epoch without gain: one that was undone, and whose step was too long
-_GAIN, _FALL = (
-    0.9,
-    1 - 1e-8,
-)  # of optimality, or objective: an epoch that leaves more gained nothing
+_GAIN, _FALL = 0.9, 1 - 1e-8  # of optimality, of objective: an epoch that leaves more was idle
 _TINY = 1e-300
 _EXACT_FIT = 1e-6  # of the first objective: smaller ones are no scale to measure a gap by
 
