@@ -32,6 +32,7 @@ NEVER = {
     "_arrays": [PACKAGE],
     "_batches": ["sklearn", SOLVERS],
     "_polynomial": ["sklearn", SOLVERS],
+    "_basis": ["sklearn", SOLVERS],
     "_losses": ["sklearn", PACKAGE],
     "_penalties": ["sklearn", PACKAGE],
     "_moments": ["sklearn", PACKAGE],
@@ -69,6 +70,7 @@ LAYERS = [
     ["_summed"],
     ["_objective", "_schedules"],
     ["_polynomial"],
+    ["_basis"],
     ["_batches"],
     ["_models"],
     [

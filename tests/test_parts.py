@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skorchlite import _doubled
+from skorchlite._basis import Basis, exponents
 from skorchlite._batches import ArrayRows, Origin, power_of_two, staged
 from skorchlite._moments import _product, moments_of, sum_products
-from skorchlite._polynomial import Basis, ExpandedRows, exponents
+from skorchlite._polynomial import ExpandedRows
 
 EPS = np.finfo(np.float64).eps
 CPU = torch.device("cpu")
