@@ -1,23 +1,15 @@
 """What both estimators share: fit, predict and score."""
 
 import warnings
-from functools import cache, lru_cache, partial
-from numbers import Integral, Real
+from functools import partial
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, _fit_context
+from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import (
-    Interval,
-    StrOptions,
-    validate_parameter_constraints,
-)
 from sklearn.utils.validation import check_is_fitted
 
 from ._arrays import (
-    FLOATS,
     check_finite,
     check_fit,
     check_predict,
@@ -36,83 +28,28 @@ from ._batches import (
     predicted,
     widest_origin,
 )
-from ._losses import LOSSES, make_loss
 from ._objective import Objective
-from ._optimizers import OPTIMIZERS
-from ._penalties import PENALTIES, make_penalty
-from ._schedules import SCHEDULES
+from ._parameters import Parameters
 from ._solvers import (
     FULL_BATCH,
     MESSAGES,
     MomentStream,
-    Settings,
     choose_full_batch,
     is_stochastic,
     stochastic,
 )
 from ._summed import RunningMoments
 
-_BATCH = 256  # rows, where the choice is left to us
-_PLAIN = {str, int, float, bool, type(None)}  # kinds of parameters that hold no data
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 
 
-class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
+class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
     """Fit and predict; what the columns of a model are is left to the estimators."""
-
-    _parameter_constraints: dict = {
-        "loss": [StrOptions(set(LOSSES)), callable],
-        "penalty": [StrOptions({name for name in PENALTIES if name}), None],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
-        "epsilon": [Interval(Real, 0, None, closed="left")],
-        "quantile": [Interval(Real, 0, 1, closed="neither")],
-        "fit_intercept": ["boolean"],
-        "positive": ["boolean"],
-        "solver": [StrOptions({"auto", *FULL_BATCH, *OPTIMIZERS}), type],
-        "solver_params": [dict, None],
-        "preconditioner": [StrOptions({"auto", "gram", "diagonal"}), None],
-        "learning_rate": [
-            StrOptions({"auto", *SCHEDULES}),
-            Interval(Real, 0, None, closed="neither"),
-            callable,
-        ],
-        "eta0": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), None],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left"), None],
-        "shuffle": ["boolean"],
-        "average": ["boolean", Interval(Integral, 0, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "warm_start": ["boolean"],
-        "device": [str, torch.device],
-        "dtype": [StrOptions({"auto", *FLOATS})],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-    @classmethod
-    @cache
-    def _get_param_names(cls):
-        # Reading the signature at each fit would take a tenth of the time of a small one.
-        return super()._get_param_names()
-
-    def _validate_params(self):
-        # To validate as many parameters as there are would take a fifth of the time of a small fit.
-        params = self.get_params(deep=False)
-        kinds = tuple(map(type, params.values()))
-        if _PLAIN.issuperset(kinds):
-            _validate_plain(type(self), kinds, tuple(params.values()))  # type: ignore[arg-type]
-        else:
-            super()._validate_params()
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -208,70 +145,6 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         self._stream = _stream_of(objective, solution, dtype)
         return solution, dtype
 
-    def _asked(self):
-        """Return which parameters that only a stochastic solver has a use for were given."""
-        return {
-            f"batch_size={self.batch_size!r}": self.batch_size not in ("auto", None),
-            f"learning_rate={self.learning_rate!r}": self.learning_rate != "auto",
-            f"preconditioner={self.preconditioner!r}": self.preconditioner != "auto",
-            f"solver_params={self.solver_params!r}": bool(self.solver_params),
-            "early_stopping=True": self.early_stopping,
-        }
-
-    def _loss(self, by_batches, sample_weight):
-        """Return the loss object, or say why it cannot be used."""
-        given_step = by_batches and self.learning_rate != "auto"
-        loss = make_loss(self.loss, self.epsilon, self.quantile, literal=given_step)
-        if sample_weight is not None and not loss.by_row:
-            raise ValueError(
-                "The loss returns one mean for all samples, so that sample_weight cannot be "
-                "applied. Return one loss a sample, of shape (n_samples,)."
-            )
-        if not loss.separable and not given_step:
-            raise ValueError(
-                "A loss given as a callable returned one number that is not the mean over its "
-                "samples, so that it depends on which of them it is given at a time. Return one "
-                "loss a sample, of shape (n_samples,), or say what it is given and how far to "
-                "step: batch_size=None (all samples) and a learning_rate."
-            )
-        if self.learning_rate in ("pa1", "pa2") and self.loss != "epsilon_insensitive":
-            raise ValueError(
-                f"learning_rate={self.learning_rate!r} is defined for "
-                f"loss='epsilon_insensitive', not for loss={self.loss!r}."
-            )
-        return loss
-
-    def _settings(self):
-        """Return what the stochastic solver is to do."""
-        solver = "sgd" if self.solver == "auto" else self.solver
-        if not isinstance(solver, str) and not issubclass(solver, torch.optim.Optimizer):
-            raise ValueError(
-                f"solver={solver.__name__} is no torch.optim.Optimizer. Give a name or such a "
-                "class."
-            )
-        # SGDRegressor's schedules count samples: its batches are of one.
-        default = 1 if self.learning_rate in SCHEDULES else _BATCH
-        return Settings(
-            solver=solver,
-            solver_params=self.solver_params,
-            preconditioner=self.preconditioner,
-            learning_rate=self.learning_rate,
-            eta0=self.eta0,
-            power_t=self.power_t,
-            alpha=self.alpha,
-            batch_size=default if self.batch_size == "auto" else self.batch_size,
-            shuffle=self.shuffle,
-            average=int(self.average),
-            n_iter_no_change=self.n_iter_no_change,
-            early_stopping=self.early_stopping,
-            seed=self._seed(),
-        )
-
-    def _seed(self):
-        if self.random_state is None:  # NumPy's global generator is the caller's
-            return int(np.random.default_rng().integers(2**31))
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
-
     def _split(self, rows, weight, seed):
         """Return the rows to learn from and those to validate on; none without weight."""
         counted = (
@@ -321,7 +194,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
             ) from None
 
     def _solve(self, loss, rows, validation, settings, start, find_origin, *, dtype, single):
-        penalty = make_penalty(self.penalty, self.alpha, self.l1_ratio, self.positive)
+        penalty = self._penalty()
         rows = self._expand(rows, settings is not None)
         origin = find_origin(rows, self.fit_intercept)
         if not (loss.quadratic and penalty.smooth):
@@ -408,13 +281,6 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         if self.verbose:
             measured = "" if optimality is None else f", optimality {optimality:.1e}"
             print(f"[{type(self).__name__}] iteration {n_iter}: objective {value:.10g}{measured}")
-
-
-@lru_cache(maxsize=256)
-def _validate_plain(cls, kinds, values):
-    """Validate parameters, once for the same ones; ``kinds`` tells True from 1."""
-    params = dict(zip(cls._get_param_names(), values, strict=True))
-    validate_parameter_constraints(cls._parameter_constraints, params, caller_name=cls.__name__)
 
 
 def _stream_of(objective, solution, dtype):

@@ -20,7 +20,6 @@ from ._arrays import (
 from ._base import TorchRegressor
 from ._batches import ArrayRows, OutOfRangeError, pilot_origin, plain_origin
 from ._objective import Objective
-from ._penalties import make_penalty
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
 
 _MANY_COLUMNS = 2_000  # whose moments are too many to keep
@@ -91,7 +90,7 @@ class StreamRegressor(TorchRegressor):
         """Take up a checked chunk, set the fitted attributes and return the solution."""
         by_batches = is_stochastic(self.solver, self._asked())
         loss = self._loss(by_batches, sample_weight)
-        penalty = make_penalty(self.penalty, self.alpha, self.l1_ratio, self.positive)
+        penalty = self._penalty()
         # Steps of a few rows are slower on a card than on a processor, which then keeps the state.
         steps = by_batches or not loss.quadratic
         device = torch.device("cpu") if steps else resolve_device(self.device, X)

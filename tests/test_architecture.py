@@ -21,6 +21,7 @@ ESTIMATORS = [
     PACKAGE + "._poly",
     PACKAGE + "._partial_fit",
     PACKAGE + "._base",
+    PACKAGE + "._parameters",
 ]
 SOLVERS = PACKAGE + "._solvers"
 
@@ -52,6 +53,7 @@ LAYERS = [
     ["_sgd", "_poly"],
     ["_partial_fit"],
     ["_base"],
+    ["_parameters"],
     ["_solvers"],
     ["_solvers.averaged", "_solvers.streams"],
     ["_solvers.newton", "_solvers.gradient", "_solvers.stochastic"],

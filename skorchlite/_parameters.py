@@ -1,0 +1,152 @@
+"""What the parameters of both estimators are, and what they ask for."""
+
+from functools import cache, lru_cache
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import (
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
+
+from ._arrays import FLOATS
+from ._losses import LOSSES, make_loss
+from ._optimizers import OPTIMIZERS
+from ._penalties import PENALTIES, make_penalty
+from ._schedules import SCHEDULES
+from ._solvers import FULL_BATCH, Settings
+
+_BATCH = 256  # rows, where the choice is left to us
+_PLAIN = {str, int, float, bool, type(None)}  # kinds of parameters that hold no data
+
+
+class Parameters(BaseEstimator):
+    """The parameters: what is allowed, and the objects that they stand for."""
+
+    _parameter_constraints: dict = {
+        "loss": [StrOptions(set(LOSSES)), callable],
+        "penalty": [StrOptions({name for name in PENALTIES if name}), None],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
+        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+        "fit_intercept": ["boolean"],
+        "positive": ["boolean"],
+        "solver": [StrOptions({"auto", *FULL_BATCH, *OPTIMIZERS}), type],
+        "solver_params": [dict, None],
+        "preconditioner": [StrOptions({"auto", "gram", "diagonal"}), None],
+        "learning_rate": [
+            StrOptions({"auto", *SCHEDULES}),
+            Interval(Real, 0, None, closed="neither"),
+            callable,
+        ],
+        "eta0": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "shuffle": ["boolean"],
+        "average": ["boolean", Interval(Integral, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "device": [str, torch.device],
+        "dtype": [StrOptions({"auto", *FLOATS})],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @classmethod
+    @cache
+    def _get_param_names(cls):
+        # Reading the signature at each fit would take a tenth of the time of a small one.
+        return super()._get_param_names()
+
+    def _validate_params(self):
+        # To validate as many parameters as there are would take a fifth of the time of a small fit.
+        params = self.get_params(deep=False)
+        kinds = tuple(map(type, params.values()))
+        if _PLAIN.issuperset(kinds):
+            _validate_plain(type(self), kinds, tuple(params.values()))  # type: ignore[arg-type]
+        else:
+            super()._validate_params()
+
+    def _asked(self):
+        """Return which parameters that only a stochastic solver has a use for were given."""
+        return {
+            f"batch_size={self.batch_size!r}": self.batch_size not in ("auto", None),
+            f"learning_rate={self.learning_rate!r}": self.learning_rate != "auto",
+            f"preconditioner={self.preconditioner!r}": self.preconditioner != "auto",
+            f"solver_params={self.solver_params!r}": bool(self.solver_params),
+            "early_stopping=True": self.early_stopping,
+        }
+
+    def _loss(self, by_batches, sample_weight):
+        """Return the loss object, or say why it cannot be used."""
+        given_step = by_batches and self.learning_rate != "auto"
+        loss = make_loss(self.loss, self.epsilon, self.quantile, literal=given_step)
+        if sample_weight is not None and not loss.by_row:
+            raise ValueError(
+                "The loss returns one mean for all samples, so that sample_weight cannot be "
+                "applied. Return one loss a sample, of shape (n_samples,)."
+            )
+        if not loss.separable and not given_step:
+            raise ValueError(
+                "A loss given as a callable returned one number that is not the mean over its "
+                "samples, so that it depends on which of them it is given at a time. Return one "
+                "loss a sample, of shape (n_samples,), or say what it is given and how far to "
+                "step: batch_size=None (all samples) and a learning_rate."
+            )
+        if self.learning_rate in ("pa1", "pa2") and self.loss != "epsilon_insensitive":
+            raise ValueError(
+                f"learning_rate={self.learning_rate!r} is defined for "
+                f"loss='epsilon_insensitive', not for loss={self.loss!r}."
+            )
+        return loss
+
+    def _penalty(self):
+        """Return the penalty object."""
+        return make_penalty(self.penalty, self.alpha, self.l1_ratio, self.positive)
+
+    def _settings(self):
+        """Return what the stochastic solver is to do."""
+        solver = "sgd" if self.solver == "auto" else self.solver
+        if not isinstance(solver, str) and not issubclass(solver, torch.optim.Optimizer):
+            raise ValueError(
+                f"solver={solver.__name__} is no torch.optim.Optimizer. Give a name or such a "
+                "class."
+            )
+        # SGDRegressor's schedules count samples: its batches are of one.
+        default = 1 if self.learning_rate in SCHEDULES else _BATCH
+        return Settings(
+            solver=solver,
+            solver_params=self.solver_params,
+            preconditioner=self.preconditioner,
+            learning_rate=self.learning_rate,
+            eta0=self.eta0,
+            power_t=self.power_t,
+            alpha=self.alpha,
+            batch_size=default if self.batch_size == "auto" else self.batch_size,
+            shuffle=self.shuffle,
+            average=int(self.average),
+            n_iter_no_change=self.n_iter_no_change,
+            early_stopping=self.early_stopping,
+            seed=self._seed(),
+        )
+
+    def _seed(self):
+        if self.random_state is None:  # NumPy's global generator is the caller's
+            return int(np.random.default_rng().integers(2**31))
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+
+@lru_cache(maxsize=256)
+def _validate_plain(cls, kinds, values):
+    """Validate parameters, once for the same ones; ``kinds`` tells True from 1."""
+    params = dict(zip(cls._get_param_names(), values, strict=True))
+    validate_parameter_constraints(cls._parameter_constraints, params, caller_name=cls.__name__)
