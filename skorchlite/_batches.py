@@ -130,6 +130,37 @@ class ColumnRows:
             yield X.index_select(1, index), y, weight
 
 
+class TargetRows:
+    """A row source with one of its targets.
+
+    Parameters
+    ----------
+    source : row source
+    target : int
+    """
+
+    n_targets = 1
+
+    def __init__(self, source: Any, target: int):
+        self.source, self.target = source, target
+        self.staging: dict[torch.dtype, Tensor] = {}
+        self.device, self.n_rows, self.basis = source.device, source.n_rows, source.basis
+        self.n_features, self.by_column = source.n_features, source.by_column
+
+    def mean_weight(self) -> float:
+        """Return the mean of the sample weights."""
+        return self.source.mean_weight()
+
+    def every(self, step: int) -> "TargetRows":
+        """Return every so many-th of the rows."""
+        return TargetRows(self.source.every(step), self.target)
+
+    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
+        """Yield ``(X, y, sample_weight)`` with that column of y."""
+        for X, y, weight in self.source.blocks(size, order):
+            yield X, y[:, self.target : self.target + 1], weight
+
+
 def _rows_of(column: Any, rows: slice | Tensor, device: torch.device) -> Tensor:
     """Return some rows of a column, or table, as a float tensor on the device."""
     if isinstance(rows, slice):

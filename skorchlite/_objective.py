@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._batches import ColumnRows, Origin, OutOfRangeError, staged
+from ._batches import ColumnRows, Origin, OutOfRangeError, TargetRows, staged
 from ._models import Model, Sums
 from ._moments import Moments, moments_of, sum_products
 
@@ -298,6 +298,14 @@ class Objective:
         )
         part.unit = self.unit[index]
         return part
+
+    def of_target(self, target: int) -> "Objective":
+        """Return the objective of one target."""
+        t, origin = self.rows.n_targets, self.origin
+        keep = torch.cat((torch.tensor([target]), torch.arange(t, len(origin.shift))))
+        scale = None if origin.scale is None else origin.scale[keep]
+        rows, origin = TargetRows(self.rows, target), Origin(origin.shift[keep], scale)
+        return Objective(rows, self.loss, self.penalty, origin, self.fit_intercept)
 
     def sampled(self, n_rows: int) -> "Objective":
         """Return the objective over about that many rows, evenly spaced."""

@@ -58,3 +58,27 @@ def test_memory_of_the_card_is_free_after_a_fit():
     before = torch.cuda.memory_allocated()
     TorchPolyRegressor(2, device="cuda").fit(X, y)
     assert torch.cuda.memory_allocated() == before
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+@pytest.mark.parametrize("penalty", [None, "l1"])
+def test_batches_on_the_card_end_where_those_on_the_processor_do(loss, penalty):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((5000, 8)) * np.logspace(-2, 2, 8)
+    y = X @ np.logspace(2, -2, 8) + rng.standard_normal(5000)
+    parameters = {"loss": loss, "penalty": penalty, "alpha": 1e-3, "batch_size": 64}
+    parameters |= {"max_iter": 20, "tol": None, "random_state": 0}
+    models = [TorchSGDRegressor(device=d, **parameters).fit(X, y) for d in ("cpu", "cuda")]
+    assert models[1].device_.startswith("cuda")
+    np.testing.assert_allclose(*(m.loss_curve_[-1] for m in models), rtol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_given_steps_on_the_card_are_those_on_the_processor(solver):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 4))
+    y = X @ [1.0, 2.0, 3.0, 4.0] + rng.standard_normal(500)
+    parameters = {"solver": solver, "learning_rate": 0.01, "preconditioner": None}
+    parameters |= {"batch_size": 32, "max_iter": 3, "tol": None, "random_state": 0}
+    on_cpu, on_card = (TorchSGDRegressor(device=d, **parameters).fit(X, y) for d in ("cpu", "cuda"))
+    np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, rtol=1e-9)

@@ -13,10 +13,12 @@ ESTIMATORS = [
     TorchSGDRegressor(dtype="float64", device="cpu"),
     TorchSGDRegressor(solver="newton"),
     TorchSGDRegressor(warm_start=True),
-    TorchSGDRegressor(batch_size=8),
-    TorchSGDRegressor(loss="huber", epsilon=10.0, batch_size=8, penalty="l2"),
-    TorchSGDRegressor(solver="adam", preconditioner="diagonal", max_iter=200, tol=None),
-    TorchSGDRegressor(learning_rate="invscaling", max_iter=50, tol=None, early_stopping=False),
+    TorchSGDRegressor(batch_size=8, random_state=0),
+    TorchSGDRegressor(loss="huber", epsilon=10.0, batch_size=8, random_state=0),
+    TorchSGDRegressor(
+        solver="adam", preconditioner="diagonal", max_iter=200, tol=None, random_state=0
+    ),
+    TorchSGDRegressor(learning_rate="invscaling", max_iter=50, tol=None, random_state=0),
     TorchPolyRegressor(),
     TorchPolyRegressor(degree=1),
     TorchPolyRegressor(degree=3),
@@ -25,7 +27,7 @@ ESTIMATORS = [
     TorchPolyRegressor(fit_intercept=False),
     TorchPolyRegressor(dtype="float32"),
     TorchPolyRegressor(warm_start=True, solver="newton"),
-    TorchPolyRegressor(batch_size=8),
+    TorchPolyRegressor(batch_size=8, random_state=0),
 ]
 
 

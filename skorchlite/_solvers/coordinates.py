@@ -73,8 +73,8 @@ class Coordinates:
 
     def start(self, v: Tensor) -> Tensor:
         """Return u at v, or nearest to it."""
-        if self.factor is not None:
-            return torch.linalg.lstsq(self.factor, v, driver="gelsd").solution
+        if self.factor is not None:  # torch has no such solver of rank-deficient systems on a card
+            return torch.linalg.lstsq(self.factor.cpu(), v.cpu(), driver="gelsd").solution.to(v)
         return v.clone() if self.unit is None else torch.where(self.unit > 0, v / self.unit, 0.0)
 
 

@@ -7,6 +7,7 @@ descents see ``loop`` and ``variance_reduced``.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from math import inf, isfinite
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._batches import staged
+from .._batches import TargetRows, staged
 from .curvature import stable_step
 from .loop import Loop, Settings, make_loop
 from .minibatches import Minibatches
@@ -59,14 +60,56 @@ def stochastic(
     -------
     Solution
     """
+    limits: dict[str, Any] = {"tol": tol, "max_iter": max_iter, "dtype": dtype}
+    limits |= {"data_eps": data_eps, "report": report}
+    own_step, alike = settings.learning_rate == "auto", objective.loss.quadratic
+    if own_step and objective.rows.n_targets > 1 and not alike:
+        return _target_by_target(objective, start, settings, limits)
     loop = make_loop(objective, start, settings, dtype, data_eps)
     watch = Watch(objective, settings, tol)
-    if settings.learning_rate == "auto":
+    if own_step:
         solution = _without_noise(loop, settings, start is not None, watch, tol, max_iter, report)
     else:
         solution = _with_given_step(loop, settings, watch, tol, max_iter, report)
     solution.validation_curve = watch.curve
     return solution
+
+
+def _target_by_target(
+    objective: Any, start: Tensor | None, settings: Settings, limits: dict[str, Any]
+) -> Solution:
+    """Minimise for one target after the other, whose curvatures and steps are their own."""
+    parts = []
+    for j in range(objective.rows.n_targets):
+        one = objective.of_target(j)
+        origin, point = one.origin, None if start is None else start[:, j : j + 1]
+        validation = None if settings.validation is None else TargetRows(settings.validation, j)
+        solution = stochastic(one, point, replace(settings, validation=validation), **limits)
+        moved, one.origin = one.origin, origin
+        solution.v = one.carried(solution.v, moved)
+        parts.append(solution)
+    unfinished = [part for part in parts if part.status != "converged"]
+    v = torch.cat([part.v for part in parts], 1)
+    return Solution(
+        v=v,
+        v_low=torch.zeros_like(v),
+        n_iter=max(part.n_iter for part in parts),
+        loss_curve=_sums([part.loss_curve for part in parts]),
+        optimality=max(part.optimality or 0.0 for part in parts),
+        rank=None,
+        change=0.0,
+        status=unfinished[0].status if unfinished else "converged",
+        validation_curve=_sums([part.validation_curve for part in parts])
+        if settings.validation is not None
+        else None,
+        n_updates=max(part.n_updates for part in parts),
+    )
+
+
+def _sums(curves: list[Any]) -> list[float]:
+    """Return the sum of curves, each of which stays where it ended."""
+    longest = max(map(len, curves))
+    return [sum(curve[min(i, len(curve) - 1)] for curve in curves) for i in range(longest)]
 
 
 class Watch:
