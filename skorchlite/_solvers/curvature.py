@@ -37,7 +37,8 @@ def squared_norms(
     With a loss and a point, times the curvature that the row has there too.
     """
     mean_weight, t = objective.rows.mean_weight(), objective.rows.n_targets
-    parts = []
+    # Written in place: small results between large temporaries would scatter these over memory.
+    result, done = torch.empty(objective.rows.n_rows, dtype=torch.float64), 0
     for A, weight in staged(objective.rows, objective.origin, dtype):
         Z = _columns(objective, A)
         bent = None if v is None else row_curvature(loss, A[:, :t], Z @ v.to(Z))
@@ -47,8 +48,10 @@ def squared_norms(
             Z = Z * coordinates.unit.to(Z).T
         squares = torch.linalg.vector_norm(Z, dim=1).cpu().double() ** 2
         squares = squares if bent is None else squares * bent.mean(1).cpu()
-        parts.append(squares if weight is None else squares * weight.cpu() / mean_weight)
-    return torch.cat(parts)
+        squares = squares if weight is None else squares * weight.cpu() / mean_weight
+        result[done : done + len(A)] = squares
+        done += len(A)
+    return result
 
 
 def drawing(squares: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
