@@ -20,14 +20,7 @@ from ._arrays import (
     torch_settings,
     untouched_on_error,
 )
-from ._batches import (
-    ArrayRows,
-    OutOfRangeError,
-    pilot_origin,
-    plain_origin,
-    predicted,
-    widest_origin,
-)
+from ._batches import ArrayRows, OutOfRangeError
 from ._objective import Objective
 from ._parameters import Parameters
 from ._solvers import (
@@ -38,6 +31,7 @@ from ._solvers import (
     is_stochastic,
     stochastic,
 )
+from ._staging import pilot_origin, plain_origin, predicted, widest_origin
 from ._summed import RunningMoments
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow

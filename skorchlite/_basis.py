@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from . import _doubled
-from ._batches import Origin, power_of_two
 from ._rational import as_doubles, as_fractions, power_coefficients, triangular_inverse
+from ._staging import Origin, power_of_two
 
 _SCAN_ROWS = 65_536
 

@@ -58,6 +58,25 @@ class Model:
         return self.value + step @ (self.gradient + 0.5 * bend), self.gradient + bend
 
 
+N_PARTS = 6  # of the sums that make a model
+
+
+def model_of(parts: tuple, point: Tensor, total: float) -> tuple[Tensor, Model]:
+    """Return the loss at the point, and the model about it; ``total`` is that of the shares."""
+    value, far_value, gradient, hessian, n_far, kept = parts
+    Z, y, share = (torch.cat(columns) for columns in zip(*kept, strict=True))
+    return value / total, Model(
+        point=point,
+        value=far_value / total,
+        gradient=gradient / total,
+        hessian=hessian / total,
+        Z=Z,
+        y=y,
+        share=share.double() / total,
+        exact=not n_far,
+    )
+
+
 class Sums:
     """The sums that make a model, block by block.
 
@@ -77,7 +96,7 @@ class Sums:
         self.gradient = torch.zeros(k).double()
         self.hessian = torch.zeros(k, k).double()
         self.kept: list[tuple[Tensor, Tensor, Tensor]] = []
-        self.all_kept = True
+        self.n_far = 0.0
 
     def add(self, Z: Tensor, y: Tensor, raw_prediction: Tensor, share: Tensor) -> None:
         """Add the rows of a block."""
@@ -92,7 +111,7 @@ class Sums:
         self.kept.append((Z[rows].cpu().double(), y[rows].cpu().double(), share[rows].cpu()))
         if len(rows) == len(y):
             return
-        self.all_kept = False
+        self.n_far += len(y) - len(rows)
         far = share * ~near
         self.far_value += (losses * ~near).sum().cpu()
         self.gradient += (Z.T @ (far * self.loss.gradient(y, raw_prediction))).cpu()
@@ -100,19 +119,9 @@ class Sums:
             bent = far * self.loss.curvature(y, raw_prediction)
             self.hessian += (Z.T @ (Z * bent[:, None])).cpu()
 
-    def model(self, point: Tensor, total: float) -> tuple[Tensor, Model]:
-        """Return the loss at the point, and the model about it; ``total`` is that of the shares."""
-        Z, y, share = (torch.cat(parts) for parts in zip(*self.kept, strict=True))
-        return self.value / total, Model(
-            point=point,
-            value=self.far_value / total,
-            gradient=self.gradient / total,
-            hessian=self.hessian / total,
-            Z=Z,
-            y=y,
-            share=share.double() / total,
-            exact=self.all_kept,
-        )
+    def parts(self) -> tuple:
+        """Return the sums, which add to those over other rows; see ``model_of``."""
+        return self.value, self.far_value, self.gradient, self.hessian, self.n_far, self.kept
 
     def _near(self, r: Tensor) -> Tensor:
         if self.reach == torch.inf:

@@ -34,8 +34,8 @@ class Moments:
     cross: Tensor
 
 
-def sum_products(blocks: Iterable[tuple[Tensor, Tensor | None]]) -> Tensor:
-    """Return ``sum over blocks of A^T diag(s) A`` in float64, for blocks ``(A, s)``.
+def sum_products(blocks: Iterable[tuple[Tensor, Tensor | None]], width: int) -> Tensor:
+    """Return ``sum over blocks of A^T diag(s) A`` in float64, for blocks ``(A, s)`` of that width.
 
     The products of a block are made in the dtype of the block, the sums across blocks in float64.
     The rows of A are scaled by ``sqrt(s)`` in place.
@@ -49,8 +49,7 @@ def sum_products(blocks: Iterable[tuple[Tensor, Tensor | None]]) -> Tensor:
             product = product.cpu()
         product = product.to(torch.float64)
         total = product if total is None else total.add_(product)
-    assert total is not None, "a row source yields at least one block"
-    return total
+    return torch.zeros(width, width, dtype=torch.float64) if total is None else total
 
 
 def moments_of(products: Tensor, k: int, centre: bool) -> Moments:

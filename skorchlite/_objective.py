@@ -4,9 +4,8 @@ Inside, columns are measured from an origin, ``z = (x - shift) / scale``, so tha
 zero keep their digits. ``v`` stacks the coefficients of z and, in its last row, the intercept.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import isfinite
 from typing import Any
 
@@ -14,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._batches import ColumnRows, Origin, OutOfRangeError, TargetRows, staged
-from ._models import Model, Sums
-from ._moments import Moments, moments_of, sum_products
+from . import _sums
+from ._batches import OutOfRangeError, TargetRows
+from ._models import N_PARTS, Model, model_of
+from ._moments import Moments, moments_of
+from ._staging import Origin
 
 _UNDERFLOW = 1e9  # sums of squares within this of the smallest number have lost digits
 
@@ -103,14 +104,9 @@ class Objective:
 
     def mean_loss(self, v: Tensor, rows: Any) -> Tensor:
         """Return the mean loss on other rows at v, for each target."""
-        t, k = self.rows.n_targets, self.rows.n_targets + self.n_features
-        point, value, total = v.to(self.rows.device, self.double), v.new_zeros(t), 0.0
-        for A, weight in staged(rows, self.origin, self.double):
-            losses = self.loss.value(A[:, :t], A[:, t : k + 1] @ point)
-            if weight is not None:
-                losses = losses * weight[:, None].to(A.dtype)
-            value += losses.sum(0).cpu()
-            total += len(A) if weight is None else float(weight.sum())
+        value, total = rows.total(
+            partial(_sums.losses, origin=self.origin, dtype=self.double, loss=self.loss, v=v)
+        )
         return value / total
 
     def solution(self, v: Tensor, v_low: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -178,17 +174,10 @@ class Objective:
         Means and deviations are those of the targets, then the features; the covariances, of shape
         (n_features, n_targets), are about the mean, or about zero without an intercept.
         """
-        t, k = self.rows.n_targets, self.rows.n_targets + self.n_features
-        total, sums = 0.0, torch.zeros(k, t + 1, dtype=torch.float64)
-        squares = torch.zeros(k, dtype=torch.float64)
-        for A, weight in staged(self.rows, self.origin, self.double):
-            if weight is not None:
-                A[:, : k + 1] *= weight.to(A.dtype).sqrt()[:, None]
-            columns, ones = A[:, :k], A[:, k : k + 1]
-            total += float((ones * ones).sum())
-            sums += (columns.T @ torch.cat((ones, columns[:, :t]), 1)).cpu()
-            # Squares of a block as a whole would need a second buffer.
-            squares += (torch.linalg.vector_norm(columns, dim=0) ** 2).cpu()
+        t = self.rows.n_targets
+        total, sums, squares = self.rows.total(
+            partial(_sums.spread, origin=self.origin, dtype=self.double)
+        )
         if not torch.isfinite(sums.sum() + squares.sum()):
             raise OutOfRangeError
         # A loss with corners has no use for the squares of the targets.
@@ -212,12 +201,11 @@ class Objective:
         OutOfRangeError
             If a sum is not finite, or of squares that are below the range of the dtype.
         """
-        d, t = self.n_features, self.rows.n_targets
-        blocks: Iterable = staged(self.rows, self.origin, dtype)
-        if whiten is not None:
-            blocks = _whitened(blocks, whiten.to(self.rows.device, dtype), t)
-            d = whiten.shape[1]
-        products = sum_products(blocks).cpu()
+        d = self.n_features if whiten is None else whiten.shape[1]
+        t = self.rows.n_targets
+        (products,) = self.rows.total(
+            partial(_sums.products, origin=self.origin, dtype=dtype, whiten=whiten)
+        )
         if not isfinite(float(products.sum())):
             raise OutOfRangeError
         moments = moments_of(products, t + d, self.fit_intercept)
@@ -263,39 +251,23 @@ class Objective:
         loss : object, default=None
             In place of that of the objective.
         """
-        if self.basis is not None and self.basis.doubled:
-            sums = self.basis.doubled_sums(self.rows, self.origin, v, v_low)
-        else:
-            sums = self._sums(v, loss or self.loss)
-        value, gradient, total = sums
+        value, gradient, total = self._sums(v, v_low, loss or self.loss)
         return self._penalised(v, value / total, gradient / total)
 
-    def _sums(self, v: Tensor, loss: Any) -> tuple[Tensor, Tensor, float]:
-        t, k = self.rows.n_targets, self.rows.n_targets + self.n_features
-        point = v.to(self.rows.device, self.double)
-        value, gradient, total = v.new_zeros(t), torch.zeros_like(v), 0.0
-        for A, weight in staged(self.rows, self.origin, self.double):
-            Z, y = A[:, t : k + 1], A[:, :t]
-            raw_prediction = Z @ point
-            losses = loss.value(y, raw_prediction)
-            slopes = loss.gradient(y, raw_prediction)
-            if weight is not None:
-                weight = weight[:, None].to(A.dtype)
-                losses, slopes = losses * weight, slopes * weight
-            value += losses.sum(0).cpu()
-            gradient += (Z.T @ slopes).cpu()
-            total += len(A) if weight is None else float(weight.sum())
-        return value, gradient, total
+    def _sums(self, v: Tensor, v_low: Tensor | None, loss: Any) -> tuple[Tensor, Tensor, float]:
+        if self.basis is not None and self.basis.doubled:
+            add_up = partial(_sums.doubled_slopes, origin=self.origin, v=v, v_low=v_low)
+        else:
+            add_up = partial(_sums.slopes, origin=self.origin, dtype=self.double, loss=loss, v=v)
+        return self.rows.total(add_up)
 
     def over(self, index: Tensor) -> "Objective":
         """Return the objective over some of the columns, the others' coefficients being zero."""
         t, origin = self.rows.n_targets, self.origin
         keep = torch.cat((torch.arange(t), index + t))
         scale = None if origin.scale is None else origin.scale[keep]
-        rows = ColumnRows(self.rows, index)
-        part = Objective(
-            rows, self.loss, self.penalty, Origin(origin.shift[keep], scale), self.fit_intercept
-        )
+        rows, origin = self.rows.columns(index), Origin(origin.shift[keep], scale)
+        part = Objective(rows, self.loss, self.penalty, origin, self.fit_intercept)
         part.unit = self.unit[index]
         return part
 
@@ -325,20 +297,21 @@ class Objective:
         room : int
             How many rows may be kept for a target.
         """
-        t, k = self.rows.n_targets, self.rows.n_targets + self.n_features
-        sums = {j: Sums(self.loss, near, room, k + 1 - t) for j, near in reach.items()}
-        total = 0.0
-        for A, weight in staged(self.rows, self.origin, self.double):
-            Z, y = A[:, t : k + 1], A[:, :t]
-            raw_prediction = Z @ points.to(A)
-            share = A.new_ones(len(A)) if weight is None else weight.to(A.dtype)
-            total += float(share.sum())
-            for j, part in sums.items():
-                part.add(Z, y[:, j], raw_prediction[:, j], share)
+        add_up = partial(
+            _sums.models,
+            origin=self.origin,
+            dtype=self.double,
+            loss=self.loss,
+            points=points,
+            reach=reach,
+            room=room,
+        )
+        total, *parts = self.rows.total(add_up)
         penalty = self.penalty.value(points[:-1] * self.unit[:, None])
         models = {}
-        for j, part in sums.items():
-            value, model = part.model(points[:, j], total)
+        for i, j in enumerate(reach):
+            part = tuple(parts[i * N_PARTS : (i + 1) * N_PARTS])
+            value, model = model_of(part, points[:, j], total)
             if not torch.isfinite(value + model.gradient.sum()):
                 raise OutOfRangeError
             models[j] = float(value + penalty[j]), model
@@ -361,15 +334,3 @@ def _check_underflow(squares: Tensor, sums: Tensor, dtype: torch.dtype) -> None:
     smallest = _UNDERFLOW * torch.finfo(dtype).tiny
     if float(squares.min()) < smallest and (sums[squares < smallest] != 0).any():
         raise OutOfRangeError
-
-
-def _whitened(
-    blocks: Iterable[tuple[Tensor, Tensor | None]], whiten: Tensor, t: int
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield the blocks with their features multiplied by ``whiten``."""
-    d, k = whiten.shape
-    for A, weight in blocks:
-        out = A.new_zeros(len(A), -(-(t + k + 1) // 4) * 4)
-        out[:, :t], out[:, t + k] = A[:, :t], A[:, t + d]
-        torch.mm(A[:, t : t + d], whiten, out=out[:, t : t + k])
-        yield out, weight

@@ -18,9 +18,10 @@ from ._arrays import (
     untouched_on_error,
 )
 from ._base import TorchRegressor
-from ._batches import ArrayRows, OutOfRangeError, pilot_origin, plain_origin
+from ._batches import ArrayRows, OutOfRangeError
 from ._objective import Objective
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
+from ._staging import pilot_origin, plain_origin
 
 _MANY_COLUMNS = 2_000  # whose moments are too many to keep
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from . import _doubled
-from ._batches import Origin, OutOfRangeError
+from ._batches import OutOfRangeError
 from ._moments import Moments
 from ._objective import Objective, Quadratic
+from ._staging import Origin
 
 Pair = tuple[np.ndarray, np.ndarray]  # without torch, so that it can be kept by an estimator
 
@@ -122,6 +123,10 @@ class SeenRows:
     n_rows: int
     device: torch.device
 
+    def fewer_than(self, count: int) -> bool:
+        """Return False: the span of the rows is not there to work in."""
+        return False
+
 
 class SummedObjective(Objective):
     """Squared error plus a penalty over rows of which only the moments are left.
@@ -151,7 +156,6 @@ class SummedObjective(Objective):
         ridge: float = 0.0,
     ):
         k, mean = len(moments.mean[0]), _tensors(moments.mean)
-        # As many rows as columns at least: the span of the rows is not there to work in.
         rows = SeenRows(k - n_targets, n_targets, basis, k, torch.device("cpu"))
         shift = mean[0].clone() if fit_intercept else torch.zeros(k, dtype=torch.float64)
         super().__init__(rows, loss, penalty, Origin(shift), fit_intercept)
@@ -203,7 +207,7 @@ class SummedObjective(Objective):
         mean = (high - self.origin.shift) + low if self.fit_intercept else torch.zeros_like(high)
         return Moments(self.moments.weight, mean, _tensors(self.moments.cross)[0])
 
-    def _sums(self, v: Tensor, loss: Any) -> tuple[Tensor, Tensor, float]:
+    def _sums(self, v: Tensor, v_low: Tensor | None, loss: Any) -> tuple[Tensor, Tensor, float]:
         t, moments = self.rows.n_targets, self._present()
         cross = moments.cross / moments.weight
         towards = torch.cat((-torch.eye(t, dtype=v.dtype), v[:-1]))

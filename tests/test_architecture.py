@@ -34,6 +34,8 @@ NEVER = {
     "_batches": ["sklearn", SOLVERS],
     "_polynomial": ["sklearn", SOLVERS],
     "_basis": ["sklearn", SOLVERS],
+    "_staging": ["sklearn", SOLVERS],
+    "_sums": ["sklearn", SOLVERS],
     "_losses": ["sklearn", PACKAGE],
     "_penalties": ["sklearn", PACKAGE],
     "_moments": ["sklearn", PACKAGE],
@@ -73,6 +75,8 @@ LAYERS = [
     ["_objective", "_schedules"],
     ["_polynomial"],
     ["_basis"],
+    ["_sums"],
+    ["_staging"],
     ["_batches"],
     ["_models"],
     [

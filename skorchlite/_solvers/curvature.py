@@ -8,13 +8,15 @@ randomized Kaczmarz algorithm".
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._batches import OutOfRangeError, staged
+from .._batches import OutOfRangeError
 from .._moments import sum_products
+from .._staging import Origin, staged
 from .coordinates import Coordinates
 from .metric import cholesky_metric
 
@@ -36,22 +38,46 @@ def squared_norms(
 
     With a loss and a point, times the curvature that the row has there too.
     """
-    mean_weight, t = objective.rows.mean_weight(), objective.rows.n_targets
+    add_up = partial(
+        _squared_norms,
+        origin=objective.origin,
+        dtype=dtype,
+        intercept=objective.fit_intercept,
+        factor=coordinates.factor,
+        unit=coordinates.unit,
+        loss=loss,
+        v=v,
+    )
+    (parts,) = objective.rows.total(add_up)
+    squares = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return squares.div_(objective.rows.mean_weight())
+
+
+def _squared_norms(
+    rows: Any,
+    origin: Origin,
+    dtype: torch.dtype,
+    intercept: bool,
+    factor: Tensor | None,
+    unit: Tensor | None,
+    loss: Any,
+    v: Tensor | None,
+) -> tuple[list[Tensor]]:
     # Written in place: small results between large temporaries would scatter these over memory.
-    result, done = torch.empty(objective.rows.n_rows, dtype=torch.float64), 0
-    for A, weight in staged(objective.rows, objective.origin, dtype):
-        Z = _columns(objective, A)
-        bent = None if v is None else row_curvature(loss, A[:, :t], Z @ v.to(Z))
-        if coordinates.factor is not None:
-            Z = Z @ coordinates.factor.to(Z)
-        elif coordinates.unit is not None:
-            Z = Z * coordinates.unit.to(Z).T
+    result, done = torch.empty(rows.n_rows, dtype=torch.float64), 0
+    for A, weight in staged(rows, origin, dtype):
+        y, Z = _split(rows, A, intercept)
+        bent = None if v is None else row_curvature(loss, y, Z @ v.to(Z))
+        if factor is not None:
+            Z = Z @ factor.to(Z)
+        elif unit is not None:
+            Z = Z * unit.to(Z).T
         squares = torch.linalg.vector_norm(Z, dim=1).cpu().double() ** 2
         squares = squares if bent is None else squares * bent.mean(1).cpu()
-        squares = squares if weight is None else squares * weight.cpu() / mean_weight
+        squares = squares if weight is None else squares * weight.cpu()
         result[done : done + len(A)] = squares
         done += len(A)
-    return result
+    return ([result],)
 
 
 def drawing(squares: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
@@ -93,11 +119,17 @@ def curved_coordinates(objective: Any, loss: Any, v: Tensor) -> Coordinates | No
 
     None where it is flat in some. The curvature of several targets is that of their mean.
     """
-    blocks = _weighted_rows(objective, loss, v)
-    hessian = sum_products(blocks).cpu() / (objective.rows.n_rows * objective.rows.mean_weight())
-    n_rows = objective.n_features + objective.fit_intercept
-    hessian = hessian[:n_rows, :n_rows]
-    d = objective.n_features
+    d, n_rows = objective.n_features, objective.n_features + objective.fit_intercept
+    add_up = partial(
+        _bent_products,
+        origin=objective.origin,
+        dtype=objective.double,
+        intercept=objective.fit_intercept,
+        loss=loss,
+        v=v,
+    )
+    (hessian,) = objective.rows.total(add_up)
+    hessian /= objective.rows.n_rows * objective.rows.mean_weight()
     hessian[:d, :d] += objective.curvature.diag()
     metric = cholesky_metric(hessian)
     if metric is None or metric.condition > _WORST:
@@ -105,12 +137,16 @@ def curved_coordinates(objective: Any, loss: Any, v: Tensor) -> Coordinates | No
     return Coordinates(n_rows, factor=metric.factor)
 
 
-def _weighted_rows(objective: Any, loss: Any, v: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
-    t = objective.rows.n_targets
-    for A, weight in staged(objective.rows, objective.origin, objective.double):
-        Z = _columns(objective, A)
-        bent = row_curvature(loss, A[:, :t], Z @ v.to(Z)).mean(1)
-        yield Z.contiguous(), bent if weight is None else bent * weight.to(bent)
+def _bent_products(
+    rows: Any, origin: Origin, dtype: torch.dtype, intercept: bool, loss: Any, v: Tensor
+) -> tuple[Tensor]:
+    def weighted() -> Iterator[tuple[Tensor, Tensor | None]]:
+        for A, weight in staged(rows, origin, dtype):
+            y, Z = _split(rows, A, intercept)
+            bent = row_curvature(loss, y, Z @ v.to(Z)).mean(1)
+            yield Z.contiguous(), bent if weight is None else bent * weight.to(bent)
+
+    return (sum_products(weighted(), rows.n_features + intercept).cpu(),)
 
 
 class Pilot:
@@ -125,13 +161,12 @@ class Pilot:
     def __init__(self, objective: Any, coordinates: Coordinates):
         rows = min(_PILOT_ROWS, max(_PILOT_ENTRIES // (objective.n_features + 1), 32))
         sample = objective.sampled(rows)
-        blocks = [
-            (A.clone(), A.new_ones(len(A)) if weight is None else weight.to(A))
-            for A, weight in staged(sample.rows, objective.origin, objective.double)
-        ]
+        (blocks,) = sample.rows.total(
+            partial(_staged_rows, origin=objective.origin, dtype=objective.double)
+        )
         A, weight = (torch.cat(parts) for parts in zip(*blocks, strict=True))
         self.share = (weight / weight.sum().clamp(min=torch.finfo(A.dtype).tiny))[:, None]
-        self.y, self.Z = A[:, : objective.rows.n_targets], _columns(objective, A)
+        self.y, self.Z = _split(objective.rows, A, objective.fit_intercept)
         self.coordinates = coordinates.to(self.Z)
         curvature = objective.curvature[:, None].to(self.Z)
         self.penalty = torch.cat((curvature, curvature.new_zeros(int(objective.fit_intercept), 1)))
@@ -185,6 +220,15 @@ def batch_noise(n_rows: int, n_batch: int) -> float:
     return (n_rows - n_batch) / (n_batch * max(n_rows - 1, 1))
 
 
-def _columns(objective: Any, A: Tensor) -> Tensor:
-    t = objective.rows.n_targets
-    return A[:, t : t + objective.n_features + objective.fit_intercept]
+def _staged_rows(
+    rows: Any, origin: Origin, dtype: torch.dtype
+) -> tuple[list[tuple[Tensor, Tensor]]]:
+    blocks = staged(rows, origin, dtype)
+    ones = torch.ones(1, dtype=dtype, device=rows.device)
+    return ([(A.clone(), ones.expand(len(A)) if w is None else w.to(A)) for A, w in blocks],)
+
+
+def _split(rows: Any, A: Tensor, intercept: bool) -> tuple[Tensor, Tensor]:
+    """Return the targets, and the columns that have a coefficient."""
+    t = rows.n_targets
+    return A[:, :t], A[:, t : t + rows.n_features + intercept]

@@ -42,7 +42,7 @@ class Scaled:
             objective.move(mean)
         live = deviation[t:] > _SAFETY * data_eps * objective.distance()
         scale = (deviation[t:] ** 2 + objective.curvature).sqrt()
-        if objective.penalty.smooth and objective.rows.n_rows <= objective.n_features:
+        if objective.penalty.smooth and objective.rows.fewer_than(objective.n_features + 1):
             # In the caller's units steps stay in the span of the rows, where the solution is: the
             # one of minimum norm, where the rows leave a choice.
             unit = objective.to_caller(torch.ones_like(scale)[:, None])[:, 0]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._batches import staged
+from .._staging import staged
 
 _BLOCK_BYTES = 1 << 20  # stays in the cache while its batches are learned from
 

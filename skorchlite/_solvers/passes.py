@@ -54,7 +54,7 @@ def descend_by_models(
         if len(start) > d and objective.fit_intercept:
             points[-1] += mean[t:] @ start[:-1] - mean[:t]
     descents = [_Descent(objective, unit, live, tol, max_iter) for _ in range(t)]
-    if objective.rows.n_rows > room:
+    if not objective.rows.fewer_than(room + 1):
         _sample(objective, descents, points, room)
     while active := {j: one.reach for j, one in enumerate(descents) if not one.status}:
         for j, (value, model) in objective.models(points, active, room).items():

@@ -75,7 +75,7 @@ def quadratic_model(
 ) -> tuple[Quadratic, Metric, torch.dtype]:
     """Return the quadratic objective, its metric and the dtype of their products."""
     diagonal = objective.basis is None or objective.basis.diagonal
-    if objective.rows.n_rows < objective.n_features and diagonal:
+    if diagonal and objective.rows.fewer_than(objective.n_features):
         quadratic = wide_quadratic(objective)
         rounding = _rounding(objective, quadratic.moments.cross, 1.0, data_eps)
         return quadratic, wide_metric(objective, quadratic, rounding), objective.double

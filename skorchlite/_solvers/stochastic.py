@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._batches import TargetRows, staged
+from .._batches import TargetRows
 from .curvature import stable_step
 from .loop import Loop, Settings, make_loop
 from .minibatches import Minibatches
@@ -150,12 +150,19 @@ class Watch:
     def _unit(self) -> Tensor:
         """The loss of predicting the mean of the validation targets."""
         objective, t = self.objective, self.objective.rows.n_targets
-        y = torch.cat(
-            [A[:, :t].clone() for A, _ in staged(self.rows, objective.origin, objective.double)]
-        )
+        total, count = self.rows.total(_sum_targets)
         v = torch.zeros(objective.n_features + 1, t, dtype=torch.float64)
-        v[-1] = y.mean(0).cpu()
+        v[-1] = (total / count - objective.origin.shift[:t]) / objective.origin.unit()[:t]
         return objective.mean_loss(v, self.rows)
+
+
+def _sum_targets(rows: Any) -> tuple[Tensor, float]:
+    """Return the sum of the targets, and how many there are."""
+    total, count = torch.zeros(rows.n_targets, dtype=torch.float64), 0.0
+    for _, y, _ in rows.blocks(rows.bound(rows.n_features, 8)):
+        total += y.sum(0, dtype=torch.float64).cpu()
+        count += len(y)
+    return total, count
 
 
 def _with_given_step(

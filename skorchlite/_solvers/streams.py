@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._batches import Origin
+from .._staging import Origin
 from .._summed import RunningMoments, SummedObjective, moments_of_chunk
 from .loop import Loop, Settings, make_loop
 from .minibatches import Minibatches

@@ -4,14 +4,16 @@ An orthogonal basis of the rows takes the place of the Gram matrix of the column
 is larger than the data. The solution lies in the span of the rows, and so has minimum norm.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._batches import OutOfRangeError, staged
+from .._batches import OutOfRangeError
 from .._moments import Moments
 from .._objective import Quadratic
+from .._staging import Origin, staged
 from .metric import Metric, resolved
 
 _ROUNDING = 4.0  # of a product with a unit vector, in units of eps * dimension
@@ -91,10 +93,19 @@ def wide_metric(objective: Any, quadratic: Quadratic, rounding: Tensor) -> Metri
 
 def _gather(objective: Any) -> tuple[Tensor, Tensor]:
     """Return targets and features of all rows, and each row's share of the weight."""
-    k = objective.rows.n_targets + objective.n_features
-    columns, weights = [], []
-    for A, weight in staged(objective.rows, objective.origin, objective.double):
-        columns.append(A[:, :k].to("cpu", torch.float64, copy=True))
-        weights.append(A[:, 0].cpu() * 0 + 1 if weight is None else weight.cpu())
+    columns, weights = objective.rows.total(
+        partial(_gather_rows, origin=objective.origin, dtype=objective.double)
+    )
     weight = torch.cat(weights).double()
     return torch.cat(columns), weight / weight.sum()
+
+
+def _gather_rows(
+    rows: Any, origin: Origin, dtype: torch.dtype
+) -> tuple[list[Tensor], list[Tensor]]:
+    k = rows.n_targets + rows.n_features
+    columns, weights = [], []
+    for A, weight in staged(rows, origin, dtype):
+        columns.append(A[:, :k].to("cpu", torch.float64, copy=True))
+        weights.append(torch.ones(len(A)) if weight is None else weight.cpu())
+    return columns, weights
