@@ -66,20 +66,26 @@ class SparseTable:
 
 
 def check_fit(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool = True
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    reset: bool = True,
+    whole: bool = True,
 ) -> tuple[Any, Any, Any]:
     """Check the training data; set ``n_features_in_`` and ``feature_names_in_``.
 
     Without ``reset`` they are those of the chunks before, and are checked against these.
+    Of what is not the ``whole`` data there may be no rows, or none with weight.
     Returns X, y and sample_weight as they will be read, block by block. Whether the numbers are
     finite is left to the sums that the first pass makes anyway.
     """
     validate_data(estimator, X, y, reset=reset, skip_check_array=True)
-    X = _check_table(estimator, X)
-    y = _check_target(estimator, y)
+    X = _check_table(estimator, X, least=int(whole))
+    y = _check_target(estimator, y, least=int(whole))
     if X.shape[:1] != y.shape[:1]:
         check_consistent_length(X, y)  # raises, in scikit-learn's words
-    return X, y, _check_weight(sample_weight, X.shape[0])
+    return X, y, _check_weight(sample_weight, X.shape[0], whole)
 
 
 def check_validation(estimator: Any, X: Any, y: Any, y_fit: Any) -> tuple[Any, Any] | None:
@@ -218,16 +224,19 @@ def _is_plain(array: Any, dims: tuple[int, ...]) -> bool:
     return plain and array.ndim in dims and array.size > 0
 
 
-def _check_table(estimator: Any, X: Any) -> Any:
+def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
     if _is_plain(X, (2,)):
         return X
     if isinstance(X, torch.Tensor):
-        return _check_tensor(estimator, X)
+        return _check_tensor(estimator, X, least)
     dtype = _frame_dtype(X)
     if dtype is not None:
         frame = Frame(X, dtype)
         check_array(  # scikit-learn's words for an empty table, from a table with no content
-            np.broadcast_to(np.float64(0), frame.shape), estimator=estimator, input_name="X"
+            np.broadcast_to(np.float64(0), frame.shape),
+            ensure_min_samples=least,
+            estimator=estimator,
+            input_name="X",
         )
         return frame
     X = check_array(
@@ -235,6 +244,7 @@ def _check_table(estimator: Any, X: Any) -> Any:
         accept_sparse="csr",
         dtype="numeric",
         ensure_all_finite=False,
+        ensure_min_samples=least,
         estimator=estimator,
         input_name="X",
     )
@@ -242,7 +252,7 @@ def _check_table(estimator: Any, X: Any) -> Any:
     return X if isinstance(X, np.ndarray) else SparseTable(X)
 
 
-def _check_tensor(estimator: Any, X: torch.Tensor) -> torch.Tensor:
+def _check_tensor(estimator: Any, X: torch.Tensor, least: int) -> torch.Tensor:
     name = type(estimator).__name__
     if X.layout != torch.strided:
         raise TypeError(
@@ -257,8 +267,8 @@ def _check_tensor(estimator: Any, X: torch.Tensor) -> torch.Tensor:
             "X.reshape(-1, 1) if it has a single feature or X.reshape(1, -1) if it contains a "
             "single sample."
         )
-    for axis, what in ((0, "sample"), (1, "feature")):
-        if X.shape[axis] == 0:
+    for axis, what, needed in ((0, "sample", least), (1, "feature", 1)):
+        if X.shape[axis] < needed:
             raise ValueError(
                 f"Found array with 0 {what}(s) (shape={tuple(X.shape)}) while a minimum of 1 is "
                 f"required by {name}."
@@ -266,7 +276,7 @@ def _check_tensor(estimator: Any, X: torch.Tensor) -> torch.Tensor:
     return X
 
 
-def _check_target(estimator: Any, y: Any) -> Any:
+def _check_target(estimator: Any, y: Any, least: int = 1) -> Any:
     if _is_plain(y, (1, 2)):
         return y
     if isinstance(y, torch.Tensor):
@@ -280,13 +290,14 @@ def _check_target(estimator: Any, y: Any) -> Any:
         dtype="numeric",
         ensure_2d=False,
         ensure_all_finite=False,
+        ensure_min_samples=least,
         estimator=estimator,
         input_name="y",
     )
     return _numeric(y, "y")
 
 
-def _check_weight(sample_weight: Any, n_samples: int) -> np.ndarray | None:
+def _check_weight(sample_weight: Any, n_samples: int, whole: bool) -> np.ndarray | None:
     if sample_weight is None:
         return None
     weight = _check_sample_weight(
@@ -294,8 +305,10 @@ def _check_weight(sample_weight: Any, n_samples: int) -> np.ndarray | None:
         np.broadcast_to(np.float64(0), (n_samples, 1)),
         dtype=np.float64,
         ensure_non_negative=True,
-        allow_all_zero_weights=False,
+        allow_all_zero_weights=not whole,
     )
+    if not whole:
+        return weight
     # The objective is a mean, so that only their ratios matter; their sums must not overflow.
     largest = weight.max()
     return weight if 1e-100 < largest < 1e100 else weight / largest

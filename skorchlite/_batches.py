@@ -96,7 +96,7 @@ class Rows(ABC):
             try:
                 return add_up(self)
             except torch.OutOfMemoryError:
-                if self.bound(1, 1) == 1 or not self.rereadable:
+                if self.room(1, 1) == 1 or not self.rereadable:
                     raise
                 self.halvings += 1
                 self.staging.clear()
@@ -106,10 +106,13 @@ class Rows(ABC):
         """The memory that blocks are staged in."""
         return vars(self).setdefault("_staging", {})
 
+    def room(self, width: int, itemsize: int) -> int:
+        """Return how many rows of so many numbers there is memory for in a block."""
+        return max(block_rows(width, itemsize, self.device) >> self.halvings, 1)
+
     def bound(self, width: int, itemsize: int) -> int:
         """Return how many rows of so many numbers a block has."""
-        size = block_rows(width, itemsize, self.device) >> self.halvings
-        return max(min(size, self.n_rows), 1)
+        return max(min(self.room(width, itemsize), self.n_rows), 1)
 
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer rows."""

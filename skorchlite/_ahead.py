@@ -1,0 +1,90 @@
+"""Read ahead: a thread brings the next blocks while the present one is computed with."""
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+
+_DEPTH = 2  # blocks that wait
+_END = object()
+_PATIENCE = 0.1  # seconds after which a waiting thread looks whether it is still wanted
+
+
+def read_ahead(blocks: Iterable[Any], device: torch.device) -> Iterator[Any]:
+    """Yield the blocks on a device, read ahead by a thread; what it raises is raised here.
+
+    Closing the iterator ends the thread.
+
+    Parameters
+    ----------
+    blocks : iterable of tuple of (Tensor or None)
+    device : torch.device
+    """
+    if device.type == "cuda":
+        blocks = _sent(blocks, device)
+    read: queue.Queue = queue.Queue(_DEPTH)
+    stopped = threading.Event()
+    thread = threading.Thread(target=_read, args=(iter(blocks), read, stopped), daemon=True)
+    thread.start()
+    try:
+        while True:
+            block, error = read.get()
+            if error is not None:
+                raise error
+            if block is _END:
+                return
+            yield _arrived(block) if device.type == "cuda" else block
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _read(blocks: Iterator[Any], read: queue.Queue, stopped: threading.Event) -> None:
+    try:
+        for block in blocks:
+            if not _put(read, (block, None), stopped):
+                return
+        _put(read, (_END, None), stopped)
+    except BaseException as error:
+        _put(read, (None, error), stopped)
+
+
+def _sent(blocks: Iterable[Any], device: torch.device) -> Iterator[Any]:
+    """Yield the blocks on their way to a card, from pinned memory and beside its computations.
+
+    A sending blocks neither the processor nor the card. Pinned memory is kept by torch and used
+    again when the sending is over.
+    """
+    stream = torch.cuda.Stream(device)
+    for block in blocks:
+        with torch.cuda.stream(stream):
+            parts = [
+                part if part is None or part.is_cuda else part.contiguous().pin_memory()
+                for part in block
+            ]
+            moved = [None if p is None else p.to(device, non_blocking=True) for p in parts]
+            yield moved, stream.record_event()
+
+
+def _arrived(sent: Any) -> tuple:
+    """Return a block that the present computations wait for."""
+    block, event = sent
+    stream = torch.cuda.current_stream(block[0].device)
+    stream.wait_event(event)
+    for part in block:
+        if part is not None:
+            part.record_stream(stream)  # its memory is not used again before they are done
+    return tuple(block)
+
+
+def _put(read: queue.Queue, item: Any, stopped: threading.Event) -> bool:
+    """Put an item where it is waited for; return whether it was."""
+    while not stopped.is_set():
+        try:
+            read.put(item, timeout=_PATIENCE)
+        except queue.Full:
+            continue
+        return True
+    return False

@@ -1,0 +1,127 @@
+"""Rows that are spread over places: the ranks of a process group, or the workers of a cluster."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from operator import methodcaller
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ._batches import Block, Rows
+
+
+class Places(Protocol):
+    """What sends a function to the rows of every place, and adds up what it returns there."""
+
+    def total(self, add_up: Callable[[Rows], tuple]) -> tuple:
+        """Return the sum of ``rows.total(add_up)`` over the places; see ``Rows.total``."""
+
+
+class SpreadRows(Rows):
+    """A row source whose rows stay where they are, and of which only sums travel.
+
+    A solver runs in one place. Rows are numbered from the first place to the last. Blocks of them
+    come here where a solver asks for them, as a stochastic one does.
+
+    Parameters
+    ----------
+    places : Places
+    seen : callable, default=None
+        What is done with the rows of each place first.
+    """
+
+    spread = True
+    device = torch.device("cpu")
+
+    def __init__(self, places: Places, seen: Callable[[Rows], Rows] | None = None):
+        self.places, self.seen = places, seen
+        (shares,) = self.total(_describe)
+        sizes, features, targets, indexed, sparse = zip(*shares, strict=True)
+        self.n_rows, self.n_places = sum(sizes), len(sizes)
+        self.n_features, self.n_targets = features[0], targets[0]
+        self.indexed, self.sparse = all(indexed), all(sparse)
+
+    def total(self, add_up: Callable[[Any], tuple]) -> tuple:
+        """Return ``add_up(rows)``, added over all places; see ``Rows``."""
+        add_up = partial(_shared, add_up, self.n_places)
+        return self.places.total(
+            add_up if self.seen is None else partial(_after, add_up, self.seen)
+        )
+
+    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
+        """Yield ``(X, y, sample_weight)``, brought from their places; see ``Rows``."""
+        if not self.indexed:
+            raise ValueError(
+                "Rows that are spread over processes and come as a stream cannot be taken in an "
+                "order of all of them, as a stochastic solver does. Give arrays or a Dataset with "
+                "__getitem__, or use solver='auto' with a loss by its name."
+            )
+        order = torch.arange(self.n_rows) if order is None else order
+        for wanted in order.split(size):
+            (parts,) = self.total(partial(_chosen, order=wanted))
+            positions, *columns = zip(*parts, strict=True)
+            back = torch.cat(positions).argsort()
+            X, y, weight = (
+                None if parts[0] is None else torch.cat(parts)[back] for parts in columns
+            )
+            assert X is not None
+            yield X, y, weight
+
+    def head(self, size: int) -> Block | None:
+        """Return the first rows of the first place that has any; None where there are none."""
+        (heads,) = self.total(partial(_first_rows, size=size))
+        return heads[0] if heads else None
+
+    def columns(self, index: Tensor) -> "SpreadRows":
+        """Return the rows with some of the columns."""
+        return self._then(methodcaller("columns", index))
+
+    def every(self, step: int) -> "SpreadRows":
+        """Return every so many-th of the rows."""
+        return self._then(methodcaller("every", step))
+
+    def taken(self, index: Tensor) -> "SpreadRows":
+        """Return the rows with these numbers, which rise."""
+        return self._then(methodcaller("taken", index))
+
+    def _then(self, view: Callable[[Rows], Rows]) -> "SpreadRows":
+        seen = view if self.seen is None else partial(_both, self.seen, view)
+        return SpreadRows(self.places, seen)
+
+
+def _shared(add_up: Callable[[Rows], tuple], n_places: int, rows: Rows) -> tuple:
+    rows.n_places = n_places
+    return rows.total(add_up)
+
+
+def _after(add_up: Callable[[Rows], tuple], seen: Callable[[Rows], Rows], rows: Rows) -> tuple:
+    return add_up(seen(rows))
+
+
+def _both(first: Callable[[Rows], Rows], then: Callable[[Rows], Rows], rows: Rows) -> Rows:
+    return then(first(rows))
+
+
+def _describe(rows: Rows) -> tuple[list]:
+    return ([(rows.n_rows, rows.n_features, rows.n_targets, rows.indexed, rows.sparse)],)
+
+
+def _first_rows(rows: Rows, size: int) -> tuple[list[Block]]:
+    head = rows.head(size)
+    return ([] if head is None else [_here(head)],)
+
+
+def _chosen(rows: Rows, order: Tensor) -> tuple[list]:
+    """Return which of the ordered rows are here, and them."""
+    here = (order >= rows.first) & (order < rows.first + rows.n_rows)
+    (positions,) = here.nonzero(as_tuple=True)
+    if not len(positions):
+        return ([],)
+    block = next(rows.blocks(len(positions), order[positions] - rows.first))
+    return ([(positions, *_here(block))],)
+
+
+def _here(block: Block) -> Any:
+    # Clones: of a slice, the whole would travel.
+    return tuple(None if column is None else column.cpu().clone() for column in block)
