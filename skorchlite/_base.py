@@ -6,30 +6,36 @@ from functools import partial
 import numpy as np
 import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
+from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.validation import check_is_fitted
 
 from ._arrays import (
     check_finite,
     check_fit,
     check_predict,
+    check_score,
     check_validation,
     is_single,
+    native,
     resolve_device,
     resolve_dtype,
-    torch_settings,
+    to_numpy,
     untouched_on_error,
 )
 from ._batches import (
     ArrayRows,
     OutOfRangeError,
+    as_tensor,
     pilot_origin,
     plain_origin,
     predicted,
     widest_origin,
 )
+from ._namespaces import portable, restored, returned, settle
 from ._objective import Objective
 from ._parameters import Parameters
+from ._scores import r2
 from ._solvers import (
     FULL_BATCH,
     MESSAGES,
@@ -39,6 +45,7 @@ from ._solvers import (
     stochastic,
 )
 from ._summed import RunningMoments
+from ._torch_state import torch_settings
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 
@@ -49,7 +56,14 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         return tags
+
+    def __getstate__(self):
+        return portable(super().__getstate__())
+
+    def __setstate__(self, state):
+        super().__setstate__(restored(state))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -91,11 +105,13 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
             If the data or a parameter cannot be used; an earlier fit is then left as it was.
         """
         with untouched_on_error(self):
+            given = X
             X, y, sample_weight = check_fit(self, X, y, sample_weight)
             validation = check_validation(self, X_val, y_val, y)
             with torch_settings(X.shape[0] * X.shape[1]):
                 start = coef_init, intercept_init
                 solution, dtype = self._fit((X, y, sample_weight), validation, start)
+            settle(self, given)
         self._warn(solution, dtype)
         return self
 
@@ -110,17 +126,52 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         Returns
         -------
         y_pred : {ndarray, tensor} of shape (n_samples,) or (n_samples, n_targets)
-            Predicted values; a tensor, on the device of X, where X is one.
+            Predicted values; a tensor, on the device of X, where X is one. With scikit-learn's
+            ``array_api_dispatch``, an array in the namespace and on the device of X.
         """
         check_is_fitted(self)
-        X = check_predict(self, X)
+        check_same_namespace(X, self, attribute="coef_", method="predict")
+        given, X = X, check_predict(self, X)
         with torch_settings(X.shape[0] * X.shape[1]):
             coef, intercept, rows = self._predictor(X)
             y_pred = predicted(rows, coef, intercept, torch.float32 if is_single(X) else None)
         if not torch.isfinite(y_pred).all():
             check_finite(self, X)
         y_pred = y_pred if np.ndim(self.intercept_) else y_pred[:, 0]
-        return y_pred if isinstance(X, torch.Tensor) else y_pred.numpy()
+        return returned(y_pred, given)
+
+    def score(self, X, y, sample_weight=None):
+        """Return the coefficient of determination of the predictions, R2.
+
+        Where X, y or sample_weight is a tensor it is computed in torch, on the device of X; else
+        it is scikit-learn's ``r2_score``. Several targets count alike.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features)
+            Samples.
+        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets)
+            True values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Individual weights for each sample.
+
+        Returns
+        -------
+        score : float
+            1 for perfect predictions, 0 for those no better than the mean of y.
+        """
+        if not any(isinstance(native(a), torch.Tensor) for a in (X, y, sample_weight)):
+            return super().score(X, y, sample_weight)
+        y_pred = torch.as_tensor(native(self.predict(X)))
+        y, weight = check_score(self, y, sample_weight, y_pred)
+        if len(y_pred) < 2:
+            message = "R^2 score is not well-defined with less than two samples."
+            warnings.warn(message, UndefinedMetricWarning, stacklevel=2)
+            return float("nan")
+        with torch_settings(y_pred.numel()):
+            y = as_tensor(y, y_pred.device).reshape(len(y_pred), -1)
+            weight = None if weight is None else as_tensor(weight, y_pred.device)
+            return r2(y, y_pred.reshape(y.shape), weight)
 
     def _fit(self, data, validation, start):
         """Fit checked data and set the fitted attributes; return the solution and its dtype."""
@@ -173,8 +224,8 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         """Return (coef, intercept, rows) whose product and sum predict."""
         device = X.device if isinstance(X, torch.Tensor) else torch.device("cpu")
         return (
-            np.atleast_2d(self.coef_),
-            np.atleast_1d(self.intercept_),
+            np.atleast_2d(to_numpy(self.coef_)),
+            np.atleast_1d(to_numpy(self.intercept_)),
             ArrayRows(X, None, None, device),
         )
 
@@ -231,6 +282,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
 
     def _caller_start(self, objective, coef, intercept):
         """Return a start in the units of the caller as the objective has it."""
+        coef, intercept = to_numpy(coef), to_numpy(intercept)
         shape = (objective.n_features, objective.rows.n_targets)
         coef = np.zeros(shape).T if coef is None else np.atleast_2d(np.asarray(coef, float))
         intercept = np.zeros(shape[1]) if intercept is None else np.asarray(intercept, float)

@@ -14,13 +14,14 @@ from ._arrays import (
     is_single,
     resolve_device,
     resolve_dtype,
-    torch_settings,
     untouched_on_error,
 )
 from ._base import TorchRegressor
 from ._batches import ArrayRows, OutOfRangeError, pilot_origin, plain_origin
+from ._namespaces import settle
 from ._objective import Objective
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
+from ._torch_state import torch_settings
 
 _MANY_COLUMNS = 2_000  # whose moments are too many to keep
 
@@ -65,11 +66,13 @@ class StreamRegressor(TorchRegressor):
         """
         first = not hasattr(self, "coef_")
         with untouched_on_error(self):
+            given = X
             X, y, sample_weight = check_fit(self, X, y, sample_weight, reset=first)
             check_finite(self, X, y, sample_weight)
             self._check_chunk(y, first)
             with torch_settings(X.shape[0] * X.shape[1]):
                 solution = self._learn(X, y, sample_weight, first)
+            settle(self, given)
         if solution.status == "diverged":
             self._warn(solution, None)
         return self
@@ -83,7 +86,7 @@ class StreamRegressor(TorchRegressor):
         if not first and y.shape[1:] != np.shape(self.coef_)[:-1]:
             raise ValueError(
                 f"y has the shape {tuple(y.shape)}, and the chunks before had targets for "
-                f"coefficients of shape {np.shape(self.coef_)}."
+                f"coefficients of shape {tuple(self.coef_.shape)}."
             )
 
     def _learn(self, X, y, sample_weight, first):

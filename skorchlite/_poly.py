@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from ._arrays import to_numpy
 from ._partial_fit import StreamRegressor
 from ._polynomial import ExpandedRows, fitted_basis, intervals
 
@@ -316,7 +317,9 @@ class TorchPolyRegressor(StreamRegressor):
         """
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
-        return np.array([_term_name(names, powers) for powers in self.powers_], dtype=object)
+        return np.array(
+            [_term_name(names, powers) for powers in to_numpy(self.powers_)], dtype=object
+        )
 
     def _expand(self, rows, stochastic):
         basis = fitted_basis(
@@ -354,7 +357,7 @@ class TorchPolyRegressor(StreamRegressor):
 
     def _predictor(self, X):
         _, _, rows = super()._predictor(X)
-        return *self._basis_solution, ExpandedRows(rows, self._basis)
+        return *map(to_numpy, self._basis_solution), ExpandedRows(rows, self._basis)
 
 
 def _term_name(names, powers):
