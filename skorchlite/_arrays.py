@@ -1,14 +1,13 @@
 """The border: what comes in is checked and never copied whole; what goes out has its kind."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import assert_all_finite
+from sklearn.utils._array_api import move_to
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_array,
@@ -17,14 +16,18 @@ from sklearn.utils.validation import (
 )
 
 FLOATS = {"float32": torch.float32, "float64": torch.float64}
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
+_NOT_EXCHANGED = (RuntimeError, BufferError, TypeError, ValueError, AttributeError)
 _NUMERIC_KINDS = "biuf"
 _BLOCK = 1 << 20  # entries
-_ONE_THREAD = 200_000  # entries of what is worked on at a time
 _MANY_COLUMNS = 256
-_LOCK = threading.RLock()
 
 
-class Frame:
+class Checked:
+    """What is read by slices of rows, and holds real numbers by the way it is made."""
+
+
+class Frame(Checked):
     """Row slices of a pandas or polars data frame, each cast to one float dtype.
 
     Casting the frame at once would copy all of it as soon as its columns differ in dtype.
@@ -53,7 +56,7 @@ def untouched_on_error(estimator: Any) -> Iterator[None]:
         raise
 
 
-class SparseTable:
+class SparseTable(Checked):
     """Row slices of a sparse matrix, each made dense by itself: the whole never is."""
 
     def __init__(self, matrix: Any):
@@ -85,7 +88,7 @@ def check_fit(
     y = _check_target(estimator, y, least=int(whole))
     if X.shape[:1] != y.shape[:1]:
         check_consistent_length(X, y)  # raises, in scikit-learn's words
-    return X, y, _check_weight(sample_weight, X.shape[0], whole)
+    return X, y, _check_weight(estimator, sample_weight, X.shape[0], whole)
 
 
 def check_validation(estimator: Any, X: Any, y: Any, y_fit: Any) -> tuple[Any, Any] | None:
@@ -100,7 +103,7 @@ def check_validation(estimator: Any, X: Any, y: Any, y_fit: Any) -> tuple[Any, A
             f"X_val has {X.shape[0]} samples and y_val the shape {tuple(y.shape)}; the training "
             f"targets have the shape {tuple(y_fit.shape)}."
         )
-    check_finite(estimator, X, y)
+    check_finite(type(estimator).__name__, X, y)
     return X, y
 
 
@@ -111,9 +114,22 @@ def check_predict(estimator: Any, X: Any) -> Any:
     return table
 
 
-def check_finite(estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> None:
-    """Raise scikit-learn's error if a number is not finite; reads block by block."""
-    name = type(estimator).__name__
+def check_score(estimator: Any, y: Any, sample_weight: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Check the targets, and their weights, that predictions are scored against."""
+    y = _check_target(estimator, y)
+    check_consistent_length(y_pred, y)
+    n_targets, n_predicted = (int(np.prod(array.shape[1:])) for array in (y, y_pred))
+    if n_targets != n_predicted:
+        raise ValueError(f"y has {n_targets} targets, and the model predicts {n_predicted}.")
+    check_finite(type(estimator).__name__, None, y)
+    return y, _check_weight(estimator, sample_weight, y.shape[0])
+
+
+def check_finite(name: str, X: Any, y: Any = None, sample_weight: Any = None) -> None:
+    """Raise scikit-learn's error, which names the estimator, if a number is not finite.
+
+    It reads block by block.
+    """
     for array, label in ((X, "X"), (y, "y"), (sample_weight, "sample_weight")):
         if array is None:
             continue
@@ -123,9 +139,29 @@ def check_finite(estimator: Any, X: Any, y: Any = None, sample_weight: Any = Non
             assert_all_finite(block, estimator_name=name, input_name=label)
 
 
+def native(array: Any) -> Any:
+    """Return an array of another library as a tensor, which shares its memory, on its device.
+
+    Anything else comes back as it is.
+    """
+    if isinstance(array, np.ndarray | torch.Tensor) or not hasattr(array, "__dlpack__"):
+        return array
+    try:
+        return torch.from_dlpack(array)
+    except _NOT_EXCHANGED:  # a device, a dtype or missing values that torch does not know
+        return move_to(array, xp=np, device="cpu")
+
+
 def to_numpy(array: Any) -> Any:
-    """Return a tensor or array as a NumPy array, without a copy where it lies on the CPU."""
-    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else array
+    """Return the numbers of a tensor or array as a NumPy array.
+
+    There is no copy where they lie on the CPU in a dtype that NumPy has.
+    """
+    array = native(array)
+    if not isinstance(array, torch.Tensor):
+        return array
+    wide = array.dtype in _NUMPY_FLOATS or not array.is_floating_point()
+    return (array if wide else array.float()).numpy(force=True)
 
 
 def resolve_device(device: Any, X: Any) -> torch.device:
@@ -138,12 +174,18 @@ def resolve_device(device: Any, X: Any) -> torch.device:
         if isinstance(X, torch.Tensor):
             return X.device
         pays = X.shape[0] * X.shape[1] >= 2_000_000
-        return torch.device("cuda" if pays and torch.cuda.is_available() else "cpu")
+        device = "cuda" if pays and torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
+        if "fork" in reason:
+            raise ValueError(
+                f"device={str(device)!r} cannot be used in a process that was forked from one that "
+                "uses it. Start the workers by 'spawn' (multiprocessing.set_start_method), as "
+                "joblib does by default, or give device='cpu'."
+            ) from error
         raise ValueError(
             f"device={str(device)!r} cannot be used on this machine ({reason}). "
             "Give a device that torch can reach here, or device='auto'."
@@ -178,43 +220,6 @@ def is_single(X: Any) -> bool:
     return X.dtype.kind == "f" and X.dtype.itemsize <= 4
 
 
-@contextlib.contextmanager
-def torch_settings(n_entries: int) -> Iterator[None]:
-    """Compute without autograd, float32 products in full precision, small work in one thread.
-
-    Full precision means neither TF32 nor bfloat16. Threads that wait for each other cost small
-    work more than it takes, a thousand times more where other processes keep the cores busy. The
-    settings are the caller's again at the end.
-    """
-    precision = torch.get_float32_matmul_precision()
-    if precision != "highest":
-        torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.no_grad(), threads_for(n_entries):
-            yield
-    finally:
-        if precision != "highest":
-            torch.set_float32_matmul_precision(precision)
-
-
-def threads_for(n_entries: int) -> contextlib.AbstractContextManager:
-    """Work in one thread where each operation is on few numbers."""
-    return _one_thread() if n_entries < _ONE_THREAD else nullcontext()
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    # A Python thread takes its number of torch threads from where another may have just set it,
-    # so that only one may be in here at a time: the interpreter runs one at a time anyway.
-    with _LOCK:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-
-
 def _is_plain(array: Any, dims: tuple[int, ...]) -> bool:
     """Return whether there is nothing to check but the numbers.
 
@@ -225,8 +230,9 @@ def _is_plain(array: Any, dims: tuple[int, ...]) -> bool:
 
 
 def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
-    if _is_plain(X, (2,)):
+    if _is_plain(X, (2,)) or isinstance(X, Checked):
         return X
+    X = native(X)
     if isinstance(X, torch.Tensor):
         return _check_tensor(estimator, X, least)
     dtype = _frame_dtype(X)
@@ -252,15 +258,24 @@ def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
     return X if isinstance(X, np.ndarray) else SparseTable(X)
 
 
+def _check_numbers(estimator: Any, tensor: torch.Tensor, label: str) -> None:
+    """Check that a tensor holds real numbers, one for each of its places."""
+    if tensor.layout != torch.strided:
+        raise TypeError(
+            f"Sparse data was passed for {label}, but dense data is required by "
+            f"{type(estimator).__name__}. Use '.to_dense()' to convert it to a dense tensor."
+        )
+    if tensor.is_meta:
+        raise ValueError(
+            f"{label} is on device 'meta', which holds no numbers. Give a tensor on a real device."
+        )
+    if tensor.is_complex():
+        raise ValueError(f"Complex data not supported\n{label} has dtype {tensor.dtype}")
+
+
 def _check_tensor(estimator: Any, X: torch.Tensor, least: int) -> torch.Tensor:
     name = type(estimator).__name__
-    if X.layout != torch.strided:
-        raise TypeError(
-            f"Sparse data was passed for X, but dense data is required by {name}. "
-            "Use '.to_dense()' to convert it to a dense tensor."
-        )
-    if X.is_complex():
-        raise ValueError("Complex data not supported\n" + str(X.dtype))
+    _check_numbers(estimator, X, "X")
     if X.ndim != 2:
         raise ValueError(
             f"Expected 2D array, got {X.ndim}D tensor instead. Reshape your data either using "
@@ -277,11 +292,11 @@ def _check_tensor(estimator: Any, X: torch.Tensor, least: int) -> torch.Tensor:
 
 
 def _check_target(estimator: Any, y: Any, least: int = 1) -> Any:
-    if _is_plain(y, (1, 2)):
+    if _is_plain(y, (1, 2)) or isinstance(y, Checked):
         return y
+    y = native(y)
     if isinstance(y, torch.Tensor):
-        if y.is_complex():
-            raise ValueError("Complex data not supported\n" + str(y.dtype))
+        _check_numbers(estimator, y, "y")
         if y.ndim not in (1, 2):
             raise ValueError(f"y should be a 1d or 2d tensor, got {y.ndim} dimensions instead.")
         return y
@@ -297,9 +312,16 @@ def _check_target(estimator: Any, y: Any, least: int = 1) -> Any:
     return _numeric(y, "y")
 
 
-def _check_weight(sample_weight: Any, n_samples: int, whole: bool) -> np.ndarray | None:
+def _check_weight(
+    estimator: Any, sample_weight: Any, n_samples: int, whole: bool = True
+) -> np.ndarray | None:
     if sample_weight is None:
         return None
+    sample_weight = native(sample_weight)
+    if isinstance(sample_weight, torch.Tensor):
+        _check_numbers(estimator, sample_weight, "sample_weight")
+    if not n_samples and not len(sample_weight):
+        return np.zeros(0)
     weight = _check_sample_weight(
         to_numpy(sample_weight),
         np.broadcast_to(np.float64(0), (n_samples, 1)),

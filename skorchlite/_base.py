@@ -6,23 +6,18 @@ from functools import partial
 import numpy as np
 import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
+from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.validation import check_is_fitted
 
-from ._arrays import (
-    check_finite,
-    check_fit,
-    check_predict,
-    check_validation,
-    is_single,
-    resolve_device,
-    resolve_dtype,
-    torch_settings,
-    untouched_on_error,
-)
-from ._batches import ArrayRows, OutOfRangeError
+from ._arrays import check_score, native, to_numpy, untouched_on_error
+from ._batches import OutOfRangeError, as_tensor
+from ._data import check_rows_finite, over_all_ranks, read, read_to_predict
+from ._namespaces import portable, restored, returned, settle
 from ._objective import Objective
 from ._parameters import Parameters
+from ._readers import is_stream
+from ._scores import r2, r2_of_rows
 from ._solvers import (
     FULL_BATCH,
     MESSAGES,
@@ -33,6 +28,7 @@ from ._solvers import (
 )
 from ._staging import pilot_origin, plain_origin, predicted, widest_origin
 from ._summed import RunningMoments
+from ._torch_state import torch_settings
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 
@@ -43,13 +39,20 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         return tags
+
+    def __getstate__(self):
+        return portable(super().__getstate__())
+
+    def __setstate__(self, state):
+        super().__setstate__(restored(state))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X,
-        y,
+        y=None,
         sample_weight=None,
         coef_init=None,
         intercept_init=None,
@@ -85,12 +88,14 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
             If the data or a parameter cannot be used; an earlier fit is then left as it was.
         """
         with untouched_on_error(self):
-            X, y, sample_weight = check_fit(self, X, y, sample_weight)
-            validation = check_validation(self, X_val, y_val, y)
-            with torch_settings(X.shape[0] * X.shape[1]):
-                start = coef_init, intercept_init
-                solution, dtype = self._fit((X, y, sample_weight), validation, start)
-        self._warn(solution, dtype)
+            solution = over_all_ranks(
+                self,
+                partial(read, self, X, y, sample_weight, X_val, y_val),
+                partial(self._fit, start=(coef_init, intercept_init)),
+            )
+            settle(self, X)
+        if solution is not None:
+            self._warn(solution)
         return self
 
     def predict(self, X):
@@ -104,47 +109,85 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         Returns
         -------
         y_pred : {ndarray, tensor} of shape (n_samples,) or (n_samples, n_targets)
-            Predicted values; a tensor, on the device of X, where X is one.
+            Predicted values; a tensor, on the device of X, where X is one. With scikit-learn's
+            ``array_api_dispatch``, an array in the namespace and on the device of X.
         """
         check_is_fitted(self)
-        X = check_predict(self, X)
-        with torch_settings(X.shape[0] * X.shape[1]):
-            coef, intercept, rows = self._predictor(X)
-            y_pred = predicted(rows, coef, intercept, torch.float32 if is_single(X) else None)
+        if not is_stream(X):
+            check_same_namespace(X, self, attribute="coef_", method="predict")
+        rows, single = read_to_predict(self, X)
+        with torch_settings(rows.n_rows * rows.n_features if rows.indexed else np.inf):
+            coef, intercept, terms = self._predictor(rows)
+            y_pred = predicted(terms, coef, intercept, torch.float32 if single else None)
         if not torch.isfinite(y_pred).all():
-            check_finite(self, X)
+            check_rows_finite(rows, type(self).__name__)
         y_pred = y_pred if np.ndim(self.intercept_) else y_pred[:, 0]
-        return y_pred if isinstance(X, torch.Tensor) else y_pred.numpy()
+        return to_numpy(y_pred) if is_stream(X) else returned(y_pred, X)
 
-    def _fit(self, data, validation, start):
-        """Fit checked data and set the fitted attributes; return the solution and its dtype."""
-        X, y, sample_weight = data
-        device = resolve_device(self.device, X)
-        dtype = resolve_dtype(self.dtype, X, device)
+    def score(self, X, y=None, sample_weight=None):
+        """Return the coefficient of determination of the predictions, R2.
+
+        Where X, y or sample_weight is a tensor it is computed in torch, on the device of X; else
+        it is scikit-learn's ``r2_score``. Several targets count alike.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features)
+            Samples.
+        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets)
+            True values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Individual weights for each sample.
+
+        Returns
+        -------
+        score : float
+            1 for perfect predictions, 0 for those no better than the mean of y.
+        """
+        if y is None and is_stream(X):
+            rows = read(self, X, None, sample_weight, reset=False).rows
+            with torch_settings(np.inf):
+                coef, intercept, terms = self._predictor(rows)
+                return r2_of_rows(terms, coef, intercept)
+        if not any(isinstance(native(a), torch.Tensor) for a in (X, y, sample_weight)):
+            return super().score(X, y, sample_weight)
+        y_pred = torch.as_tensor(native(self.predict(X)))
+        y, weight = check_score(self, y, sample_weight, y_pred)
+        if len(y_pred) < 2:
+            message = "R^2 score is not well-defined with less than two samples."
+            warnings.warn(message, UndefinedMetricWarning, stacklevel=2)
+            return float("nan")
+        with torch_settings(y_pred.numel()):
+            y = as_tensor(y, y_pred.device).reshape(len(y_pred), -1)
+            weight = None if weight is None else as_tensor(weight, y_pred.device)
+            return r2(y, y_pred.reshape(y.shape), weight)
+
+    def _fit(self, data, start):
+        """Fit checked data and set the fitted attributes; return the solution."""
         by_batches = is_stochastic(self.solver, self._asked())
-        loss = self._loss(by_batches, sample_weight)
-        rows = ArrayRows(X, y, sample_weight, device)
+        loss = self._loss(by_batches, data.weighted)
+        if not data.rows.rereadable and loss.quadratic and not by_batches:
+            return self._learn_all(data, first=True)
+        rows, validation = data.rows, data.validation
         settings = self._settings() if by_batches else None
-        if validation is not None:
-            X_val, y_val = validation
-            validation = ArrayRows(X_val, y_val, None, device)
-        elif settings is not None and self.early_stopping:
-            rows, validation = self._split(rows, sample_weight, settings.seed)
-        solve = partial(
-            self._solve, loss, rows, validation, settings, start, dtype=dtype, single=is_single(X)
-        )
+        if validation is None and settings is not None and self.early_stopping:
+            rows, validation = self._split(rows, data.weights(), settings.seed)
+        solve = partial(self._solve, loss, rows, validation, settings, start, data)
         objective, solution = self._minimise(solve, data, settings)
-        self._keep(objective, solution, single_target=len(y.shape) == 1)
-        self.device_, self._n_rows = str(device), rows.n_rows
-        self._stream = _stream_of(objective, solution, dtype)
-        return solution, dtype
+        solution.facts["dtype"] = data.dtype
+        self._keep(objective, solution, data.single_target)
+        self.device_, self._n_rows = str(data.device), rows.n_rows
+        self._stream = _stream_of(objective, solution, data.dtype)
+        return solution
 
     def _split(self, rows, weight, seed):
         """Return the rows to learn from and those to validate on; none without weight."""
-        counted = (
-            torch.arange(rows.n_rows) if weight is None else torch.from_numpy(weight).nonzero()
-        )
-        counted = counted.reshape(-1)
+        if not rows.indexed:
+            raise ValueError(
+                "early_stopping=True sets rows aside, and a stream may yield its rows in another "
+                "order each time. Give X_val and y_val."
+            )
+        counted = torch.arange(rows.n_rows) if weight is None else weight.nonzero().reshape(-1)
         n_validation = int(np.ceil(self.validation_fraction * len(counted)))
         if n_validation >= len(counted):
             raise ValueError(
@@ -163,14 +206,9 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         """Return other rows with the columns of the model that a basis makes."""
         return rows
 
-    def _predictor(self, X):
+    def _predictor(self, rows):
         """Return (coef, intercept, rows) whose product and sum predict."""
-        device = X.device if isinstance(X, torch.Tensor) else torch.device("cpu")
-        return (
-            np.atleast_2d(self.coef_),
-            np.atleast_1d(self.intercept_),
-            ArrayRows(X, None, None, device),
-        )
+        return np.atleast_2d(to_numpy(self.coef_)), np.atleast_1d(to_numpy(self.intercept_)), rows
 
     def _minimise(self, solve, data, settings):
         """Return the objective and its solution, the columns measured from where they can be."""
@@ -178,7 +216,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         try:
             return solve(plain_origin if plain else pilot_origin)
         except OutOfRangeError:
-            check_finite(self, *data)
+            data.check_finite(self)
         try:  # every number is finite, so that it is their squares that are not
             return solve(plain_origin if plain else widest_origin)
         except OutOfRangeError:
@@ -187,7 +225,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
                 "between rows overflow or their squares vanish. Scale the columns first."
             ) from None
 
-    def _solve(self, loss, rows, validation, settings, start, find_origin, *, dtype, single):
+    def _solve(self, loss, rows, validation, settings, start, data, find_origin):
         penalty = self._penalty()
         rows = self._expand(rows, settings is not None)
         origin = find_origin(rows, self.fit_intercept)
@@ -197,8 +235,8 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         start = self._start(objective, *start)
         limits = {
             "max_iter": self.max_iter,
-            "dtype": dtype,
-            "data_eps": float(np.finfo(np.float32 if single else np.float64).eps),
+            "dtype": data.dtype,
+            "data_eps": data.eps,
             "report": self._report,
         }
         if validation is not None:
@@ -225,6 +263,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
 
     def _caller_start(self, objective, coef, intercept):
         """Return a start in the units of the caller as the objective has it."""
+        coef, intercept = to_numpy(coef), to_numpy(intercept)
         shape = (objective.n_features, objective.rows.n_targets)
         coef = np.zeros(shape).T if coef is None else np.atleast_2d(np.asarray(coef, float))
         intercept = np.zeros(shape[1]) if intercept is None else np.asarray(intercept, float)
@@ -259,14 +298,13 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         self.converged_ = solution.status == "converged"
         self.rank_ = solution.rank
 
-    def _warn(self, solution, dtype):
+    def _warn(self, solution):
         if (solution.status in MESSAGES and self.tol is not None) or solution.status == "diverged":
             message = MESSAGES[solution.status].format(
                 max_iter=self.max_iter,
                 tol=self.tol,
                 change=solution.change,
                 optimality=solution.optimality,
-                dtype=dtype,
                 **solution.facts,
             )
             warnings.warn(message, ConvergenceWarning, stacklevel=4)

@@ -77,9 +77,9 @@ class Rows(ABC):
     def every(self, step: int) -> "Rows":
         """Return every so many-th of the rows, without a copy."""
 
-    @abstractmethod
     def taken(self, index: Tensor) -> "Rows":
         """Return the rows with these numbers, which rise, without a copy."""
+        raise TypeError("rows that cannot be read in any order cannot be chosen from")
 
     def total(self, add_up: Callable[[Any], tuple]) -> tuple:
         """Return ``add_up(rows)``, added over all places.
@@ -157,7 +157,7 @@ class ArrayRows(Rows):
     """
 
     def __init__(self, X: Any, y: Any, sample_weight: Any, device: torch.device, first: int = 0):
-        self._columns = (X, y, sample_weight)
+        self.arrays = X, y, sample_weight
         self._start, self._step = 0, 1
         self._index: Tensor | None = None
         self.device, self.first = device, first
@@ -166,7 +166,7 @@ class ArrayRows(Rows):
 
     def mean_weight(self) -> float:
         """Return the mean of the sample weights."""
-        weight = self._columns[2]
+        weight = self.arrays[2]
         if weight is None or not self.n_rows:
             return 1.0
         rows = slice(self._start, None, self._step) if self._index is None else self._index.numpy()
@@ -204,7 +204,7 @@ class ArrayRows(Rows):
             rows = self._chosen(slice(start, start + size), order)
             X, y, weight = (
                 None if column is None else _rows_of(column, rows, self.device)
-                for column in self._columns
+                for column in self.arrays
             )
             assert X is not None
             yield X, (y[:, None] if y is not None and y.ndim == 1 else y), weight

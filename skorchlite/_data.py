@@ -1,5 +1,6 @@
 """The data of a fit, from whatever it was given: rows, and what must be known of them."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,16 +12,18 @@ from torch import Tensor
 from ._arrays import (
     check_finite,
     check_fit,
+    check_predict,
     check_validation,
     is_single,
     resolve_device,
     resolve_dtype,
 )
-from ._batches import ArrayRows, Rows
+from ._batches import ArrayRows
 from ._distributed import Ranks
 from ._readers import BlockReader, as_arrays, is_stream
 from ._spread import SpreadRows
 from ._streams import StreamRows
+from ._torch_state import torch_settings
 
 
 @dataclass
@@ -49,6 +52,11 @@ class Data:
     dtype: torch.dtype
 
     @property
+    def eps(self) -> float:
+        """The relative rounding of the data itself."""
+        return torch.finfo(torch.float32 if self.single else torch.float64).eps
+
+    @property
     def form(self) -> tuple:
         """What must be alike in all places."""
         rows = self.rows
@@ -57,41 +65,49 @@ class Data:
     @property
     def n_entries(self) -> float:
         """The size of X, infinite where it is not known."""
-        return self.rows.n_rows * self.rows.n_features if self.rows.indexed else torch.inf
+        known = self.rows.indexed and not self.rows.spread
+        return self.rows.n_rows * self.rows.n_features if known else torch.inf
 
     def check_finite(self, estimator: Any) -> None:
-        """Raise scikit-learn's error if a number is not finite."""
-        self.rows.total(partial(_check_finite, estimator=type(estimator).__name__))
+        """Raise scikit-learn's error if a number is not finite, or all weights are zero."""
+        self.rows.total(partial(check_rows_finite, name=type(estimator).__name__))
+        if self.weighted and not self.rows.mean_weight() > 0:
+            raise ValueError("Sample weights must contain at least one non-zero number.")
+
+    def weights(self) -> Tensor | None:
+        """Return the weights of all rows, where they have any."""
+        if not self.weighted:
+            return None
+        (parts,) = self.rows.total(_weights)
+        return torch.cat(parts)
 
 
-def _check_finite(rows: Any, estimator: str) -> tuple:
+def check_rows_finite(rows: Any, name: str) -> tuple:
+    """Raise the error, which names the estimator, if a number is not finite."""
     if isinstance(rows, ArrayRows):  # a stream is checked as it comes
-        check_finite(estimator, *rows.arrays)
+        check_finite(name, *rows.arrays)
     return ()
 
 
-def weights(rows: Rows) -> Tensor | None:
-    """Return the weights of all rows, where they have any."""
-    (parts,) = rows.total(_weights)
-    return None if parts[0] is None else torch.cat(parts)
-
-
-def _weights(rows: Any) -> tuple[list[Any]]:
-    return ([weight for *_, weight in rows.blocks(rows.bound(rows.n_features, 8))],)
+def _weights(rows: Any) -> tuple[list[Tensor]]:
+    blocks = rows.blocks(rows.bound(rows.n_features, 8))
+    return ([weight.cpu() for _, _, weight in blocks],)
 
 
 def read(
     estimator: Any,
     X: Any,
     y: Any,
-    sample_weight: Any,
+    sample_weight: Any = None,
     X_val: Any = None,
     y_val: Any = None,
     *,
     reset: bool = True,
 ) -> Data:
-    """Return the data of a fit; set ``n_features_in_`` and ``feature_names_in_``."""
-    whole = not estimator.distributed
+    """Return the data of a fit, checked; set ``n_features_in_`` and ``feature_names_in_``.
+
+    Without ``reset`` the columns must be those of the chunks before.
+    """
     if y is None and is_stream(X):
         if sample_weight is not None:
             raise ValueError(
@@ -100,31 +116,105 @@ def read(
             )
         arrays = as_arrays(X)
         if arrays is None:
-            return _read_stream(estimator, X, X_val, y_val, reset)
+            reader = BlockReader(estimator, X, reset)
+            X, y, sample_weight = reader.ahead(1)[0]
+            device = _device(estimator, X)
+            rows: Any = StreamRows(reader, device)
+            return _data(estimator, rows, X, y, sample_weight, X_val, y_val)
         X, y, sample_weight = arrays
+    whole = not estimator.distributed
     X, y, sample_weight = check_fit(estimator, X, y, sample_weight, reset, whole)
-    device = resolve_device(estimator.device, X)
+    rows = ArrayRows(X, y, sample_weight, _device(estimator, X))
+    return _data(estimator, rows, X, y, sample_weight, X_val, y_val)
+
+
+def _data(
+    estimator: Any, rows: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
+) -> Data:
+    held = check_validation(estimator, X_val, y_val, y)
+    validation = None if held is None else ArrayRows(*held, None, rows.device)
     return Data(
-        rows=ArrayRows(X, y, sample_weight, device),
-        validation=_validation(estimator, X_val, y_val, y.shape[1:], device),
+        rows=rows,
+        validation=validation,
         single=is_single(X),
         single_target=len(y.shape) == 1,
         weighted=sample_weight is not None,
-        device=device,
-        dtype=resolve_dtype(estimator.dtype, X, device),
+        device=rows.device,
+        dtype=resolve_dtype(estimator.dtype, X, rows.device),
     )
 
 
-def _read_stream(estimator: Any, source: Any, X_val: Any, y_val: Any, reset: bool) -> Data:
-    reader = BlockReader(estimator, source, reset)
-    X, y, _ = reader.ahead(1)[0]
+def _device(estimator: Any, X: Any) -> torch.device:
     device = resolve_device(estimator.device, X)
-    return Data(
-        rows=StreamRows(reader, device),
-        validation=_validation(estimator, X_val, y_val, y.shape[1:], device),
-        single=reader.single,
-        single_target=reader.single_target,
-        weighted=reader.weighted,
-        device=device,
-        dtype=resolve_dtype(estimator.dtype, X, device),
-    )
+    if estimator.distributed and device.type == "cuda" and device.index is None:
+        # torchrun gives every process of a machine a number, and each has a card of its own.
+        index = int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count()
+        device = torch.device("cuda", index)
+    return device
+
+
+def read_to_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
+    """Return the rows to predict on, checked, and whether they carry single precision."""
+    if is_stream(X):
+        arrays = as_arrays(X)
+        if arrays is None:
+            reader = BlockReader(estimator, X, reset=False, targets=False)
+            return StreamRows(reader, torch.device("cpu")), reader.single
+        X = arrays[0]
+    X = check_predict(estimator, X)
+    device = X.device if isinstance(X, Tensor) else torch.device("cpu")
+    return ArrayRows(X, None, None, device), is_single(X)
+
+
+def over_all_ranks(estimator: Any, read: Callable[[], Data], work: Callable[[Data], Any]) -> Any:
+    """Return ``work(read())``; if distributed, over the rows of all ranks.
+
+    The first rank works. The others return None, with an estimator like that of the first.
+    """
+    if not estimator.distributed:
+        data = read()
+        with torch_settings(data.n_entries):
+            return work(data)
+    with Ranks(alike=(estimator.loss,)) as ranks:
+        data = _agreed(ranks, read)
+        sources = {"rows": data.rows, "validation": data.validation}
+        with torch_settings(data.n_entries):
+            places = ranks.share({name: rows for name, rows in sources.items() if rows})
+            if ranks.rank:
+                vars(estimator).update(ranks.serve())
+                return None
+            spread = {name: SpreadRows(place) for name, place in places.items()}
+            data.rows, data.validation = spread["rows"], spread.get("validation")
+            result = work(data)
+            params = estimator.get_params(deep=False)
+            ranks.release({k: v for k, v in vars(estimator).items() if k not in params})
+            return result
+
+
+def _agreed(ranks: Ranks, read: Callable[[], Data]) -> Data:
+    """Return the data of this rank, which all ranks have in the same form."""
+    data, mine, error = None, None, None
+    try:
+        data = read()
+        n_rows = data.rows.n_rows if data.rows.indexed else None
+        mine = data.form, data.single, data.validation is not None, n_rows
+    except Exception as failure:
+        error = failure
+    said = ranks.agree(mine, error)
+    assert data is not None
+    forms = [form for form, *_ in said]
+    if len(set(forms)) > 1 or len({validated for *_, validated, _ in said}) > 1:
+        raise ValueError(
+            "The data of the ranks does not go together: (n_features, n_targets, y has one "
+            f"dimension, there are weights) is {forms}, from the first rank to the last, and there "
+            f"is validation data on {[validated for *_, validated, _ in said]}."
+        )
+    counts = [n_rows for *_, n_rows in said]
+    if not any(count is None or count for count in counts):
+        raise ValueError(
+            "Found array with 0 sample(s) on every rank while a minimum of 1 is required."
+        )
+    if data.rows.indexed:
+        data.rows.first = sum(count or 0 for count in counts[: ranks.rank])
+    data.single = all(single for _, single, *_ in said)
+    return data

@@ -2,15 +2,17 @@
 
 One rank decides: it runs the solver, and sends each pass to the others, whose sums come back by a
 reduction. The others serve until they get the outcome. So ranks cannot drift apart where processors
-round differently, which replicas of the solver might.
+round differently, as replicas of the solver might.
 """
 
 import io
+import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import chain
+from functools import cache
+from itertools import chain, count
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +22,7 @@ from torch import Tensor
 
 _TIMEOUT = timedelta(minutes=30)  # as torch has it; a pass may be long
 _PASS, _OUTCOME = 0, 1
+_NUMBERS = count()  # of the groups that this process made, as they have in every other
 
 
 class LostRankError(RuntimeError):
@@ -27,9 +30,10 @@ class LostRankError(RuntimeError):
 
 
 class Ranks:
-    """The ranks of the process group, made from the environment of torchrun where there is none.
+    """The ranks of the process group or, where there is none, of the environment of torchrun.
 
-    Use it as a context: at its end the connections that it made are closed.
+    They talk over connections of their own, which end with the context, and leave torch without a
+    default group where it has none.
 
     Parameters
     ----------
@@ -49,12 +53,12 @@ class Ranks:
                 "distributed=True needs torch.distributed, which this build of torch is without."
             )
         self.own = not dist.is_initialized()
-        if self.own:
-            _init()
-        self.group = dist.new_group(backend="gloo", timeout=_TIMEOUT)
-        self.rank, self.n_ranks = dist.get_rank(), dist.get_world_size()
         # Sums travel from card to card where the processes were set up for that.
-        self.on_card = dist.get_backend() == "nccl"
+        self.on_card = not self.own and dist.get_backend() == "nccl"
+        self.group: Any = (
+            _connected() if self.own else dist.new_group(backend="gloo", timeout=_TIMEOUT)
+        )
+        self.rank, self.n_ranks = self.group.rank(), self.group.size()
         return self
 
     def __exit__(
@@ -67,15 +71,14 @@ class Ranks:
             if error is not None and self.serving and not isinstance(error, LostRankError):
                 self.release(error)
         finally:
-            dist.destroy_process_group(self.group)
-            if self.own:
-                dist.destroy_process_group()
+            if not self.own:
+                dist.destroy_process_group(self.group)
+            del self.group  # closes its connections
 
     def agree(self, what: Any, error: Exception | None) -> list[Any]:
         """Return what every rank has to say; raise on all where one has an error."""
-        said: list[Any] = [None] * self.n_ranks
         with _watching():
-            dist.all_gather_object(said, (what, _picklable(error)), group=self.group)
+            said = self._everyone((what, _picklable(error)))
         if error is not None:
             raise error
         for rank, (_, other) in enumerate(said):
@@ -91,7 +94,7 @@ class Ranks:
     def total(self, name: str, add_up: Callable[[Any], tuple]) -> tuple:
         """Return ``add_up(rows)``, added over the ranks; only the first rank calls it."""
         with _watching():
-            self._send((_PASS, name, add_up))
+            self._broadcast(self._packed((_PASS, name, add_up)))
         sums = self._reduced(name, add_up)
         assert sums is not None
         return sums
@@ -100,13 +103,15 @@ class Ranks:
         """Do what the first rank asks for, until it has an outcome; return that."""
         while True:
             with _watching():
-                what, *request = self._received()
-            if what == _OUTCOME:
-                (outcome,) = request
-                if isinstance(outcome, BaseException):
-                    raise outcome
-                return outcome
-            self._reduced(*request)
+                message = self._broadcast(None)
+            what, *request = _Unpickler(io.BytesIO(message), self.alike).load()
+            if what == _PASS:
+                self._reduced(*request)
+                continue
+            (outcome,) = request
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
 
     def release(self, outcome: Any) -> None:
         """Send the outcome to the other ranks, or the error that ends the work."""
@@ -114,7 +119,7 @@ class Ranks:
         if isinstance(outcome, BaseException):
             outcome = _picklable(outcome)
         with _watching():
-            self._send((_OUTCOME, outcome))
+            self._broadcast(self._packed((_OUTCOME, outcome)))
 
     def _reduced(self, name: str, add_up: Callable[[Any], tuple]) -> tuple | None:
         """Make the sums of this rank and add those of all; return them on the first."""
@@ -135,28 +140,21 @@ class Ranks:
     def _first_error(self, error: Exception | None) -> BaseException | None:
         """Return the error of the first rank that has one."""
         failed = torch.tensor([float(error is not None)])
-        dist.all_reduce(failed, group=self.group)
+        self.group.allreduce([failed]).wait()
         if not failed.item():
             return None
-        errors: list[Any] = [None] * self.n_ranks
-        dist.all_gather_object(errors, _picklable(error), group=self.group)
-        return next(_of_rank(i, other) for i, other in enumerate(errors) if other is not None)
+        errors = enumerate(self._everyone(_picklable(error)))
+        return next(_of_rank(rank, other) for rank, other in errors if other is not None)
 
     def _added(self, sums: tuple) -> tuple | None:
         """Return the sums of all ranks on the first, None on the others."""
         numbers = [part for part in sums if not isinstance(part, list)]
         lists = [part for part in sums if isinstance(part, list)]
-        flat = torch.cat(
-            [torch.as_tensor(part).double().reshape(-1) for part in numbers]
-            or [torch.zeros(0, dtype=torch.float64)]
-        )
-        if len(flat):
+        flat = torch.zeros(0, dtype=torch.float64)
+        if numbers:
+            flat = torch.cat([torch.as_tensor(part).double().reshape(-1) for part in numbers])
             flat = self._sum(flat)
-        gathered: list[Any] = []
-        if lists:
-            gathered = [None] * self.n_ranks
-            into = gathered if self.rank == 0 else None
-            dist.gather_object(lists, into, dst=0, group=self.group)
+        gathered = self._gathered(lists) if lists else []
         if self.rank:
             return None
         shares = iter(flat.split([torch.as_tensor(part).numel() for part in numbers]))
@@ -165,27 +163,50 @@ class Ranks:
             next(joined) if isinstance(part, list) else _like(part, next(shares)) for part in sums
         )
 
+    # --- what travels ---
+
     def _sum(self, flat: Tensor) -> Tensor:
+        """Return the sum over the ranks, on the first."""
         if self.on_card:
             flat = flat.cuda()
             dist.reduce(flat, dst=0)
             return flat.cpu()
-        dist.reduce(flat, dst=0, group=self.group)
+        self.group.reduce(flat, root=0).wait()
         return flat
 
-    def _send(self, message: Any) -> None:
+    def _packed(self, message: Any) -> bytes:
         packed = io.BytesIO()
         _Pickler(packed, self.alike).dump(message)
-        content = torch.frombuffer(packed.getbuffer(), dtype=torch.uint8)
-        dist.broadcast(torch.tensor([len(content)]), src=0, group=self.group)
-        dist.broadcast(content, src=0, group=self.group)
+        return packed.getvalue()
 
-    def _received(self) -> Any:
-        size = torch.zeros(1, dtype=torch.int64)
-        dist.broadcast(size, src=0, group=self.group)
-        content = torch.empty(int(size), dtype=torch.uint8)
-        dist.broadcast(content, src=0, group=self.group)
-        return _Unpickler(io.BytesIO(content.numpy().tobytes()), self.alike).load()
+    def _broadcast(self, content: bytes | None) -> bytes:
+        """Return the bytes that the first rank has."""
+        size = torch.tensor([len(content or b"")])
+        self.group.broadcast(size, root=0).wait()
+        tensor = _as_tensor(content) if content else torch.empty(int(size), dtype=torch.uint8)
+        self.group.broadcast(tensor, root=0).wait()
+        return tensor.numpy().tobytes()
+
+    def _gathered(self, mine: Any) -> list[Any]:
+        """Return what every rank has, on the first; it need not be alike in size."""
+        if self.rank:
+            content = _as_tensor(pickle.dumps(mine))
+            self.group.send([torch.tensor([len(content)])], 0, 0).wait()
+            self.group.send([content], 0, 0).wait()
+            return []
+        gathered = [mine]
+        for rank in range(1, self.n_ranks):
+            size = torch.zeros(1, dtype=torch.int64)
+            self.group.recv([size], rank, 0).wait()
+            content = torch.empty(int(size), dtype=torch.uint8)
+            self.group.recv([content], rank, 0).wait()
+            gathered.append(pickle.loads(content.numpy().tobytes()))
+        return gathered
+
+    def _everyone(self, mine: Any) -> list[Any]:
+        """Return what every rank has, on all."""
+        gathered = self._gathered(mine)
+        return pickle.loads(self._broadcast(None if self.rank else pickle.dumps(gathered)))
 
 
 class Place:
@@ -199,15 +220,23 @@ class Place:
         return self.ranks.total(self.name, add_up)
 
 
-def _init() -> None:
-    try:
-        dist.init_process_group("gloo", timeout=_TIMEOUT)
-    except ValueError as error:
+def _connected() -> Any:
+    """Return a group of all processes that the environment tells of."""
+    missing = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} - set(os.environ)
+    if missing:
         raise ValueError(
             "distributed=True needs the processes to know of each other, and the environment does "
-            f"not tell ({error}). Start the script with 'torchrun --nproc-per-node N script.py', "
-            "or call torch.distributed.init_process_group first."
-        ) from error
+            f"not tell ({', '.join(sorted(missing))} not set). Start the script with 'torchrun "
+            "--nproc-per-node N script.py', or call torch.distributed.init_process_group first."
+        )
+    store, rank, size = _rendezvous()
+    store = dist.PrefixStore(f"skorchlite/{next(_NUMBERS)}", store)
+    return dist.ProcessGroupGloo(store, rank, size, _TIMEOUT)
+
+
+@cache
+def _rendezvous() -> tuple[Any, int, int]:
+    return next(dist.rendezvous("env://", timeout=_TIMEOUT))
 
 
 @contextmanager
@@ -233,10 +262,13 @@ def _of_rank(rank: int, error: BaseException) -> BaseException:
 def _picklable(error: BaseException | None) -> BaseException | None:
     """Return the error, or what can be said of it where it cannot travel."""
     try:
-        pickle.loads(pickle.dumps(error))
+        return pickle.loads(pickle.dumps(error))
     except Exception:
         return RuntimeError(repr(error))
-    return error
+
+
+def _as_tensor(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
 
 
 def _like(part: Any, share: Tensor) -> Any:

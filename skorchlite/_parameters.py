@@ -57,6 +57,7 @@ class Parameters(BaseEstimator):
         "warm_start": ["boolean"],
         "device": [str, torch.device],
         "dtype": [StrOptions({"auto", *FLOATS})],
+        "distributed": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -86,11 +87,11 @@ class Parameters(BaseEstimator):
             "early_stopping=True": self.early_stopping,
         }
 
-    def _loss(self, by_batches, sample_weight):
+    def _loss(self, by_batches, weighted):
         """Return the loss object, or say why it cannot be used."""
         given_step = by_batches and self.learning_rate != "auto"
         loss = make_loss(self.loss, self.epsilon, self.quantile, literal=given_step)
-        if sample_weight is not None and not loss.by_row:
+        if weighted and not loss.by_row:
             raise ValueError(
                 "The loss returns one mean for all samples, so that sample_weight cannot be "
                 "applied. Return one loss a sample, of shape (n_samples,)."

@@ -1,6 +1,8 @@
 """Learning from data that comes in chunks, of which no row is kept."""
 
 import copy
+from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -8,17 +10,11 @@ import numpy as np
 import torch
 from sklearn.base import _fit_context
 
-from ._arrays import (
-    check_finite,
-    check_fit,
-    is_single,
-    resolve_device,
-    resolve_dtype,
-    torch_settings,
-    untouched_on_error,
-)
+from ._arrays import untouched_on_error
 from ._base import TorchRegressor
 from ._batches import ArrayRows, OutOfRangeError
+from ._data import over_all_ranks, read
+from ._namespaces import settle
 from ._objective import Objective
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
 from ._staging import pilot_origin, plain_origin
@@ -30,7 +26,7 @@ class StreamRegressor(TorchRegressor):
     """``fit``, and ``partial_fit``; what the columns of a model are is left to the estimators."""
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y=None, sample_weight=None):
         """Learn from a chunk of samples, of which none is kept.
 
         For squared error with ``solver="auto"`` the moments of all chunks are kept, which hold the
@@ -66,50 +62,61 @@ class StreamRegressor(TorchRegressor):
         """
         first = not hasattr(self, "coef_")
         with untouched_on_error(self):
-            X, y, sample_weight = check_fit(self, X, y, sample_weight, reset=first)
-            check_finite(self, X, y, sample_weight)
-            self._check_chunk(y, first)
-            with torch_settings(X.shape[0] * X.shape[1]):
-                solution = self._learn(X, y, sample_weight, first)
-        if solution.status == "diverged":
-            self._warn(solution, None)
+            solution = over_all_ranks(
+                self,
+                partial(read, self, X, y, sample_weight, reset=first),
+                partial(self._learn_all, first=first),
+            )
+            settle(self, X)
+        if solution is not None and solution.status == "diverged":
+            self._warn(solution)
         return self
 
-    def _check_chunk(self, y, first):
+    def _learn_all(self, data, first):
+        """Take up checked data, a stream block by block; return the last solution."""
         if self.early_stopping:
             raise ValueError(
                 "early_stopping=True sets samples of the whole data aside, and partial_fit sees "
                 "chunks. Set early_stopping=False."
             )
-        if not first and y.shape[1:] != np.shape(self.coef_)[:-1]:
+        shape = () if data.single_target else (data.rows.n_targets,)
+        if not first and shape != np.shape(self.coef_)[:-1]:
             raise ValueError(
-                f"y has the shape {tuple(y.shape)}, and the chunks before had targets for "
-                f"coefficients of shape {np.shape(self.coef_)}."
+                f"y has the shape (n_samples, *{shape}), and the chunks before had targets for "
+                f"coefficients of shape {tuple(np.shape(self.coef_))}."
             )
+        rows = data.rows
+        if rows.indexed or rows.spread:
+            data.check_finite(self)
+            return self._learn(data, first)
+        for X, y, weight in rows.blocks(rows.bound(rows.n_features, 8)):
+            weight = None if weight is None else weight.cpu().numpy()
+            chunk = ArrayRows(X, y, weight, rows.device)
+            solution = self._learn(replace(data, rows=chunk), first)
+            first = False
+        return solution
 
-    def _learn(self, X, y, sample_weight, first):
+    def _learn(self, data, first):
         """Take up a checked chunk, set the fitted attributes and return the solution."""
         by_batches = is_stochastic(self.solver, self._asked())
-        loss = self._loss(by_batches, sample_weight)
-        penalty = self._penalty()
-        # Steps of a few rows are slower on a card than on a processor, which then keeps the state.
-        steps = by_batches or not loss.quadratic
-        device = torch.device("cpu") if steps else resolve_device(self.device, X)
-        rows = ArrayRows(X, y, sample_weight, device)
-        rows, stream = self._stream_for(rows, first, loss, by_batches)
+        loss = self._loss(by_batches, data.weighted)
+        penalty, source = self._penalty(), data.rows
+        if by_batches or not loss.quadratic:
+            # Steps of a few rows are slower on a card than on a processor, which keeps the state.
+            source.device = torch.device("cpu")
+        rows, stream = self._stream_for(source, first, loss, by_batches)
         plain = by_batches and self.preconditioner is None
         origin = (plain_origin if plain else pilot_origin)(rows, self.fit_intercept)
         origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
         objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
-        single = is_single(X)
         try:
             objective, solution = stream.learn(
                 objective,
                 None if first else self._caller_start(objective, self.coef_, self.intercept_),
                 tol=self.tol or 0.0,
                 max_iter=self.max_iter,
-                dtype=resolve_dtype(self.dtype, X, device),
-                data_eps=float(np.finfo(np.float32 if single else np.float64).eps),
+                dtype=data.dtype,
+                data_eps=data.eps,
                 report=self._report,
             )
         except OutOfRangeError:
@@ -120,9 +127,10 @@ class StreamRegressor(TorchRegressor):
         curve, n_iter, t = ([], 0, 1) if first else (self.loss_curve_, self.n_iter_, self.t_)
         solution.loss_curve, solution.n_iter = [*curve, *solution.loss_curve[-1:]], n_iter + 1
         solution.n_updates = t - 1 + (solution.n_updates or 1)
-        self._keep(objective, solution, single_target=y.ndim == 1)
-        self._stream, self.solver_, self.device_ = stream, stream.solver, str(device)
-        self._n_rows = X.shape[0] + (0 if first else self._n_rows)
+        solution.facts["dtype"] = data.dtype
+        self._keep(objective, solution, data.single_target)
+        self._stream, self.solver_, self.device_ = stream, stream.solver, str(source.device)
+        self._n_rows = source.n_rows + (0 if first else self._n_rows)
         return solution
 
     def _widen(self, stream, rows):

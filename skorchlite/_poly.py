@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from ._arrays import to_numpy
 from ._partial_fit import StreamRegressor
 from ._polynomial import ExpandedRows, fitted_basis, intervals
 
@@ -149,6 +150,13 @@ class TorchPolyRegressor(StreamRegressor):
         Precision of the products within a block of rows; sums of blocks and corrections are in
         double precision wherever the device has it. "auto" is "float32" where X is in single
         precision and that saves time.
+    distributed : bool, default=False
+        Whether each process of a group, as ``torchrun`` starts them, has a share of the rows. The
+        fit is then that of all rows together, and every process ends with the same coefficients.
+        All must call ``fit`` with the same parameters; some may have no rows. Sums travel; with a
+        stochastic solver, whose steps follow each other, the rows do. A process that is lost ends
+        the fit of the others with an error: at once where its connection breaks, else after 30
+        minutes. Predictions are for the rows that a process has.
     random_state : int, RandomState instance or None, default=None
         Of the order of the rows and of those set aside; an int for the same fit each time. None
         leaves NumPy's global generator alone, and each fit differs.
@@ -268,6 +276,7 @@ class TorchPolyRegressor(StreamRegressor):
         warm_start=False,
         device="auto",
         dtype="auto",
+        distributed=False,
         random_state=None,
         verbose=0,
     ):
@@ -298,6 +307,7 @@ class TorchPolyRegressor(StreamRegressor):
         self.warm_start = warm_start
         self.device = device
         self.dtype = dtype
+        self.distributed = distributed
         self.random_state = random_state
         self.verbose = verbose
 
@@ -316,7 +326,9 @@ class TorchPolyRegressor(StreamRegressor):
         """
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
-        return np.array([_term_name(names, powers) for powers in self.powers_], dtype=object)
+        return np.array(
+            [_term_name(names, powers) for powers in to_numpy(self.powers_)], dtype=object
+        )
 
     def _expand(self, rows, stochastic):
         basis = fitted_basis(
@@ -352,9 +364,8 @@ class TorchPolyRegressor(StreamRegressor):
         self.powers_ = objective.basis.powers
         self.n_output_features_ = len(self.powers_)
 
-    def _predictor(self, X):
-        _, _, rows = super()._predictor(X)
-        return *self._basis_solution, ExpandedRows(rows, self._basis)
+    def _predictor(self, rows):
+        return *map(to_numpy, self._basis_solution), ExpandedRows(rows, self._basis)
 
 
 def _term_name(names, powers):

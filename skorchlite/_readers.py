@@ -4,7 +4,7 @@ A block is ``(X, y)`` or ``(X, y, sample_weight)``; to predict on, X alone is en
 by row is put together.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from ._arrays import check_finite, check_fit, check_predict, is_single, to_numpy
+from ._arrays import Checked, check_finite, check_fit, check_predict, is_single, to_numpy
 
 _ROWS = 4_096  # put together to a block where they come one by one
 _MARKS_OF_ARRAYS = ("shape", "__array__", "__array_interface__", "__dataframe__", "__dlpack__")
@@ -40,23 +40,26 @@ def _is_block(item: Any) -> bool:
 def as_arrays(source: Any) -> tuple[Any, Any, Any] | None:
     """Return what can be read in any order as X, y and sample_weight; None for a stream."""
     if isinstance(source, TensorDataset):
-        X, *rest = source.tensors
-        y, weight = (rest + [None, None])[:2]
-        return X, y, weight
+        return _triple(source.tensors)
     if not isinstance(source, Dataset) or isinstance(source, IterableDataset):
         return None
     first = _parts(source[0])
     columns = [_Items(source, i, part) for i, part in enumerate(first)]
-    X, y, weight = (columns + [None, None])[:3]
+    X, y, weight = _triple(columns)
     return X, y, None if weight is None else weight[:]
 
 
-class _Items:
+class _Items(Checked):
     """One part, such as X or y, of the items of a dataset; rows are read as they are asked for."""
 
     def __init__(self, dataset: Any, part: int, first: Any):
         self.dataset, self.part = dataset, part
         first = np.asarray(first)
+        if first.dtype.kind not in "biuf":
+            raise ValueError(
+                f"Part {part} of the items of {type(dataset).__name__} has dtype {first.dtype}, "
+                "which holds no real numbers. An item is (x, y[, sample_weight])."
+            )
         self.dtype = first.dtype
         self.shape = (len(dataset), *first.shape)
 
@@ -92,7 +95,8 @@ class BlockReader:
     def __init__(self, estimator: Any, source: Any, reset: bool, targets: bool = True):
         self.estimator, self.source, self.targets = estimator, source, targets
         self.rereadable = not isinstance(source, Iterator)
-        self.reset, self.n_rows = reset, None
+        self.reset = reset
+        self.n_rows: int | None = None
         self._begun: list[tuple] = []
         self._rest: Iterator[tuple] | None = None
         self._started = False
@@ -151,11 +155,11 @@ class BlockReader:
         try:
             if not self.targets:
                 X = check_predict(self.estimator, X)
-                check_finite(self.estimator, X)
+                check_finite(type(self.estimator).__name__, X)
                 return X, None, None
             reset, self.reset = self.reset, False
             X, y, weight = check_fit(self.estimator, X, y, weight, reset, whole=False)
-            check_finite(self.estimator, X, y, weight)
+            check_finite(type(self.estimator).__name__, X, y, weight)
         except ValueError as error:
             raise ValueError(f"{error}\n(This is {where}{_bad_row(X, y, weight)}.)") from error
         if number and (
@@ -187,7 +191,7 @@ def _blocks_of(source: Iterable) -> Iterator[tuple]:
         n_dims = _n_dims(parts[0])
         if n_dims == 2:
             if parts[0].shape[0]:
-                yield tuple((list(parts) + [None, None])[:3])
+                yield _triple(parts)
         elif n_dims == 1 or (n_dims is None and np.ndim(parts[0]) == 1):
             rows.append(parts)
             if len(rows) == _ROWS:
@@ -207,9 +211,15 @@ def _parts(item: Any) -> tuple:
     return tuple(item) if isinstance(item, list | tuple) else (item,)
 
 
+def _triple(parts: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """Return X, y and sample_weight, None for those that are not there."""
+    X, y, weight, *_ = *parts, None, None
+    return X, y, weight
+
+
 def _together(rows: list[tuple]) -> tuple:
     columns = [
         torch.stack(parts) if isinstance(parts[0], torch.Tensor) else np.array(parts)
         for parts in zip(*rows, strict=True)
     ]
-    return tuple((columns + [None, None])[:3])
+    return _triple(columns)

@@ -137,6 +137,13 @@ class TorchSGDRegressor(StreamRegressor):
         Precision of the products within a block of rows; sums of blocks and corrections are in
         double precision wherever the device has it. "auto" is "float32" where X is in single
         precision and that saves time.
+    distributed : bool, default=False
+        Whether each process of a group, as ``torchrun`` starts them, has a share of the rows. The
+        fit is then that of all rows together, and every process ends with the same coefficients.
+        All must call ``fit`` with the same parameters; some may have no rows. Sums travel; with a
+        stochastic solver, whose steps follow each other, the rows do. A process that is lost ends
+        the fit of the others with an error: at once where its connection breaks, else after 30
+        minutes. Predictions are for the rows that a process has.
     random_state : int, RandomState instance or None, default=None
         Of the order of the rows and of those set aside; an int for the same fit each time. None
         leaves NumPy's global generator alone, and each fit differs.
@@ -247,6 +254,7 @@ class TorchSGDRegressor(StreamRegressor):
         warm_start=False,
         device="auto",
         dtype="auto",
+        distributed=False,
         random_state=None,
         verbose=0,
     ):
@@ -275,5 +283,6 @@ class TorchSGDRegressor(StreamRegressor):
         self.warm_start = warm_start
         self.device = device
         self.dtype = dtype
+        self.distributed = distributed
         self.random_state = random_state
         self.verbose = verbose

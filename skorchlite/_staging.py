@@ -117,6 +117,9 @@ def predicted(
     double = torch.float32 if rows.device.type == "mps" else torch.float64
     W = torch.from_numpy(coef.T.copy()).to(rows.device, double)
     b = torch.from_numpy(intercept).to(rows.device, double)
+    if not rows.indexed:  # how many there are is known at the end
+        blocks = rows.blocks(rows.bound(rows.n_features, double.itemsize))
+        return torch.cat([torch.add(X.to(double) @ W, b).to(dtype or double) for X, _, _ in blocks])
     out = torch.empty(rows.n_rows, len(b), dtype=dtype or double, device=rows.device)
     start = 0
     for X, _, _ in rows.blocks(rows.bound(rows.n_features, double.itemsize)):

@@ -1,7 +1,7 @@
 """Rows that come in blocks, one after the other, in an order of their own."""
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import torch
@@ -61,74 +61,53 @@ class StreamRows(Rows):
         blocks = _tensors(self.reader.blocks(), size, here)
         yield from read_ahead(_of_size(blocks, size), self.device)
 
-    def every(self, step: int) -> "StreamPart":
+    def every(self, step: int) -> "ThinnedStream":
         """Return every so many-th of the rows."""
-        return StreamPart(self, partial(_every, step=step))
-
-    def taken(self, index: Tensor) -> "StreamPart":
-        """Return the rows with these numbers, which rise."""
-        return StreamPart(self, partial(_among, index=index))
+        return ThinnedStream(self, step)
 
 
-class StreamPart(View):
-    """Some of the rows of a stream.
+class ThinnedStream(View):
+    """Every so many-th of the rows of a stream.
 
     Parameters
     ----------
     source : Rows
-    chosen : callable
-        Returns, of the rows from one number to another, which are among them.
+    step : int
     """
 
-    def __init__(self, source: Any, chosen: Callable[[int, int], Tensor]):
+    def __init__(self, source: Any, step: int):
         super().__init__(source)
-        self.chosen = chosen
-        self.first = len(chosen(0, source.first))
+        self.step = step
 
     def of(self) -> Callable[[Rows], Rows]:
-        """Return what takes the same rows of any other stream."""
-        return partial(StreamPart, chosen=self.chosen)
+        """Return what thins any other source."""
+        return methodcaller("every", self.step)
 
     @property
     def n_rows(self) -> int:
         """The number of rows."""
-        start = self.source.first
-        return len(self.chosen(start, start + self.source.n_rows))
-
-    def mean_weight(self) -> float:
-        """Return the mean of the sample weights."""
-        return Rows.mean_weight(self)
+        return -(-self.source.n_rows // self.step)
 
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer rows."""
         return self.n_rows < count
 
+    def mean_weight(self) -> float:
+        """Return the mean of the sample weights."""
+        return Rows.mean_weight(self)
+
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(X, y, sample_weight)`` of these rows."""
-        start = self.source.first
-        for X, y, weight in self.source.blocks(size, order):
-            stop = start + len(X)
-            index = (self.chosen(start, stop) - start).to(self.device)
-            start = stop
-            if len(index):
-                yield X[index], y[index], None if weight is None else weight[index]
+        start = 0
+        for block in self.source.blocks(size, order):
+            chosen = slice(-start % self.step, None, self.step)
+            start += len(block[0])
+            if chosen.start < len(block[0]):
+                yield _sliced(block, chosen)
 
-    def every(self, step: int) -> "StreamPart":
+    def every(self, step: int) -> "ThinnedStream":
         """Return every so many-th of these rows."""
-        return StreamPart(self, partial(_every, step=step))
-
-    def taken(self, index: Tensor) -> "StreamPart":
-        """Return those of these rows with these numbers, which rise."""
-        return StreamPart(self, partial(_among, index=index))
-
-
-def _every(start: int, stop: int, step: int) -> Tensor:
-    return torch.arange(-(-start // step) * step, stop, step)
-
-
-def _among(start: int, stop: int, index: Tensor) -> Tensor:
-    first, end = torch.searchsorted(index, torch.tensor([start, stop]))
-    return index[first:end]
+        return ThinnedStream(self.source, self.step * step)
 
 
 def _tensors(blocks: Iterable[tuple], size: int, device: torch.device) -> Iterator[Block]:
@@ -151,17 +130,17 @@ def _of_size(blocks: Iterable[Block], size: int) -> Iterator[Block]:
         start = 0
         while n_held + len(block[0]) - start >= size:
             stop = start + size - n_held
-            yield _joined([*held, _slice(block, start, stop)])
+            yield _joined([*held, _sliced(block, slice(start, stop))])
             start, held, n_held = stop, [], 0
         if start < len(block[0]):
-            held.append(_slice(block, start, len(block[0])))
+            held.append(_sliced(block, slice(start, None)))
             n_held += len(block[0]) - start
     if held:
         yield _joined(held)
 
 
-def _slice(block: Block, start: int, stop: int) -> Block:
-    X, y, weight = (None if part is None else part[start:stop] for part in block)
+def _sliced(block: Block, rows: slice) -> Block:
+    X, y, weight = (None if part is None else part[rows] for part in block)
     assert X is not None
     return X, y, weight
 

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._arrays import threads_for
 from .._optimizers import Average, CumulativePenalty, make_optimizer
 from .._schedules import make_schedule
+from .._torch_state import threads_for
 from .coordinates import Coordinates, make_coordinates
 from .minibatches import Block, Minibatches
 

@@ -86,8 +86,10 @@ class Minibatches:
         room = max(_BLOCK_BYTES // ((rows.n_targets + rows.n_features + 1) * dtype.itemsize), 1)
         if whole:
             self._room = self.n_batch
-        else:
-            self._room = room // self.n_batch * self.n_batch or room
+        else:  # a batch of a stream cannot be made in parts, which would be read one by one
+            self._room = room // self.n_batch * self.n_batch or (
+                room if rows.indexed else self.n_batch
+            )
         self._mean_weight = rows.mean_weight()
         self._kept: tuple[Tensor, Tensor | None] | None = None
 
@@ -96,9 +98,11 @@ class Minibatches:
 
     def __iter__(self) -> Iterator[Block]:
         """Yield blocks; the next one is made in the same place."""
-        # The rows of a single batch need no order.
+        # The rows of a single batch need no order; those of a stream are mixed block by block.
         shuffled = self.generator is not None and self.n_batch < self.n_rows
-        order = torch.randperm(self.n_rows, generator=self.generator) if shuffled else None
+        order = None
+        if shuffled and self.objective.rows.indexed:
+            order = torch.randperm(self.n_rows, generator=self.generator)
         if self.n_rows <= self._room:
             A, share = self._all()
             if order is not None:
@@ -122,8 +126,16 @@ class Minibatches:
             for A, share in staged(rows, origin, self.dtype, self._room, part):
                 begin, end = end, end + len(A)
                 share = self._shares(share, None if weight is None else weight[begin:end])
+                A, share = self._mixed(A, share)
                 n_batch = stop - start if split else self.n_batch
                 yield self._block(A, share, n_batch, not split, not split or end == stop)
+
+    def _mixed(self, A: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the rows of a block in a new order, where that of all rows is a stream's own."""
+        if self.generator is None or self.objective.rows.indexed:
+            return A, share
+        order = torch.randperm(len(A), generator=self.generator)
+        return A[order], None if share is None else share[order]
 
     def _all(self) -> tuple[Tensor, Tensor | None]:
         """Return all rows, staged once and kept."""

@@ -26,9 +26,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._arrays import threads_for
 from .._batches import OutOfRangeError
 from .._optimizers import ProximalPenalty
+from .._torch_state import threads_for
 from .coordinates import Coordinates
 from .corners import Corners
 from .curvature import Pilot, batch_noise, curved_coordinates, drawing, squared_norms
@@ -288,7 +288,9 @@ class VarianceReduced:
 
     def _draw(self, squares: Tensor) -> None:
         """Choose how often to draw each row, from its squared norm times its curvature."""
-        drawn, weight, squares = drawing(squares)
+        drawn, weight = None, None
+        if self.objective.rows.indexed:
+            drawn, weight, squares = drawing(squares)
         self.batches = Minibatches(
             self.objective,
             self.batch_size,

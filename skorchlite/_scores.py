@@ -1,0 +1,54 @@
+"""How good predictions are, measured where the tensors lie."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def r2(y: Tensor, y_pred: Tensor, weight: Tensor | None) -> float:
+    """Return the coefficient of determination, averaged over the targets.
+
+    A target whose rows are all predicted exactly has 1, another without variance 0.
+
+    Parameters
+    ----------
+    y, y_pred : Tensor of shape (n_rows, n_targets)
+    weight : Tensor of shape (n_rows,) or None
+    """
+    if y.device.type != "mps":
+        y, y_pred = y.double(), y_pred.double()
+    share = torch.ones_like(y[:, :1]) if weight is None else weight[:, None]
+    missed = (share * (y - y_pred) ** 2).sum(0)
+    y = y - y[0]  # so that a constant target has no variance, rounding included
+    spread = (share * (y - (share * y).sum(0) / share.sum()) ** 2).sum(0)
+    scores = torch.where(spread == 0, 0.0, 1 - missed / spread)
+    return float(torch.where(missed == 0, 1.0, scores).mean())
+
+
+def r2_of_rows(rows: Any, coef: np.ndarray, intercept: np.ndarray) -> float:
+    """Return the same for the predictions on rows, in one pass over them."""
+    _, first, _ = rows.head(1)
+    add_up = partial(_sums, coef=coef, intercept=intercept, origin=first[0].cpu().double())
+    missed, total, squares, weight = rows.total(add_up)
+    spread = (squares - total**2 / weight).clamp(min=0)
+    scores = torch.where(spread == 0, 0.0, 1 - missed / spread)
+    return float(torch.where(missed == 0, 1.0, scores).mean())
+
+
+def _sums(
+    rows: Any, coef: np.ndarray, intercept: np.ndarray, origin: Tensor
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Return the sums of squared residuals, of targets, of their squares, and of weights."""
+    W, b = torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept)
+    missed, total, squares, count = 0 * b, 0 * b, 0 * b, 0.0
+    for X, y, weight in rows.blocks(rows.bound(rows.n_features, 8)):
+        X, y = X.cpu().double(), y.cpu().double()
+        share = torch.ones_like(y[:, :1]) if weight is None else weight[:, None].cpu().double()
+        missed += (share * (y - (X @ W + b)) ** 2).sum(0)
+        total += (share * (y - origin)).sum(0)
+        squares += (share * (y - origin) ** 2).sum(0)
+        count += float(share.sum())
+    return missed, total, squares, count
