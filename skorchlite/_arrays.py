@@ -350,7 +350,7 @@ def _numeric(array: np.ndarray, name: str) -> np.ndarray:
 
 def _frame_dtype(X: Any) -> np.dtype | None:
     """Return the float dtype that holds every column of a numeric frame, else None."""
-    if not hasattr(X, "columns") or len(getattr(X, "shape", ())) != 2:
+    if not (hasattr(X, "columns") and hasattr(X, "dtypes")) or len(getattr(X, "shape", ())) != 2:
         return None
     dtypes = X.dtypes
     kinds = {_column_kind(dtype) for dtype in dtypes}

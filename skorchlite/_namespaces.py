@@ -31,12 +31,13 @@ def returned(result: torch.Tensor, X: Any) -> Any:
 
 
 def settle(estimator: Any, X: Any) -> None:
-    """Bring the numeric array attributes of an estimator to where dispatch wants them for X."""
+    """Bring the fitted arrays of an estimator, but names, to where dispatch wants them for X."""
     home = home_of(X)
     if home is None:
         return
     for name, value in vars(estimator).items():
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        fitted = name.endswith("_") and isinstance(value, np.ndarray)
+        if fitted and value.dtype.kind in "biuf":
             setattr(estimator, name, move_to(value, xp=home[0], device=home[1]))
 
 

@@ -167,6 +167,8 @@ class TorchPolyRegressor(StreamRegressor):
     ----------
     coef_ : ndarray of shape (n_output_features_,) or (n_targets, n_output_features_)
         Coefficients of the terms in the raw columns, in float64; one row a target where y is 2-d.
+        With scikit-learn's ``array_api_dispatch`` it is of the namespace and on the device of X, as
+        are the other arrays; else of NumPy, whatever X is.
     intercept_ : float or ndarray of shape (n_targets,)
         The constant term; 0 where ``fit_intercept=False``.
     powers_ : ndarray of shape (n_output_features_, n_features_in_)

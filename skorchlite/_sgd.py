@@ -153,7 +153,9 @@ class TorchSGDRegressor(StreamRegressor):
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        Coefficients, in float64; one row a target where y is 2-d.
+        Coefficients, in float64; one row a target where y is 2-d. With scikit-learn's
+        ``array_api_dispatch`` it is of the namespace and on the device of X, as are the other
+        arrays; else of NumPy, whatever X is.
     intercept_ : float or ndarray of shape (n_targets,)
         Intercept; 0 where ``fit_intercept=False``.
     n_iter_ : int
