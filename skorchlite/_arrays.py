@@ -15,33 +15,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ._tables import NUMERIC_KINDS, Checked, SparseTable, as_frame
+
 FLOATS = {"float32": torch.float32, "float64": torch.float64}
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 _NOT_EXCHANGED = (RuntimeError, BufferError, TypeError, ValueError, AttributeError)
-_NUMERIC_KINDS = "biuf"
 _BLOCK = 1 << 20  # entries
 _MANY_COLUMNS = 256
-
-
-class Checked:
-    """What is read by slices of rows, and holds real numbers by the way it is made."""
-
-
-class Frame(Checked):
-    """Row slices of a pandas or polars data frame, each cast to one float dtype.
-
-    Casting the frame at once would copy all of it as soon as its columns differ in dtype.
-    """
-
-    def __init__(self, frame: Any, dtype: np.dtype):
-        self._frame = frame
-        self.dtype = dtype
-        self.shape = frame.shape
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        if hasattr(self._frame, "iloc"):
-            return self._frame.iloc[rows].to_numpy(dtype=self.dtype, na_value=np.nan)
-        return self._frame[rows].to_numpy().astype(self.dtype, copy=False)
 
 
 @contextlib.contextmanager
@@ -54,18 +34,6 @@ def untouched_on_error(estimator: Any) -> Iterator[None]:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
-
-
-class SparseTable(Checked):
-    """Row slices of a sparse matrix, each made dense by itself: the whole never is."""
-
-    def __init__(self, matrix: Any):
-        self.matrix, self.shape = matrix, matrix.shape
-        single = matrix.dtype.kind == "f" and matrix.dtype.itemsize <= 4
-        self.dtype = np.dtype(np.float32 if single else np.float64)
-
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        return self.matrix[rows].toarray().astype(self.dtype, copy=False)
 
 
 def check_fit(
@@ -235,9 +203,8 @@ def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
     X = native(X)
     if isinstance(X, torch.Tensor):
         return _check_tensor(estimator, X, least)
-    dtype = _frame_dtype(X)
-    if dtype is not None:
-        frame = Frame(X, dtype)
+    frame = as_frame(X)
+    if frame is not None:
         check_array(  # scikit-learn's words for an empty table, from a table with no content
             np.broadcast_to(np.float64(0), frame.shape),
             ensure_min_samples=least,
@@ -340,32 +307,9 @@ def _numeric(array: np.ndarray, name: str) -> np.ndarray:
     """Return the array if it holds real numbers, converted where these are Python objects."""
     if array.dtype.kind == "O":
         return array.astype(np.float64)
-    if array.dtype.kind not in _NUMERIC_KINDS:
+    if array.dtype.kind not in NUMERIC_KINDS:
         raise ValueError(
             f"{name} has dtype {array.dtype}, which holds no real numbers. Convert it to a "
             "numeric dtype first."
         )
     return array
-
-
-def _frame_dtype(X: Any) -> np.dtype | None:
-    """Return the float dtype that holds every column of a numeric frame, else None."""
-    if not (hasattr(X, "columns") and hasattr(X, "dtypes")) or len(getattr(X, "shape", ())) != 2:
-        return None
-    dtypes = X.dtypes
-    kinds = {_column_kind(dtype) for dtype in dtypes}
-    if not kinds or None in kinds:
-        return None  # scikit-learn converts objects, or says which column it cannot
-    return np.dtype(np.float32 if kinds == {"single"} else np.float64)
-
-
-def _column_kind(dtype: Any) -> str | None:
-    """Return "single", "double" or, for what is no plain number, None."""
-    if hasattr(dtype, "is_numeric"):  # polars
-        name = str(dtype)
-        plain = dtype.is_float() or dtype.is_integer() or name == "Boolean"
-        return ("single" if name == "Float32" else "double") if plain else None
-    if getattr(dtype, "kind", "O") not in _NUMERIC_KINDS or hasattr(dtype, "subtype"):
-        return None
-    single = dtype.kind == "f" and getattr(dtype, "itemsize", 8) <= 4
-    return "single" if single else "double"

@@ -30,7 +30,9 @@ NEVER = {
     "_sgd": ["torch", SOLVERS],
     "_poly": ["torch", SOLVERS],
     "_base": ["torch.distributed"],
-    "_arrays": [PACKAGE],
+    "_arrays": [SOLVERS, PACKAGE + "._batches"],
+    "_tables": ["sklearn", "torch", PACKAGE],
+    "_arrow": ["sklearn", "torch", PACKAGE],
     "_namespaces": [SOLVERS],
     "_scores": ["sklearn", PACKAGE],
     "_torch_state": ["sklearn", PACKAGE],
@@ -89,9 +91,10 @@ LAYERS = [
     ["_batches"],
     ["_models"],
     ["_namespaces"],
+    ["_arrays"],
     [
         "_ahead",
-        "_arrays",
+        "_arrow",
         "_moments",
         "_losses",
         "_penalties",
@@ -101,6 +104,7 @@ LAYERS = [
         "_rational",
         "_scores",
         "_torch_state",
+        "_tables",
         "_version",
         "datasets",
     ],
@@ -192,8 +196,8 @@ def test_torch_distributed_has_one_user(name):
 @pytest.mark.parametrize("name", FILES)
 def test_only_documented_dependencies_are_imported(name):
     allowed = {PACKAGE, "torch", "sklearn", "numpy"}
-    # Plots are an extra.
-    allowed |= {"matplotlib"} if name == "display" else set()
+    extras = {"display": "matplotlib", "_arrow": "pyarrow", "_dask": "dask"}
+    allowed |= {extras[name]} & imports_of(name) if name in extras else set()
     standard_library = importlib.import_module("sys").stdlib_module_names
     roots = {module.partition(".")[0] for module in imports_of(name)}
     assert roots - allowed - standard_library == set()

@@ -1,0 +1,94 @@
+"""Tables that are read by slices of rows: data frames, Arrow tables, sparse matrices."""
+
+from typing import Any
+
+import numpy as np
+
+NUMERIC_KINDS = "biuf"
+
+
+class Checked:
+    """What is read by slices of rows, and holds real numbers by the way it is made."""
+
+
+class Frame(Checked):
+    """Row slices of a pandas or polars data frame, each cast to one float dtype.
+
+    Casting the frame at once would copy all of it as soon as its columns differ in dtype.
+    """
+
+    def __init__(self, frame: Any, dtype: np.dtype):
+        self._frame = frame
+        self.dtype = dtype
+        self.shape = frame.shape
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        if hasattr(self._frame, "iloc"):
+            return self._frame.iloc[rows].to_numpy(dtype=self.dtype, na_value=np.nan)
+        return self._frame[rows].to_numpy().astype(self.dtype, copy=False)
+
+
+class ArrowTable(Checked):
+    """Row slices of an Arrow table or record batch, each cast to one float dtype."""
+
+    def __init__(self, table: Any, dtype: np.dtype):
+        self._table, self.dtype, self.shape = table, dtype, table.shape
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(self.shape[0])
+            part = self._table.slice(start, stop - start)
+        else:
+            part, step = self._table.take(rows), 1
+        block = np.empty(part.shape[::-1], self.dtype)
+        for values, column in zip(block, part.columns, strict=True):
+            values[:] = _of_arrow(column)
+        return block.T[::step]
+
+
+def _of_arrow(column: Any) -> np.ndarray:
+    if hasattr(column, "chunks"):
+        if column.num_chunks != 1:
+            return column.to_numpy()
+        column = column.chunk(0)
+    return column.to_numpy(zero_copy_only=False)  # a copy where it has missing values, or bits
+
+
+class SparseTable(Checked):
+    """Row slices of a sparse matrix, each made dense by itself: the whole never is."""
+
+    def __init__(self, matrix: Any):
+        self.matrix, self.shape = matrix, matrix.shape
+        single = matrix.dtype.kind == "f" and matrix.dtype.itemsize <= 4
+        self.dtype = np.dtype(np.float32 if single else np.float64)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        return self.matrix[rows].toarray().astype(self.dtype, copy=False)
+
+
+def as_frame(X: Any) -> Frame | ArrowTable | None:
+    """Return a numeric frame or Arrow table to be read by slices; None for anything else."""
+    if len(getattr(X, "shape", ())) != 2 or not hasattr(X, "columns"):
+        return None
+    arrow = hasattr(X, "schema") and hasattr(X.schema, "types")
+    if not arrow and not hasattr(X, "dtypes"):
+        return None
+    kinds = {_column_kind(dtype) for dtype in (X.schema.types if arrow else X.dtypes)}
+    if not kinds or None in kinds:
+        return None  # scikit-learn converts objects, or says which column it cannot
+    dtype = np.dtype(np.float32 if kinds == {"single"} else np.float64)
+    return ArrowTable(X, dtype) if arrow else Frame(X, dtype)
+
+
+def _column_kind(dtype: Any) -> str | None:
+    """Return "single", "double" or, for what is no plain number, None."""
+    if hasattr(dtype, "is_numeric"):  # polars
+        name = str(dtype)
+        plain = dtype.is_float() or dtype.is_integer() or name == "Boolean"
+        return ("single" if name == "Float32" else "double") if plain else None
+    if hasattr(dtype, "bit_width") and hasattr(dtype, "to_pandas_dtype"):  # Arrow
+        dtype = np.dtype(dtype.to_pandas_dtype())
+    if getattr(dtype, "kind", "O") not in NUMERIC_KINDS or hasattr(dtype, "subtype"):
+        return None
+    single = dtype.kind == "f" and getattr(dtype, "itemsize", 8) <= 4
+    return "single" if single else "double"
