@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from ._torch_state import one_thread_less
+
 _DEPTH = 2  # blocks that wait
 _END = object()
 _PATIENCE = 0.1  # seconds after which a waiting thread looks whether it is still wanted
@@ -29,13 +31,14 @@ def read_ahead(blocks: Iterable[Any], device: torch.device) -> Iterator[Any]:
     thread = threading.Thread(target=_read, args=(iter(blocks), read, stopped), daemon=True)
     thread.start()
     try:
-        while True:
-            block, error = read.get()
-            if error is not None:
-                raise error
-            if block is _END:
-                return
-            yield _arrived(block) if device.type == "cuda" else block
+        with one_thread_less():
+            while True:
+                block, error = read.get()
+                if error is not None:
+                    raise error
+                if block is _END:
+                    return
+                yield _arrived(block) if device.type == "cuda" else block
     finally:
         stopped.set()
         thread.join()

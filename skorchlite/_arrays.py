@@ -15,7 +15,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ._tables import NUMERIC_KINDS, Checked, SparseTable, as_frame
+from ._tables import NUMERIC_KINDS, Checked, SparseTable, as_frame, as_mapped
 
 FLOATS = {"float32": torch.float32, "float64": torch.float64}
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
@@ -222,7 +222,7 @@ def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
         input_name="X",
     )
     X = _numeric(X, "X")
-    return X if isinstance(X, np.ndarray) else SparseTable(X)
+    return as_mapped(X) if isinstance(X, np.ndarray) else SparseTable(X)
 
 
 def _check_numbers(estimator: Any, tensor: torch.Tensor, label: str) -> None:

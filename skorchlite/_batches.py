@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._ahead import read_ahead
+
 Block = tuple[Tensor, Any, Tensor | None]  # y is None in rows to predict
 
 _DIRECT = (np.dtype(np.float32), np.dtype(np.float64))
@@ -200,11 +202,18 @@ class ArrayRows(Rows):
 
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(X, y, sample_weight)`` tensors on the device; see ``Rows``."""
+        X = self.arrays[0]
+        to_card = self.device.type == "cuda" and not (isinstance(X, Tensor) and X.is_cuda)
+        if to_card:
+            return read_ahead(self._blocks(size, order, torch.device("cpu")), self.device)
+        blocks = self._blocks(size, order, self.device)
+        return read_ahead(blocks, self.device) if getattr(X, "ahead", False) else blocks
+
+    def _blocks(self, size: int, order: Tensor | None, device: torch.device) -> Iterator[Block]:
         for start in range(0, self.n_rows if order is None else len(order), size):
             rows = self._chosen(slice(start, start + size), order)
             X, y, weight = (
-                None if column is None else _rows_of(column, rows, self.device)
-                for column in self.arrays
+                None if column is None else _rows_of(column, rows, device) for column in self.arrays
             )
             assert X is not None
             yield X, (y[:, None] if y is not None and y.ndim == 1 else y), weight

@@ -1,14 +1,91 @@
 """Tables that are read by slices of rows: data frames, Arrow tables, sparse matrices."""
 
+from collections import deque
+from mmap import mmap
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
+_BUFFERS = 6  # more than blocks wait to be computed with
 NUMERIC_KINDS = "biuf"
 
 
 class Checked:
-    """What is read by slices of rows, and holds real numbers by the way it is made."""
+    """What is read by slices of rows, and holds real numbers by the way it is made.
+
+    Attributes
+    ----------
+    ahead : bool
+        Whether it takes time to read, so that it is worth reading ahead.
+    """
+
+    ahead = False
+
+
+class MappedArray(Checked):
+    """Row slices of an array that is mapped from a file, read from there.
+
+    Where memory is short, a map is slow to give up the pages that were read, and it breaks off the
+    process where the file has been cut. The buffers of slices are used again, the oldest first.
+
+    Parameters
+    ----------
+    array : ndarray
+    file : str
+    offset : int
+        Where its first entry is in the file.
+    """
+
+    ahead = True
+
+    def __init__(self, array: np.ndarray, file: str, offset: int):
+        self.array, self.file, self.offset = array, file, offset
+        self.shape, self.dtype = array.shape, array.dtype
+        self._buffers: deque[bytearray] = deque(maxlen=_BUFFERS)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        if not isinstance(rows, slice) or rows.step not in (1, None):
+            return self.array[rows]
+        start, stop, _ = rows.indices(self.shape[0])
+        like = self.array[start:stop]
+        if not len(like):
+            return like
+        size = byte_bounds(like)[1] - byte_bounds(like)[0]
+        buffer = self._buffer(size)
+        with open(self.file, "rb", buffering=0) as file:
+            file.seek(self.offset + start * self.array.strides[0])
+            done = 0
+            while done < size and (got := file.readinto(memoryview(buffer)[done:size])):
+                done += got
+        if done < size:
+            raise OSError(
+                f"{self.file} was cut short: rows {start} to {stop} of {self.shape[0]} are not "
+                "all there."
+            )
+        return np.ndarray(like.shape, like.dtype, buffer, 0, like.strides)
+
+    def _buffer(self, size: int) -> bytearray:
+        if len(self._buffers) == _BUFFERS and len(self._buffers[0]) >= size:
+            self._buffers.rotate(-1)
+        else:
+            self._buffers.append(bytearray(size))
+        return self._buffers[-1]
+
+
+def as_mapped(array: Any) -> Any:
+    """Return an array that is mapped from a file row by row to be read from there, else itself."""
+    root = array
+    while isinstance(root, np.ndarray) and not isinstance(root.base, mmap):
+        root = root.base
+    if not isinstance(root, np.memmap) or root.mode == "c" or not array.size:
+        return array
+    strides, shape = array.strides, array.shape
+    width = array.itemsize if array.ndim == 1 else strides[1] * shape[1]
+    if not (root.filename and min(strides) > 0 and width == strides[0]):
+        return array
+    start = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    return MappedArray(array, str(root.filename), root.offset + start)
 
 
 class Frame(Checked):

@@ -36,6 +36,19 @@ def threads_for(n_entries: float) -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
+def one_thread_less() -> Iterator[None]:
+    """Leave a core to what runs beside, for which threads that share the work would all wait."""
+    threads = torch.get_num_threads()
+    if threads > 1:
+        torch.set_num_threads(threads - 1)
+    try:
+        yield
+    finally:
+        if threads > 1:
+            torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
     # A Python thread takes its number of torch threads from where another may have just set it,
     # so that only one may be in here at a time: the interpreter runs one at a time anyway.

@@ -51,7 +51,7 @@ NEVER = {
     "_distributed": [PACKAGE],
     "_spread": ["sklearn", SOLVERS],
     "_streams": ["sklearn", SOLVERS],
-    "_ahead": ["sklearn", PACKAGE],
+    "_ahead": ["sklearn", SOLVERS],
     "display": [SOLVERS],
     "datasets": [SOLVERS],
 }
@@ -92,8 +92,8 @@ LAYERS = [
     ["_models"],
     ["_namespaces"],
     ["_arrays"],
+    ["_ahead"],
     [
-        "_ahead",
         "_arrow",
         "_moments",
         "_losses",
