@@ -1,5 +1,6 @@
 """Tables that are read by slices of rows: data frames, Arrow tables, sparse matrices."""
 
+import os
 from collections import deque
 from mmap import mmap
 from typing import Any
@@ -84,8 +85,29 @@ def as_mapped(array: Any) -> Any:
     width = array.itemsize if array.ndim == 1 else strides[1] * shape[1]
     if not (root.filename and min(strides) > 0 and width == strides[0]):
         return array
-    start = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    address = root.__array_interface__["data"][0]
+    if not _is_mapped_at(address, str(root.filename)):
+        return array
+    start = array.__array_interface__["data"][0] - address
     return MappedArray(array, str(root.filename), root.offset + start)
+
+
+def _is_mapped_at(address: int, file: str) -> bool:
+    """Return whether what is mapped at an address is what the file with that name holds now.
+
+    It may have been removed or replaced, and only Linux can tell.
+    """
+    try:
+        inode = os.stat(file).st_ino
+        with open("/proc/self/maps") as maps:
+            for line in maps:
+                span, _, _, _, mapped, *_ = line.split()
+                low, high = (int(end, 16) for end in span.split("-"))
+                if low <= address < high:
+                    return int(mapped) == inode
+    except OSError:
+        pass
+    return False
 
 
 class Frame(Checked):
