@@ -101,6 +101,7 @@ def check_finite(name: str, X: Any, y: Any = None, sample_weight: Any = None) ->
     for array, label in ((X, "X"), (y, "y"), (sample_weight, "sample_weight")):
         if array is None:
             continue
+        array = array.matrix.data if isinstance(array, SparseTable) else array
         size = max(_BLOCK // (array.shape[1] if len(array.shape) == 2 else 1), 1)
         for start in range(0, array.shape[0], size):
             block = to_numpy(array[start : start + size])

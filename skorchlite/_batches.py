@@ -39,7 +39,7 @@ class Rows(ABC):
     by_column : bool
         Whether a column of a block is contiguous rather than a row.
     sparse : bool
-        Whether the rows are kept without their zeros.
+        Whether the rows are kept without their zeros; see ``SparseRows``.
     indexed : bool
         Whether rows can be read in any order.
     rereadable : bool
@@ -329,7 +329,7 @@ class TargetRows(View):
 
     def __init__(self, source: Any, target: int):
         super().__init__(source)
-        self.target, self.n_targets = target, 1
+        self.target, self.n_targets, self.sparse = target, 1, source.sparse
 
     def of(self) -> Callable[[Rows], Rows]:
         """Return what takes this target of any other source."""
@@ -339,6 +339,16 @@ class TargetRows(View):
         """Yield ``(X, y, sample_weight)`` with that column of y."""
         for X, y, weight in self.source.blocks(size, order):
             yield X, y[:, self.target : self.target + 1], weight
+
+    @property
+    def filled(self) -> Tensor:
+        """Which columns of sparse rows are mostly filled."""
+        return self.source.filled
+
+    def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
+        """Yield ``(y, columns, sample_weight)`` of sparse rows with that column of y."""
+        for y, columns, weight in self.source.centred(shift, scale):
+            yield y[:, self.target : self.target + 1], columns, weight
 
 
 def _rows_of(column: Any, rows: slice | Tensor, device: torch.device) -> Tensor:

@@ -21,8 +21,10 @@ from ._arrays import (
 from ._batches import ArrayRows
 from ._distributed import Ranks
 from ._readers import BlockReader, as_arrays, is_stream
+from ._sparse import SparseRows
 from ._spread import SpreadRows
 from ._streams import StreamRows
+from ._tables import SparseTable
 from ._torch_state import torch_settings
 
 
@@ -124,7 +126,7 @@ def read(
         X, y, sample_weight = arrays
     whole = not estimator.distributed
     X, y, sample_weight = check_fit(estimator, X, y, sample_weight, reset, whole)
-    rows = ArrayRows(X, y, sample_weight, _device(estimator, X))
+    rows = _rows(X, y, sample_weight, _device(estimator, X))
     return _data(estimator, rows, X, y, sample_weight, X_val, y_val)
 
 
@@ -132,7 +134,7 @@ def _data(
     estimator: Any, rows: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
 ) -> Data:
     held = check_validation(estimator, X_val, y_val, y)
-    validation = None if held is None else ArrayRows(*held, None, rows.device)
+    validation = None if held is None else _rows(*held, None, rows.device)
     return Data(
         rows=rows,
         validation=validation,
@@ -142,6 +144,11 @@ def _data(
         device=rows.device,
         dtype=resolve_dtype(estimator.dtype, X, rows.device),
     )
+
+
+def _rows(X: Any, y: Any, sample_weight: Any, device: torch.device) -> ArrayRows:
+    kind = SparseRows if isinstance(X, SparseTable) else ArrayRows
+    return kind(X, y, sample_weight, device)
 
 
 def _device(estimator: Any, X: Any) -> torch.device:
@@ -163,7 +170,7 @@ def read_to_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
         X = arrays[0]
     X = check_predict(estimator, X)
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
-    return ArrayRows(X, None, None, device), is_single(X)
+    return _rows(X, None, None, device), is_single(X)
 
 
 def over_all_ranks(estimator: Any, read: Callable[[], Data], work: Callable[[Data], Any]) -> Any:

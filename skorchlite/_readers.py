@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from ._arrays import Checked, check_finite, check_fit, check_predict, is_single, to_numpy
+from ._arrays import check_finite, check_fit, check_predict, is_single, to_numpy
+from ._tables import Checked, SparseTable
 
 _ROWS = 4_096  # put together to a block where they come one by one
 _MARKS_OF_ARRAYS = ("shape", "__array__", "__array_interface__", "__dataframe__", "__dlpack__")
@@ -102,6 +103,7 @@ class BlockReader:
         self._started = False
         X, y, weight = self.ahead(1)[0]
         self.n_features, self.single = X.shape[1], is_single(X)
+        self.sparse = isinstance(X, SparseTable)
         self.single_target = y is None or len(y.shape) == 1
         self.n_targets = 1 if self.single_target else y.shape[1]
         self.weighted = weight is not None

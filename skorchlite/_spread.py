@@ -49,6 +49,12 @@ class SpreadRows(Rows):
             add_up if self.seen is None else partial(_after, add_up, self.seen)
         )
 
+    @property
+    def filled(self) -> Tensor:
+        """Which columns of sparse rows are mostly filled somewhere."""
+        (filled,) = self.total(_filled)
+        return torch.stack(filled).any(0)
+
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(X, y, sample_weight)``, brought from their places; see ``Rows``."""
         if not self.indexed:
@@ -105,6 +111,10 @@ def _both(first: Callable[[Rows], Rows], then: Callable[[Rows], Rows], rows: Row
 
 def _describe(rows: Rows) -> tuple[list]:
     return ([(rows.n_rows, rows.n_features, rows.n_targets, rows.indexed, rows.sparse)],)
+
+
+def _filled(rows: Any) -> tuple[list[Tensor]]:
+    return ([rows.filled],)
 
 
 def _first_rows(rows: Rows, size: int) -> tuple[list[Block]]:

@@ -82,6 +82,21 @@ def staged(
         yield A, weight
 
 
+def paired(rows: Any, origin: Origin, dtype: torch.dtype) -> Iterator[tuple[Tensor, Any, Any]]:
+    """Yield ``(y, Z, sample_weight)`` block by block, ``Z`` the features and ones.
+
+    Both are measured from the origin. Of sparse rows, Z is no tensor but multiplies like one.
+    """
+    t, k = rows.n_targets, rows.n_targets + rows.n_features
+    if not rows.sparse:
+        for A, weight in staged(rows, origin, dtype):
+            yield A[:, :t], A[:, t : k + 1], weight
+        return
+    shift, scale = origin.shift.to(rows.device), origin.unit().to(rows.device)
+    for y, columns, weight in rows.centred(shift[t:], None if origin.scale is None else scale[t:]):
+        yield (y - shift[:t]) / scale[:t], columns, weight
+
+
 def width_of(k: int) -> int:
     """Return the width of staged rows with so many columns."""
     return -(-(k + 1) // 4) * 4
@@ -117,6 +132,10 @@ def predicted(
     double = torch.float32 if rows.device.type == "mps" else torch.float64
     W = torch.from_numpy(coef.T.copy()).to(rows.device, double)
     b = torch.from_numpy(intercept).to(rows.device, double)
+    if rows.sparse:
+        columns = (Z for _, Z, _ in rows.centred(W.new_zeros(rows.n_features), None))
+        v = torch.cat((W, b[None]))
+        return torch.cat([(Z @ v).to(dtype or double) for Z in columns])
     if not rows.indexed:  # how many there are is known at the end
         blocks = rows.blocks(rows.bound(rows.n_features, double.itemsize))
         return torch.cat([torch.add(X.to(double) @ W, b).to(dtype or double) for X, _, _ in blocks])
@@ -141,7 +160,10 @@ def pilot_origin(rows: Any, centre: bool) -> Origin:
         X, y = X[weight > 0], y[weight > 0]
     columns = torch.cat((y.to("cpu", torch.float64), X.to("cpu", torch.float64)), 1)
     first = columns[0]
-    return Origin(first + (columns - first).mean(0) if centre else torch.zeros_like(first))
+    shift = first + (columns - first).mean(0) if centre else torch.zeros_like(first)
+    if rows.sparse:
+        shift[rows.n_targets :] *= rows.filled
+    return Origin(shift)
 
 
 def plain_origin(rows: Any, centre: bool) -> Origin:
@@ -158,6 +180,11 @@ def widest_origin(rows: Any, centre: bool) -> Origin:
 
 def _sizes(rows: Any, first: Tensor) -> tuple[list[Tensor]]:
     size = torch.zeros_like(first)
+    if rows.sparse:
+        for y, columns, _ in rows.centred(first[rows.n_targets :], None):
+            largest = (y.cpu() - first[: rows.n_targets]).abs().amax(0), columns.largest()
+            size = torch.maximum(size, torch.cat(largest))
+        return ([size],)
     for X, y, _ in rows.blocks(rows.bound(rows.n_features, 8)):
         columns = torch.cat([block.to("cpu", torch.float64) for block in (y, X)], 1)
         size = torch.maximum(size, (columns - first).abs().amax(0))

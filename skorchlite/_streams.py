@@ -5,10 +5,13 @@ from operator import methodcaller
 from typing import Any
 
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from ._ahead import read_ahead
 from ._batches import Block, Rows, View, as_tensor
+from ._sparse import SparseRows
+from ._tables import SparseTable
 
 
 class StreamRows(Rows):
@@ -30,7 +33,7 @@ class StreamRows(Rows):
     def __init__(self, reader: Any, device: torch.device, first: int = 0):
         self.reader, self.device, self.first = reader, device, first
         self.n_features, self.n_targets = reader.n_features, reader.n_targets
-        self.rereadable = reader.rereadable
+        self.rereadable, self.sparse = reader.rereadable, reader.sparse
 
     @property
     def n_rows(self) -> int:
@@ -64,6 +67,21 @@ class StreamRows(Rows):
     def every(self, step: int) -> "ThinnedStream":
         """Return every so many-th of the rows."""
         return ThinnedStream(self, step)
+
+    @property
+    def filled(self) -> Tensor:
+        """Which columns are mostly filled, of the first of blocks that are sparse."""
+        return next(self._sparse(self.reader.ahead(1))).filled
+
+    def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
+        """Yield ``(y, columns, sample_weight)``; see ``SparseRows``."""
+        for rows in self._sparse(self.reader.blocks()):
+            yield from rows.centred(shift, scale)
+
+    def _sparse(self, blocks: Iterable[tuple]) -> Iterator[SparseRows]:
+        for X, y, weight in blocks:
+            X = X if isinstance(X, SparseTable) else SparseTable(csr_array(X[:]))
+            yield SparseRows(X, y, weight, self.device)
 
 
 class ThinnedStream(View):

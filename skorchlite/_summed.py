@@ -122,6 +122,7 @@ class SeenRows:
     basis: Any
     n_rows: int
     device: torch.device
+    sparse = False
 
     def fewer_than(self, count: int) -> bool:
         """Return False: the span of the rows is not there to work in."""

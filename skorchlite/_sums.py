@@ -11,21 +11,20 @@ from torch import Tensor
 
 from ._models import Sums
 from ._moments import sum_products
-from ._staging import Origin, staged, width_of
+from ._staging import Origin, paired, staged, width_of
 
 
 def losses(
     rows: Any, origin: Origin, dtype: torch.dtype, loss: Any, v: Tensor
 ) -> tuple[Tensor, float]:
     """Return the sum of losses for each target, and that of weights."""
-    t, k = rows.n_targets, rows.n_targets + rows.n_features
-    point, value, total = v.to(rows.device, dtype), v.new_zeros(t), 0.0
-    for A, weight in staged(rows, origin, dtype):
-        part = loss.value(A[:, :t], A[:, t : k + 1] @ point)
+    point, value, total = v.to(rows.device, dtype), v.new_zeros(rows.n_targets), 0.0
+    for y, Z, weight in paired(rows, origin, dtype):
+        part = loss.value(y, Z @ point)
         if weight is not None:
-            part = part * weight[:, None].to(A.dtype)
+            part = part * weight[:, None].to(part.dtype)
         value += part.sum(0).cpu()
-        total += len(A) if weight is None else float(weight.sum())
+        total += len(y) if weight is None else float(weight.sum())
     return value, total
 
 
@@ -33,20 +32,29 @@ def slopes(
     rows: Any, origin: Origin, dtype: torch.dtype, loss: Any, v: Tensor
 ) -> tuple[Tensor, Tensor, float]:
     """Return the sums of losses, for each target, of gradients, and of weights."""
-    t, k = rows.n_targets, rows.n_targets + rows.n_features
-    point, value = v.to(rows.device, dtype), v.new_zeros(t)
+    point, value = v.to(rows.device, dtype), v.new_zeros(rows.n_targets)
     gradient, total = torch.zeros_like(v), 0.0
-    for A, weight in staged(rows, origin, dtype):
-        Z, y = A[:, t : k + 1], A[:, :t]
+    for y, Z, weight in paired(rows, origin, dtype):
         raw_prediction = Z @ point
         part, slope = loss.value(y, raw_prediction), loss.gradient(y, raw_prediction)
         if weight is not None:
-            weight = weight[:, None].to(A.dtype)
+            weight = weight[:, None].to(part.dtype)
             part, slope = part * weight, slope * weight
         value += part.sum(0).cpu()
         gradient += (Z.T @ slope).cpu()
-        total += len(A) if weight is None else float(weight.sum())
+        total += len(y) if weight is None else float(weight.sum())
     return value, gradient, total
+
+
+def bends(rows: Any, origin: Origin, dtype: torch.dtype, v: Tensor) -> tuple[Tensor, float]:
+    """Return the sums of squared error's Hessian times v, and of weights."""
+    point, bend, total = v.to(rows.device, dtype), torch.zeros_like(v), 0.0
+    for y, Z, weight in paired(rows, origin, dtype):
+        along = Z @ point
+        along = along if weight is None else along * weight[:, None].to(along.dtype)
+        bend += (Z.T @ along).cpu()
+        total += len(y) if weight is None else float(weight.sum())
+    return bend, total
 
 
 def doubled_slopes(
@@ -64,15 +72,25 @@ def spread(rows: Any, origin: Origin, dtype: torch.dtype) -> tuple[float, Tensor
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     total, sums = 0.0, torch.zeros(k, t + 1, dtype=torch.float64)
     squares = torch.zeros(k, dtype=torch.float64)
-    for A, weight in staged(rows, origin, dtype):
-        if weight is not None:
-            A[:, : k + 1] *= weight.to(A.dtype).sqrt()[:, None]
-        columns, ones = A[:, :k], A[:, k : k + 1]
-        total += float((ones * ones).sum())
-        sums += (columns.T @ torch.cat((ones, columns[:, :t]), 1)).cpu()
-        # Squares of a block as a whole would need a second buffer.
-        squares += (torch.linalg.vector_norm(columns, dim=0) ** 2).cpu()
+    for y, Z, weight in paired(rows, origin, dtype):
+        ones = y.new_ones(len(y), 1) if weight is None else weight[:, None].to(y.dtype)
+        right = torch.cat((ones, ones * y), 1)
+        total += float(ones.sum())
+        sums[:t] += (y.T @ right).cpu()
+        sums[t:] += (Z.T @ right)[:-1].cpu()
+        squares[:t] += (ones * y**2).sum(0).cpu()
+        squares[t:] += _squares(Z, weight).cpu()
     return total, sums, squares
+
+
+def _squares(Z: Any, weight: Tensor | None) -> Tensor:
+    """Return the weighted sums of squares of the columns but the last; changes a block in place."""
+    if not isinstance(Z, Tensor):
+        return Z.squares(weight)
+    if weight is not None:
+        Z[:, :-1] *= weight.to(Z.dtype).sqrt()[:, None]
+    # Squares of a block as a whole would need a second buffer.
+    return torch.linalg.vector_norm(Z[:, :-1], dim=0) ** 2
 
 
 def products(
@@ -80,11 +98,26 @@ def products(
 ) -> tuple[Tensor]:
     """Return the sums of products of columns, the features multiplied by ``whiten`` if given."""
     k = rows.n_targets + rows.n_features
+    if rows.sparse and whiten is None:
+        return (_sparse_products(rows, origin, width_of(k)),)
     blocks: Any = staged(rows, origin, dtype)
     if whiten is not None:
         k = rows.n_targets + whiten.shape[1]
         blocks = _whitened(blocks, whiten.to(rows.device, dtype), rows.n_targets)
     return (sum_products(blocks, width_of(k)).cpu(),)
+
+
+def _sparse_products(rows: Any, origin: Origin, width: int) -> Tensor:
+    t, k = rows.n_targets, rows.n_targets + rows.n_features + 1
+    total = torch.zeros(width, width, dtype=torch.float64)
+    for y, Z, weight in paired(rows, origin, torch.float64):
+        weighted = y if weight is None else y * weight[:, None]
+        across = (Z.T @ weighted).cpu()
+        total[:t, :t] += (y.T @ weighted).cpu()
+        total[t:k, :t] += across
+        total[:t, t:k] += across.T
+        total[t:k, t:k] += Z.products(weight).cpu()
+    return total
 
 
 def _whitened(

@@ -154,15 +154,27 @@ def _of_arrow(column: Any) -> np.ndarray:
 
 
 class SparseTable(Checked):
-    """Row slices of a sparse matrix, each made dense by itself: the whole never is."""
+    """A sparse matrix; its row slices are made dense, each by itself.
+
+    Parameters
+    ----------
+    matrix : sparse matrix or array in CSR format
+    """
 
     def __init__(self, matrix: Any):
+        if not matrix.has_canonical_format:  # entries that are there twice add up
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
         self.matrix, self.shape = matrix, matrix.shape
         single = matrix.dtype.kind == "f" and matrix.dtype.itemsize <= 4
         self.dtype = np.dtype(np.float32 if single else np.float64)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         return self.matrix[rows].toarray().astype(self.dtype, copy=False)
+
+    def columns(self, index: np.ndarray) -> "SparseTable":
+        """Return some of the columns."""
+        return SparseTable(self.matrix[:, index])
 
 
 def as_frame(X: Any) -> Frame | ArrowTable | None:
