@@ -213,7 +213,7 @@ class ArrayRows(Rows):
         for start in range(0, self.n_rows if order is None else len(order), size):
             rows = self._chosen(slice(start, start + size), order)
             X, y, weight = (
-                None if column is None else _rows_of(column, rows, device) for column in self.arrays
+                None if column is None else rows_of(column, rows, device) for column in self.arrays
             )
             assert X is not None
             yield X, (y[:, None] if y is not None and y.ndim == 1 else y), weight
@@ -351,7 +351,7 @@ class TargetRows(View):
             yield y[:, self.target : self.target + 1], columns, weight
 
 
-def _rows_of(column: Any, rows: slice | Tensor, device: torch.device) -> Tensor:
+def rows_of(column: Any, rows: slice | Tensor, device: torch.device) -> Tensor:
     """Return some rows of a column, or table, as a float tensor on the device."""
     if isinstance(rows, slice):
         return as_tensor(column[rows], device)

@@ -89,6 +89,8 @@ class BlockReader:
     single : bool
         Whether the numbers of X carry single precision.
     single_target : bool
+    sparse_kind : type or None
+        Of the matrices, where they are sparse.
     rereadable : bool
         Whether the source can be iterated again.
     """
@@ -103,7 +105,7 @@ class BlockReader:
         self._started = False
         X, y, weight = self.ahead(1)[0]
         self.n_features, self.single = X.shape[1], is_single(X)
-        self.sparse = isinstance(X, SparseTable)
+        self.sparse_kind = type(X.matrix) if isinstance(X, SparseTable) else None
         self.single_target = y is None or len(y.shape) == 1
         self.n_targets = 1 if self.single_target else y.shape[1]
         self.weighted = weight is not None

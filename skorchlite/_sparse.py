@@ -6,6 +6,7 @@ dense ones, since for them the difference would lose the digits that it leaves.
 """
 
 import copy
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._batches import ArrayRows, as_tensor
+from ._batches import ArrayRows, rows_of
 
 _FILLED = 0.5  # of a column
 _BLOCK_ENTRIES = 1 << 24
-_SPARSE_PRODUCT = 0.05  # of the entries: with more, products of dense blocks are faster
 
 
 class SparseRows(ArrayRows):
@@ -60,11 +60,46 @@ class SparseRows(ArrayRows):
             Divides the columns; None for ones.
         """
         for rows, chunk in self._chunks:
-            _, y, weight = (None if c is None else _part(c, rows) for c in self.arrays)
-            y = None if y is None else as_tensor(y, self.device).double()
-            weight = None if weight is None else as_tensor(weight, self.device).double()
+            y, weight = (
+                None if column is None else rows_of(column, rows, self.device).double()
+                for column in self.arrays[1:]
+            )
             columns = CentredColumns(chunk, shift.to(self.device), scale)
             yield (y if y is None or y.ndim == 2 else y[:, None]), columns, weight
+
+    def batches(
+        self,
+        size: int,
+        order: Tensor | None,
+        shift: Tensor,
+        scale: Tensor | None,
+        intercept: bool,
+    ) -> Iterator[tuple]:
+        """Yield ``(y, columns, sample_weight)`` of some rows at a time, in any order.
+
+        Parameters
+        ----------
+        size : int
+        order : Tensor of shape (n_ordered,) or None
+            The numbers of the rows; None for each once.
+        shift, scale
+            As of ``centred``.
+        intercept : bool
+            Whether there is a column of ones.
+        """
+        X, *rest = self.arrays
+        for start in range(0, self.n_rows if order is None else len(order), size):
+            rows = self._chosen(slice(start, start + size), order)
+            y, weight = (None if c is None else rows_of(c, rows, self.device) for c in rest)
+            matrix = X.matrix[rows if isinstance(rows, slice) else rows.numpy()]
+            batch = SparseBatch.of(matrix, shift.to(self.device), scale, intercept)
+            yield (y if y is None or y.ndim == 2 else y[:, None]), batch, weight
+
+    @property
+    def density(self) -> float:
+        """The part of the entries that are kept."""
+        matrix = self.arrays[0].matrix
+        return matrix.nnz / max(matrix.shape[0] * matrix.shape[1], 1)
 
     @cached_property
     def _chunks(self) -> list[tuple[Any, "Chunk"]]:
@@ -78,10 +113,6 @@ class SparseRows(ArrayRows):
             part = matrix if whole else matrix[rows if isinstance(rows, slice) else rows.numpy()]
             chunks.append((rows, Chunk(part, self.filled, self.device)))
         return chunks
-
-
-def _part(column: Any, rows: slice | Tensor) -> Any:
-    return column[rows] if isinstance(rows, slice) else column[rows.numpy()]
 
 
 class Chunk:
@@ -110,11 +141,6 @@ class Chunk:
         """The same transposed, which torch does not multiply by fast without a copy."""
         return _as_torch(self.matrix.T.tocsr(), self.device)
 
-    @cached_property
-    def density(self) -> float:
-        """The part of all entries that are kept."""
-        return self.matrix.nnz / max(self.matrix.shape[0] * self.matrix.shape[1], 1)
-
 
 def _as_torch(matrix: Any, device: torch.device) -> Tensor:
     # With indices of 32 bits a product reads a quarter less, and MKL none that it has to convert.
@@ -122,9 +148,18 @@ def _as_torch(matrix: Any, device: torch.device) -> Tensor:
     index = np.int32 if few else np.int64
     parts = matrix.indptr.astype(index, copy=False), matrix.indices.astype(index, copy=False)
     rows, columns, values = map(torch.from_numpy, (*parts, matrix.data.astype(float, copy=False)))
-    return torch.sparse_csr_tensor(
-        rows, columns, values, size=matrix.shape, check_invariants=False
-    ).to(device)
+    return _compressed(rows, columns, values, matrix.shape).to(device)
+
+
+def _compressed(rows: Tensor, columns: Tensor, values: Tensor, shape: Any) -> Tensor:
+    """Return the matrix with these entries, compressed by rows."""
+    with warnings.catch_warnings():  # torch says, once, that it may change how this is called
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(rows, columns, values, size=shape, check_invariants=False)
+
+
+def _with_values(matrix: Tensor, values: Tensor) -> Tensor:
+    return _compressed(matrix.crow_indices(), matrix.col_indices(), values, matrix.shape)
 
 
 @dataclass
@@ -186,13 +221,7 @@ class CentredColumns:
         """Return the weighted sums of the squares of the columns, without that of the ones."""
         weight = self._ones(weight)
         values = self.chunk.transposed
-        squared = torch.sparse_csr_tensor(
-            values.crow_indices(),
-            values.col_indices(),
-            values.values() ** 2,
-            size=values.shape,
-            check_invariants=False,
-        )
+        squared = _with_values(values, values.values() ** 2)
         sums, away = (values @ weight)[:, 0], self._away[:, 0]
         total = (squared @ weight)[:, 0] - 2 * away * sums + away**2 * weight.sum()
         if self._filled is not None:
@@ -215,17 +244,23 @@ class CentredColumns:
         ones = torch.ones(len(self), 1, dtype=torch.float64, device=self.shift.device)
         return ones if weight is None else weight[:, None]
 
+    def row_squares(self, unit: Tensor | None, intercept: bool) -> Tensor:
+        """Return the squared norm of each row, its columns times ``unit``."""
+        unit = torch.ones_like(self._away) if unit is None else unit[: len(self.shift)]
+        unit = unit if self.scale is None else unit / self.scale[:, None]
+        rows, away = self.chunk.rows, self._away * unit
+        squared = _with_values(rows, rows.values() ** 2) @ unit**2
+        squared -= 2 * (rows @ (away * unit))
+        squared += (away**2).sum() + intercept
+        if self._filled is not None:
+            squared += self._filled**2 @ unit[self.chunk.index] ** 2
+        return squared[:, 0].clamp(min=0)
+
     def products(self, weight: Tensor | None) -> Tensor:
         """Return the weighted sums of products of the columns, the ones among them."""
         weight = self._ones(weight)
         S, T = self.chunk.rows, self.chunk.transposed
-        weighted = torch.sparse_csr_tensor(
-            T.crow_indices(),
-            T.col_indices(),
-            T.values() * weight[T.col_indices(), 0],
-            size=T.shape,
-            check_invariants=False,
-        )
+        weighted = _with_values(T, T.values() * weight[T.col_indices(), 0])
         gram = (weighted @ S).to_dense()
         sums = T @ weight
         gram -= self._away * sums.T + sums * self._away.T
@@ -248,3 +283,96 @@ class _Transposed:
 
     def __matmul__(self, s: Tensor) -> Tensor:
         return self.columns.transposed_times(s)
+
+
+@dataclass
+class SparseBatch:
+    """A few rows of ``[(X - shift) / scale, 1]``, entry by entry.
+
+    Parameters
+    ----------
+    starts : list of int
+        Where in the entries each row starts and, last, where they end.
+    row, column, value : Tensor of shape (n_entries,)
+    shift, scale : Tensor of shape (n_features, 1); scale may be None
+    intercept : bool
+        Whether there is a column of ones.
+    """
+
+    starts: list[int]
+    row: Tensor
+    column: Tensor
+    value: Tensor
+    shift: Tensor
+    scale: Tensor | None
+    intercept: bool
+
+    @classmethod
+    def of(cls, matrix: Any, shift: Tensor, scale: Tensor | None, intercept: bool) -> "SparseBatch":
+        """Return the rows of a matrix in CSR format."""
+        lengths = torch.from_numpy(np.diff(matrix.indptr)).long().to(shift.device)
+        return cls(
+            matrix.indptr.tolist(),
+            torch.repeat_interleave(lengths),
+            torch.from_numpy(matrix.indices).long().to(shift.device),
+            torch.from_numpy(matrix.data).to(shift.device, shift.dtype)[:, None],
+            shift[:, None],
+            None if scale is None else scale[:, None],
+            intercept,
+        )
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __matmul__(self, v: Tensor) -> Tensor:
+        w = v[: len(self.shift)]
+        w = w if self.scale is None else w / self.scale
+        product = torch.zeros(len(self), w.shape[1], dtype=w.dtype, device=w.device)
+        product.index_add_(0, self.row, self.value * w[self.column])
+        product -= self.shift.T @ w
+        return product + v[-1] if self.intercept else product
+
+    @property
+    def T(self) -> "_TransposedBatch":  # noqa: N802 (as of a tensor)
+        """The transpose, to multiply by."""
+        return _TransposedBatch(self)
+
+    def split(self, size: int) -> list["SparseBatch"]:
+        """Return the rows so many at a time."""
+        batches = []
+        for start in range(0, len(self), size):
+            starts = self.starts[start : start + size + 1]
+            part = slice(starts[0], starts[-1])
+            columns = self.row[part] - start, self.column[part], self.value[part]
+            starts = [place - starts[0] for place in starts]
+            batches.append(SparseBatch(starts, *columns, self.shift, self.scale, self.intercept))
+        return batches
+
+    def transposed_times(self, s: Tensor) -> Tensor:
+        """Return the product of the transpose with columns of numbers, one for each row."""
+        total = s.sum(0, keepdim=True)
+        product = self.shift * -total
+        product.index_add_(0, self.column, self.value * s[self.row])
+        product = product if self.scale is None else product / self.scale
+        return torch.cat((product, total)) if self.intercept else product
+
+    def row_squares(self) -> Tensor:
+        """Return the squared norm of each row, without the ones."""
+        unit = torch.ones_like(self.shift) if self.scale is None else 1 / self.scale
+        away = self.shift * unit
+        value = self.value * unit[self.column]
+        entries = value * (value - 2 * away[self.column])
+        squares = torch.full((len(self), 1), float((away**2).sum()), dtype=self.value.dtype)
+        return squares.to(self.value.device).index_add_(0, self.row, entries).clamp(min=0)
+
+
+class _TransposedBatch:
+    def __init__(self, batch: SparseBatch):
+        self.batch = batch
+
+    def __matmul__(self, s: Tensor) -> Tensor:
+        return self.batch.transposed_times(s)
+
+    def split(self, size: int, dim: int) -> list["_TransposedBatch"]:
+        """Return the transposes of so many rows at a time."""
+        return [part.T for part in self.batch.split(size)]

@@ -5,7 +5,6 @@ from operator import methodcaller
 from typing import Any
 
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from ._ahead import read_ahead
@@ -33,7 +32,7 @@ class StreamRows(Rows):
     def __init__(self, reader: Any, device: torch.device, first: int = 0):
         self.reader, self.device, self.first = reader, device, first
         self.n_features, self.n_targets = reader.n_features, reader.n_targets
-        self.rereadable, self.sparse = reader.rereadable, reader.sparse
+        self.rereadable, self.sparse = reader.rereadable, reader.sparse_kind is not None
 
     @property
     def n_rows(self) -> int:
@@ -80,7 +79,8 @@ class StreamRows(Rows):
 
     def _sparse(self, blocks: Iterable[tuple]) -> Iterator[SparseRows]:
         for X, y, weight in blocks:
-            X = X if isinstance(X, SparseTable) else SparseTable(csr_array(X[:]))
+            if not isinstance(X, SparseTable):
+                X = SparseTable(self.reader.sparse_kind(X[:]))
             yield SparseRows(X, y, weight, self.device)
 
 

@@ -72,7 +72,7 @@ LAYERS = [
     ["_solvers.newton", "_solvers.gradient", "_solvers.stochastic"],
     ["_solvers.columns", "_solvers.variance_reduced"],
     ["_solvers.passes", "_solvers.sparse", "_solvers.curvature", "_solvers.loop"],
-    ["_solvers.local", "_solvers.coordinates"],
+    ["_solvers.local", "_solvers.coordinates", "_solvers.conjugate"],
     ["_solvers.limited_memory", "_solvers.quadratic"],
     ["_solvers.wide"],
     ["_solvers.metric"],

@@ -24,7 +24,8 @@ __all__ = [
 
 FULL_BATCH = {"newton": newton, "gradient": gradient}
 
-_MANY_COLUMNS, _MANY_SPARSE_COLUMNS = 2_000, 200
+_MANY_COLUMNS = 2_000
+_MANY_PRODUCTS = 1e11  # which take a second or two
 
 
 def is_stochastic(solver: Any, asked: dict[str, bool]) -> bool:
@@ -53,9 +54,9 @@ def choose_full_batch(solver: str, objective: Any) -> str:
     "newton" needs a curvature, and a d x d matrix at each step unless the loss is quadratic or the
     penalty has corners: then the matrix is made once, or for a working set of the columns. It is
     chosen for built-in losses, but not for more than 2,000 columns in the other cases, which
-    "gradient" is for, as it is for losses given as callables. It takes sparse columns without
-    their zeros for a quadratic loss only, and the matrix has no zeros: there it is chosen for up to
-    2,000 columns, or 200 of another loss.
+    "gradient" is for, as it is for losses given as callables. It computes with sparse columns
+    without their zeros for a quadratic loss only, and the matrix has none: there it is chosen for
+    up to 2,000 columns, and of another loss if n_samples * n_features^2 is at most 1e11.
     """
     loss = objective.loss
     if solver == "newton" and not loss.convex:
@@ -66,7 +67,7 @@ def choose_full_batch(solver: str, objective: Any) -> str:
     if solver != "auto":
         return solver
     few = objective.n_features <= _MANY_COLUMNS
-    if objective.rows.sparse:
-        few = objective.n_features <= (_MANY_COLUMNS if loss.quadratic else _MANY_SPARSE_COLUMNS)
+    if few and objective.rows.sparse and not loss.quadratic:
+        few = objective.rows.n_rows * objective.n_features**2 <= _MANY_PRODUCTS
     cheap = few or not objective.penalty.smooth or (loss.quadratic and not objective.rows.sparse)
     return "newton" if loss.convex and cheap else "gradient"

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .._batches import OutOfRangeError
 from .._moments import sum_products
-from .._staging import Origin, staged
+from .._staging import Origin, paired, staged
 from .coordinates import Coordinates
 from .metric import cholesky_metric
 
@@ -63,6 +63,12 @@ def _squared_norms(
     loss: Any,
     v: Tensor | None,
 ) -> tuple[list[Tensor]]:
+    if rows.sparse and factor is None and v is None:
+        parts = []
+        for _, Z, weight in paired(rows, origin, dtype):
+            squares = Z.row_squares(unit, intercept).cpu()
+            parts.append(squares if weight is None else squares * weight.cpu())
+        return ([torch.cat(parts)],)
     # Written in place: small results between large temporaries would scatter these over memory.
     result, done = torch.empty(rows.n_rows, dtype=torch.float64), 0
     for A, weight in staged(rows, origin, dtype):

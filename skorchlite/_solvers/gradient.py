@@ -1,7 +1,8 @@
 """Full-batch descent that holds no matrix: for wide data, and for losses of any kind.
 
-Columns are centred and scaled to like curvature. The descent is by limited-memory quasi-Newton
-steps. A loss with corners is smoothed, less and less.
+Columns are centred and scaled to like curvature. The descent is by conjugate gradients where the
+objective is quadratic, else by limited-memory quasi-Newton steps. A loss with corners is smoothed,
+less and less.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .conjugate import ConjugateDescent
 from .limited_memory import Descent, Scaled
 from .solution import Solution
 
@@ -58,9 +60,13 @@ def gradient(
     """
     problem = Scaled(objective, data_eps)
     point = problem.start(None if start is None else start[:-1])
-    descent = Descent(problem, point, max_iter, report)
-    solve = _by_smoothing if objective.loss.corners else _directly
-    status, optimality = solve(descent, tol)
+    if objective.loss.quadratic and objective.penalty.smooth:
+        descent: Any = ConjugateDescent(problem, point, report)
+        status, optimality = _settled(descent, descent.run(tol, max_iter)), descent.optimality
+    else:
+        descent = Descent(problem, point, max_iter, report)
+        solve = _by_smoothing if objective.loss.corners else _directly
+        status, optimality = solve(descent, tol)
     return Solution(
         v=problem.unit * descent.x,
         v_low=torch.zeros_like(descent.x),
@@ -73,14 +79,19 @@ def gradient(
     )
 
 
+def _settled(descent: Any, status: str) -> str:
+    """Return how a descent ended, where rounding is all that is left of its gradient."""
+    return "converged" if status == "stalled" and descent.optimality <= _NEAR else status
+
+
 def _directly(descent: Descent, tol: float) -> tuple[str, float]:
     """Minimise a smooth loss; return (status, relative subgradient)."""
     descent.curve.append(descent.problem.objective.total(descent.value))
     descent.run(lambda: tol * descent.precise())
     if descent.active.any():
         return "max_iter", descent.optimality
-    met = (descent.norm <= tol * descent.precise()).all() or descent.optimality <= _NEAR
-    return "converged" if met else "stalled", descent.optimality
+    met = (descent.norm <= tol * descent.precise()).all()
+    return _settled(descent, "converged" if met else "stalled"), descent.optimality
 
 
 def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:

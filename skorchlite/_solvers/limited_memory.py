@@ -73,6 +73,10 @@ class Scaled:
         value, gradient = self.objective.evaluate(self.unit * x, loss=loss)
         return value, self.unit * gradient
 
+    def bend(self, x: Tensor) -> Tensor:
+        """Return the Hessian times x, of squared error with a smooth penalty."""
+        return self.unit * self.objective.bend(self.unit * x)
+
     def subgradient(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Return the subgradient of minimum norm."""
         corner = self.corner

@@ -23,7 +23,7 @@ from .._optimizers import Average, CumulativePenalty, make_optimizer
 from .._schedules import make_schedule
 from .._torch_state import threads_for
 from .coordinates import Coordinates, make_coordinates
-from .minibatches import Block, Minibatches
+from .minibatches import Block, Minibatches, add_product, multiply, squared_rows
 
 
 @dataclass
@@ -140,10 +140,9 @@ class Loop:
     def _learn(self, block: Block) -> Tensor:
         """Take the steps of a block; return the losses of its rows before them."""
         raw, loss, own = torch.empty_like(block.y), self.objective.loss, self.schedule.by_row
-        weights = block.Z[:, : self.objective.n_features]
-        columns = [raw, (weights * weights).sum(1, keepdim=True)] if own else [raw]
+        columns = [raw, squared_rows(block.Z, self.objective.n_features)] if own else [raw]
         for Z, Zt, y, share, raw_part, *squares in block.batches(*columns):
-            torch.mm(Z, self.v, out=raw_part)
+            multiply(Z, self.v, raw_part)
             slope = loss.gradient(y, raw_part)
             if own:
                 rates = self.schedule.rates(loss.value(y, raw_part), *squares)
@@ -156,12 +155,12 @@ class Loop:
                 self._step(closure)
         return loss.value(block.y, raw)
 
-    def _add(self, Zt: Tensor, slope: Tensor, size: int) -> None:
+    def _add(self, Zt: Any, slope: Tensor, size: int) -> None:
         """Add a part of a batch to its gradient."""
         begun = float(self._begun)  # 0 forgets the batch before
-        torch.addmm(self.gradient, Zt, slope, beta=begun, alpha=1 / size, out=self.gradient)
+        add_product(self.gradient, Zt, slope, begun, 1 / size, self.gradient)
         self._begun = True
-        self.n_seen += Zt.shape[1]
+        self.n_seen += len(slope)
 
     def _step(self, closure: Callable[[], Tensor] | None) -> None:
         """Step along the gradient of a batch."""

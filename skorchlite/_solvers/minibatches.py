@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._staging import staged
 
+_MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05  # of sparse rows, from where dense ones are slower
 _BLOCK_BYTES = 1 << 20  # stays in the cache while its batches are learned from
 
 
@@ -18,7 +19,7 @@ class Block:
 
     Parameters
     ----------
-    Z : Tensor of shape (n, d)
+    Z : Tensor of shape (n, d), or what multiplies like one
         The columns and, if there is an intercept, ones.
     y : Tensor of shape (n, n_targets)
     share : Tensor of shape (n, 1) or None
@@ -31,7 +32,7 @@ class Block:
         Whether a batch ends with it.
     """
 
-    Z: Tensor
+    Z: Any
     y: Tensor
     share: Tensor | None
     n_batch: int
@@ -48,6 +49,40 @@ class Block:
         return zip(  # noqa: B905 (checking the lengths would cost as much as a step)
             self.Z.split(size), self.Z.T.split(size, 1), self.y.split(size), shares, *rest
         )
+
+
+def _stays_sparse(rows: Any) -> bool:
+    """Return whether steps with a batch are faster without its zeros."""
+    here = rows.sparse and rows.indexed and not rows.spread
+    return here and rows.n_features > _MANY_COLUMNS and rows.density <= _FEW_ENTRIES
+
+
+def multiply(Z: Any, v: Tensor, out: Tensor) -> None:
+    """Write the product of a batch with coefficients."""
+    if isinstance(Z, Tensor):
+        torch.mm(Z, v, out=out)
+    else:
+        out.copy_(Z @ v)
+
+
+def add_product(
+    start: Tensor, Zt: Any, slope: Tensor, beta: float, alpha: float, out: Tensor
+) -> None:
+    """Write ``beta * start + alpha * Zt @ slope``."""
+    if isinstance(Zt, Tensor):
+        torch.addmm(start, Zt, slope, beta=beta, alpha=alpha, out=out)
+    elif beta:
+        torch.add(start, Zt @ slope, alpha=alpha, out=out)
+    else:
+        torch.mul(Zt @ slope, alpha, out=out)
+
+
+def squared_rows(Z: Any, n_features: int) -> Tensor:
+    """Return the squared norm of each row of a batch, without the ones."""
+    if not isinstance(Z, Tensor):
+        return Z.row_squares()
+    weights = Z[:, :n_features]
+    return (weights * weights).sum(1, keepdim=True)
 
 
 class Minibatches:
@@ -83,7 +118,10 @@ class Minibatches:
         rows = objective.rows
         self.n_rows = rows.n_rows if drawn is None else len(drawn)
         self.n_batch = min(batch_size or self.n_rows, self.n_rows)
-        room = max(_BLOCK_BYTES // ((rows.n_targets + rows.n_features + 1) * dtype.itemsize), 1)
+        self._intercept = bool(objective.fit_intercept)
+        self._sparse = _stays_sparse(rows)
+        width = rows.n_features * (rows.density if self._sparse else 1.0)
+        room = max(_BLOCK_BYTES // int((rows.n_targets + width + 1) * dtype.itemsize), 1)
         if whole:
             self._room = self.n_batch
         else:  # a batch of a stream cannot be made in parts, which would be read one by one
@@ -103,16 +141,16 @@ class Minibatches:
         order = None
         if shuffled and self.objective.rows.indexed:
             order = torch.randperm(self.n_rows, generator=self.generator)
-        if self.n_rows <= self._room:
+        if self.n_rows <= self._room and not self._sparse:
             A, share = self._all()
             if order is not None:
                 A, share = A[order], None if share is None else share[order]
-            yield self._block(A, share, self.n_batch, True, True)
+            y, Z = self._split(A)
+            yield Block(Z, y, share, self.n_batch, True, True)
         else:
             yield from self._staged(order)
 
     def _staged(self, order: Tensor | None) -> Iterator[Block]:
-        rows, origin = self.objective.rows, self.objective.origin
         split = self.n_batch > self._room
         if order is None and split and len(self) > 1:
             order = torch.arange(self.n_rows)
@@ -123,12 +161,26 @@ class Minibatches:
         for start in range(0, self.n_rows, step):
             end, stop = start, min(start + step, self.n_rows)
             part = None if order is None else order[start:stop]
-            for A, share in staged(rows, origin, self.dtype, self._room, part):
-                begin, end = end, end + len(A)
+            for y, Z, share in self._blocks(part):
+                begin, end = end, end + len(y)
                 share = self._shares(share, None if weight is None else weight[begin:end])
-                A, share = self._mixed(A, share)
                 n_batch = stop - start if split else self.n_batch
-                yield self._block(A, share, n_batch, not split, not split or end == stop)
+                yield Block(Z, y, share, n_batch, not split, not split or end == stop)
+
+    def _blocks(self, part: Tensor | None) -> Iterator[tuple[Tensor, Any, Tensor | None]]:
+        """Yield ``(y, Z, sample_weight)`` for the rows with these numbers."""
+        rows, origin, intercept = self.objective.rows, self.objective.origin, self._intercept
+        if not self._sparse:
+            for A, share in staged(rows, origin, self.dtype, self._room, part):
+                A, share = self._mixed(A, share)
+                yield *self._split(A), share
+            return
+        t = rows.n_targets
+        shift, unit = origin.shift.to(rows.device), origin.unit().to(rows.device)
+        scale = None if origin.scale is None else unit[t:].to(self.dtype)
+        away = shift[t:].to(self.dtype)
+        for y, Z, share in rows.batches(self._room, part, away, scale, intercept):
+            yield ((y - shift[:t]) / unit[:t]).to(self.dtype), Z, share
 
     def _mixed(self, A: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the rows of a block in a new order, where that of all rows is a stream's own."""
@@ -153,9 +205,7 @@ class Minibatches:
             return None
         return (parts[0] if len(parts) == 1 else parts[0] * parts[1]).to(self.dtype)
 
-    def _block(
-        self, A: Tensor, share: Tensor | None, n_batch: int, whole: bool, last: bool
-    ) -> Block:
+    def _split(self, A: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the targets, and the columns that have a coefficient."""
         t = self.objective.rows.n_targets
-        k = t + self.objective.n_features + self.objective.fit_intercept
-        return Block(A[:, t:k], A[:, :t], share, n_batch, whole, last)
+        return A[:, :t], A[:, t : t + self.objective.n_features + self._intercept]

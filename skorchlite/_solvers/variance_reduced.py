@@ -33,7 +33,7 @@ from .coordinates import Coordinates
 from .corners import Corners
 from .curvature import Pilot, batch_noise, curved_coordinates, drawing, squared_norms
 from .extrapolation import extrapolated
-from .minibatches import Minibatches
+from .minibatches import Minibatches, add_product, multiply
 
 _STEP = 0.5  # of the step that noise and curvature allow
 _FEW_BATCHES = 4  # with fewer in an epoch, its last point begins the next one
@@ -363,13 +363,13 @@ class VarianceReduced:
             raw = block.Z @ anchor
             before = self.learned.gradient(block.y, raw)
             for Z, Zt, y, share, raw_part, before_part in block.batches(raw, before):
-                torch.mm(Z, v, out=raw_part)
+                multiply(Z, v, raw_part)
                 slope = self.learned.gradient(y, raw_part).sub_(before_part)
                 if share is not None:
                     slope.mul_(share)
                 size = len(Z) if block.whole else block.n_batch
                 start = change if begun else gradient
-                torch.addmm(start, Zt, slope, alpha=1 / size, out=change)
+                add_product(start, Zt, slope, 1.0, 1 / size, change)
                 begun = not block.last
                 if begun:
                     continue
