@@ -181,21 +181,38 @@ class CentredColumns:
         return self.chunk.shape[0]
 
     @cached_property
+    def _rows(self) -> Tensor:
+        rows = self.chunk.rows
+        if self.scale is None:
+            return rows
+        return _with_values(rows, rows.values() / self.scale[rows.col_indices().long()])
+
+    @cached_property
+    def _columns(self) -> Tensor:
+        columns = self.chunk.transposed
+        if self.scale is None:
+            return columns
+        return _with_values(columns, columns.values() / self.scale[_row_of_entries(columns)])
+
+    @cached_property
     def _away(self) -> Tensor:
         """What is taken from the sparse columns: nothing from the filled ones."""
-        away = self.shift.clone()
+        away = self.shift.clone() if self.scale is None else self.shift / self.scale
         away[self.chunk.index] = 0
         return away[:, None]
 
     @cached_property
     def _filled(self) -> Tensor | None:
         """The filled columns, measured from their shift."""
-        dense = self.chunk.dense
-        return None if dense is None else dense - self.shift[self.chunk.index]
+        dense, index = self.chunk.dense, self.chunk.index
+        if dense is None:
+            return None
+        away = dense - self.shift[index]
+        return away if self.scale is None else away / self.scale[index]
 
     def __matmul__(self, v: Tensor) -> Tensor:
-        w = v[:-1] if self.scale is None else v[:-1] / self.scale[:, None]
-        product = self.chunk.rows @ w
+        w = v[:-1]
+        product = self._rows @ w
         product += v[-1] - (self._away * w).sum(0)
         if self._filled is not None:
             product += self._filled @ w[self.chunk.index]
@@ -209,48 +226,38 @@ class CentredColumns:
     def transposed_times(self, s: Tensor) -> Tensor:
         """Return the product of the transpose with columns of numbers, one for each row."""
         total = s.sum(0)
-        product = self.chunk.transposed @ s
+        product = self._columns @ s
         product -= self._away * total
         if self._filled is not None:
             product[self.chunk.index] = self._filled.T @ s
-        if self.scale is not None:
-            product /= self.scale[:, None]
         return torch.cat((product, total[None]))
 
     def squares(self, weight: Tensor | None) -> Tensor:
         """Return the weighted sums of the squares of the columns, without that of the ones."""
         weight = self._ones(weight)
-        values = self.chunk.transposed
-        squared = _with_values(values, values.values() ** 2)
-        sums, away = (values @ weight)[:, 0], self._away[:, 0]
+        squared = _with_values(self._columns, self._columns.values() ** 2)
+        sums, away = (self._columns @ weight)[:, 0], self._away[:, 0]
         total = (squared @ weight)[:, 0] - 2 * away * sums + away**2 * weight.sum()
         if self._filled is not None:
             total[self.chunk.index] = (self._filled**2 * weight).sum(0)
-        return total if self.scale is None else total / self.scale**2
+        return total
 
     def largest(self) -> Tensor:
         """Return the largest size of the entries of each column, without the ones."""
-        values, away = self.chunk.transposed, self._away[:, 0]
-        lengths = values.crow_indices().diff().long()
-        column = torch.repeat_interleave(torch.arange(len(away)), lengths)
-        largest = away.abs()  # of the zeros
-        sizes = (values.values() - away[column]).abs()
-        largest = largest.scatter_reduce(0, column, sizes, "amax")
+        away = self._away[:, 0]
+        column = _row_of_entries(self._columns)
+        sizes = (self._columns.values() - away[column]).abs()
+        largest = away.abs().scatter_reduce(0, column, sizes, "amax")  # the zeros among them
         if self._filled is not None:
             largest[self.chunk.index] = self._filled.abs().amax(0)
         return largest.cpu()
 
-    def _ones(self, weight: Tensor | None) -> Tensor:
-        ones = torch.ones(len(self), 1, dtype=torch.float64, device=self.shift.device)
-        return ones if weight is None else weight[:, None]
-
     def row_squares(self, unit: Tensor | None, intercept: bool) -> Tensor:
         """Return the squared norm of each row, its columns times ``unit``."""
         unit = torch.ones_like(self._away) if unit is None else unit[: len(self.shift)]
-        unit = unit if self.scale is None else unit / self.scale[:, None]
-        rows, away = self.chunk.rows, self._away * unit
-        squared = _with_values(rows, rows.values() ** 2) @ unit**2
-        squared -= 2 * (rows @ (away * unit))
+        away = self._away * unit
+        squared = _with_values(self._rows, self._rows.values() ** 2) @ unit**2
+        squared -= 2 * (self._rows @ (away * unit))
         squared += (away**2).sum() + intercept
         if self._filled is not None:
             squared += self._filled**2 @ unit[self.chunk.index] ** 2
@@ -258,23 +265,28 @@ class CentredColumns:
 
     def products(self, weight: Tensor | None) -> Tensor:
         """Return the weighted sums of products of the columns, the ones among them."""
-        weight = self._ones(weight)
-        S, T = self.chunk.rows, self.chunk.transposed
-        weighted = _with_values(T, T.values() * weight[T.col_indices(), 0])
-        gram = (weighted @ S).to_dense()
-        sums = T @ weight
+        weight, columns = self._ones(weight), self._columns
+        shares = weight[columns.col_indices().long(), 0]
+        gram = (_with_values(columns, columns.values() * shares) @ self._rows).to_dense()
+        sums = columns @ weight
         gram -= self._away * sums.T + sums * self._away.T
         gram += weight.sum() * self._away * self._away.T
         if self._filled is not None:
-            index = self.chunk.index
-            across = T @ (self._filled * weight) - self._away * (self._filled * weight).sum(0)
+            index, weighted = self.chunk.index, self._filled * weight
+            across = columns @ weighted - self._away * weighted.sum(0)
             gram[:, index] = across
             gram[index] = across.T
-            gram[index[:, None], index] = self._filled.T @ (self._filled * weight)
-        if self.scale is not None:
-            gram /= self.scale[:, None] * self.scale
+            gram[index[:, None], index] = self._filled.T @ weighted
         last = self.transposed_times(weight)
         return torch.cat((torch.cat((gram, last[:-1]), 1), last.T))
+
+    def _ones(self, weight: Tensor | None) -> Tensor:
+        ones = torch.ones(len(self), 1, dtype=torch.float64, device=self.shift.device)
+        return ones if weight is None else weight[:, None]
+
+
+def _row_of_entries(matrix: Tensor) -> Tensor:
+    return torch.repeat_interleave(matrix.crow_indices().diff().long())
 
 
 class _Transposed:

@@ -217,9 +217,10 @@ class LocalDescent:
         bend = slopes.hessian @ step
         raw_step = self.model.Z @ step
         keeps = loss.curvature(self.model.y, self.raw + raw_step) > 0
-        if (keeps | (slopes.bent == 0)).all():
+        change = float(step @ (slopes.pull + 0.5 * bend))  # above zero where it is all rounding
+        if change <= 0 and (keeps | (slopes.bent == 0)).all():
             slope = slopes.slope + slopes.bent * raw_step
-            value = slopes.value + float(step @ (slopes.pull + 0.5 * bend))
+            value = slopes.value + change
             pull = self.corners.subgradient(self.x, slopes.gradient + bend).abs()
             left = float((slopes.pull @ step).abs())
         else:
