@@ -14,11 +14,13 @@ from ._arrays import (
     check_fit,
     check_predict,
     check_validation,
+    is_dask,
     is_single,
     resolve_device,
     resolve_dtype,
 )
 from ._batches import ArrayRows
+from ._dask import read_chunks
 from ._distributed import Ranks
 from ._readers import BlockReader, as_arrays, is_stream
 from ._sparse import SparseRows
@@ -110,6 +112,9 @@ def read(
 
     Without ``reset`` the columns must be those of the chunks before.
     """
+    if is_dask(X):
+        chunks, X, y, sample_weight = read_chunks(estimator, X, y, sample_weight, reset)
+        return _data(estimator, SpreadRows(chunks), X, y, sample_weight, X_val, y_val)
     if y is None and is_stream(X):
         if sample_weight is not None:
             raise ValueError(
@@ -133,11 +138,9 @@ def read(
 def _data(
     estimator: Any, rows: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
 ) -> Data:
-    held = check_validation(estimator, X_val, y_val, y)
-    validation = None if held is None else _rows(*held, None, rows.device)
     return Data(
         rows=rows,
-        validation=validation,
+        validation=_validation(estimator, X_val, y_val, y, rows.device),
         single=is_single(X),
         single_target=len(y.shape) == 1,
         weighted=sample_weight is not None,
@@ -149,6 +152,20 @@ def _data(
 def _rows(X: Any, y: Any, sample_weight: Any, device: torch.device) -> ArrayRows:
     kind = SparseRows if isinstance(X, SparseTable) else ArrayRows
     return kind(X, y, sample_weight, device)
+
+
+def _validation(estimator: Any, X: Any, y: Any, y_fit: Any, device: torch.device) -> Any:
+    if not is_dask(X):
+        held = check_validation(estimator, X, y, y_fit)
+        return None if held is None else _rows(*held, None, device)
+    chunks, _, y, _ = read_chunks(estimator, X, y, None, reset=False)
+    if y.shape[1:] != y_fit.shape[1:]:
+        raise ValueError(
+            f"y_val has the shape {y.shape}, and the training targets {tuple(y_fit.shape)}."
+        )
+    rows = SpreadRows(chunks)
+    rows.total(partial(check_rows_finite, name=type(estimator).__name__))
+    return rows
 
 
 def _device(estimator: Any, X: Any) -> torch.device:
@@ -173,11 +190,19 @@ def read_to_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
     return _rows(X, None, None, device), is_single(X)
 
 
-def over_all_ranks(estimator: Any, read: Callable[[], Data], work: Callable[[Data], Any]) -> Any:
+def over_all_ranks(
+    estimator: Any, X: Any, read: Callable[[], Data], work: Callable[[Data], Any]
+) -> Any:
     """Return ``work(read())``; if distributed, over the rows of all ranks.
 
     The first rank works. The others return None, with an estimator like that of the first.
     """
+    if estimator.distributed and is_dask(X):
+        raise ValueError(
+            "distributed=True is for the processes of torchrun, each with rows of its own, and X "
+            "is a dask collection, whose chunks dask spreads over its workers. Set "
+            "distributed=False."
+        )
     if not estimator.distributed:
         data = read()
         with torch_settings(data.n_entries):

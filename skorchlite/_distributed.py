@@ -215,9 +215,13 @@ class Place:
     def __init__(self, ranks: Ranks, name: str):
         self.ranks, self.name = ranks, name
 
-    def total(self, add_up: Callable[[Any], tuple]) -> tuple:
-        """Return ``add_up(rows)``, added over the ranks."""
+    def total(self, add_up: Callable[[Any], tuple], among: Sequence[int] | None = None) -> tuple:
+        """Return ``add_up(rows)``, added over the ranks, all of which take part."""
         return self.ranks.total(self.name, add_up)
+
+    def outlined(self, add_up: Callable[[Any], tuple]) -> tuple:
+        """Return the same: each rank alone knows of its rows."""
+        return self.total(add_up)
 
 
 def _connected() -> Any:
