@@ -129,7 +129,7 @@ def _of_whole_rows(column: Any) -> Any:
     from dask import is_dask_collection
 
     if not is_dask_collection(column):
-        return to_numpy(column) if hasattr(column, "shape") else np.asarray(column)
+        return np.asarray(to_numpy(column))
     if not hasattr(column, "to_delayed") or not hasattr(column, "ndim"):
         raise TypeError(
             f"A {type(column).__module__}.{type(column).__qualname__} has no rows and columns. "
@@ -147,7 +147,7 @@ def _lengths(columns: Sequence[Any]) -> list[Any]:
         if column is None or isinstance(column, np.ndarray):
             sizes.append(None if column is None else [len(column)])
         elif not hasattr(column, "chunks"):  # the index alone is less to read
-            sizes.append(column.index.map_partitions(len))
+            sizes.append(column.index.map_partitions(len).to_delayed())
         elif np.isnan(column.chunks[0]).any():
             sizes.append([dask.delayed(_n_rows)(part) for part in column.to_delayed().ravel()])
         else:
