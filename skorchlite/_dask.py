@@ -135,7 +135,7 @@ def _of_whole_rows(column: Any) -> Any:
             f"A {type(column).__module__}.{type(column).__qualname__} has no rows and columns. "
             "Give a dask array or data frame."
         )
-    return column.rechunk({1: -1}) if hasattr(column, "rechunk") and column.ndim > 1 else column
+    return column.rechunk({1: -1}) if _is_array(column) and column.ndim > 1 else column
 
 
 def _lengths(columns: Sequence[Any]) -> list[Any]:
@@ -146,14 +146,19 @@ def _lengths(columns: Sequence[Any]) -> list[Any]:
     for column in columns:
         if column is None or isinstance(column, np.ndarray):
             sizes.append(None if column is None else [len(column)])
-        elif not hasattr(column, "chunks"):  # the index alone is less to read
-            sizes.append(column.index.map_partitions(len).to_delayed())
+        elif not _is_array(column):  # the index alone is less to read
+            sizes.append([dask.delayed(_n_rows)(part) for part in _delayed(column.index)])
         elif np.isnan(column.chunks[0]).any():
-            sizes.append([dask.delayed(_n_rows)(part) for part in column.to_delayed().ravel()])
+            sizes.append([dask.delayed(_n_rows)(part) for part in _delayed(column)])
         else:
             sizes.append(list(column.chunks[0]))
     found = dask.compute(*sizes)
     return [None if size is None else [int(n) for n in size] for size in found]
+
+
+def _delayed(column: Any) -> list[Any]:
+    parts = column.to_delayed()
+    return list(parts.ravel()) if _is_array(column) else parts
 
 
 def _n_rows(chunk: Any) -> int:
@@ -172,8 +177,12 @@ def _outline(column: Any, lengths: Sequence[int]) -> np.ndarray:
     return np.broadcast_to(np.zeros((), dtype), (sum(lengths), *width))
 
 
+def _is_array(column: Any) -> bool:
+    return hasattr(column, "chunks")
+
+
 def _is_frame(column: Any) -> bool:
-    return not hasattr(column, "chunks") and column.ndim == 2
+    return not _is_array(column) and column.ndim == 2
 
 
 def _names(X: Any) -> Any:
@@ -191,14 +200,13 @@ def _parts(column: Any, lengths: Any, wanted: Sequence[int]) -> list[Any]:
         ends = pairwise(accumulate(wanted, initial=0))
         return [delayed(column[slice(*rows)], traverse=False) for rows in ends]
     if [n for n in lengths if n] != wanted:
-        if not hasattr(column, "chunks"):
-            column, lengths = column.to_dask_array(lengths=lengths), wanted
+        if not _is_array(column):
+            column = column.to_dask_array(lengths=lengths)
         elif np.isnan(column.chunks[0]).any():
             column = column.copy()  # the caller's stays as it is
             column.compute_chunk_sizes()
         column, lengths = column.rechunk({0: tuple(wanted)}), wanted
-    parts = np.ravel(column.to_delayed())
-    return [part for part, n in zip(parts, lengths, strict=True) if n]
+    return [part for part, n in zip(_delayed(column), lengths, strict=True) if n]
 
 
 def predicted_chunks(estimator: Any, X: Any) -> Any:

@@ -176,8 +176,8 @@ def test_lengths_that_are_not_known():
     whole = TorchSGDRegressor().fit(X0[keep], Y0[keep], W0[keep])
     X, y, weight = chunked(X0, Y0, W0, rows=(100,) * 6)
     aligned = y.rechunk(100), weight.rechunk(100)
-    for y, weight in (aligned, (y, weight)):
-        chosen = X.rechunk((100, 4))[kept], y[kept], weight[kept]
+    for columns in (aligned, (y, weight)):
+        chosen = [column[kept] for column in (X.rechunk((100, 4)), *columns)]
         assert_same(TorchSGDRegressor().fit(*chosen), whole)
         assert np.isnan(chosen[0].shape[0])  # the caller's collection is as it was
     assert_same(TorchSGDRegressor().fit(X[kept], Y0[keep], W0[keep]), whole)
@@ -279,7 +279,7 @@ def test_estimator_pickles_afterwards_and_holds_no_rows(model):
 # --- predictions -------------------------------------------------------------------------
 
 
-def test_predictions_are_lazy_and_have_the_chunks_of_X():
+def test_predictions_are_lazy_and_have_the_chunks_of_the_data():
     model = TorchSGDRegressor().fit(X0, Y0)
     X, *_ = chunked(X0, Y0, None)
     predicted = model.predict(X)
@@ -446,12 +446,12 @@ def test_words_in_a_column_are_refused():
 
 def test_other_collections_are_refused():
     bag = pytest.importorskip("dask.bag").from_sequence([1, 2])
-    with pytest.raises(TypeError, match="has no rows and columns. Give a dask array"):
+    with pytest.raises(TypeError, match=r"has no rows and columns. Give a dask array"):
         TorchSGDRegressor().fit(bag, Y0)
 
 
 def test_distributed_is_for_torchrun():
-    with pytest.raises(ValueError, match="X is a dask collection.*Set distributed=False"):
+    with pytest.raises(ValueError, match=r"X is a dask collection.*Set distributed=False"):
         TorchSGDRegressor(distributed=True).fit(DX, DY)
 
 
