@@ -59,13 +59,19 @@ def check_fit(
     return X, y, _check_weight(estimator, sample_weight, X.shape[0], whole)
 
 
-def check_validation(estimator: Any, X: Any, y: Any, y_fit: Any) -> tuple[Any, Any] | None:
-    """Check validation data against the training data; None where there is none."""
+def check_validation(
+    estimator: Any, X: Any, y: Any, y_fit: Any, whole: bool = True
+) -> tuple[Any, Any] | None:
+    """Check validation data against the training data; None where there is none.
+
+    Of what is not the ``whole`` data there may be no rows.
+    """
     if X is None and y is None:
         return None
     if X is None or y is None:
         raise ValueError("X_val and y_val go together: only one of them was given.")
-    X, y = check_predict(estimator, X), _check_target(estimator, y)
+    X = check_predict(estimator, X, least=int(whole))
+    y = _check_target(estimator, y, least=int(whole))
     if X.shape[0] != y.shape[0] or y.shape[1:] != y_fit.shape[1:]:
         raise ValueError(
             f"X_val has {X.shape[0]} samples and y_val the shape {tuple(y.shape)}; the training "
@@ -121,9 +127,9 @@ def is_dask(X: Any) -> bool:
     return type(X).__module__.partition(".")[0] in ("dask", "dask_expr")
 
 
-def check_predict(estimator: Any, X: Any) -> Any:
+def check_predict(estimator: Any, X: Any, least: int = 1) -> Any:
     """Check data to predict on against the names and number of columns that were fitted."""
-    table = _check_table(estimator, X)
+    table = _check_table(estimator, X, least)
     validate_data(estimator, X, reset=False, skip_check_array=True)
     return table
 

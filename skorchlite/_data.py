@@ -156,7 +156,7 @@ def _rows(X: Any, y: Any, sample_weight: Any, device: torch.device) -> ArrayRows
 
 def _validation(estimator: Any, X: Any, y: Any, y_fit: Any, device: torch.device) -> Any:
     if not is_dask(X):
-        held = check_validation(estimator, X, y, y_fit)
+        held = check_validation(estimator, X, y, y_fit, whole=not estimator.distributed)
         return None if held is None else _rows(*held, None, device)
     chunks, _, y, _ = read_chunks(estimator, X, y, None, reset=False)
     if y.shape[1:] != y_fit.shape[1:]:
@@ -229,20 +229,23 @@ def _agreed(ranks: Ranks, read: Callable[[], Data]) -> Data:
     try:
         data = read()
         n_rows = data.rows.n_rows if data.rows.indexed else None
-        mine = data.form, data.single, data.validation is not None, n_rows
+        n_held = None if data.validation is None else data.validation.n_rows
+        mine = data.form, data.single, n_held, n_rows
     except Exception as failure:
         error = failure
     said = ranks.agree(mine, error)
     assert data is not None
     forms = [form for form, *_ in said]
-    if len(set(forms)) > 1 or len({validated for *_, validated, _ in said}) > 1:
+    held = [n_held for *_, n_held, _ in said]
+    validated = [n_held is not None for n_held in held]
+    if len(set(forms)) > 1 or len(set(validated)) > 1:
         raise ValueError(
             "The data of the ranks does not go together: (n_features, n_targets, y has one "
             f"dimension, there are weights) is {forms}, from the first rank to the last, and there "
-            f"is validation data on {[validated for *_, validated, _ in said]}."
+            f"is validation data on {validated}."
         )
     counts = [n_rows for *_, n_rows in said]
-    if not any(count is None or count for count in counts):
+    if not any(count is None or count for count in counts) or (all(validated) and not any(held)):
         raise ValueError(
             "Found array with 0 sample(s) on every rank while a minimum of 1 is required."
         )
