@@ -158,6 +158,7 @@ def _validation(estimator: Any, X: Any, y: Any, y_fit: Any, device: torch.device
     if not is_dask(X):
         held = check_validation(estimator, X, y, y_fit, whole=not estimator.distributed)
         return None if held is None else _rows(*held, None, device)
+    _check_alone(estimator, "X_val")
     chunks, _, y, _ = read_chunks(estimator, X, y, None, reset=False)
     if y.shape[1:] != y_fit.shape[1:]:
         raise ValueError(
@@ -166,6 +167,15 @@ def _validation(estimator: Any, X: Any, y: Any, y_fit: Any, device: torch.device
     rows = SpreadRows(chunks)
     rows.total(partial(check_rows_finite, name=type(estimator).__name__))
     return rows
+
+
+def _check_alone(estimator: Any, label: str) -> None:
+    if estimator.distributed:
+        raise ValueError(
+            f"distributed=True is for the processes of torchrun, each with rows of its own, and "
+            f"{label} is a dask collection, whose chunks dask spreads over its workers. Set "
+            "distributed=False."
+        )
 
 
 def _device(estimator: Any, X: Any) -> torch.device:
@@ -197,12 +207,8 @@ def over_all_ranks(
 
     The first rank works. The others return None, with an estimator like that of the first.
     """
-    if estimator.distributed and is_dask(X):
-        raise ValueError(
-            "distributed=True is for the processes of torchrun, each with rows of its own, and X "
-            "is a dask collection, whose chunks dask spreads over its workers. Set "
-            "distributed=False."
-        )
+    if is_dask(X):
+        _check_alone(estimator, "X")
     if not estimator.distributed:
         data = read()
         with torch_settings(data.n_entries):
