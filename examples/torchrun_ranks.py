@@ -1,7 +1,7 @@
 """A fit over the rows of several processes, which is that of all rows in one.
 
-Run it with ``torchrun --nproc-per-node 2 examples/torchrun_ranks.py``. Each process makes rows of its
-own, as it would read files of its own; on several machines torchrun is given ``--nnodes`` too.
+Run it with ``torchrun --nproc-per-node 2 examples/torchrun_ranks.py``. Each process makes rows of
+its own, as it would read files of its own; on several machines torchrun is given ``--nnodes`` too.
 """
 
 import os

@@ -108,17 +108,21 @@ def read_chunks(
     y and the weights may be dask collections, of any chunks, or in memory. Lengths of chunks that
     are not known are worked out in a pass over the data.
     """
-    name = type(estimator).__name__
-    X = _of_whole_rows(X)
     columns = [None if c is None else _of_whole_rows(c) for c in (X, y, sample_weight)]
-    known = _lengths(columns)
-    outlines = [None if c is None else _outline(c, n) for c, n in zip(columns, known, strict=True)]
-    check_whole(estimator, _names(X), *outlines, reset=reset)
-    # A chunk without rows has nothing to add, and dask divides nothing into such.
-    lengths = [n for n in known[0] if n]
-    parts = [_parts(c, n, lengths) for c, n in zip(columns, known, strict=True)]
+    parts = [_delayed(column) for column in columns]
+    lengths = _lengths(columns, parts)
+    outlines = [
+        None if c is None else _outline(c, sum(n)) for c, n in zip(columns, lengths, strict=True)
+    ]
+    check_whole(estimator, _names(columns[0]), *outlines, reset=reset)
+    wanted = [n for n in lengths[0] if n]  # a chunk without rows has nothing to add
+    aligned = map(partial(_aligned, wanted=wanted), parts, lengths, outlines)
     chunks = Chunks(
-        list(zip(*parts, strict=True)), lengths, tuple(outlines), name, estimator.device
+        parts=list(zip(*aligned, strict=True)),
+        lengths=wanted,
+        outline=tuple(outlines),
+        name=type(estimator).__name__,
+        device=estimator.device,
     )
     X, y, sample_weight = outlines
     return chunks, X, y, sample_weight
@@ -138,34 +142,37 @@ def _of_whole_rows(column: Any) -> Any:
     return column.rechunk({1: -1}) if _is_array(column) and column.ndim > 1 else column
 
 
-def _lengths(columns: Sequence[Any]) -> list[Any]:
+def _delayed(column: Any) -> Any:
+    """Return the chunks of a collection, delayed; what is in memory as it is."""
+    if column is None or isinstance(column, np.ndarray):
+        return column
+    # Of a frame they may be fewer than its partitions, since dask reads small files together.
+    parts = column.to_delayed()
+    return list(parts.ravel()) if _is_array(column) else parts
+
+
+def _lengths(columns: Sequence[Any], parts: Sequence[Any]) -> Sequence[Sequence[int]]:
     """Return the lengths of the chunks of each column; all unknown ones at once."""
     import dask
 
-    sizes = []
-    for column in columns:
-        if column is None or isinstance(column, np.ndarray):
-            sizes.append(None if column is None else [len(column)])
-        elif not _is_array(column):  # the index alone is less to read
-            sizes.append([dask.delayed(_n_rows)(part) for part in _delayed(column.index)])
-        elif np.isnan(column.chunks[0]).any():
-            sizes.append([dask.delayed(_n_rows)(part) for part in _delayed(column)])
-        else:
+    sizes: list[list[Any]] = []
+    for column, chunks in zip(columns, parts, strict=True):
+        if column is None:
+            sizes.append([])
+        elif isinstance(column, np.ndarray):
+            sizes.append([len(column)])
+        elif _is_array(column) and not np.isnan(column.chunks[0]).any():
             sizes.append(list(column.chunks[0]))
-    found = dask.compute(*sizes)
-    return [None if size is None else [int(n) for n in size] for size in found]
-
-
-def _delayed(column: Any) -> list[Any]:
-    parts = column.to_delayed()
-    return list(parts.ravel()) if _is_array(column) else parts
+        else:
+            sizes.append([dask.delayed(_n_rows)(chunk) for chunk in chunks])
+    return dask.compute(*sizes)
 
 
 def _n_rows(chunk: Any) -> int:
     return chunk.shape[0]
 
 
-def _outline(column: Any, lengths: Sequence[int]) -> np.ndarray:
+def _outline(column: Any, n_rows: int) -> np.ndarray:
     """Return an array like a column as a whole that takes no memory."""
     if _is_frame(column):
         width, frame = (len(column.columns),), as_frame(column)
@@ -174,7 +181,7 @@ def _outline(column: Any, lengths: Sequence[int]) -> np.ndarray:
         width, kind = column.shape[1:], column.dtype
         single = getattr(kind, "kind", "O") == "f" and kind.itemsize <= 4
     dtype = np.float32 if single else np.float64
-    return np.broadcast_to(np.zeros((), dtype), (sum(lengths), *width))
+    return np.broadcast_to(np.zeros((), dtype), (n_rows, *width))
 
 
 def _is_array(column: Any) -> bool:
@@ -190,29 +197,32 @@ def _names(X: Any) -> Any:
     return X.dtypes.to_frame().T if _is_frame(X) else None
 
 
-def _parts(column: Any, lengths: Any, wanted: Sequence[int]) -> list[Any]:
-    """Return the chunks of a column, delayed, of the lengths that are wanted."""
+def _aligned(
+    parts: Any, lengths: Sequence[int], outline: Any, wanted: Sequence[int]
+) -> Sequence[Any]:
+    """Return the chunks of a column, delayed, in the lengths that are wanted."""
+    import dask.array as da
     from dask import delayed
 
-    if column is None:
+    if parts is None:
         return [None] * len(wanted)
-    if isinstance(column, np.ndarray):
+    if isinstance(parts, np.ndarray):
         ends = pairwise(accumulate(wanted, initial=0))
-        return [delayed(column[slice(*rows)], traverse=False) for rows in ends]
-    if [n for n in lengths if n] != wanted:
-        if not _is_array(column):
-            column = column.to_dask_array(lengths=lengths)
-        elif np.isnan(column.chunks[0]).any():
-            column = column.copy()  # the caller's stays as it is
-            column.compute_chunk_sizes()
-        column, lengths = column.rechunk({0: tuple(wanted)}), wanted
-    return [part for part, n in zip(_delayed(column), lengths, strict=True) if n]
+        return [delayed(parts[slice(*rows)], traverse=False) for rows in ends]
+    filled = [(part, n) for part, n in zip(parts, lengths, strict=True) if n]
+    if [n for _, n in filled] == wanted:
+        return [part for part, _ in filled]
+    arrays = [
+        da.from_delayed(delayed(np.asarray)(part), (n, *outline.shape[1:]), outline.dtype)
+        for part, n in filled
+    ]
+    return list(da.concatenate(arrays).rechunk({0: tuple(wanted)}).to_delayed().ravel())
 
 
 def predicted_chunks(estimator: Any, X: Any) -> Any:
     """Return the predictions on a dask X as a dask array, computed when that is."""
     X = _of_whole_rows(X)
-    outline = _outline(X, [1])
+    outline = _outline(X, 1)
     check_whole(estimator, _names(X), outline, reset=False)
     model = copy.copy(estimator)
     for name in ("_stream", "feature_names_in_"):  # moments; and the names have been checked

@@ -188,6 +188,23 @@ def test_lengths_that_are_not_known():
     )
 
 
+def test_files_that_dask_reads_together(tmp_path):
+    """A frame has as many chunks as its columns let dask put together; y has others."""
+    pytest.importorskip("pyarrow")
+    columns = dict(zip(NAMES, X0.T, strict=True)) | {"y": Y0, "weight": W0}
+    for part in range(6):
+        rows = pd.DataFrame(columns)[part * 100 : (part + 1) * 100]
+        rows.to_parquet(tmp_path / f"part.{part}.parquet")
+    frame = dd.read_parquet(tmp_path)
+    model = TorchSGDRegressor().fit(frame[NAMES], frame["y"], frame["weight"])
+    assert_same(model, TorchSGDRegressor().fit(X0, Y0, W0))
+    few = TorchSGDRegressor().fit(frame[["b"]], frame["y"])
+    np.testing.assert_allclose(few.coef_, TorchSGDRegressor().fit(X0[:, [1]], Y0).coef_)
+    np.testing.assert_allclose(
+        few.predict(frame[["b"]]).compute()[:2], few.predict(pd.DataFrame(columns)[["b"]])[:2]
+    )
+
+
 @pytest.mark.parametrize("parameters", [{}, {"loss": "quantile"}, {"solver": "sgd"}], ids=str)
 def test_partitions_without_rows(parameters):
     rows = pd.DataFrame(X0, columns=NAMES).assign(y=Y0, i=range(N_ROWS))
