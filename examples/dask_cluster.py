@@ -14,7 +14,7 @@ from skorchlite import TorchSGDRegressor
 
 N_ROWS, N_COLUMNS, CHUNK = 400_000, 20, 50_000
 SCALE = np.logspace(-3, 3, N_COLUMNS)
-LOSSES = {"squared_error": {}, "quantile": {"quantile": 0.9}}
+LOSSES = {"squared_error": {}, "huber": {"epsilon": 1.35}}
 
 
 def timed_fit(loss, parameters, X, y):
@@ -40,8 +40,8 @@ def main():
             f"{loss:14} {seconds:5.2f} s, in memory {alone_seconds:5.2f} s; "
             f"coefficients differ by {apart:.0e} in columns of deviation 1"
         )
-    below = (y <= model.predict(X)).mean().compute()
-    print(f"{below:.3f} of the rows lie below their predicted quantile")
+    error = abs(y - model.predict(X)).mean().compute()  # predictions are a dask array
+    print(f"R2 {model.score(X, y):.6f}, mean absolute error {error:.4f}")
 
 
 if __name__ == "__main__":

@@ -65,11 +65,15 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         Parameters
         ----------
         X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features)
-            Training data, read block by block and never copied whole.
+            Training data, read block by block and never copied whole. Of a dask array or data frame
+            the chunks stay where dask has them, and sums travel; a fit makes several passes over
+            the data, so persist it before. A stochastic solver brings batches of rows here.
         y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets)
-            Target values.
+            Target values. With a dask X: a dask collection too, of any chunks, or in memory, from
+            where its parts go to the workers with each pass.
         sample_weight : array-like of shape (n_samples,), default=None
-            Individual weights for each sample; not negative, not all zero.
+            Individual weights for each sample; not negative, not all zero. Like y, it may be of
+            dask.
         coef_init : array-like, default=None
             Coefficients to start from, of the shape that ``coef_`` will have.
         intercept_init : float or array-like of shape (n_targets,), default=None
@@ -112,7 +116,8 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         -------
         y_pred : {ndarray, tensor} of shape (n_samples,) or (n_samples, n_targets)
             Predicted values; a tensor, on the device of X, where X is one. With scikit-learn's
-            ``array_api_dispatch``, an array in the namespace and on the device of X.
+            ``array_api_dispatch``, an array in the namespace and on the device of X. Of a dask
+            array or data frame a dask array with the chunks of X, computed when it is.
         """
         check_is_fitted(self)
         if is_dask(X):
@@ -128,7 +133,8 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         """Return the coefficient of determination of the predictions, R2.
 
         Where X, y or sample_weight is a tensor it is computed in torch, on the device of X; else
-        it is scikit-learn's ``r2_score``. Several targets count alike.
+        it is scikit-learn's ``r2_score``. Several targets count alike. Of dask
+        collections the sums are made where their chunks are.
 
         Parameters
         ----------
