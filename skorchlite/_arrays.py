@@ -59,13 +59,19 @@ def check_fit(
     return X, y, _check_weight(estimator, sample_weight, X.shape[0], whole)
 
 
-def check_validation(estimator: Any, X: Any, y: Any, y_fit: Any) -> tuple[Any, Any] | None:
-    """Check validation data against the training data; None where there is none."""
+def check_validation(
+    estimator: Any, X: Any, y: Any, y_fit: Any, whole: bool = True
+) -> tuple[Any, Any] | None:
+    """Check validation data against the training data; None where there is none.
+
+    Of what is not the ``whole`` data there may be no rows.
+    """
     if X is None and y is None:
         return None
     if X is None or y is None:
         raise ValueError("X_val and y_val go together: only one of them was given.")
-    X, y = check_predict(estimator, X), _check_target(estimator, y)
+    X = check_predict(estimator, X, least=int(whole))
+    y = _check_target(estimator, y, least=int(whole))
     if X.shape[0] != y.shape[0] or y.shape[1:] != y_fit.shape[1:]:
         raise ValueError(
             f"X_val has {X.shape[0]} samples and y_val the shape {tuple(y.shape)}; the training "
@@ -75,9 +81,55 @@ def check_validation(estimator: Any, X: Any, y: Any, y_fit: Any) -> tuple[Any, A
     return X, y
 
 
-def check_predict(estimator: Any, X: Any) -> Any:
+def check_whole(estimator: Any, names: Any, X: Any, *columns: Any, reset: bool) -> None:
+    """Check data that is elsewhere by its outline; set ``n_features_in_``, ``feature_names_in_``.
+
+    Parameters
+    ----------
+    estimator : object
+    names : frame or None
+        With the names of the columns of X, where it has any.
+    X, *columns : ndarray or None
+        X and, to fit or score, y and sample_weight, in shape and dtype like the data.
+    reset : bool
+        Whether the columns may be others than those fitted.
+    """
+    X = _check_table(estimator, X)
+    y, weight = columns or (None, None)
+    needs_y = () if not columns else (y,)
+    validate_data(
+        estimator, X if names is None else names, *needs_y, reset=reset, skip_check_array=True
+    )
+    if y is None:
+        return
+    _check_target(estimator, y)
+    check_consistent_length(X, y)
+    if weight is not None and weight.shape != X.shape[:1]:
+        raise ValueError(
+            f"sample_weight.shape == {weight.shape}, expected {X.shape[:1]}: one for each sample."
+        )
+
+
+def check_part(name: str, X: Any, y: Any = None, sample_weight: Any = None) -> tuple:
+    """Return a part of data that was checked by its outline, checked itself.
+
+    It may have no rows. ``name`` is the estimator's.
+    """
+    X = _check_table(name, X, least=0)
+    y = None if y is None else _check_target(name, y, least=0)
+    if y is not None and X.shape[:1] != y.shape[:1]:
+        check_consistent_length(X, y)
+    return X, y, _check_weight(name, sample_weight, X.shape[0], whole=False)
+
+
+def is_dask(X: Any) -> bool:
+    """Return whether X is a collection of dask, which need not be there to know."""
+    return type(X).__module__.partition(".")[0] in ("dask", "dask_expr")
+
+
+def check_predict(estimator: Any, X: Any, least: int = 1) -> Any:
     """Check data to predict on against the names and number of columns that were fitted."""
-    table = _check_table(estimator, X)
+    table = _check_table(estimator, X, least)
     validate_data(estimator, X, reset=False, skip_check_array=True)
     return table
 
@@ -226,12 +278,16 @@ def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
     return as_mapped(X) if isinstance(X, np.ndarray) else SparseTable(X)
 
 
+def _name_of(estimator: Any) -> str:
+    return estimator if isinstance(estimator, str) else type(estimator).__name__
+
+
 def _check_numbers(estimator: Any, tensor: torch.Tensor, label: str) -> None:
     """Check that a tensor holds real numbers, one for each of its places."""
     if tensor.layout != torch.strided:
         raise TypeError(
             f"Sparse data was passed for {label}, but dense data is required by "
-            f"{type(estimator).__name__}. Use '.to_dense()' to convert it to a dense tensor."
+            f"{_name_of(estimator)}. Use '.to_dense()' to convert it to a dense tensor."
         )
     if tensor.is_meta:
         raise ValueError(
@@ -242,7 +298,7 @@ def _check_numbers(estimator: Any, tensor: torch.Tensor, label: str) -> None:
 
 
 def _check_tensor(estimator: Any, X: torch.Tensor, least: int) -> torch.Tensor:
-    name = type(estimator).__name__
+    name = _name_of(estimator)
     _check_numbers(estimator, X, "X")
     if X.ndim != 2:
         raise ValueError(

@@ -10,8 +10,9 @@ from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.validation import check_is_fitted
 
-from ._arrays import check_score, native, to_numpy, untouched_on_error
+from ._arrays import check_score, is_dask, native, to_numpy, untouched_on_error
 from ._batches import OutOfRangeError, as_tensor
+from ._dask import predicted_chunks
 from ._data import check_rows_finite, over_all_ranks, read, read_to_predict
 from ._namespaces import portable, restored, returned, settle
 from ._objective import Objective
@@ -64,11 +65,15 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         Parameters
         ----------
         X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features)
-            Training data, read block by block and never copied whole.
+            Training data, read block by block and never copied whole. Of a dask array or data frame
+            the chunks stay where dask has them, and sums travel; a fit makes several passes over
+            the data, so persist it before. A stochastic solver brings batches of rows here.
         y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets)
-            Target values.
+            Target values. With a dask X: a dask collection too, of any chunks, or in memory, from
+            where its parts go to the workers with each pass.
         sample_weight : array-like of shape (n_samples,), default=None
-            Individual weights for each sample; not negative, not all zero.
+            Individual weights for each sample; not negative, not all zero. Like y, it may be of
+            dask.
         coef_init : array-like, default=None
             Coefficients to start from, of the shape that ``coef_`` will have.
         intercept_init : float or array-like of shape (n_targets,), default=None
@@ -90,6 +95,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         with untouched_on_error(self):
             solution = over_all_ranks(
                 self,
+                X,
                 partial(read, self, X, y, sample_weight, X_val, y_val),
                 partial(self._fit, start=(coef_init, intercept_init)),
             )
@@ -110,25 +116,25 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         -------
         y_pred : {ndarray, tensor} of shape (n_samples,) or (n_samples, n_targets)
             Predicted values; a tensor, on the device of X, where X is one. With scikit-learn's
-            ``array_api_dispatch``, an array in the namespace and on the device of X.
+            ``array_api_dispatch``, an array in the namespace and on the device of X. Of a dask
+            array or data frame a dask array with the chunks of X, computed when it is.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return predicted_chunks(self, X)
         if not is_stream(X):
             check_same_namespace(X, self, attribute="coef_", method="predict")
         rows, single = read_to_predict(self, X)
         with torch_settings(rows.n_rows * rows.n_features if rows.indexed else np.inf):
-            coef, intercept, terms = self._predictor(rows)
-            y_pred = predicted(terms, coef, intercept, torch.float32 if single else None)
-        if not torch.isfinite(y_pred).all():
-            check_rows_finite(rows, type(self).__name__)
-        y_pred = y_pred if np.ndim(self.intercept_) else y_pred[:, 0]
+            y_pred = self._predict(rows, single)
         return to_numpy(y_pred) if is_stream(X) else returned(y_pred, X)
 
     def score(self, X, y=None, sample_weight=None):
         """Return the coefficient of determination of the predictions, R2.
 
         Where X, y or sample_weight is a tensor it is computed in torch, on the device of X; else
-        it is scikit-learn's ``r2_score``. Several targets count alike.
+        it is scikit-learn's ``r2_score``. Several targets count alike. Of dask
+        collections the sums are made where their chunks are.
 
         Parameters
         ----------
@@ -144,23 +150,40 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         score : float
             1 for perfect predictions, 0 for those no better than the mean of y.
         """
-        if y is None and is_stream(X):
-            rows = read(self, X, None, sample_weight, reset=False).rows
-            with torch_settings(np.inf):
-                coef, intercept, terms = self._predictor(rows)
-                return r2_of_rows(terms, coef, intercept)
+        if is_dask(X) or (y is None and is_stream(X)):
+            data = read(self, X, y, sample_weight, reset=False)
+            return _undefined_score() if data.rows.fewer_than(2) else self._score_rows(data)
         if not any(isinstance(native(a), torch.Tensor) for a in (X, y, sample_weight)):
             return super().score(X, y, sample_weight)
         y_pred = torch.as_tensor(native(self.predict(X)))
         y, weight = check_score(self, y, sample_weight, y_pred)
         if len(y_pred) < 2:
-            message = "R^2 score is not well-defined with less than two samples."
-            warnings.warn(message, UndefinedMetricWarning, stacklevel=2)
-            return float("nan")
+            return _undefined_score()
         with torch_settings(y_pred.numel()):
             y = as_tensor(y, y_pred.device).reshape(len(y_pred), -1)
             weight = None if weight is None else as_tensor(weight, y_pred.device)
             return r2(y, y_pred.reshape(y.shape), weight)
+
+    def _predict(self, rows, single):
+        """Return the predictions on checked rows."""
+        coef, intercept, terms = self._predictor(rows)
+        y_pred = predicted(terms, coef, intercept, torch.float32 if single else None)
+        if not torch.isfinite(y_pred).all():
+            check_rows_finite(rows, type(self).__name__)
+        return y_pred if np.ndim(self.intercept_) else y_pred[:, 0]
+
+    def _score_rows(self, data):
+        """Return R2 on rows that are not read at once."""
+        coef, intercept, terms = self._predictor(data.rows)
+        if data.rows.n_targets != len(coef):
+            raise ValueError(
+                f"y has {data.rows.n_targets} targets, and the model predicts {len(coef)}."
+            )
+        with torch_settings(np.inf):
+            score = r2_of_rows(terms, coef, intercept)
+        if not np.isfinite(score):
+            data.check_finite(self)
+        return score
 
     def _fit(self, data, start):
         """Fit checked data and set the fitted attributes; return the solution."""
@@ -313,6 +336,12 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         if self.verbose:
             measured = "" if optimality is None else f", optimality {optimality:.1e}"
             print(f"[{type(self).__name__}] iteration {n_iter}: objective {value:.10g}{measured}")
+
+
+def _undefined_score():
+    message = "R^2 score is not well-defined with less than two samples."
+    warnings.warn(message, UndefinedMetricWarning, stacklevel=3)
+    return float("nan")
 
 
 def _stream_of(objective, solution, dtype):

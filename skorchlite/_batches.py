@@ -265,6 +265,16 @@ class View(Rows):
         """Return whether there are fewer rows."""
         return self.source.fewer_than(count)
 
+    def head(self, size: int) -> Block | None:
+        """Return the first rows; None where there are none."""
+        if not self.spread:
+            return super().head(size)
+        block = self.source.head(size)
+        if block is None:
+            return None
+        X, y, weight = block
+        return self.of()(ArrayRows(X, y, weight, self.device)).head(size)
+
     def total(self, add_up: Callable[[Any], tuple]) -> tuple:
         """Return ``add_up(rows)``, added over all places; see ``Rows``."""
         if self.spread:

@@ -14,11 +14,13 @@ from ._arrays import (
     check_fit,
     check_predict,
     check_validation,
+    is_dask,
     is_single,
     resolve_device,
     resolve_dtype,
 )
 from ._batches import ArrayRows
+from ._dask import read_chunks
 from ._distributed import Ranks
 from ._readers import BlockReader, as_arrays, is_stream
 from ._sparse import SparseRows
@@ -110,6 +112,9 @@ def read(
 
     Without ``reset`` the columns must be those of the chunks before.
     """
+    if is_dask(X):
+        chunks, X, y, sample_weight = read_chunks(estimator, X, y, sample_weight, reset)
+        return _data(estimator, SpreadRows(chunks), X, y, sample_weight, X_val, y_val)
     if y is None and is_stream(X):
         if sample_weight is not None:
             raise ValueError(
@@ -133,11 +138,9 @@ def read(
 def _data(
     estimator: Any, rows: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
 ) -> Data:
-    held = check_validation(estimator, X_val, y_val, y)
-    validation = None if held is None else _rows(*held, None, rows.device)
     return Data(
         rows=rows,
-        validation=validation,
+        validation=_validation(estimator, X_val, y_val, y, rows.device),
         single=is_single(X),
         single_target=len(y.shape) == 1,
         weighted=sample_weight is not None,
@@ -149,6 +152,30 @@ def _data(
 def _rows(X: Any, y: Any, sample_weight: Any, device: torch.device) -> ArrayRows:
     kind = SparseRows if isinstance(X, SparseTable) else ArrayRows
     return kind(X, y, sample_weight, device)
+
+
+def _validation(estimator: Any, X: Any, y: Any, y_fit: Any, device: torch.device) -> Any:
+    if not is_dask(X):
+        held = check_validation(estimator, X, y, y_fit, whole=not estimator.distributed)
+        return None if held is None else _rows(*held, None, device)
+    _check_alone(estimator, "X_val")
+    chunks, _, y, _ = read_chunks(estimator, X, y, None, reset=False)
+    if y.shape[1:] != y_fit.shape[1:]:
+        raise ValueError(
+            f"y_val has the shape {y.shape}, and the training targets {tuple(y_fit.shape)}."
+        )
+    rows = SpreadRows(chunks)
+    rows.total(partial(check_rows_finite, name=type(estimator).__name__))
+    return rows
+
+
+def _check_alone(estimator: Any, label: str) -> None:
+    if estimator.distributed:
+        raise ValueError(
+            f"distributed=True is for the processes of torchrun, each with rows of its own, and "
+            f"{label} is a dask collection, whose chunks dask spreads over its workers. Set "
+            "distributed=False."
+        )
 
 
 def _device(estimator: Any, X: Any) -> torch.device:
@@ -173,11 +200,15 @@ def read_to_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
     return _rows(X, None, None, device), is_single(X)
 
 
-def over_all_ranks(estimator: Any, read: Callable[[], Data], work: Callable[[Data], Any]) -> Any:
+def over_all_ranks(
+    estimator: Any, X: Any, read: Callable[[], Data], work: Callable[[Data], Any]
+) -> Any:
     """Return ``work(read())``; if distributed, over the rows of all ranks.
 
     The first rank works. The others return None, with an estimator like that of the first.
     """
+    if is_dask(X):
+        _check_alone(estimator, "X")
     if not estimator.distributed:
         data = read()
         with torch_settings(data.n_entries):
@@ -204,20 +235,23 @@ def _agreed(ranks: Ranks, read: Callable[[], Data]) -> Data:
     try:
         data = read()
         n_rows = data.rows.n_rows if data.rows.indexed else None
-        mine = data.form, data.single, data.validation is not None, n_rows
+        n_held = None if data.validation is None else data.validation.n_rows
+        mine = data.form, data.single, n_held, n_rows
     except Exception as failure:
         error = failure
     said = ranks.agree(mine, error)
     assert data is not None
     forms = [form for form, *_ in said]
-    if len(set(forms)) > 1 or len({validated for *_, validated, _ in said}) > 1:
+    held = [n_held for *_, n_held, _ in said]
+    validated = [n_held is not None for n_held in held]
+    if len(set(forms)) > 1 or len(set(validated)) > 1:
         raise ValueError(
             "The data of the ranks does not go together: (n_features, n_targets, y has one "
             f"dimension, there are weights) is {forms}, from the first rank to the last, and there "
-            f"is validation data on {[validated for *_, validated, _ in said]}."
+            f"is validation data on {validated}."
         )
     counts = [n_rows for *_, n_rows in said]
-    if not any(count is None or count for count in counts):
+    if not any(count is None or count for count in counts) or (all(validated) and not any(held)):
         raise ValueError(
             "Found array with 0 sample(s) on every rank while a minimum of 1 is required."
         )

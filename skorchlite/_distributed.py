@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from itertools import chain, count
 from types import TracebackType
 from typing import Any
@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 _TIMEOUT = timedelta(minutes=30)  # as torch has it; a pass may be long
-_PASS, _OUTCOME = 0, 1
+_PASS, _OUTCOME = b"p", b"o"
 _NUMBERS = count()  # of the groups that this process made, as they have in every other
 
 
@@ -45,7 +45,8 @@ class Ranks:
     def __init__(self, alike: Sequence[Any] = ()):
         self.alike = alike
         self.sources: dict[str, Any] = {}
-        self.serving = False
+        self.error: BaseException | None = None  # of this rank, with its traceback
+        self.awaited = False  # whether the others wait for what the first rank asks next
 
     def __enter__(self) -> "Ranks":
         if not dist.is_available():
@@ -68,7 +69,7 @@ class Ranks:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if error is not None and self.serving and not isinstance(error, LostRankError):
+            if error is not None and self.awaited:
                 self.release(error)
         finally:
             if not self.own:
@@ -88,14 +89,21 @@ class Ranks:
 
     def share(self, sources: dict[str, Any]) -> dict[str, "Place"]:
         """Make the row sources of this rank known; return all ranks' for the first one to ask."""
-        self.sources, self.serving = sources, self.rank == 0
+        self.sources, self.awaited = sources, self.rank == 0
         return {name: Place(self, name) for name in sources}
 
     def total(self, name: str, add_up: Callable[[Any], tuple]) -> tuple:
         """Return ``add_up(rows)``, added over the ranks; only the first rank calls it."""
+        message = self._packed(_PASS, (name, add_up))
+        # An interrupt that comes between two messages leaves no way to tell the others: they learn
+        # of it when the connections close.
+        self.awaited = False
         with _watching():
-            self._broadcast(self._packed((_PASS, name, add_up)))
-        sums = self._reduced(name, add_up)
+            self._broadcast(message)
+            sums, failed = self._reduced(lambda: add_up(self.sources[name]))
+        self.awaited = True
+        if failed is not None:
+            raise failed from self.error
         assert sums is not None
         return sums
 
@@ -104,40 +112,38 @@ class Ranks:
         while True:
             with _watching():
                 message = self._broadcast(None)
-            what, *request = _Unpickler(io.BytesIO(message), self.alike).load()
-            if what == _PASS:
-                self._reduced(*request)
+            if message[:1] == _PASS:
+                with _watching():
+                    self._reduced(partial(self._answer, message))
                 continue
-            (outcome,) = request
+            outcome = self._unpacked(message)
             if isinstance(outcome, BaseException):
-                raise outcome
+                raise outcome from self.error
             return outcome
+
+    def _answer(self, message: bytes) -> tuple:
+        name, add_up = self._unpacked(message)
+        return add_up(self.sources[name])
 
     def release(self, outcome: Any) -> None:
         """Send the outcome to the other ranks, or the error that ends the work."""
-        self.serving = False
+        self.awaited = False
         if isinstance(outcome, BaseException):
             outcome = _picklable(outcome)
         with _watching():
-            self._broadcast(self._packed((_OUTCOME, outcome)))
+            self._broadcast(self._packed(_OUTCOME, outcome))
 
-    def _reduced(self, name: str, add_up: Callable[[Any], tuple]) -> tuple | None:
-        """Make the sums of this rank and add those of all; return them on the first."""
+    def _reduced(self, make: Callable[[], tuple]) -> tuple[tuple | None, BaseException | None]:
+        """Return the sums of all ranks, and the error of one; the other ranks have no sums."""
         sums: tuple = ()
-        error: Exception | None = None
         try:
-            sums = add_up(self.sources[name])
-        except Exception as failure:
-            error = failure
-        with _watching():
-            failed = self._first_error(error)
-            if failed is None:
-                return self._added(sums)
-        if self.rank == 0:
-            raise failed
-        return None  # what comes of it is for the first rank to say
+            sums = make()
+        except BaseException as error:  # an interrupt of one is to end the fit of all
+            self.error = error
+        failed = self._first_error(self.error)
+        return (self._added(sums) if failed is None else None), failed
 
-    def _first_error(self, error: Exception | None) -> BaseException | None:
+    def _first_error(self, error: BaseException | None) -> BaseException | None:
         """Return the error of the first rank that has one."""
         failed = torch.tensor([float(error is not None)])
         self.group.allreduce([failed]).wait()
@@ -152,7 +158,10 @@ class Ranks:
         lists = [part for part in sums if isinstance(part, list)]
         flat = torch.zeros(0, dtype=torch.float64)
         if numbers:
-            flat = torch.cat([torch.as_tensor(part).double().reshape(-1) for part in numbers])
+            # Of a float as_tensor alone would make single precision.
+            flat = torch.cat(
+                [torch.as_tensor(part, dtype=torch.float64).reshape(-1) for part in numbers]
+            )
             flat = self._sum(flat)
         gathered = self._gathered(lists) if lists else []
         if self.rank:
@@ -174,10 +183,14 @@ class Ranks:
         self.group.reduce(flat, root=0).wait()
         return flat
 
-    def _packed(self, message: Any) -> bytes:
+    def _packed(self, what: bytes, message: Any) -> bytes:
         packed = io.BytesIO()
+        packed.write(what)
         _Pickler(packed, self.alike).dump(message)
         return packed.getvalue()
+
+    def _unpacked(self, packed: bytes) -> Any:
+        return _Unpickler(io.BytesIO(packed[1:]), self.alike).load()
 
     def _broadcast(self, content: bytes | None) -> bytes:
         """Return the bytes that the first rank has."""
@@ -215,9 +228,13 @@ class Place:
     def __init__(self, ranks: Ranks, name: str):
         self.ranks, self.name = ranks, name
 
-    def total(self, add_up: Callable[[Any], tuple]) -> tuple:
-        """Return ``add_up(rows)``, added over the ranks."""
+    def total(self, add_up: Callable[[Any], tuple], among: Sequence[int] | None = None) -> tuple:
+        """Return ``add_up(rows)``, added over the ranks, all of which take part."""
         return self.ranks.total(self.name, add_up)
+
+    def outlined(self, add_up: Callable[[Any], tuple]) -> tuple:
+        """Return the same: each rank alone knows of its rows."""
+        return self.total(add_up)
 
 
 def _connected() -> Any:

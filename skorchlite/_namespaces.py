@@ -7,7 +7,7 @@ import torch
 from sklearn import get_config
 from sklearn.utils._array_api import _is_numpy_namespace, get_namespace_and_device, move_to
 
-from ._arrays import to_numpy
+from ._arrays import is_dask, to_numpy
 
 Home = tuple[Any, Any]  # a namespace, and a device of it
 
@@ -15,8 +15,11 @@ _DEVICES = "_tensor_devices"  # key of a pickled state
 
 
 def home_of(X: Any) -> Home | None:
-    """Return where dispatch wants the results for X; None for NumPy, or without dispatch."""
-    if not get_config()["array_api_dispatch"]:
+    """Return where dispatch wants the results for X; None for NumPy, or without dispatch.
+
+    Results for a dask collection are small, and NumPy's.
+    """
+    if not get_config()["array_api_dispatch"] or is_dask(X):
         return None
     xp, _, device = get_namespace_and_device(X)
     return None if _is_numpy_namespace(xp) else (xp, device)

@@ -64,6 +64,7 @@ class StreamRegressor(TorchRegressor):
         with untouched_on_error(self):
             solution = over_all_ranks(
                 self,
+                X,
                 partial(read, self, X, y, sample_weight, reset=first),
                 partial(self._learn_all, first=first),
             )

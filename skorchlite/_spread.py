@@ -1,6 +1,6 @@
 """Rows that are spread over places: the ranks of a process group, or the workers of a cluster."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import methodcaller
 from typing import Any, Protocol
@@ -14,8 +14,14 @@ from ._batches import Block, Rows
 class Places(Protocol):
     """What sends a function to the rows of every place, and adds up what it returns there."""
 
-    def total(self, add_up: Callable[[Rows], tuple]) -> tuple:
-        """Return the sum of ``rows.total(add_up)`` over the places; see ``Rows.total``."""
+    def total(self, add_up: Callable[[Rows], tuple], among: Sequence[int] | None = None) -> tuple:
+        """Return the sum of ``rows.total(add_up)`` over the places; see ``Rows.total``.
+
+        Places that are not ``among`` these numbers have nothing to add, and need not be asked.
+        """
+
+    def outlined(self, add_up: Callable[[Rows], tuple]) -> tuple:
+        """Return the same where the shapes of the rows are enough to tell."""
 
 
 class SpreadRows(Rows):
@@ -36,18 +42,22 @@ class SpreadRows(Rows):
 
     def __init__(self, places: Places, seen: Callable[[Rows], Rows] | None = None):
         self.places, self.seen = places, seen
-        (shares,) = self.total(_describe)
-        sizes, features, targets, indexed, sparse = zip(*shares, strict=True)
-        self.n_rows, self.n_places = sum(sizes), len(sizes)
+        (shares,) = self.places.outlined(self._seen(_describe))
+        self.starts, self.sizes, features, targets, indexed, sparse = zip(*shares, strict=True)
+        self.n_rows, self.n_places = sum(self.sizes), len(self.sizes)
         self.n_features, self.n_targets = features[0], targets[0]
         self.indexed, self.sparse = all(indexed), all(sparse)
 
     def total(self, add_up: Callable[[Any], tuple]) -> tuple:
         """Return ``add_up(rows)``, added over all places; see ``Rows``."""
+        return self._among(None, add_up)
+
+    def _among(self, places: Sequence[int] | None, add_up: Callable[[Any], tuple]) -> tuple:
+        return self.places.total(self._seen(add_up), places)
+
+    def _seen(self, add_up: Callable[[Any], tuple]) -> Callable[[Rows], tuple]:
         add_up = partial(_shared, add_up, self.n_places)
-        return self.places.total(
-            add_up if self.seen is None else partial(_after, add_up, self.seen)
-        )
+        return add_up if self.seen is None else partial(_after, add_up, self.seen)
 
     @property
     def filled(self) -> Tensor:
@@ -65,7 +75,7 @@ class SpreadRows(Rows):
             )
         order = torch.arange(self.n_rows) if order is None else order
         for wanted in order.split(size):
-            (parts,) = self.total(partial(_chosen, order=wanted))
+            (parts,) = self._among(self._holding(wanted), partial(_chosen, order=wanted))
             positions, *columns = zip(*parts, strict=True)
             back = torch.cat(positions).argsort()
             X, y, weight = (
@@ -76,8 +86,11 @@ class SpreadRows(Rows):
 
     def head(self, size: int) -> Block | None:
         """Return the first rows of the first place that has any; None where there are none."""
-        (heads,) = self.total(partial(_first_rows, size=size))
-        return heads[0] if heads else None
+        first = next((i for i, n_rows in enumerate(self.sizes) if n_rows), None)
+        if first is None:
+            return None
+        (heads,) = self._among([first], partial(_first_rows, size=size))
+        return heads[0]
 
     def columns(self, index: Tensor) -> "SpreadRows":
         """Return the rows with some of the columns."""
@@ -90,6 +103,10 @@ class SpreadRows(Rows):
     def taken(self, index: Tensor) -> "SpreadRows":
         """Return the rows with these numbers, which rise."""
         return self._then(methodcaller("taken", index))
+
+    def _holding(self, order: Tensor) -> list[int]:
+        """Return the places that some of these rows are in."""
+        return torch.bucketize(order, torch.tensor(self.starts[1:]), right=True).unique().tolist()
 
     def _then(self, view: Callable[[Rows], Rows]) -> "SpreadRows":
         seen = view if self.seen is None else partial(_both, self.seen, view)
@@ -110,7 +127,8 @@ def _both(first: Callable[[Rows], Rows], then: Callable[[Rows], Rows], rows: Row
 
 
 def _describe(rows: Rows) -> tuple[list]:
-    return ([(rows.n_rows, rows.n_features, rows.n_targets, rows.indexed, rows.sparse)],)
+    shape = rows.n_rows, rows.n_features, rows.n_targets
+    return ([(rows.first, *shape, rows.indexed, rows.sparse)],)
 
 
 def _filled(rows: Any) -> tuple[list[Tensor]]:
