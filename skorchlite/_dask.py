@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ._arrays import check_part, check_whole, is_single, resolve_device, to_numpy
 from ._batches import ArrayRows, Rows
+from ._sparse import rows_in_memory
 from ._tables import as_frame
 from ._torch_state import torch_settings
 
@@ -88,7 +89,7 @@ def _sums(
 
 def _rows(X: Any, y: Any, sample_weight: Any, first: int, name: str, device: Any) -> ArrayRows:
     X, y, sample_weight = check_part(name, X, y, sample_weight)
-    return ArrayRows(X, y, sample_weight, resolve_device(device, X), first)
+    return rows_in_memory(X, y, sample_weight, resolve_device(device, X), first)
 
 
 def _total(*sums: tuple) -> tuple:

@@ -23,10 +23,9 @@ from ._batches import ArrayRows
 from ._dask import read_chunks
 from ._distributed import Ranks
 from ._readers import BlockReader, as_arrays, is_stream
-from ._sparse import SparseRows
+from ._sparse import rows_in_memory
 from ._spread import SpreadRows
 from ._streams import StreamRows
-from ._tables import SparseTable
 from ._torch_state import torch_settings
 
 
@@ -131,7 +130,7 @@ def read(
         X, y, sample_weight = arrays
     whole = not estimator.distributed
     X, y, sample_weight = check_fit(estimator, X, y, sample_weight, reset, whole)
-    rows = _rows(X, y, sample_weight, _device(estimator, X))
+    rows = rows_in_memory(X, y, sample_weight, _device(estimator, X))
     return _data(estimator, rows, X, y, sample_weight, X_val, y_val)
 
 
@@ -149,15 +148,10 @@ def _data(
     )
 
 
-def _rows(X: Any, y: Any, sample_weight: Any, device: torch.device) -> ArrayRows:
-    kind = SparseRows if isinstance(X, SparseTable) else ArrayRows
-    return kind(X, y, sample_weight, device)
-
-
 def _validation(estimator: Any, X: Any, y: Any, y_fit: Any, device: torch.device) -> Any:
     if not is_dask(X):
         held = check_validation(estimator, X, y, y_fit, whole=not estimator.distributed)
-        return None if held is None else _rows(*held, None, device)
+        return None if held is None else rows_in_memory(*held, None, device)
     _check_alone(estimator, "X_val")
     chunks, _, y, _ = read_chunks(estimator, X, y, None, reset=False)
     if y.shape[1:] != y_fit.shape[1:]:
@@ -197,7 +191,7 @@ def read_to_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
         X = arrays[0]
     X = check_predict(estimator, X)
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
-    return _rows(X, None, None, device), is_single(X)
+    return rows_in_memory(X, None, None, device), is_single(X)
 
 
 def over_all_ranks(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ._batches import ArrayRows, rows_of
+from ._tables import SparseTable
 
 _FILLED = 0.5  # of a column
 _BLOCK_ENTRIES = 1 << 24
@@ -113,6 +114,14 @@ class SparseRows(ArrayRows):
             part = matrix if whole else matrix[rows if isinstance(rows, slice) else rows.numpy()]
             chunks.append((rows, Chunk(part, self.filled, self.device)))
         return chunks
+
+
+def rows_in_memory(
+    X: Any, y: Any, sample_weight: Any, device: torch.device, first: int = 0
+) -> ArrayRows:
+    """Return the rows of checked arrays, sparse ones among them; see ``ArrayRows``."""
+    kind = SparseRows if isinstance(X, SparseTable) else ArrayRows
+    return kind(X, y, sample_weight, device, first)
 
 
 class Chunk:

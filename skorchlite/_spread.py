@@ -44,9 +44,23 @@ class SpreadRows(Rows):
         self.places, self.seen = places, seen
         (shares,) = self.places.outlined(self._seen(_describe))
         self.starts, self.sizes, features, targets, indexed, sparse = zip(*shares, strict=True)
-        self.n_rows, self.n_places = sum(self.sizes), len(self.sizes)
+        self.n_places = len(self.sizes)
         self.n_features, self.n_targets = features[0], targets[0]
         self.indexed, self.sparse = all(indexed), all(sparse)
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows, to count which takes a pass over streams where none was made."""
+        if None in self.sizes:
+            (self.sizes,) = self.total(_count)
+        return sum(self.sizes)
+
+    def fewer_than(self, count: int) -> bool:
+        """Return whether there are fewer rows, reading no more than it takes to know."""
+        if None not in self.sizes:
+            return sum(self.sizes) < count
+        (counted,) = self.total(partial(_count_up_to, count=count))
+        return sum(counted) < count
 
     def total(self, add_up: Callable[[Any], tuple]) -> tuple:
         """Return ``add_up(rows)``, added over all places; see ``Rows``."""
@@ -86,7 +100,7 @@ class SpreadRows(Rows):
 
     def head(self, size: int) -> Block | None:
         """Return the first rows of the first place that has any; None where there are none."""
-        first = next((i for i, n_rows in enumerate(self.sizes) if n_rows), None)
+        first = next((i for i, n_rows in enumerate(self.sizes) if n_rows != 0), None)
         if first is None:
             return None
         (heads,) = self._among([first], partial(_first_rows, size=size))
@@ -126,8 +140,17 @@ def _both(first: Callable[[Rows], Rows], then: Callable[[Rows], Rows], rows: Row
     return then(first(rows))
 
 
+def _count(rows: Rows) -> tuple[list]:
+    return ([rows.n_rows],)
+
+
+def _count_up_to(rows: Rows, count: int) -> tuple[list]:
+    return ([rows.n_rows if rows.fewer_than(count) else count],)
+
+
 def _describe(rows: Rows) -> tuple[list]:
-    shape = rows.n_rows, rows.n_features, rows.n_targets
+    # Of a stream they are not counted before they have to be.
+    shape = rows.n_rows if rows.indexed else None, rows.n_features, rows.n_targets
     return ([(rows.first, *shape, rows.indexed, rows.sparse)],)
 
 
