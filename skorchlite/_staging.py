@@ -129,23 +129,31 @@ def predicted(
     dtype : torch.dtype, default=None
         Of the result; None for that of the computation.
     """
+    (predictions,) = rows.total(partial(_predicted, coef=coef, intercept=intercept, dtype=dtype))
+    return predictions
+
+
+def _predicted(
+    rows: Any, coef: np.ndarray, intercept: np.ndarray, dtype: torch.dtype | None
+) -> tuple[Tensor]:
     double = torch.float32 if rows.device.type == "mps" else torch.float64
     W = torch.from_numpy(coef.T.copy()).to(rows.device, double)
     b = torch.from_numpy(intercept).to(rows.device, double)
     if rows.sparse:
         columns = (Z for _, Z, _ in rows.centred(W.new_zeros(rows.n_features), None))
         v = torch.cat((W, b[None]))
-        return torch.cat([(Z @ v).to(dtype or double) for Z in columns])
+        return (torch.cat([(Z @ v).to(dtype or double) for Z in columns]),)
+    blocks = rows.blocks(rows.bound(rows.n_features, double.itemsize))
     if not rows.indexed:  # how many there are is known at the end
-        blocks = rows.blocks(rows.bound(rows.n_features, double.itemsize))
-        return torch.cat([torch.add(X.to(double) @ W, b).to(dtype or double) for X, _, _ in blocks])
+        parts = [torch.add(X.to(double) @ W, b).to(dtype or double) for X, _, _ in blocks]
+        return (torch.cat(parts),)
     out = torch.empty(rows.n_rows, len(b), dtype=dtype or double, device=rows.device)
     start = 0
-    for X, _, _ in rows.blocks(rows.bound(rows.n_features, double.itemsize)):
+    for X, _, _ in blocks:
         stop = start + len(X)
         torch.add(X.to(double) @ W, b, out=out[start:stop])
         start = stop
-    return out
+    return (out,)
 
 
 def pilot_origin(rows: Any, centre: bool) -> Origin:

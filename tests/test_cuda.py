@@ -1,9 +1,11 @@
 """What must hold on an NVIDIA card; left out where there is none."""
 
+import multiprocessing
 import pickle
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
@@ -82,3 +84,82 @@ def test_given_steps_on_the_card_are_those_on_the_processor(solver):
     parameters |= {"batch_size": 32, "max_iter": 3, "tol": None, "random_state": 0}
     on_cpu, on_card = (TorchSGDRegressor(device=d, **parameters).fit(X, y) for d in ("cpu", "cuda"))
     np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"loss": "huber"}, {"penalty": "l1", "alpha": 0.01}], ids=str
+)
+def test_streams_and_sparse_matrices_come_to_the_card(params):
+    X, y = problem(n_features=4)
+    blocks = [(X[i : i + 700], y[i : i + 700]) for i in range(0, 5000, 700)]
+    on_cpu = TorchSGDRegressor(device="cpu", **params).fit(X, y)
+    scale = X.std(0)
+    for given in ((blocks, None), (scipy.sparse.csr_array(X), y)):
+        on_card = TorchSGDRegressor(device="cuda", **params).fit(*given)
+        assert on_card.device_ == "cuda"
+        np.testing.assert_allclose(on_card.coef_ * scale, on_cpu.coef_ * scale, atol=1e-8)
+
+
+def test_sparse_columns_without_a_gram_matrix():
+    X = scipy.sparse.random_array((4000, 3000), density=0.003, rng=0, format="csr")
+    y = X @ np.ones(3000) + np.random.default_rng(0).normal(size=4000)
+    on_cpu, on_card = (
+        TorchSGDRegressor(penalty="l2", alpha=1e-3, device=d).fit(X, y) for d in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, atol=1e-8)
+
+
+def test_data_larger_than_the_memory_that_is_left_streams_through_it():
+    X, y = problem(400_000, 100)  # 320 MB
+    on_cpu = TorchSGDRegressor(device="cpu").fit(X, y)
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(min((128 << 20) / total, 1.0))
+    try:
+        on_card = TorchSGDRegressor(device="cuda").fit(X, y)
+        peak = torch.cuda.max_memory_allocated()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert peak <= 128 << 20
+    np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, rtol=1e-8)
+
+
+def test_memory_of_the_card_is_free_after_an_error():
+    X, y = problem()
+    X[4000, 2] = np.nan
+    before = torch.cuda.memory_allocated()
+    with pytest.raises(ValueError, match="NaN"):
+        TorchSGDRegressor(device="cuda").fit(X, y)
+    assert torch.cuda.memory_allocated() == before
+
+
+def _fit_in_fork(answers):
+    try:
+        TorchSGDRegressor(device="cuda").fit(*problem(50, 2))
+    except ValueError as error:
+        answers.put(str(error))
+    else:
+        answers.put("")
+
+
+def test_a_forked_worker_is_told_what_to_do():
+    torch.zeros(1).cuda()
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    worker = context.Process(target=_fit_in_fork, args=(answers,))
+    worker.start()
+    assert "spawn" in answers.get(timeout=60)
+    worker.join()
+
+
+def test_settings_of_torch_are_left_as_they_were():
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        X, y = problem(dtype=np.float32)
+        on_card = TorchSGDRegressor(device="cuda").fit(X, y)
+        assert torch.backends.cuda.matmul.allow_tf32 is True
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+    on_cpu = TorchSGDRegressor(device="cpu").fit(X, y)
+    np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, rtol=1e-5)
