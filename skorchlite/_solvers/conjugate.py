@@ -36,16 +36,17 @@ class ConjugateDescent:
     """
 
     def __init__(self, problem: Scaled, x: Tensor, report: Callable[[int, float, float], None]):
-        self.problem, self.x, self.report = problem, x, report
-        loss = problem.objective.loss
-        _, gradient = problem.evaluate(problem.start(None), loss)
-        self.first_norm = torch.linalg.vector_norm(gradient, dim=0)
+        self.problem, self.report = problem, report
         self.n_iter, self.change = 0, 0.0
-        self.curve: list[float] = []
-        self.least = torch.full_like(self.first_norm, torch.inf)
+        self.x = problem.start(None)
         self._measure()
-        self.first_norm = torch.maximum(self.first_norm, self.norm)
-        self.curve.append(problem.objective.total(self.value))
+        self.first_norm = self.norm
+        self.least = torch.full_like(self.first_norm, torch.inf)
+        if not torch.equal(x, self.x):
+            self.x = x
+            self._measure()
+            self.first_norm = torch.maximum(self.first_norm, self.norm)
+        self.curve = [problem.objective.total(self.value)]
 
     @property
     def norm(self) -> Tensor:
