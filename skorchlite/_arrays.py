@@ -59,7 +59,9 @@ def check_fit(
     return X, y, _check_weight(estimator, sample_weight, X.shape[0], whole)
 
 
-def check_validation(estimator: Any, X: Any, y: Any, y_fit: Any) -> tuple[Any, Any] | None:
+def check_validation(
+    estimator: Any, X: Any, y: Any, y_fit: Any, sample_weight: Any = None
+) -> tuple[Any, Any, Any] | None:
     """Check validation data against the training data; None where there is none."""
     if X is None and y is None:
         return None
@@ -72,7 +74,7 @@ def check_validation(estimator: Any, X: Any, y: Any, y_fit: Any) -> tuple[Any, A
             f"targets have the shape {tuple(y_fit.shape)}."
         )
     check_finite(type(estimator).__name__, X, y)
-    return X, y
+    return X, y, _check_weight(estimator, sample_weight, X.shape[0])
 
 
 def check_predict(estimator: Any, X: Any) -> Any:
@@ -113,6 +115,8 @@ def native(array: Any) -> Any:
     Anything else comes back as it is.
     """
     if isinstance(array, np.ndarray | torch.Tensor) or not hasattr(array, "__dlpack__"):
+        return array
+    if hasattr(array, "__arrow_c_array__"):  # in a form of DLPack that is going out of use
         return array
     try:
         return torch.from_dlpack(array)
