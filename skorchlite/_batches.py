@@ -23,6 +23,13 @@ class OutOfRangeError(ArithmeticError):
     """A sum over the rows is not finite, or so small that its digits are lost."""
 
 
+class NoWeightError(ValueError):
+    """No row has a weight."""
+
+    def __init__(self) -> None:
+        super().__init__("Sample weights must contain at least one non-zero number.")
+
+
 class Rows(ABC):
     """What every row source has, wherever its rows are.
 
