@@ -207,6 +207,10 @@ class ArrayRows(Rows):
         part.n_rows = n_rows
         return part
 
+    def head(self, size: int) -> Block | None:
+        """Return the first rows, and read no others; None where there are none."""
+        return next(self._blocks(size, None, self.device), None)
+
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(X, y, sample_weight)`` tensors on the device; see ``Rows``."""
         X = self.arrays[0]
@@ -267,6 +271,10 @@ class View(Rows):
     def n_rows(self) -> int:
         """The number of rows."""
         return self.source.n_rows
+
+    def bound(self, width: int, itemsize: int) -> int:
+        """Return how many rows of so many numbers a block has."""
+        return min(self.room(width, itemsize), self.source.bound(width, itemsize))
 
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer rows."""

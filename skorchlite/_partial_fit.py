@@ -16,6 +16,7 @@ from ._batches import ArrayRows, NoWeightError, OutOfRangeError
 from ._data import over_all_ranks, read
 from ._namespaces import settle
 from ._objective import Objective
+from ._readers import is_stream
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
 from ._staging import pilot_origin, plain_origin
 
@@ -67,7 +68,8 @@ class StreamRegressor(TorchRegressor):
                 partial(read, self, X, y, sample_weight, reset=first),
                 partial(self._learn_all, first=first),
             )
-            settle(self, X)
+            if not is_stream(X):
+                settle(self, X)
         if solution is not None and solution.status == "diverged":
             self._warn(solution)
         return self

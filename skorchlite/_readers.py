@@ -250,7 +250,8 @@ def _blocks_of(source: Iterable) -> Iterator[tuple]:
             if shape[0]:
                 yield number, *_triple(parts)
         elif len(shape) == 1:
-            rows.append(parts)
+            if shape[0]:  # no row has no columns, and a list without rows has one dimension
+                rows.append(parts)
         else:
             raise ValueError(
                 f"Item {number} of {type(source).__name__} is no block (X, y[, sample_weight]) "
