@@ -1,29 +1,57 @@
 """Read ahead: a thread brings the next blocks while the present one is computed with."""
 
+import contextlib
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 import torch
 
-from ._torch_state import one_thread_less
+from ._torch_state import one_thread_less, torch_settings
 
 _DEPTH = 2  # blocks that wait
 _END = object()
 _PATIENCE = 0.1  # seconds after which a waiting thread looks whether it is still wanted
+_READERS = threading.local()  # that the present work of a Python thread has begun
+
+
+@contextlib.contextmanager
+def computing(n_entries: float) -> Iterator[None]:
+    """Compute with ``torch_settings``, at the end of which nothing is read any more.
+
+    Where an error ends the work, its traceback would keep alive what reads ahead.
+    """
+    outer = getattr(_READERS, "begun", None)
+    with torch_settings(n_entries):
+        _READERS.begun = begun = weakref.WeakSet[Generator]()
+        try:
+            yield
+        finally:
+            _READERS.begun = outer
+            for reader in list(begun):
+                reader.close()
 
 
 def read_ahead(blocks: Iterable[Any], device: torch.device) -> Iterator[Any]:
-    """Yield the blocks on a device, read ahead by a thread; what it raises is raised here.
+    """Return an iterator over the blocks on a device, read ahead by a thread.
 
-    Closing the iterator ends the thread.
+    What the thread raises is raised here. Closing the iterator ends the thread.
 
     Parameters
     ----------
     blocks : iterable of tuple of (Tensor or None)
     device : torch.device
     """
+    reader = _read_ahead(blocks, device)
+    begun = getattr(_READERS, "begun", None)
+    if begun is not None:
+        begun.add(reader)
+    return reader
+
+
+def _read_ahead(blocks: Iterable[Any], device: torch.device) -> Generator:
     if device.type == "cuda":
         blocks = _sent(blocks, device)
     read: queue.Queue = queue.Queue(_DEPTH)

@@ -60,8 +60,13 @@ def check_fit(
 
 
 def check_validation(
-    estimator: Any, X: Any, y: Any, y_fit: Any, whole: bool = True
-) -> tuple[Any, Any] | None:
+    estimator: Any,
+    X: Any,
+    y: Any,
+    y_fit: Any,
+    sample_weight: Any = None,
+    whole: bool = True,
+) -> tuple[Any, Any, Any] | None:
     """Check validation data against the training data; None where there is none.
 
     Of what is not the ``whole`` data there may be no rows.
@@ -78,7 +83,7 @@ def check_validation(
             f"targets have the shape {tuple(y_fit.shape)}."
         )
     check_finite(type(estimator).__name__, X, y)
-    return X, y
+    return X, y, _check_weight(estimator, sample_weight, X.shape[0])
 
 
 def check_whole(estimator: Any, names: Any, X: Any, *columns: Any, reset: bool) -> None:
@@ -166,6 +171,8 @@ def native(array: Any) -> Any:
     Anything else comes back as it is.
     """
     if isinstance(array, np.ndarray | torch.Tensor) or not hasattr(array, "__dlpack__"):
+        return array
+    if hasattr(array, "__arrow_c_array__"):  # in a form of DLPack that is going out of use
         return array
     try:
         return torch.from_dlpack(array)

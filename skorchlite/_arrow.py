@@ -52,7 +52,7 @@ def arrow_blocks(
     ImportError
         If pyarrow is not installed.
     ValueError
-        If a column is not there, or is named twice.
+        If a column is not there, is named twice, or holds no numbers.
 
     Examples
     --------
@@ -84,7 +84,21 @@ def arrow_blocks(
     if missing or len(set(wanted)) < len(wanted):
         problem = f"There are no columns {missing}" if missing else f"{wanted} has a name twice"
         raise ValueError(f"{problem}; the dataset has the columns {names}.")
+    for name in wanted:
+        if not _is_numeric(source.schema.field(name).type):
+            raise ValueError(
+                f"Column {name!r} has the Arrow type {source.schema.field(name).type}, which holds "
+                "no real numbers. Name the features without it, or encode it as numbers first."
+            )
     return _ArrowBlocks(source, features, target, sample_weight, filter)
+
+
+def _is_numeric(dtype: Any) -> bool:
+    from pyarrow import types
+
+    dtype = dtype.value_type if types.is_dictionary(dtype) else dtype
+    kinds = types.is_boolean, types.is_integer, types.is_floating, types.is_decimal
+    return any(is_kind(dtype) for is_kind in kinds)
 
 
 class _ArrowBlocks:

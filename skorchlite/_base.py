@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.validation import check_is_fitted
 
+from ._ahead import computing
 from ._arrays import check_score, is_dask, native, to_numpy, untouched_on_error
 from ._batches import OutOfRangeError, as_tensor
 from ._dask import predicted_chunks
@@ -29,9 +30,9 @@ from ._solvers import (
 )
 from ._staging import pilot_origin, plain_origin, predicted, widest_origin
 from ._summed import RunningMoments
-from ._torch_state import torch_settings
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
+_MANY_COLUMNS = 2_000  # whose moments are too many to add up block by block
 
 
 class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
@@ -99,7 +100,8 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
                 partial(read, self, X, y, sample_weight, X_val, y_val),
                 partial(self._fit, start=(coef_init, intercept_init)),
             )
-            settle(self, X)
+            if not is_stream(X):
+                settle(self, X)
         if solution is not None:
             self._warn(solution)
         return self
@@ -125,7 +127,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         if not is_stream(X):
             check_same_namespace(X, self, attribute="coef_", method="predict")
         rows, single = read_to_predict(self, X)
-        with torch_settings(rows.n_rows * rows.n_features if rows.indexed else np.inf):
+        with computing(rows.n_rows * rows.n_features if rows.indexed else np.inf):
             y_pred = self._predict(rows, single)
         return to_numpy(y_pred) if is_stream(X) else returned(y_pred, X)
 
@@ -151,15 +153,15 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
             1 for perfect predictions, 0 for those no better than the mean of y.
         """
         if is_dask(X) or (y is None and is_stream(X)):
-            data = read(self, X, y, sample_weight, reset=False)
-            return _undefined_score() if data.rows.fewer_than(2) else self._score_rows(data)
+            check_is_fitted(self)
+            return self._score_rows(read(self, X, y, sample_weight, reset=False))
         if not any(isinstance(native(a), torch.Tensor) for a in (X, y, sample_weight)):
             return super().score(X, y, sample_weight)
         y_pred = torch.as_tensor(native(self.predict(X)))
         y, weight = check_score(self, y, sample_weight, y_pred)
         if len(y_pred) < 2:
             return _undefined_score()
-        with torch_settings(y_pred.numel()):
+        with computing(y_pred.numel()):
             y = as_tensor(y, y_pred.device).reshape(len(y_pred), -1)
             weight = None if weight is None else as_tensor(weight, y_pred.device)
             return r2(y, y_pred.reshape(y.shape), weight)
@@ -173,23 +175,25 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         return y_pred if np.ndim(self.intercept_) else y_pred[:, 0]
 
     def _score_rows(self, data):
-        """Return R2 on rows that are not read at once."""
-        coef, intercept, terms = self._predictor(data.rows)
-        if data.rows.n_targets != len(coef):
-            raise ValueError(
-                f"y has {data.rows.n_targets} targets, and the model predicts {len(coef)}."
-            )
-        with torch_settings(np.inf):
+        """Return R2 on checked data that is not read at once, in one pass."""
+        n_targets, n_predicted = data.rows.n_targets, np.size(self.intercept_)
+        if n_targets != n_predicted:
+            raise ValueError(f"y has {n_targets} targets, and the model predicts {n_predicted}.")
+        with computing(data.n_entries):
+            coef, intercept, terms = self._predictor(data.rows)
             score = r2_of_rows(terms, coef, intercept)
-        if not np.isfinite(score):
-            data.check_finite(self)
+            if not np.isfinite(score) and data.rows.indexed:
+                data.check_finite(self)
+            if data.rows.n_rows < 2:
+                return _undefined_score()
         return score
 
     def _fit(self, data, start):
         """Fit checked data and set the fitted attributes; return the solution."""
         by_batches = is_stochastic(self.solver, self._asked())
         loss = self._loss(by_batches, data.weighted)
-        if not data.rows.rereadable and loss.quadratic and not by_batches:
+        few = self._n_columns(data.rows.n_features) <= _MANY_COLUMNS
+        if not data.rows.rereadable and loss.quadratic and not by_batches and few:
             return self._learn_all(data, first=True)
         rows, validation = data.rows, data.validation
         settings = self._settings() if by_batches else None
@@ -220,6 +224,10 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         order = torch.randperm(len(counted), generator=torch.Generator().manual_seed(seed))
         learned, held = counted[order[n_validation:]], counted[order[:n_validation]]
         return rows.taken(learned.sort()[0]), rows.taken(held.sort()[0])
+
+    def _n_columns(self, n_features):
+        """Return how many columns the model has for so many of X."""
+        return n_features
 
     def _expand(self, rows, stochastic):
         """Return the rows with the columns of the model in place of those of X."""
@@ -262,18 +270,21 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
             "data_eps": data.eps,
             "report": self._report,
         }
-        if validation is not None:
-            validation = self._expand_alike(validation, rows.basis)
         if settings is not None:
             self.solver_ = settings.solver_name
-            settings.validation = validation
+            if validation is not None:
+                settings.validation = self._expand_alike(validation, rows.basis)
             return objective, stochastic(objective, start, settings, tol=self.tol, **limits)
         self.solver_ = choose_full_batch(self.solver, objective)
         solution = FULL_BATCH[self.solver_](objective, start, tol=self.tol or 0.0, **limits)
         if validation is not None:
-            loss = objective.mean_loss(solution.v, validation)
-            solution.validation_curve = [objective.total(loss)]
+            solution.validation_curve = self._validated(objective, solution, validation)
         return objective, solution
+
+    def _validated(self, objective, solution, validation):
+        """Return the curve of one point that other rows give a solution."""
+        rows = self._expand_alike(validation, objective.basis)
+        return [objective.total(objective.mean_loss(solution.v, rows))]
 
     def _start(self, objective, coef, intercept):
         """Return where to start, as the objective has it, or None for zero."""

@@ -23,6 +23,13 @@ class OutOfRangeError(ArithmeticError):
     """A sum over the rows is not finite, or so small that its digits are lost."""
 
 
+class NoWeightError(ValueError):
+    """No row has a weight."""
+
+    def __init__(self) -> None:
+        super().__init__("Sample weights must contain at least one non-zero number.")
+
+
 class Rows(ABC):
     """What every row source has, wherever its rows are.
 
@@ -200,6 +207,10 @@ class ArrayRows(Rows):
         part.n_rows = n_rows
         return part
 
+    def head(self, size: int) -> Block | None:
+        """Return the first rows, and read no others; None where there are none."""
+        return next(self._blocks(size, None, self.device), None)
+
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(X, y, sample_weight)`` tensors on the device; see ``Rows``."""
         X = self.arrays[0]
@@ -260,6 +271,10 @@ class View(Rows):
     def n_rows(self) -> int:
         """The number of rows."""
         return self.source.n_rows
+
+    def bound(self, width: int, itemsize: int) -> int:
+        """Return how many rows of so many numbers a block has."""
+        return min(self.room(width, itemsize), self.source.bound(width, itemsize))
 
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer rows."""

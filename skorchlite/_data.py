@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._ahead import computing
 from ._arrays import (
     check_finite,
     check_fit,
@@ -19,14 +20,13 @@ from ._arrays import (
     resolve_device,
     resolve_dtype,
 )
-from ._batches import ArrayRows
+from ._batches import ArrayRows, NoWeightError
 from ._dask import read_chunks
 from ._distributed import Ranks
-from ._readers import BlockReader, as_arrays, is_stream
+from ._readers import BlockReader, as_arrays, check_readable, is_stream
 from ._sparse import rows_in_memory
 from ._spread import SpreadRows
 from ._streams import StreamRows
-from ._torch_state import torch_settings
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Data:
         """Raise scikit-learn's error if a number is not finite, or all weights are zero."""
         self.rows.total(partial(check_rows_finite, name=type(estimator).__name__))
         if self.weighted and not self.rows.mean_weight() > 0:
-            raise ValueError("Sample weights must contain at least one non-zero number.")
+            raise NoWeightError
 
     def weights(self) -> Tensor | None:
         """Return the weights of all rows, where they have any."""
@@ -114,12 +114,9 @@ def read(
     if is_dask(X):
         chunks, X, y, sample_weight = read_chunks(estimator, X, y, sample_weight, reset)
         return _data(estimator, SpreadRows(chunks), X, y, sample_weight, X_val, y_val)
-    if y is None and is_stream(X):
-        if sample_weight is not None:
-            raise ValueError(
-                "sample_weight goes with arrays. What yields blocks has it in them: "
-                "(X, y, sample_weight)."
-            )
+    check_readable(X)
+    if is_stream(X):
+        _refuse_beside(X, y=y, sample_weight=sample_weight)
         arrays = as_arrays(X)
         if arrays is None:
             reader = BlockReader(estimator, X, reset)
@@ -148,10 +145,38 @@ def _data(
     )
 
 
+def _refuse_beside(X: Any, **given: Any) -> None:
+    """Raise if arrays were given beside what has them in its blocks."""
+    for name, array in given.items():
+        if array is not None:
+            raise ValueError(
+                f"{name} goes with arrays. What yields blocks, as {type(X).__name__} does, has it "
+                "in them: (X, y[, sample_weight])."
+            )
+
+
 def _validation(estimator: Any, X: Any, y: Any, y_fit: Any, device: torch.device) -> Any:
-    if not is_dask(X):
-        held = check_validation(estimator, X, y, y_fit, whole=not estimator.distributed)
-        return None if held is None else rows_in_memory(*held, None, device)
+    """Return the rows to validate on, checked against the training data; None without any."""
+    if is_dask(X):
+        return _validation_chunks(estimator, X, y, y_fit)
+    weight = None
+    if X is not None and is_stream(X):
+        _refuse_beside(X, y_val=y)
+        arrays = as_arrays(X)
+        if arrays is None:
+            reader = BlockReader(estimator, X, reset=False)
+            if reader.form is None or reader.form[0] != tuple(y_fit.shape[1:]):
+                raise ValueError(
+                    f"X_val yields other targets than the training targets, which have the shape "
+                    f"{tuple(y_fit.shape)}."
+                )
+            return StreamRows(reader, device)
+        X, y, weight = arrays
+    held = check_validation(estimator, X, y, y_fit, weight, whole=not estimator.distributed)
+    return None if held is None else rows_in_memory(*held, device)
+
+
+def _validation_chunks(estimator: Any, X: Any, y: Any, y_fit: Any) -> SpreadRows:
     _check_alone(estimator, "X_val")
     chunks, _, y, _ = read_chunks(estimator, X, y, None, reset=False)
     if y.shape[1:] != y_fit.shape[1:]:
@@ -183,6 +208,7 @@ def _device(estimator: Any, X: Any) -> torch.device:
 
 def read_to_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
     """Return the rows to predict on, checked, and whether they carry single precision."""
+    check_readable(X)
     if is_stream(X):
         arrays = as_arrays(X)
         if arrays is None:
@@ -205,12 +231,12 @@ def over_all_ranks(
         _check_alone(estimator, "X")
     if not estimator.distributed:
         data = read()
-        with torch_settings(data.n_entries):
+        with computing(data.n_entries):
             return work(data)
     with Ranks(alike=(estimator.loss,)) as ranks:
         data = _agreed(ranks, read)
         sources = {"rows": data.rows, "validation": data.validation}
-        with torch_settings(data.n_entries):
+        with computing(data.n_entries):
             places = ranks.share({name: rows for name, rows in sources.items() if rows})
             if ranks.rank:
                 vars(estimator).update(ranks.serve())

@@ -12,10 +12,11 @@ from sklearn.base import _fit_context
 
 from ._arrays import untouched_on_error
 from ._base import TorchRegressor
-from ._batches import ArrayRows, OutOfRangeError
+from ._batches import ArrayRows, NoWeightError, OutOfRangeError
 from ._data import over_all_ranks, read
 from ._namespaces import settle
 from ._objective import Objective
+from ._readers import is_stream
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
 from ._staging import pilot_origin, plain_origin
 
@@ -68,7 +69,8 @@ class StreamRegressor(TorchRegressor):
                 partial(read, self, X, y, sample_weight, reset=first),
                 partial(self._learn_all, first=first),
             )
-            settle(self, X)
+            if not is_stream(X):
+                settle(self, X)
         if solution is not None and solution.status == "diverged":
             self._warn(solution)
         return self
@@ -89,16 +91,25 @@ class StreamRegressor(TorchRegressor):
         rows = data.rows
         if rows.indexed or rows.spread:
             data.check_finite(self)
-            return self._learn(data, first)
+            return self._learn(data, first)[1]
+        if not first:
+            self._stream = copy.deepcopy(self._stream)  # that before stays as it is
+        solution = None
         for X, y, weight in rows.blocks(rows.bound(rows.n_features, 8)):
             weight = None if weight is None else weight.cpu().numpy()
+            if weight is not None and not weight.any():
+                continue
             chunk = ArrayRows(X, y, weight, rows.device)
-            solution = self._learn(replace(data, rows=chunk), first)
+            objective, solution = self._learn(replace(data, rows=chunk), first)
             first = False
+        if solution is None:
+            raise NoWeightError
+        if data.validation is not None:
+            self.validation_loss_curve_ = self._validated(objective, solution, data.validation)
         return solution
 
     def _learn(self, data, first):
-        """Take up a checked chunk, set the fitted attributes and return the solution."""
+        """Take up a checked chunk and set the fitted attributes; return objective, solution."""
         by_batches = is_stochastic(self.solver, self._asked())
         loss = self._loss(by_batches, data.weighted)
         penalty, source = self._penalty(), data.rows
@@ -132,7 +143,7 @@ class StreamRegressor(TorchRegressor):
         self._keep(objective, solution, data.single_target)
         self._stream, self.solver_, self.device_ = stream, stream.solver, str(source.device)
         self._n_rows = source.n_rows + (0 if first else self._n_rows)
-        return solution
+        return objective, solution
 
     def _widen(self, stream, rows):
         """Make the columns of the model fit for a chunk that reaches further than those before."""

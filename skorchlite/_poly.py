@@ -7,6 +7,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ._arrays import to_numpy
+from ._basis import exponents
 from ._partial_fit import StreamRegressor
 from ._polynomial import ExpandedRows, fitted_basis, intervals
 
@@ -331,6 +332,9 @@ class TorchPolyRegressor(StreamRegressor):
         return np.array(
             [_term_name(names, powers) for powers in to_numpy(self.powers_)], dtype=object
         )
+
+    def _n_columns(self, n_features):
+        return len(exponents(n_features, self.degree, self.interaction_only))
 
     def _expand(self, rows, stochastic):
         basis = fitted_basis(

@@ -27,6 +27,17 @@ class ExpandedRows(View):
         """Return what expands any other source."""
         return partial(ExpandedRows, basis=self.basis)
 
+    def head(self, size: int) -> Block | None:
+        """Return the first rows, and begin no pass over the source."""
+        head = self.source.head(size)
+        if head is None:
+            return None
+        X, y, weight = head
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        terms = torch.empty(self.n_features, len(X), dtype=dtype, device=self.device)
+        self.basis.expand(X, terms)
+        return terms.T, y, weight
+
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(terms, y, sample_weight)``; the next block is made in the same place."""
         dtype = torch.float32 if self.device.type == "mps" else torch.float64

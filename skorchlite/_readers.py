@@ -4,8 +4,9 @@ A block is ``(X, y)`` or ``(X, y, sample_weight)``; to predict on, X alone is en
 by row is put together.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from ._arrays import check_finite, check_fit, check_predict, is_single, to_numpy
-from ._tables import Checked, SparseTable
+from ._tables import NUMERIC_KINDS, Checked, SparseTable
 
 _ROWS = 4_096  # put together to a block where they come one by one
 _MARKS_OF_ARRAYS = ("shape", "__array__", "__array_interface__", "__dataframe__", "__dlpack__")
@@ -23,10 +24,19 @@ def is_stream(X: Any) -> bool:
     """Return whether X is no array or table, but yields blocks of them."""
     if isinstance(X, DataLoader | Dataset):
         return True
-    if isinstance(X, list | tuple):
-        return bool(X) and (_n_dims(X[0]) == 2 or _is_block(X[0]))
+    if isinstance(X, Sequence):
+        return len(X) > 0 and (_n_dims(X[0]) == 2 or _is_block(X[0]))
     array = any(hasattr(X, mark) for mark in _MARKS_OF_ARRAYS)
-    return isinstance(X, Iterable) and not (array or isinstance(X, str | bytes | dict | set))
+    return isinstance(X, Iterable) and not (array or isinstance(X, Mapping | Set))
+
+
+def check_readable(X: Any) -> None:
+    """Raise if X is what scikit-learn would take for one number, or for a list of keys."""
+    if isinstance(X, str | bytes | PathLike | Mapping | Set):
+        raise TypeError(
+            f"X is a {type(X).__name__}. Give an array, a data frame, or what yields blocks of "
+            "them; arrow_blocks(path, target) reads files."
+        )
 
 
 def _n_dims(array: Any) -> int | None:
@@ -35,7 +45,7 @@ def _n_dims(array: Any) -> int | None:
 
 
 def _is_block(item: Any) -> bool:
-    return isinstance(item, list | tuple) and len(item) in (2, 3) and _n_dims(item[0]) == 2
+    return isinstance(item, list | tuple) and len(item) > 0 and _n_dims(item[0]) == 2
 
 
 def as_arrays(source: Any) -> tuple[Any, Any, Any] | None:
@@ -44,30 +54,59 @@ def as_arrays(source: Any) -> tuple[Any, Any, Any] | None:
         return _triple(source.tensors)
     if not isinstance(source, Dataset) or isinstance(source, IterableDataset):
         return None
-    first = _parts(source[0])
-    columns = [_Items(source, i, part) for i, part in enumerate(first)]
-    X, y, weight = _triple(columns)
+    if not hasattr(source, "__len__"):
+        raise ValueError(
+            f"{type(source).__name__} has no __len__, so that its rows cannot be numbered. Give "
+            "it one, or make it an IterableDataset."
+        )
+    if not len(source):
+        raise ValueError(f"{type(source).__name__} yields no rows.")
+    items = _Items(source)
+    X, y, weight = _triple([_Part(items, i) for i in range(len(items.first))])
     return X, y, None if weight is None else weight[:]
 
 
-class _Items(Checked):
+class _Items:
+    """The items of a dataset; those read last are kept, since each part is asked for in turn."""
+
+    def __init__(self, dataset: Any):
+        self.dataset, self.first = dataset, _parts(dataset[0])
+        self._kept: tuple[Any, tuple] = None, ()
+
+    def read(self, numbers: range | list[int]) -> tuple:
+        """Return the parts of the items with these numbers, each put together."""
+        if self._kept[0] != numbers:
+            self._kept = numbers, _together([_parts(self.dataset[i]) for i in numbers])
+        return self._kept[1]
+
+
+class _Part(Checked):
     """One part, such as X or y, of the items of a dataset; rows are read as they are asked for."""
 
-    def __init__(self, dataset: Any, part: int, first: Any):
-        self.dataset, self.part = dataset, part
-        first = np.asarray(first)
-        if first.dtype.kind not in "biuf":
+    ahead = True
+
+    def __init__(self, items: _Items, part: int):
+        self.items, self.part = items, part
+        name = type(items.dataset).__name__
+        first = np.asarray(to_numpy(items.first[part]))
+        if first.dtype.kind not in NUMERIC_KINDS:
             raise ValueError(
-                f"Part {part} of the items of {type(dataset).__name__} has dtype {first.dtype}, "
-                "which holds no real numbers. An item is (x, y[, sample_weight])."
+                f"Part {part} of the items of {name} has dtype {first.dtype}, which holds no real "
+                "numbers. An item is (x, y[, sample_weight])."
+            )
+        if part == 0 and first.ndim != 1:
+            raise ValueError(
+                f"The x of an item of {name} has the shape {first.shape}. It must be one row, of "
+                "shape (n_features,). Give blocks of rows as an IterableDataset, or as a list."
             )
         self.dtype = first.dtype
-        self.shape = (len(dataset), *first.shape)
+        self.shape = (len(items.dataset), *first.shape)
 
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+    def __getitem__(self, rows: slice | np.ndarray) -> Any:
         numbers = range(self.shape[0])[rows] if isinstance(rows, slice) else rows.tolist()
-        items = [np.asarray(_parts(self.dataset[i])[self.part]) for i in numbers]
-        return np.stack(items) if items else np.empty((0, *self.shape[1:]), self.dtype)
+        if not numbers:
+            return np.empty((0, *self.shape[1:]), self.dtype)
+        return self.items.read(numbers)[self.part]
 
 
 class BlockReader:
@@ -88,7 +127,8 @@ class BlockReader:
         None before a first pass.
     single : bool
         Whether the numbers of X carry single precision.
-    single_target : bool
+    form : tuple or None
+        The shape of the targets of a row, and whether there are weights; None without targets.
     sparse_kind : type or None
         Of the matrices, where they are sparse.
     rereadable : bool
@@ -103,12 +143,11 @@ class BlockReader:
         self._begun: list[tuple] = []
         self._rest: Iterator[tuple] | None = None
         self._started = False
-        X, y, weight = self.ahead(1)[0]
+        self.form: tuple[tuple, bool] | None = None
+        X = self.ahead(1)[0][0]
         self.n_features, self.single = X.shape[1], is_single(X)
         self.sparse_kind = type(X.matrix) if isinstance(X, SparseTable) else None
-        self.single_target = y is None or len(y.shape) == 1
-        self.n_targets = 1 if self.single_target else y.shape[1]
-        self.weighted = weight is not None
+        self.n_targets = self.form[0][0] if self.form and self.form[0] else 1
 
     def ahead(self, count: int) -> list[tuple]:
         """Return the blocks with the first so many rows, which the next pass begins with."""
@@ -132,11 +171,12 @@ class BlockReader:
                 f"{type(self.source).__name__} can be iterated once, and more passes over the rows "
                 "are needed. Give what begins anew each time it is iterated: a list of blocks, a "
                 "DataLoader, or an object whose __iter__ opens the source. Squared error with "
-                "solver='auto' needs one pass, and partial_fit never more."
+                "solver='auto' needs one pass (up to 2,000 columns), and partial_fit never more."
             )
         self._started, n_rows = True, 0
-        for number, block in enumerate(_blocks_of(self.source)):
-            X, y, weight = self._check(block, number, n_rows)
+        for number, X, y, weight in _blocks_of(self.source):
+            where = f"in block {number}, which begins with row {n_rows}"
+            X, y, weight = self._check(X, y, weight, where)
             n_rows += X.shape[0]
             yield X, y, weight
         if not n_rows:
@@ -151,25 +191,30 @@ class BlockReader:
             )
         self.n_rows = n_rows
 
-    def _check(self, block: tuple, number: int, before: int) -> tuple:
-        X, y, weight = block
-        where = f"in block {number}, which begins with row {before}"
+    def _check(self, X: Any, y: Any, weight: Any, where: str) -> tuple:
         if self.targets and y is None:
             raise ValueError(f"There are no targets {where}. A block is (X, y[, sample_weight]).")
         try:
-            if not self.targets:
-                X = check_predict(self.estimator, X)
-                check_finite(type(self.estimator).__name__, X)
-                return X, None, None
-            reset, self.reset = self.reset, False
-            X, y, weight = check_fit(self.estimator, X, y, weight, reset, whole=False)
+            if self.targets:
+                reset, self.reset = self.reset, False
+                X, y, weight = check_fit(self.estimator, X, y, weight, reset, whole=False)
+            else:
+                X, y, weight = check_predict(self.estimator, X), None, None
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{error}\n(This is {where}.)") from error
+        try:
             check_finite(type(self.estimator).__name__, X, y, weight)
         except ValueError as error:
-            raise ValueError(f"{error}\n(This is {where}{_bad_row(X, y, weight)}.)") from error
-        if number and (
-            y.shape[1:] != (() if self.single_target else (self.n_targets,))
-            or (weight is not None) != self.weighted
-        ):
+            row = min(_bad_rows(part) for part in (X, y, weight) if part is not None)
+            raise ValueError(
+                f"{error}\n(This is {where}, and in row {row} of it, all counted from 0.)"
+            ) from error
+        if not self.targets:
+            return X, y, weight
+        form = tuple(y.shape[1:]), weight is not None
+        self.form = self.form or form
+        if form != self.form:
             raise ValueError(
                 f"The blocks do not go together: that {where} has targets of shape "
                 f"{tuple(y.shape)}, {'with' if weight is not None else 'without'} weights."
@@ -177,30 +222,39 @@ class BlockReader:
         return X, y, weight
 
 
-def _bad_row(*columns: Any) -> str:
-    """Return which row has a number that is not finite, in words."""
-    for column in columns:
-        if hasattr(column, "shape") and len(column.shape) and hasattr(column, "dtype"):
-            for row in range(column.shape[0]):
-                if not np.isfinite(np.asarray(to_numpy(column[row : row + 1]), float)).all():
-                    return f", and in row {row} of it, all counted from 0"
-    return ""
+def _bad_rows(part: Any) -> float:
+    """Return the first row of a part that has a number that is not finite; infinite for none."""
+    for start in range(0, part.shape[0], _ROWS):
+        numbers = np.asarray(to_numpy(part[start : start + _ROWS]))
+        bad = ~np.isfinite(numbers.reshape(len(numbers), -1)).all(1)
+        if bad.any():
+            return start + int(bad.argmax())
+    return np.inf
 
 
 def _blocks_of(source: Iterable) -> Iterator[tuple]:
-    """Yield ``(X, y, sample_weight)``, rows put together."""
+    """Yield ``(number, X, y, sample_weight)``, rows put together.
+
+    The number is that of the item, or of the first of them, in the order of the source.
+    """
+    # What is made item by item may be made in the same memory, and blocks are read ahead.
+    lasting = isinstance(source, Sequence) or getattr(source, "batch_size", None) is not None
     rows: list[tuple] = []
+    number = -1
     for number, item in enumerate(source):
         parts = _parts(item)
-        n_dims = _n_dims(parts[0])
-        if n_dims == 2:
-            if parts[0].shape[0]:
-                yield _triple(parts)
-        elif n_dims == 1 or (n_dims is None and np.ndim(parts[0]) == 1):
-            rows.append(parts)
-            if len(rows) == _ROWS:
-                yield _together(rows)
-                rows = []
+        shape = _shape(parts[0]) if parts else ()
+        if not lasting:
+            parts = tuple(map(_copied, parts))
+        if rows and (len(rows) == _ROWS or len(shape) == 2):
+            yield number - len(rows), *_triple(_together(rows))
+            rows = []
+        if len(shape) == 2:
+            if shape[0]:
+                yield number, *_triple(parts)
+        elif len(shape) == 1:
+            if shape[0]:  # no row has no columns, and a list without rows has one dimension
+                rows.append(parts)
         else:
             raise ValueError(
                 f"Item {number} of {type(source).__name__} is no block (X, y[, sample_weight]) "
@@ -208,7 +262,23 @@ def _blocks_of(source: Iterable) -> Iterator[tuple]:
                 f"{type(item).__name__}."
             )
     if rows:
-        yield _together(rows)
+        yield number + 1 - len(rows), *_triple(_together(rows))
+
+
+def _shape(X: Any) -> tuple:
+    """Return the shape of an array or of nested lists; () for what is neither."""
+    if hasattr(X, "shape"):
+        return tuple(X.shape)
+    try:
+        return np.shape(X) if isinstance(X, list | tuple) else ()
+    except ValueError:  # lists of different lengths
+        return ()
+
+
+def _copied(part: Any) -> Any:
+    if isinstance(part, torch.Tensor):
+        return part.detach().clone()
+    return part.copy() if isinstance(part, np.ndarray) else part
 
 
 def _parts(item: Any) -> tuple:
@@ -217,13 +287,21 @@ def _parts(item: Any) -> tuple:
 
 def _triple(parts: Sequence[Any]) -> tuple[Any, Any, Any]:
     """Return X, y and sample_weight, None for those that are not there."""
-    X, y, weight, *_ = *parts, None, None
+    if len(parts) > 3:
+        raise ValueError(f"(X, y[, sample_weight]) has 3 parts at most, and here are {len(parts)}.")
+    X, y, weight = (*parts, None, None)[:3]
     return X, y, weight
 
 
 def _together(rows: list[tuple]) -> tuple:
-    columns = [
-        torch.stack(parts) if isinstance(parts[0], torch.Tensor) else np.array(parts)
-        for parts in zip(*rows, strict=True)
-    ]
-    return _triple(columns)
+    """Return the parts of rows, each put together."""
+    try:
+        return tuple(
+            torch.stack(parts) if isinstance(parts[0], torch.Tensor) else np.array(parts)
+            for parts in zip(*rows, strict=True)
+        )
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"Rows cannot be put together: {error}. Each must be (x, y[, sample_weight]), with x "
+            "and y of the same shapes in all of them."
+        ) from error

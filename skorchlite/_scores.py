@@ -1,6 +1,5 @@
 """How good predictions are, measured where the tensors lie."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,25 +29,23 @@ def r2(y: Tensor, y_pred: Tensor, weight: Tensor | None) -> float:
 
 def r2_of_rows(rows: Any, coef: np.ndarray, intercept: np.ndarray) -> float:
     """Return the same for the predictions on rows, in one pass over them."""
-    _, first, _ = rows.head(1)
-    add_up = partial(_sums, coef=coef, intercept=intercept, origin=first[0].cpu().double())
-    missed, total, squares, weight = rows.total(add_up)
-    spread = (squares - total**2 / weight).clamp(min=0)
-    scores = torch.where(spread == 0, 0.0, 1 - missed / spread)
-    return float(torch.where(missed == 0, 1.0, scores).mean())
-
-
-def _sums(
-    rows: Any, coef: np.ndarray, intercept: np.ndarray, origin: Tensor
-) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Return the sums of squared residuals, of targets, of their squares, and of weights."""
     W, b = torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept)
-    missed, total, squares, count = 0 * b, 0 * b, 0 * b, 0.0
+    missed, spread, mean, total = 0 * b, 0 * b, 0 * b, 0.0
     for X, y, weight in rows.blocks(rows.bound(rows.n_features, 8)):
         X, y = X.cpu().double(), y.cpu().double()
         share = torch.ones_like(y[:, :1]) if weight is None else weight[:, None].cpu().double()
+        count = float(share.sum())
+        if not count:
+            continue
         missed += (share * (y - (X @ W + b)) ** 2).sum(0)
-        total += (share * (y - origin)).sum(0)
-        squares += (share * (y - origin) ** 2).sum(0)
-        count += float(share.sum())
-    return missed, total, squares, count
+        if not total:
+            origin = y[share.argmax()]  # so that a constant target has no variance
+        y = y - origin
+        centre = (share * y).sum(0) / count
+        away, before, total = centre - mean, total, total + count
+        mean += away * (count / total)
+        spread += (share * (y - centre) ** 2).sum(0) + away**2 * (before * count / total)
+    if not total:
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    scores = torch.where(spread == 0, 0.0, 1 - missed / spread)
+    return float(torch.where(missed == 0, 1.0, scores).mean())

@@ -1,6 +1,7 @@
 """Tables that are read by slices of rows: data frames, Arrow tables, sparse matrices."""
 
 import os
+import re
 from collections import deque
 from mmap import mmap
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.lib.array_utils import byte_bounds
 
 _BUFFERS = 6  # more than blocks wait to be computed with
 NUMERIC_KINDS = "biuf"
+_ARROW_NUMBERS = re.compile(r"bool|u?int\d+|halffloat|float|double|decimal\d+\(.*\)")
 
 
 class Checked:
@@ -184,11 +186,26 @@ def as_frame(X: Any) -> Frame | ArrowTable | None:
     arrow = hasattr(X, "schema") and hasattr(X.schema, "types")
     if not arrow and not hasattr(X, "dtypes"):
         return None
-    kinds = {_column_kind(dtype) for dtype in (X.schema.types if arrow else X.dtypes)}
+    kinds: set[str | None]
+    if arrow:
+        kinds = {_arrow_kind(field.name, field.type) for field in X.schema}
+    else:
+        kinds = {_column_kind(dtype) for dtype in X.dtypes}
     if not kinds or None in kinds:
         return None  # scikit-learn converts objects, or says which column it cannot
     dtype = np.dtype(np.float32 if kinds == {"single"} else np.float64)
     return ArrowTable(X, dtype) if arrow else Frame(X, dtype)
+
+
+def _arrow_kind(name: str, dtype: Any) -> str:
+    """Return "single" or "double"; raise an error that names the column if it has no numbers."""
+    kind = str(dtype.value_type if hasattr(dtype, "index_type") else dtype)
+    if not _ARROW_NUMBERS.fullmatch(kind):
+        raise ValueError(
+            f"Column {name!r} has the Arrow type {dtype}, which holds no real numbers. Leave it "
+            "out, or encode it as numbers first."
+        )
+    return "single" if kind in ("float", "halffloat") else "double"
 
 
 def _column_kind(dtype: Any) -> str | None:
@@ -197,8 +214,6 @@ def _column_kind(dtype: Any) -> str | None:
         name = str(dtype)
         plain = dtype.is_float() or dtype.is_integer() or name == "Boolean"
         return ("single" if name == "Float32" else "double") if plain else None
-    if hasattr(dtype, "bit_width") and hasattr(dtype, "to_pandas_dtype"):  # Arrow
-        dtype = np.dtype(dtype.to_pandas_dtype())
     if getattr(dtype, "kind", "O") not in NUMERIC_KINDS or hasattr(dtype, "subtype"):
         return None
     single = dtype.kind == "f" and getattr(dtype, "itemsize", 8) <= 4

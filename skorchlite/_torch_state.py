@@ -2,13 +2,15 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import torch
 
 _ONE_THREAD = 200_000  # entries of what is worked on at a time
-_LOCK = threading.RLock()
+_LOCK = threading.Lock()  # held for moments only: who waits for it may be waited for
+_LEVEL = threading.local()  # how deep a Python thread is in here
+_USUAL: list[int] = []  # the number of torch threads elsewhere, for each Python thread in here
 
 
 @contextlib.contextmanager
@@ -32,30 +34,29 @@ def torch_settings(n_entries: float) -> Iterator[None]:
 
 def threads_for(n_entries: float) -> contextlib.AbstractContextManager:
     """Work in one thread where each operation is on few numbers."""
-    return _one_thread() if n_entries < _ONE_THREAD else nullcontext()
+    return _threads(lambda usual: 1) if n_entries < _ONE_THREAD else nullcontext()
+
+
+def one_thread_less() -> contextlib.AbstractContextManager:
+    """Leave a core to what runs beside, for which threads that share the work would all wait."""
+    return _threads(lambda usual: max(usual - 1, 1))
 
 
 @contextlib.contextmanager
-def one_thread_less() -> Iterator[None]:
-    """Leave a core to what runs beside, for which threads that share the work would all wait."""
-    threads = torch.get_num_threads()
-    if threads > 1:
-        torch.set_num_threads(threads - 1)
+def _threads(wanted: Callable[[int], int]) -> Iterator[None]:
+    level = getattr(_LEVEL, "number", 0)
+    with _LOCK:
+        # A Python thread that is new takes its number from what another, in here, has just set.
+        threads = _USUAL[0] if _USUAL and not level else torch.get_num_threads()
+        if not level:
+            _USUAL.append(threads)
+        torch.set_num_threads(wanted(threads))
+    _LEVEL.number = level + 1
     try:
         yield
     finally:
-        if threads > 1:
+        _LEVEL.number = level
+        with _LOCK:
             torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    # A Python thread takes its number of torch threads from where another may have just set it,
-    # so that only one may be in here at a time: the interpreter runs one at a time anyway.
-    with _LOCK:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+            if not level:
+                _USUAL.pop()

@@ -157,11 +157,12 @@ class Watch:
 
 
 def _sum_targets(rows: Any) -> tuple[Tensor, float]:
-    """Return the sum of the targets, and how many there are."""
+    """Return the sum of the targets, and that of weights."""
     total, count = torch.zeros(rows.n_targets, dtype=torch.float64), 0.0
-    for _, y, _ in rows.blocks(rows.bound(rows.n_features, 8)):
-        total += y.sum(0, dtype=torch.float64).cpu()
-        count += len(y)
+    for _, y, weight in rows.blocks(rows.bound(rows.n_features, 8)):
+        share = torch.ones_like(y[:, :1]) if weight is None else weight[:, None].to(y)
+        total += (y * share).sum(0, dtype=torch.float64).cpu()
+        count += float(share.sum())
     return total, count
 
 
