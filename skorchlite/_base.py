@@ -12,13 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._ahead import computing
 from ._arrays import check_score, is_dask, native, to_numpy, untouched_on_error
-from ._batches import OutOfRangeError, as_tensor
+from ._batches import as_tensor
 from ._dask import predicted_chunks
 from ._data import check_rows_finite, over_all_ranks, read, read_to_predict
 from ._namespaces import portable, restored, returned, settle
 from ._objective import Objective
 from ._parameters import Parameters
 from ._readers import is_stream
+from ._rows import OutOfRangeError
 from ._scores import r2, r2_of_rows
 from ._solvers import (
     FULL_BATCH,

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ._arrays import check_part, check_whole, is_single, resolve_device, to_numpy
-from ._batches import ArrayRows, Rows
+from ._batches import ArrayRows
+from ._rows import Rows
 from ._sparse import rows_in_memory
 from ._tables import as_frame
 from ._torch_state import torch_settings

@@ -20,10 +20,11 @@ from ._arrays import (
     resolve_device,
     resolve_dtype,
 )
-from ._batches import ArrayRows, NoWeightError
+from ._batches import ArrayRows
 from ._dask import read_chunks
 from ._distributed import Ranks
 from ._readers import BlockReader, as_arrays, check_readable, is_stream
+from ._rows import NoWeightError
 from ._sparse import rows_in_memory
 from ._spread import SpreadRows
 from ._streams import StreamRows

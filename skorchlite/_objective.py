@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from . import _sums
-from ._batches import OutOfRangeError, TargetRows
 from ._models import N_PARTS, Model, model_of
 from ._moments import Moments, moments_of
+from ._rows import OutOfRangeError, TargetRows
 from ._staging import Origin
 
 _UNDERFLOW = 1e9  # sums of squares within this of the smallest number have lost digits

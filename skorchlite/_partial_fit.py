@@ -12,11 +12,12 @@ from sklearn.base import _fit_context
 
 from ._arrays import untouched_on_error
 from ._base import TorchRegressor
-from ._batches import ArrayRows, NoWeightError, OutOfRangeError
+from ._batches import ArrayRows
 from ._data import over_all_ranks, read
 from ._namespaces import settle
 from ._objective import Objective
 from ._readers import is_stream
+from ._rows import NoWeightError, OutOfRangeError
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
 from ._staging import pilot_origin, plain_origin
 

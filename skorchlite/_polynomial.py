@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ._basis import Basis, centre_and_half, exponents
-from ._batches import Block, OutOfRangeError, Rows, View
+from ._rows import Block, OutOfRangeError, Rows, View
 
 _SCAN_ROWS = 65_536
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
@@ -27,12 +27,9 @@ class ExpandedRows(View):
         """Return what expands any other source."""
         return partial(ExpandedRows, basis=self.basis)
 
-    def head(self, size: int) -> Block | None:
-        """Return the first rows, and begin no pass over the source."""
-        head = self.source.head(size)
-        if head is None:
-            return None
-        X, y, weight = head
+    def seen(self, block: Block) -> Block:
+        """Return a block with the terms in place of the columns."""
+        X, y, weight = block
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
         terms = torch.empty(self.n_features, len(X), dtype=dtype, device=self.device)
         self.basis.expand(X, terms)

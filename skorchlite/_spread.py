@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ._batches import Block, Rows
+from ._rows import Block, Rows
 
 
 class Places(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._batches import block_rows
+from ._rows import block_rows
 
 _PILOT_ROWS = 256
 

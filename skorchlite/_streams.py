@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ._ahead import read_ahead
-from ._batches import Block, Rows, View, as_tensor
+from ._batches import as_tensor
+from ._rows import Block, Rows, View
 from ._sparse import SparseRows
 from ._tables import SparseTable
 
@@ -122,6 +123,10 @@ class ThinnedStream(View):
             start += len(block[0])
             if chosen.start < len(block[0]):
                 yield _sliced(block, chosen)
+
+    def seen(self, block: Block) -> Block:
+        """Return what is left of the first rows."""
+        return _sliced(block, slice(None, None, self.step))
 
     def every(self, step: int) -> "ThinnedStream":
         """Return every so many-th of these rows."""

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from . import _doubled
-from ._batches import OutOfRangeError
 from ._moments import Moments
 from ._objective import Objective, Quadratic
+from ._rows import OutOfRangeError
 from ._staging import Origin
 
 Pair = tuple[np.ndarray, np.ndarray]  # without torch, so that it can be kept by an estimator

@@ -12,6 +12,7 @@ import pytest
 from sklearn.preprocessing import PolynomialFeatures
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+from skorchlite._rows import NoWeightError
 
 from . import ranks
 
@@ -137,7 +138,7 @@ WORDING = {
     "columns": (ValueError, "The data of the ranks does not go together"),
     "targets": (ValueError, "The data of the ranks does not go together"),
     "weights": (ValueError, "The data of the ranks does not go together"),
-    "no weight": (ValueError, "at least one non-zero number"),
+    "no weight": (NoWeightError, "at least one non-zero number"),
     "negative weight": (ValueError, "Negative values in data passed to `sample_weight`"),
     "no rows": (ValueError, "Found array with 0 sample(s) on every rank"),
     "lengths": (ValueError, "inconsistent numbers of samples"),

@@ -11,7 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
-from skorchlite._sparse import CentredColumns, Chunk, SparseBatch, SparseRows
+from skorchlite._sparse import CentredColumns, Chunk, SparseRows
+from skorchlite._sparse_batches import SparseBatch
 from skorchlite._tables import SparseTable
 
 FORMATS = [

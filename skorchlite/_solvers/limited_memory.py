@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._batches import OutOfRangeError
+from .._rows import OutOfRangeError
 
 _PAIRS = 30  # steps that are remembered
 _TRIALS = 20  # points along a direction

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._batches import TargetRows
+from .._rows import TargetRows
 from .curvature import stable_step
 from .loop import Loop, Settings, make_loop
 from .minibatches import Minibatches

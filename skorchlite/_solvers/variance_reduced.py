@@ -26,8 +26,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._batches import OutOfRangeError
 from .._optimizers import ProximalPenalty
+from .._rows import OutOfRangeError
 from .._torch_state import threads_for
 from .coordinates import Coordinates
 from .corners import Corners

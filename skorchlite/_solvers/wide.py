@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._batches import OutOfRangeError
 from .._moments import Moments
 from .._objective import Quadratic
+from .._rows import OutOfRangeError
 from .._staging import Origin, staged
 from .metric import Metric, resolved
 

@@ -1,0 +1,292 @@
+"""What every row source has, and the rows of one seen in another way."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from functools import partial
+from operator import methodcaller
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Block = tuple[Tensor, Any, Tensor | None]  # y is None in rows to predict
+
+_CPU_BLOCK_BYTES = 8 << 20  # stays in the cache between the centring and the products
+_DEVICE_BLOCK_BYTES = 128 << 20
+
+
+class OutOfRangeError(ArithmeticError):
+    """A sum over the rows is not finite, or so small that its digits are lost."""
+
+
+class NoWeightError(ValueError):
+    """No row has a weight."""
+
+    def __init__(self, message: str = "Sample weights must contain at least one non-zero number."):
+        super().__init__(message)  # which a pickled error is made from again
+
+
+class Rows(ABC):
+    """What every row source has, wherever its rows are.
+
+    What a solver wants of rows are sums, and these add: over blocks, and over the places that rows
+    may be spread over. So a function goes to the rows, by ``total``, and not the rows to the
+    function. Where single rows are wanted, ``blocks`` brings them.
+
+    Attributes
+    ----------
+    device : torch.device
+    n_rows, n_features, n_targets : int
+    basis : Basis or None
+        That made the columns; None where they are the caller's.
+    by_column : bool
+        Whether a column of a block is contiguous rather than a row.
+    sparse : bool
+        Whether the rows are kept without their zeros; see ``SparseRows``.
+    indexed : bool
+        Whether rows can be read in any order.
+    rereadable : bool
+        Whether they can be read again.
+    spread : bool
+        Whether the rows are in other places.
+    n_places : int
+        How many places share them.
+    first : int
+        The number, among the rows of all places, of the first row here.
+    halvings : int
+        How often memory was short for a block.
+    """
+
+    basis: Any = None
+    by_column, sparse, spread = False, False, False
+    indexed, rereadable = True, True
+    n_places, first, halvings = 1, 0, 0
+    device: torch.device
+    n_rows: Any
+    n_features: int
+    n_targets: int
+
+    @abstractmethod
+    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
+        """Yield ``(X, y, sample_weight)`` tensors on the device, ``size`` rows at a time.
+
+        Parameters
+        ----------
+        size : int
+        order : Tensor of shape (n_ordered,), default=None
+            The numbers of the rows to yield, in their order, which may leave out some and repeat
+            others; None for each once.
+        """
+
+    @abstractmethod
+    def every(self, step: int) -> "Rows":
+        """Return every so many-th of the rows, without a copy."""
+
+    def taken(self, index: Tensor) -> "Rows":
+        """Return the rows with these numbers, which rise, without a copy."""
+        raise TypeError("rows that cannot be read in any order cannot be chosen from")
+
+    def total(self, add_up: Callable[[Any], tuple]) -> tuple:
+        """Return ``add_up(rows)``, added over all places.
+
+        Where memory is short for a block, the pass begins again with blocks of half the size.
+
+        Parameters
+        ----------
+        add_up : callable
+            Returns a tuple of tensors, floats and lists; lists are added end to end. It can be
+            pickled.
+        """
+        while True:
+            try:
+                return add_up(self)
+            except torch.OutOfMemoryError:
+                if self.room(1, 1) == 1 or not self.rereadable:
+                    raise
+                self.halvings += 1
+                self.staging.clear()
+
+    @property
+    def staging(self) -> dict[torch.dtype, Tensor]:
+        """The memory that blocks are staged in."""
+        return vars(self).setdefault("_staging", {})
+
+    def room(self, width: int, itemsize: int) -> int:
+        """Return how many rows of so many numbers there is memory for in a block."""
+        return max(block_rows(width, itemsize, self.device) >> self.halvings, 1)
+
+    def bound(self, width: int, itemsize: int) -> int:
+        """Return how many rows of so many numbers a block has."""
+        return max(min(self.room(width, itemsize), self.n_rows), 1)
+
+    def fewer_than(self, count: int) -> bool:
+        """Return whether there are fewer rows."""
+        return self.n_rows < count
+
+    def head(self, size: int) -> Block | None:
+        """Return the first rows; None where there are none."""
+        return next(self.blocks(size), None)
+
+    def columns(self, index: Tensor) -> "Rows":
+        """Return the rows with some of the columns."""
+        return ColumnRows(self, index)
+
+    def mean_weight(self) -> float:
+        """Return the mean of the sample weights."""
+        count, weight = self.total(methodcaller("weighed"))
+        return weight / count
+
+    def weighed(self) -> tuple[float, float]:
+        """Return the number of rows here, and the sum of their weights."""
+        count, total = 0.0, 0.0
+        for X, _, weight in self.blocks(self.bound(self.n_features, 8)):
+            count += len(X)
+            total += len(X) if weight is None else float(weight.sum())
+        return count, total
+
+
+def block_rows(width: int, itemsize: int, device: torch.device) -> int:
+    """Return how many rows of that width make a block: a power of two, which products like."""
+    budget, most = (
+        (_CPU_BLOCK_BYTES, 1 << 14) if device.type == "cpu" else (_DEVICE_BLOCK_BYTES, 1 << 20)
+    )
+    rows = max(budget // (width * itemsize), 16)
+    return min(1 << (rows.bit_length() - 1), most)
+
+
+class View(Rows):
+    """The rows of another source, seen in another way.
+
+    Parameters
+    ----------
+    source : Rows
+    """
+
+    def __init__(self, source: Any):
+        self.source = source
+        self.device, self.n_targets, self.n_features = (
+            source.device,
+            source.n_targets,
+            source.n_features,
+        )
+        self.basis, self.by_column, self.first = source.basis, source.by_column, source.first
+        self.indexed, self.rereadable = source.indexed, source.rereadable
+        self.spread, self.n_places, self.halvings = source.spread, source.n_places, source.halvings
+
+    @abstractmethod
+    def of(self) -> Callable[[Rows], Rows]:
+        """Return what sees any other source in the same way."""
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return self.source.n_rows
+
+    def bound(self, width: int, itemsize: int) -> int:
+        """Return how many rows of so many numbers a block has."""
+        return min(self.room(width, itemsize), self.source.bound(width, itemsize))
+
+    def fewer_than(self, count: int) -> bool:
+        """Return whether there are fewer rows."""
+        return self.source.fewer_than(count)
+
+    @abstractmethod
+    def seen(self, block: Block) -> Block:
+        """Return a block of the source as it is seen here."""
+
+    def head(self, size: int) -> Block | None:
+        """Return the first rows; None where there are none."""
+        block = self.source.head(size)
+        return None if block is None else self.seen(block)
+
+    def total(self, add_up: Callable[[Any], tuple]) -> tuple:
+        """Return ``add_up(rows)``, added over all places; see ``Rows``."""
+        if self.spread:
+            return self.source.total(partial(_seen, add_up, self.of()))
+        return super().total(add_up)
+
+    def mean_weight(self) -> float:
+        """Return the mean of the sample weights."""
+        return self.source.mean_weight()
+
+    def every(self, step: int) -> Rows:
+        """Return every so many-th of the rows."""
+        return self.of()(self.source.every(step))
+
+    def taken(self, index: Tensor) -> Rows:
+        """Return the rows with these numbers."""
+        return self.of()(self.source.taken(index))
+
+
+def _seen(add_up: Callable[[Any], tuple], view: Callable[[Rows], Rows], rows: Rows) -> tuple:
+    return view(rows).total(add_up)
+
+
+class ColumnRows(View):
+    """Some of the columns of a row source.
+
+    Parameters
+    ----------
+    source : Rows
+    index : Tensor of shape (n_features,)
+    """
+
+    def __init__(self, source: Any, index: Tensor):
+        super().__init__(source)
+        self.index, self.basis, self.n_features = index, None, len(index)
+
+    def of(self) -> Callable[[Rows], Rows]:
+        """Return what takes these columns of any other source."""
+        return partial(_columns_of, index=self.index)
+
+    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
+        """Yield ``(X, y, sample_weight)`` with those columns of X."""
+        # No more of the source at a time than its own width allows.
+        size = min(size, self.source.bound(self.source.n_features, 8))
+        yield from map(self.seen, self.source.blocks(size, order))
+
+    def seen(self, block: Block) -> Block:
+        """Return a block with those columns of X."""
+        X, y, weight = block
+        return X.index_select(1, self.index.to(X.device)), y, weight
+
+
+def _columns_of(rows: Rows, index: Tensor) -> Rows:
+    return rows.columns(index)
+
+
+class TargetRows(View):
+    """A row source with one of its targets.
+
+    Parameters
+    ----------
+    source : Rows
+    target : int
+    """
+
+    def __init__(self, source: Any, target: int):
+        super().__init__(source)
+        self.target, self.n_targets, self.sparse = target, 1, source.sparse
+
+    def of(self) -> Callable[[Rows], Rows]:
+        """Return what takes this target of any other source."""
+        return partial(TargetRows, target=self.target)
+
+    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
+        """Yield ``(X, y, sample_weight)`` with that column of y."""
+        yield from map(self.seen, self.source.blocks(size, order))
+
+    def seen(self, block: Block) -> Block:
+        """Return a block with that column of y."""
+        X, y, weight = block
+        return X, y[:, self.target : self.target + 1], weight
+
+    @property
+    def filled(self) -> Tensor:
+        """Which columns of sparse rows are mostly filled."""
+        return self.source.filled
+
+    def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
+        """Yield ``(y, columns, sample_weight)`` of sparse rows with that column of y."""
+        for y, columns, weight in self.source.centred(shift, scale):
+            yield y[:, self.target : self.target + 1], columns, weight
