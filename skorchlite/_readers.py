@@ -32,7 +32,7 @@ def is_stream(X: Any) -> bool:
 
 def check_readable(X: Any) -> None:
     """Raise if X is what scikit-learn would take for one number, or for a list of keys."""
-    if isinstance(X, str | bytes | PathLike | Mapping | Set):
+    if isinstance(X, str | bytes | PathLike | Mapping | Set) and _n_dims(X) is None:
         raise TypeError(
             f"X is a {type(X).__name__}. Give an array, a data frame, or what yields blocks of "
             "them; arrow_blocks(path, target) reads files."

@@ -121,6 +121,10 @@ def nothing_is_left_behind():
     before = torch.get_num_threads(), torch.is_grad_enabled(), threading.active_count()
     torch.manual_seed(0)
     yield
+    assert not [thread for thread in threading.enumerate() if "_read" in thread.name]
+    end = time.monotonic() + 10
+    while threading.active_count() > before[2] and time.monotonic() < end:
+        time.sleep(0.01)  # the queues of a loader's workers take a moment
     assert (torch.get_num_threads(), torch.is_grad_enabled(), threading.active_count()) == before
 
 
