@@ -66,13 +66,21 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
+                or iterable
             Training data, read block by block and never copied whole. Of a dask array or data frame
             the chunks stay where dask has them, and sums travel; a fit makes several passes over
             the data, so persist it before. A stochastic solver brings batches of rows here.
-        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets)
-            Target values. With a dask X: a dask collection too, of any chunks, or in memory, from
-            where its parts go to the workers with each pass.
+
+            Or what yields blocks ``(X, y)`` or ``(X, y, sample_weight)``, or such rows: a torch
+            ``DataLoader`` or ``Dataset``, ``arrow_blocks``, a list of blocks, any iterable. They
+            are read ahead while those before are computed with, and not kept. Squared error needs
+            one pass, or two with corners in the penalty or polynomial terms, and more where the
+            columns are nearly dependent; other losses one for each of their steps. A stream has an
+            order of its own: ``shuffle`` mixes rows that come one after the other.
+        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets), default=None
+            Target values; None where X yields them. With a dask X: a dask collection too, of any
+            chunks, or in memory, from where its parts go to the workers with each pass.
         sample_weight : array-like of shape (n_samples,), default=None
             Individual weights for each sample; not negative, not all zero. Like y, it may be of
             dask.
@@ -82,7 +90,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
             Intercept to start from. The full-batch solvers have no use for it.
         X_val, y_val : default=None
             Data to measure ``validation_loss_curve_`` on and, with ``early_stopping=True``, to
-            stop by, in place of a part of X.
+            stop by, in place of a part of X. X_val may be what yields blocks.
 
         Returns
         -------
@@ -112,8 +120,9 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
 
         Parameters
         ----------
-        X : {array-like, dataframe, tensor} of shape (n_samples, n_features)
-            Samples.
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
+                or iterable
+            Samples, or what yields blocks of them, with targets or without.
 
         Returns
         -------
@@ -141,10 +150,11 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features)
-            Samples.
-        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets)
-            True values.
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
+                or iterable
+            Samples, or what yields blocks of them with their targets.
+        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets), default=None
+            True values; None where X yields them.
         sample_weight : array-like of shape (n_samples,), default=None
             Individual weights for each sample.
 

@@ -22,6 +22,7 @@ from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
 from ._staging import pilot_origin, plain_origin
 
 _MANY_COLUMNS = 2_000  # whose moments are too many to keep
+_ROWS_A_COLUMN = 4  # of a stream that is learned from part by part
 
 
 class StreamRegressor(TorchRegressor):
@@ -43,10 +44,12 @@ class StreamRegressor(TorchRegressor):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features)
-            A chunk; one row is enough.
-        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets)
-            Target values.
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
+                or iterable
+            A chunk; one row is enough. Of what yields blocks, as for ``fit``, one after the other
+            is learned from.
+        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets), default=None
+            Target values; None where X yields them.
         sample_weight : array-like of shape (n_samples,), default=None
             Individual weights for each sample, relative to those of the other chunks.
 
@@ -96,7 +99,9 @@ class StreamRegressor(TorchRegressor):
         if not first:
             self._stream = copy.deepcopy(self._stream)  # that before stays as it is
         solution = None
-        for X, y, weight in rows.blocks(rows.bound(rows.n_features, 8)):
+        # So many rows that their products take longer than the solution after them.
+        size = max(rows.bound(rows.n_features, 8), _ROWS_A_COLUMN * rows.n_features)
+        for X, y, weight in rows.blocks(size):
             weight = None if weight is None else weight.cpu().numpy()
             if weight is not None and not weight.any():
                 continue
