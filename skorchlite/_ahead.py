@@ -25,12 +25,12 @@ def computing(n_entries: float) -> Iterator[None]:
     """
     outer = getattr(_READERS, "begun", None)
     with torch_settings(n_entries):
-        _READERS.begun = begun = weakref.WeakSet[Generator]()
+        _READERS.begun = begun = list[weakref.ref[Generator]]()
         try:
             yield
         finally:
             _READERS.begun = outer
-            for reader in list(begun):
+            for reader in filter(None, (reference() for reference in begun)):
                 reader.close()
 
 
@@ -47,7 +47,7 @@ def read_ahead(blocks: Iterable[Any], device: torch.device) -> Iterator[Any]:
     reader = _read_ahead(blocks, device)
     begun = getattr(_READERS, "begun", None)
     if begun is not None:
-        begun.add(reader)
+        begun.append(weakref.ref(reader))
     return reader
 
 

@@ -22,6 +22,8 @@ _MARKS_OF_ARRAYS = ("shape", "__array__", "__array_interface__", "__dataframe__"
 
 def is_stream(X: Any) -> bool:
     """Return whether X is no array or table, but yields blocks of them."""
+    if type(X) is np.ndarray:  # most are, and the questions below would take time
+        return False
     if isinstance(X, DataLoader | Dataset):
         return True
     if isinstance(X, Sequence):
@@ -32,7 +34,7 @@ def is_stream(X: Any) -> bool:
 
 def check_readable(X: Any) -> None:
     """Raise if X is what scikit-learn would take for one number, or for a list of keys."""
-    if isinstance(X, str | bytes | PathLike | Mapping | Set) and _n_dims(X) is None:
+    if _n_dims(X) is None and isinstance(X, str | bytes | PathLike | Mapping | Set):
         raise TypeError(
             f"X is a {type(X).__name__}. Give an array, a data frame, or what yields blocks of "
             "them; arrow_blocks(path, target) reads files."
