@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,9 @@ class BigFiles:
     def folder(self):
         """The temporary folder."""
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="skorchlite-benchmark-")
-        return Path(self._folder.name)
+            self._folder = Path(tempfile.mkdtemp(prefix="skorchlite-benchmark-"))
+            weakref.finalize(self, shutil.rmtree, self._folder)
+        return self._folder
 
     def mapped(self, n_columns):
         """Return the file of X and that of y: doubles and nothing else, row by row."""

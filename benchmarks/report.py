@@ -2,6 +2,7 @@
 
 import json
 
+from benchmarks import large_report
 from benchmarks.markdown import (
     bold_below_one,
     duration,
@@ -41,6 +42,7 @@ def markdown(record):
         if record[kind]:
             parts.append(title)
         parts += [SECTIONS[kind](name, case) for name, case in record[kind].items()]
+    parts += large_report.sections(record)
     return "\n\n".join(parts) + "\n"
 
 
@@ -104,6 +106,7 @@ SECTIONS = {
     "stochastic": stochastic_section,
     "accuracy": accuracy_section,
     "memory": memory_section,
+    **{kind: section for kind, (_, _, section) in large_report.KINDS.items()},
 }
 
 

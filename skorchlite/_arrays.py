@@ -207,6 +207,7 @@ def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
     if frame is not None:
         check_array(  # scikit-learn's words for an empty table, from a table with no content
             np.broadcast_to(np.float64(0), frame.shape),
+            ensure_all_finite=False,
             ensure_min_samples=least,
             estimator=estimator,
             input_name="X",

@@ -1,5 +1,6 @@
 """Blocks of an Arrow dataset: Parquet, CSV, Feather, and whatever else pyarrow reads."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 _BLOCK_BYTES = 8 << 20
 _LEAST_ROWS = 1_024
 _BATCHES_AHEAD = 4  # that Arrow reads; its own default may take gigabytes
+_BUFFER_BYTES = 64 << 10  # of a column of a file
 
 
 def arrow_blocks(
@@ -22,7 +24,8 @@ def arrow_blocks(
     """Blocks of an Arrow dataset that an estimator can be fitted to, or predict on.
 
     The files are read batch by batch, decoded by Arrow's threads while the estimator computes with
-    the batches before. Only the columns that are named are read.
+    the batches before. Only the columns that are named are read. Of Parquet, some row groups are in
+    memory at a time: hundred thousand rows are a good size for one.
 
     Parameters
     ----------
@@ -111,6 +114,7 @@ class _ArrowBlocks:
             batch_size=max(_BLOCK_BYTES // (8 * len(columns)), _LEAST_ROWS),
             batch_readahead=_BATCHES_AHEAD,
             fragment_readahead=1,
+            **_options(self.source),
         )
         for batch in batches:
             if batch.num_rows:
@@ -127,6 +131,23 @@ class _ArrowBlocks:
         if self.sample_weight is None:
             return X, target
         return X, target, _numbers(batch, self.sample_weight)
+
+
+def _options(source: Any) -> dict[str, Any]:
+    """Return what has Arrow read Parquet as it is needed: else it holds files until their end."""
+    from pyarrow.dataset import ParquetFileFormat
+    from pyarrow.fs import LocalFileSystem
+
+    local = isinstance(getattr(source, "filesystem", None), LocalFileSystem)
+    if not local or not isinstance(source.format, ParquetFileFormat):
+        return {}  # what is far away comes faster in large parts
+    given = source.format.default_fragment_scan_options
+    if given.parquet_decryption_config or given.decryption_properties:
+        return {}  # which a copy would be without
+    options = copy.copy(given)
+    options.pre_buffer, options.use_buffered_stream = False, True
+    options.buffer_size = max(options.buffer_size, _BUFFER_BYTES)
+    return {"fragment_scan_options": options}
 
 
 def _numbers(batch: Any, name: str) -> np.ndarray:

@@ -13,8 +13,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from ._arrays import Checked, check_finite, check_fit, check_predict, is_single, to_numpy
+from ._tables import ArrowTable, Frame
 
 _ROWS = 4_096  # put together to a block where they come one by one
+_ENTRIES = 2 << 20  # of a block that is converted at once
 _MARKS_OF_ARRAYS = ("shape", "__array__", "__array_interface__", "__dataframe__", "__dlpack__")
 
 
@@ -154,11 +156,12 @@ class BlockReader:
             raise ValueError(f"There are no targets {where}. A block is (X, y[, sample_weight]).")
         try:
             if not self.targets:
-                X = check_predict(self.estimator, X)
+                X = _converted(check_predict(self.estimator, X))
                 check_finite(type(self.estimator).__name__, X)
                 return X, None, None
             reset, self.reset = self.reset, False
             X, y, weight = check_fit(self.estimator, X, y, weight, reset, whole=False)
+            X = _converted(X)
             check_finite(type(self.estimator).__name__, X, y, weight)
         except ValueError as error:
             raise ValueError(f"{error}\n(This is {where}{_bad_row(X, y, weight)}.)") from error
@@ -171,6 +174,12 @@ class BlockReader:
                 f"{tuple(y.shape)}, {'with' if weight is not None else 'without'} weights."
             )
         return X, y, weight
+
+
+def _converted(X: Any) -> Any:
+    """Return the numbers of a table of columns, once for all, where it takes little memory."""
+    small = isinstance(X, ArrowTable | Frame) and X.shape[0] * X.shape[1] <= _ENTRIES
+    return X[0 : X.shape[0]] if small else X
 
 
 def _bad_row(*columns: Any) -> str:

@@ -139,10 +139,10 @@ class ArrowTable(Checked):
             part = self._table.slice(start, stop - start)
         else:
             part, step = self._table.take(rows), 1
-        block = np.empty(part.shape[::-1], self.dtype)
-        for values, column in zip(block, part.columns, strict=True):
+        block = np.empty(part.shape, self.dtype)  # row by row, as what comes next is
+        for values, column in zip(block.T, part.columns, strict=True):
             values[:] = _of_arrow(column)
-        return block.T[::step]
+        return block[::step]
 
 
 def _of_arrow(column: Any) -> np.ndarray:
