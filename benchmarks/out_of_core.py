@@ -105,7 +105,7 @@ def fit_mapped(n_columns, x, y):
 
 
 def sum_parquet(n_columns, folder):
-    """Sum every column of the batches of a dataset, read as needed: else Arrow holds whole files."""
+    """Sum the columns of the batches of a dataset, read as needed: else Arrow holds files whole."""
     from pyarrow import compute, dataset
 
     options = dataset.ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)

@@ -56,7 +56,7 @@ def check_fit(
     y = _check_target(estimator, y, least=int(whole))
     if X.shape[:1] != y.shape[:1]:
         check_consistent_length(X, y)  # raises, in scikit-learn's words
-    return X, y, _check_weight(estimator, sample_weight, X.shape[0], whole)
+    return X, as_mapped(y), _check_weight(estimator, sample_weight, X.shape[0], whole)
 
 
 def check_validation(estimator: Any, X: Any, y: Any, y_fit: Any) -> tuple[Any, Any] | None:
@@ -199,7 +199,7 @@ def _is_plain(array: Any, dims: tuple[int, ...]) -> bool:
 
 def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
     if _is_plain(X, (2,)) or isinstance(X, Checked):
-        return X
+        return as_mapped(X)
     X = native(X)
     if isinstance(X, torch.Tensor):
         return _check_tensor(estimator, X, least)
