@@ -24,8 +24,7 @@ def arrow_blocks(
     """Blocks of an Arrow dataset that an estimator can be fitted to, or predict on.
 
     The files are read batch by batch, decoded by Arrow's threads while the estimator computes with
-    the batches before. Only the columns that are named are read. Of Parquet, some row groups are in
-    memory at a time: hundred thousand rows are a good size for one.
+    the batches before. Only the columns that are named are read.
 
     Parameters
     ----------
@@ -108,15 +107,8 @@ class _ArrowBlocks:
     def __iter__(self) -> Iterator[tuple]:
         apart = [*self.targets, *([self.sample_weight] if self.sample_weight else [])]
         columns = [*self.features, *apart]
-        batches = self.source.to_batches(
-            columns=columns,
-            filter=self.filter,
-            batch_size=max(_BLOCK_BYTES // (8 * len(columns)), _LEAST_ROWS),
-            batch_readahead=_BATCHES_AHEAD,
-            fragment_readahead=1,
-            **_options(self.source),
-        )
-        for batch in batches:
+        size = max(_BLOCK_BYTES // (8 * len(columns)), _LEAST_ROWS)
+        for batch in _batches(self.source, columns, self.filter, size):
             if batch.num_rows:
                 yield self._block(batch)
 
@@ -133,21 +125,70 @@ class _ArrowBlocks:
         return X, target, _numbers(batch, self.sample_weight)
 
 
-def _options(source: Any) -> dict[str, Any]:
-    """Return what has Arrow read Parquet as it is needed: else it holds files until their end."""
+def _batches(source: Any, columns: list[str], filter: Any, size: int) -> Iterator[Any]:
+    """Yield batches of at most so many rows.
+
+    Where it can be, Parquet on a disk of this machine is read page by page: a scanner of Arrow
+    holds several row groups, and files until their end if it is not told otherwise.
+    """
+    given: dict[str, Any] = {
+        "columns": columns,
+        "filter": filter,
+        "batch_size": size,
+        "batch_readahead": _BATCHES_AHEAD,
+        "fragment_readahead": 1,
+    }
+    options = _options(source)
+    if options is None:
+        yield from source.to_batches(**given)
+        return
+    try:
+        fragments = source.get_fragments(filter)
+    except ValueError:  # it has a filter, or makes columns, of its own
+        yield from source.to_batches(**given, fragment_scan_options=options)
+        return
+    for fragment in fragments:
+        if filter is None and all(
+            name in fragment.physical_schema.names
+            and fragment.physical_schema.field(name).type == source.schema.field(name).type
+            for name in columns
+        ):
+            yield from _pages(fragment, columns, size, options)
+        else:
+            yield from fragment.to_batches(source.schema, **given, fragment_scan_options=options)
+
+
+def _options(source: Any) -> Any:
+    """Return how to read Parquet as it is needed; None for what is not that, or far away."""
     from pyarrow.dataset import ParquetFileFormat
     from pyarrow.fs import LocalFileSystem
 
     local = isinstance(getattr(source, "filesystem", None), LocalFileSystem)
     if not local or not isinstance(source.format, ParquetFileFormat):
-        return {}  # what is far away comes faster in large parts
+        return None
     given = source.format.default_fragment_scan_options
     if given.parquet_decryption_config or given.decryption_properties:
-        return {}  # which a copy would be without
+        return None  # which a copy would be without
     options = copy.copy(given)
     options.pre_buffer, options.use_buffered_stream = False, True
     options.buffer_size = max(options.buffer_size, _BUFFER_BYTES)
-    return {"fragment_scan_options": options}
+    return options
+
+
+def _pages(fragment: Any, columns: list[str], size: int, options: Any) -> Iterator[Any]:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(
+        fragment.path,
+        filesystem=fragment.filesystem,
+        buffer_size=options.buffer_size,
+        pre_buffer=False,
+        thrift_string_size_limit=options.thrift_string_size_limit,
+        thrift_container_size_limit=options.thrift_container_size_limit,
+        page_checksum_verification=options.page_checksum_verification,
+    ) as file:
+        groups = [group.id for group in fragment.row_groups]
+        yield from file.iter_batches(size, groups, columns)
 
 
 def _numbers(batch: Any, name: str) -> np.ndarray:
