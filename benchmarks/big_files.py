@@ -136,5 +136,6 @@ def _file_system(folder):
     mounts = Path("/proc/mounts")
     if not mounts.exists():
         return None
-    kinds = {Path(at): kind for _, at, kind, *_ in map(str.split, mounts.open())}
+    lines = mounts.read_text().splitlines()
+    kinds = {Path(at): kind for _, at, kind, *_ in map(str.split, lines)}
     return next((kinds[at] for at in (folder, *folder.resolve().parents) if at in kinds), None)
