@@ -17,10 +17,10 @@ LEAST_SPEED_UP = 1.6
 MOST_DIFFERENCE = 1e-10
 
 
-def sections(record):
+def sections(record, level="##"):
     """Render what a record has of each kind: a title, how to read it, and the tables."""
     return chain.from_iterable(
-        (f"## {title}", legend, *(section(name, case) for name, case in record[kind].items()))
+        (f"{level} {title}", legend, *(section(name, case) for name, case in record[kind].items()))
         for kind, (title, legend, section) in KINDS.items()
         if record.get(kind)
     )

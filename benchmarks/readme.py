@@ -22,7 +22,7 @@ def section(record):
     parts.append(report.stochastic_table(record["stochastic"]))
     for kind in ("accuracy", "memory"):
         parts += [report.SECTIONS[kind](name, case) for name, case in record[kind].items()]
-    parts += large_report.sections(record)
+    parts += large_report.sections(record, level="###")
     return "\n\n".join(parts)
 
 
