@@ -4,14 +4,19 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import large_report, report
 from benchmarks.accuracy import accuracy_cases
+from benchmarks.card import card_cases
 from benchmarks.cases import timed_cases
 from benchmarks.comparison import compare
+from benchmarks.growth import growth_cases
 from benchmarks.losses import compare_on, loss_problems
 from benchmarks.machine import describe
 from benchmarks.memory import measure, memory_cases
 from benchmarks.models import left_out
+from benchmarks.out_of_core import out_of_core_cases
+from benchmarks.processes import process_cases
+from benchmarks.sparse import sparse_cases
 from benchmarks.stochastic import descend_on, stochastic_problems
 from benchmarks.timing import PAUSE_SECONDS
 
@@ -72,6 +77,23 @@ def _cases(options):
         **{
             f"memory/{c.name}": ("memory", partial(measure, c)) for c in memory_cases(options.quick)
         },
+        **{
+            name: (kind, run)
+            for kind, runs in _large_cases(options).items()
+            for name, run in runs.items()
+        },
+    }
+
+
+def _large_cases(options):
+    """Map each kind of measurement of data that is large to its cases."""
+    quick = options.quick
+    return {
+        "out_of_core": out_of_core_cases(quick),
+        "processes": process_cases(quick),
+        "rows": growth_cases(quick),
+        "sparse": sparse_cases(options.repeats, _budget(options), quick),
+        "card": card_cases(quick),
     }
 
 
@@ -99,6 +121,7 @@ def _new_record(options):
         "stochastic": {},
         "accuracy": {},
         "memory": {},
+        **{kind: {} for kind in large_report.KINDS},
     }
 
 

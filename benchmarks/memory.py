@@ -49,10 +49,28 @@ def extra_peak(case, model):
         warnings.simplefilter("ignore")
         # Libraries load code and start threads on first use, which belongs to no fit.
         model.build().fit(X[:WARM_UP_ROWS].copy(), y[:WARM_UP_ROWS].copy())
-        _forget_peak()
-        before = _status_bytes("VmRSS")
+        forget_peak()
+        before = status_bytes("VmRSS")
         model.build().fit(X, y)
-    return {"data_bytes": X.nbytes + y.nbytes, "extra_bytes": _status_bytes("VmHWM") - before}
+    return {"data_bytes": X.nbytes + y.nbytes, "extra_bytes": status_bytes("VmHWM") - before}
+
+
+def status_bytes(field):
+    """Return a size that the system keeps of this process."""
+    # Not getrusage: a child's ru_maxrss starts at the peak of the process that started it.
+    for line in STATUS.read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"{STATUS} has no {field}")
+
+
+def forget_peak():
+    """Let the peak of this process be that from now on."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        # Then an earlier peak stays in the number, which can only make it larger.
+        return
 
 
 def _models(degree):
@@ -75,22 +93,6 @@ def _probe(case, index):
     if done.returncode != 0:
         return {"left_out": done.stderr.strip().splitlines()[-1] if done.stderr else "no answer"}
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _status_bytes(field):
-    # Not getrusage: a child's ru_maxrss starts at the peak of the process that started it.
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"{STATUS} has no {field}")
-
-
-def _forget_peak():
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        # Then an earlier peak stays in the number, which can only make it larger.
-        return
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import large_report, report
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -22,6 +22,7 @@ def section(record):
     parts.append(report.stochastic_table(record["stochastic"]))
     for kind in ("accuracy", "memory"):
         parts += [report.SECTIONS[kind](name, case) for name, case in record[kind].items()]
+    parts += large_report.sections(record, level="###")
     return "\n\n".join(parts)
 
 

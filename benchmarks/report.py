@@ -2,6 +2,17 @@
 
 import json
 
+from benchmarks import large_report
+from benchmarks.markdown import (
+    bold_below_one,
+    duration,
+    factor,
+    mebibytes,
+    pairs,
+    small,
+    table,
+)
+
 FILES = ("results.md", "results.json")
 # Two objectives this close are the same answer to any reader of a fit.
 SAME_OBJECTIVE = 1e-6
@@ -31,6 +42,7 @@ def markdown(record):
         if record[kind]:
             parts.append(title)
         parts += [SECTIONS[kind](name, case) for name, case in record[kind].items()]
+    parts += large_report.sections(record)
     return "\n\n".join(parts) + "\n"
 
 
@@ -39,7 +51,7 @@ def environment(record):
     lines = [
         f"- date: {record['date']}",
         *(
-            f"- {title}: {_pairs(record[title])}"
+            f"- {title}: {pairs(record[title])}"
             for title in ("machine", "versions", "threads", "settings")
         ),
         *(f"- left out: {name} ({reason})" for name, reason in record["left_out"].items()),
@@ -53,16 +65,16 @@ def timed_section(name, case):
     rows = [
         [
             row["model"],
-            _time(row.get("median")),
+            duration(row.get("median")),
             str(row.get("rounds", "")),
-            _ratio(row.get("ratio")),
-            _small(row.get("excess")),
-            _small(row.get("coef_error")),
+            factor(row.get("ratio")),
+            small(row.get("excess")),
+            small(row.get("coef_error")),
             "; ".join(_remarks(row)),
         ]
         for row in case["rows"]
     ]
-    return f"### {name}\n\n{_table(head, rows)}"
+    return f"### {name}\n\n{table(head, rows)}"
 
 
 def accuracy_section(name, case):
@@ -74,8 +86,8 @@ def accuracy_section(name, case):
 
 def memory_section(name, case):
     """Render one memory case."""
-    rows = [[row["model"], _mebibytes(row.get("data_bytes")), _extra(row)] for row in case["rows"]]
-    return f"### {name}\n\n{_table(['model', 'data', 'extra peak of the fit'], rows)}"
+    rows = [[row["model"], mebibytes(row.get("data_bytes")), _extra(row)] for row in case["rows"]]
+    return f"### {name}\n\n{table(['model', 'data', 'extra peak of the fit'], rows)}"
 
 
 def losses_section(name, case):
@@ -94,6 +106,7 @@ SECTIONS = {
     "stochastic": stochastic_section,
     "accuracy": accuracy_section,
     "memory": memory_section,
+    **{kind: section for kind, (_, _, section) in large_report.KINDS.items()},
 }
 
 
@@ -131,25 +144,25 @@ def losses_table(cases):
     rows = [
         [
             name,
-            _time(ours["median"]),
+            duration(ours["median"]),
             row["model"],
-            _time(row.get("median")),
+            duration(row.get("median")),
             _verdict(row, ours),
-            _small(ours["excess"]),
+            small(ours["excess"]),
             "; ".join(_agreement(row, ours)),
         ]
         for name, ours, row in _peers(cases)
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def losses_summary(cases):
     """Render the table of the losses and penalties without what is the same in most lines."""
     rows = [
-        [name, _time(ours["median"]), row["model"], _verdict(row, ours)]
+        [name, duration(ours["median"]), row["model"], _verdict(row, ours)]
         for name, ours, row in _peers(cases)
     ]
-    return _table(["case", "ours", "peer", "peer / ours"], rows)
+    return table(["case", "ours", "peer", "peer / ours"], rows)
 
 
 def stochastic_legend():
@@ -169,15 +182,15 @@ def stochastic_table(cases):
         [
             name,
             row["model"],
-            _time(row.get("median")),
-            "" if row is case["rows"][0] else _bold_below_one(row.get("ratio")),
-            _small(row.get("excess")),
+            duration(row.get("median")),
+            "" if row is case["rows"][0] else bold_below_one(row.get("ratio")),
+            small(row.get("excess")),
             "; ".join(row["remarks"]),
         ]
         for name, case in cases.items()
         for row in case["rows"]
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def summary(cases):
@@ -188,14 +201,14 @@ def summary(cases):
         ours = case["rows"][0]
         models = {row["model"]: row for row in case["rows"]}
         verdicts = [_verdict(models[peer], ours) if peer in models else "" for peer in peers]
-        rows.append([name, _time(ours["median"]), *verdicts])
-    return _table(["case", "ours", *peers], rows)
+        rows.append([name, duration(ours["median"]), *verdicts])
+    return table(["case", "ours", *peers], rows)
 
 
 def _verdict(peer, ours):
     if "ratio" not in peer:
         return "failed"
-    ratio = _ratio(peer["ratio"])
+    ratio = factor(peer["ratio"])
     star = r"\*" if peer.get("excess", 0) > SAME_OBJECTIVE else ""
     dagger = "†" if ours["excess"] > SAME_OBJECTIVE else ""
     return (f"**{ratio}**" if peer["ratio"] < 1 else ratio) + star + dagger
@@ -221,12 +234,12 @@ def _agreement(peer, ours):
         share, expected = ours["share_below"], ours["share_deviation"]
         notes.append(f"share below {share:+.1e} (1/sqrt(n): {expected:.1e})")
     if "coef_difference" in peer:
-        notes.append(f"coefficients within {_small(peer['coef_difference'])}")
+        notes.append(f"coefficients within {small(peer['coef_difference'])}")
     if "zeros_apart" in peer:
         apart, zeros = peer["zeros_apart"], ours["zeros"]
         notes.append(f"{apart} zeros apart" if apart else f"the same {zeros} zeros")
     if peer.get("excess", 0) > SAME_OBJECTIVE:
-        notes.append(f"excess of the peer {_small(peer['excess'])}")
+        notes.append(f"excess of the peer {small(peer['excess'])}")
     if "ratio" in peer and "excess" not in peer:
         notes.append("another objective: what the loss costs")
     if ours["device"] != "cpu":
@@ -250,16 +263,16 @@ def _digits_section(name, case):
         ]
         for row in case["rows"]
     ]
-    return f"### {name}\n\n{note}\n\n{_table(['set', 'degree', *columns, 'ceiling'], rows)}"
+    return f"### {name}\n\n{note}\n\n{table(['set', 'degree', *columns, 'ceiling'], rows)}"
 
 
 def _errors_section(name, case):
     note = "Relative error of the coefficients, each by itself, in the units of the data."
     rows = [
-        [row["model"], row["against"], _small(row["largest"]), _small(row["median"])]
+        [row["model"], row["against"], small(row["largest"]), small(row["median"])]
         for row in case["rows"]
     ]
-    return f"### {name}\n\n{note}\n\n{_table(['model', 'against', 'largest', 'median'], rows)}"
+    return f"### {name}\n\n{note}\n\n{table(['model', 'against', 'largest', 'median'], rows)}"
 
 
 def _remarks(row):
@@ -267,39 +280,4 @@ def _remarks(row):
 
 
 def _extra(row):
-    return row["left_out"] if "left_out" in row else _mebibytes(row["extra_bytes"])
-
-
-def _table(head, rows):
-    return "\n".join(_line(cells) for cells in (head, ["---"] * len(head), *rows))
-
-
-def _line(cells):
-    escaped = (cell.replace("|", r"\|") for cell in cells)
-    return f"| {' | '.join(escaped)} |"
-
-
-def _pairs(values):
-    return ", ".join(f"{key} {value}" for key, value in values.items())
-
-
-def _time(seconds):
-    if seconds is None:
-        return "failed"
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
-
-
-def _bold_below_one(ratio):
-    return f"**{_ratio(ratio)}**" if ratio is not None and ratio < 1 else _ratio(ratio)
-
-
-def _ratio(ratio):
-    return "" if ratio is None else f"{ratio:.3g}x"
-
-
-def _small(value):
-    return "" if value is None else f"{value:.1e}"
-
-
-def _mebibytes(size):
-    return "" if size is None else f"{size / 2**20:.1f} MiB"
+    return row["left_out"] if "left_out" in row else mebibytes(row["extra_bytes"])

@@ -56,7 +56,7 @@ def check_fit(
     y = _check_target(estimator, y, least=int(whole))
     if X.shape[:1] != y.shape[:1]:
         check_consistent_length(X, y)  # raises, in scikit-learn's words
-    return X, y, _check_weight(estimator, sample_weight, X.shape[0], whole)
+    return X, as_mapped(y), _check_weight(estimator, sample_weight, X.shape[0], whole)
 
 
 def check_validation(
@@ -259,7 +259,7 @@ def _is_plain(array: Any, dims: tuple[int, ...]) -> bool:
 
 def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
     if _is_plain(X, (2,)) or isinstance(X, Checked):
-        return X
+        return as_mapped(X)
     X = native(X)
     if isinstance(X, torch.Tensor):
         return _check_tensor(estimator, X, least)
@@ -267,6 +267,7 @@ def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
     if frame is not None:
         check_array(  # scikit-learn's words for an empty table, from a table with no content
             np.broadcast_to(np.float64(0), frame.shape),
+            ensure_all_finite=False,
             ensure_min_samples=least,
             estimator=estimator,
             input_name="X",

@@ -1,5 +1,6 @@
 """Blocks of an Arrow dataset: Parquet, CSV, Feather, and whatever else pyarrow reads."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 _BLOCK_BYTES = 8 << 20
 _LEAST_ROWS = 1_024
 _BATCHES_AHEAD = 4  # that Arrow reads; its own default may take gigabytes
+_BUFFER_BYTES = 64 << 10  # of a column of a file
 
 
 def arrow_blocks(
@@ -119,14 +121,8 @@ class _ArrowBlocks:
     def __iter__(self) -> Iterator[tuple]:
         apart = [*self.targets, *([self.sample_weight] if self.sample_weight else [])]
         columns = [*self.features, *apart]
-        batches = self.source.to_batches(
-            columns=columns,
-            filter=self.filter,
-            batch_size=max(_BLOCK_BYTES // (8 * len(columns)), _LEAST_ROWS),
-            batch_readahead=_BATCHES_AHEAD,
-            fragment_readahead=1,
-        )
-        for batch in batches:
+        size = max(_BLOCK_BYTES // (8 * len(columns)), _LEAST_ROWS)
+        for batch in _batches(self.source, columns, self.filter, size):
             if batch.num_rows:
                 yield self._block(batch)
 
@@ -141,6 +137,72 @@ class _ArrowBlocks:
         if self.sample_weight is None:
             return X, target
         return X, target, _numbers(batch, self.sample_weight)
+
+
+def _batches(source: Any, columns: list[str], filter: Any, size: int) -> Iterator[Any]:
+    """Yield batches of at most so many rows.
+
+    Where it can be, Parquet on a disk of this machine is read page by page: a scanner of Arrow
+    holds several row groups, and files until their end if it is not told otherwise.
+    """
+    given: dict[str, Any] = {
+        "columns": columns,
+        "filter": filter,
+        "batch_size": size,
+        "batch_readahead": _BATCHES_AHEAD,
+        "fragment_readahead": 1,
+    }
+    options = _options(source)
+    if options is None:
+        yield from source.to_batches(**given)
+        return
+    try:
+        fragments = source.get_fragments(filter)
+    except ValueError:  # it has a filter, or makes columns, of its own
+        yield from source.to_batches(**given, fragment_scan_options=options)
+        return
+    for fragment in fragments:
+        if filter is None and all(
+            name in fragment.physical_schema.names
+            and fragment.physical_schema.field(name).type == source.schema.field(name).type
+            for name in columns
+        ):
+            yield from _pages(fragment, columns, size, options)
+        else:
+            yield from fragment.to_batches(source.schema, **given, fragment_scan_options=options)
+
+
+def _options(source: Any) -> Any:
+    """Return how to read Parquet as it is needed; None for what is not that, or far away."""
+    from pyarrow.dataset import ParquetFileFormat
+    from pyarrow.fs import LocalFileSystem
+
+    local = isinstance(getattr(source, "filesystem", None), LocalFileSystem)
+    if not local or not isinstance(source.format, ParquetFileFormat):
+        return None
+    given = source.format.default_fragment_scan_options
+    if given.parquet_decryption_config or given.decryption_properties:
+        return None  # which a copy would be without
+    options = copy.copy(given)
+    options.pre_buffer, options.use_buffered_stream = False, True
+    options.buffer_size = max(options.buffer_size, _BUFFER_BYTES)
+    return options
+
+
+def _pages(fragment: Any, columns: list[str], size: int, options: Any) -> Iterator[Any]:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(
+        fragment.path,
+        filesystem=fragment.filesystem,
+        buffer_size=options.buffer_size,
+        pre_buffer=False,
+        thrift_string_size_limit=options.thrift_string_size_limit,
+        thrift_container_size_limit=options.thrift_container_size_limit,
+        page_checksum_verification=options.page_checksum_verification,
+    ) as file:
+        groups = [group.id for group in fragment.row_groups]
+        yield from file.iter_batches(size, groups, columns)
 
 
 def _numbers(batch: Any, name: str) -> np.ndarray:

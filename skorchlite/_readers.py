@@ -14,9 +14,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from ._arrays import check_finite, check_fit, check_predict, is_single, to_numpy
-from ._tables import NUMERIC_KINDS, Checked, SparseTable
+from ._tables import NUMERIC_KINDS, ArrowTable, Checked, Frame, SparseTable
 
 _ROWS = 4_096  # put together to a block where they come one by one
+_ENTRIES = 2 << 20  # of a block that is converted at once
 _MARKS_OF_ARRAYS = ("shape", "__array__", "__array_interface__", "__dataframe__", "__dlpack__")
 
 
@@ -205,6 +206,7 @@ class BlockReader:
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{error}\n(This is {where}.)") from error
+        X = _converted(X)
         try:
             check_finite(type(self.estimator).__name__, X, y, weight)
         except ValueError as error:
@@ -222,6 +224,12 @@ class BlockReader:
                 f"{tuple(y.shape)}, {'with' if weight is not None else 'without'} weights."
             )
         return X, y, weight
+
+
+def _converted(X: Any) -> Any:
+    """Return the numbers of a table of columns, once for all, where it takes little memory."""
+    small = isinstance(X, ArrowTable | Frame) and X.shape[0] * X.shape[1] <= _ENTRIES
+    return X[0 : X.shape[0]] if small else X
 
 
 def _bad_rows(part: Any) -> float:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+_PAGE_BYTES = 4096
+_PIECE_BYTES = 1 << 20  # that are read at a time of rows far apart
 _BUFFERS = 6  # more than blocks wait to be computed with
 NUMERIC_KINDS = "biuf"
 _ARROW_NUMBERS = re.compile(r"bool|u?int\d+|halffloat|float|double|decimal\d+\(.*\)")
@@ -54,6 +56,17 @@ class MappedArray(Checked):
         like = self.array[start:stop]
         if not len(like):
             return like
+        if 2 * like[:1].nbytes >= self.array.strides[0]:
+            return self._read(start, like)
+        block = np.empty(like.shape, like.dtype)  # without what lies between
+        size = max(_PIECE_BYTES // self.array.strides[0], 1)
+        for first in range(0, len(like), size):
+            piece = slice(first, first + size)
+            block[piece] = self._read(start + first, like[piece])
+        return block
+
+    def _read(self, start: int, like: np.ndarray) -> np.ndarray:
+        """Return the rows from ``start`` on that ``like`` is a map of."""
         size = byte_bounds(like)[1] - byte_bounds(like)[0]
         buffer = self._buffer(size)
         with open(self.file, "rb", buffering=0) as file:
@@ -63,8 +76,8 @@ class MappedArray(Checked):
                 done += got
         if done < size:
             raise OSError(
-                f"{self.file} was cut short: rows {start} to {stop} of {self.shape[0]} are not "
-                "all there."
+                f"{self.file} was cut short: of {self.shape[0]} rows, those from {start} to "
+                f"{start + len(like)} are not all there."
             )
         return np.ndarray(like.shape, like.dtype, buffer, 0, like.strides)
 
@@ -77,7 +90,7 @@ class MappedArray(Checked):
 
 
 def as_mapped(array: Any) -> Any:
-    """Return an array that is mapped from a file row by row to be read from there, else itself."""
+    """Return what reads an array that is mapped row by row from its file; any other as it is."""
     root = array
     while isinstance(root, np.ndarray) and not isinstance(root.base, mmap):
         root = root.base
@@ -85,7 +98,9 @@ def as_mapped(array: Any) -> Any:
         return array
     strides, shape = array.strides, array.shape
     width = array.itemsize if array.ndim == 1 else strides[1] * shape[1]
-    if not (root.filename and min(strides) > 0 and width == strides[0]):
+    # What lies between rows is read along, as a map reads whole pages.
+    near = width <= strides[0] <= max(2 * width, _PAGE_BYTES)
+    if not (root.filename and min(strides) > 0 and near):
         return array
     address = root.__array_interface__["data"][0]
     if not _is_mapped_at(address, str(root.filename)):
@@ -141,10 +156,10 @@ class ArrowTable(Checked):
             part = self._table.slice(start, stop - start)
         else:
             part, step = self._table.take(rows), 1
-        block = np.empty(part.shape[::-1], self.dtype)
-        for values, column in zip(block, part.columns, strict=True):
+        block = np.empty(part.shape, self.dtype)  # row by row, as what comes next is
+        for values, column in zip(block.T, part.columns, strict=True):
             values[:] = _of_arrow(column)
-        return block.T[::step]
+        return block[::step]
 
 
 def _of_arrow(column: Any) -> np.ndarray:

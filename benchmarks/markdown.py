@@ -1,0 +1,43 @@
+"""Tables and numbers in Markdown."""
+
+
+def table(head, rows):
+    """Render a table, with the columns named in the head."""
+    return "\n".join(_line(cells) for cells in (head, ["---"] * len(head), *rows))
+
+
+def pairs(values):
+    """Render a dict in one line."""
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def duration(seconds):
+    """Render seconds."""
+    if seconds is None:
+        return "failed"
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
+
+
+def bold_below_one(ratio):
+    """Render a ratio, in bold where it is below one."""
+    return f"**{factor(ratio)}**" if ratio is not None and ratio < 1 else factor(ratio)
+
+
+def factor(ratio):
+    """Render a ratio."""
+    return "" if ratio is None else f"{ratio:.3g}x"
+
+
+def small(value):
+    """Render a small number."""
+    return "" if value is None else f"{value:.1e}"
+
+
+def mebibytes(size):
+    """Render a number of bytes."""
+    return "" if size is None else f"{size / 2**20:.1f} MiB"
+
+
+def _line(cells):
+    escaped = (cell.replace("|", r"\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |"

@@ -1,0 +1,68 @@
+"""A fit under a hard limit of what the process may allocate; run by test_out_of_core."""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from skorchlite import TorchSGDRegressor, arrow_blocks
+
+N_COLUMNS = 96
+BLOCK_ROWS = 10_000
+PARQUET_ROWS = 50_000  # of a row group
+
+
+def mapped(folder):
+    X = np.memmap(folder / "X.dat", np.float64, mode="r").reshape(-1, N_COLUMNS)
+    return X, np.memmap(folder / "y.dat", np.float64, mode="r")
+
+
+def columns_of_one_map(folder):
+    both = np.memmap(folder / "X.dat", np.float64, mode="r").reshape(-1, N_COLUMNS)
+    return both[:, 1:], both[:, 0]
+
+
+def parquet(folder):
+    return (arrow_blocks(folder / "parquet", target="y"),)
+
+
+class Blocks:
+    def __init__(self, X, y):
+        self.X, self.y = X, y
+
+    def __iter__(self):
+        for start in range(0, len(self.X), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            yield np.array(self.X[rows]), np.array(self.y[rows])
+
+
+def stream(folder):
+    return (Blocks(*mapped(folder)),)
+
+
+def copy(folder):
+    X, y = mapped(folder)
+    return np.array(X), y
+
+
+SOURCES = {
+    source.__name__: source for source in (mapped, columns_of_one_map, parquet, stream, copy)
+}
+
+
+def main(kind, folder, room):
+    rng = np.random.default_rng(0)
+    small = rng.standard_normal((20_000, N_COLUMNS)), rng.standard_normal(20_000)
+    TorchSGDRegressor().fit(*small)  # what torch keeps
+    TorchSGDRegressor().fit((small,))
+    status = Path("/proc/self/status").read_text().splitlines()
+    taken = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
+    resource.setrlimit(resource.RLIMIT_DATA, (taken + room, taken + room))
+    model = TorchSGDRegressor().fit(*SOURCES[kind](Path(folder)))
+    return [model.intercept_, *model.coef_]
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
