@@ -25,10 +25,16 @@ class BigFiles:
     ----------
     n_numbers : int
         Of X.
+
+    Attributes
+    ----------
+    answers : dict
+        What is known of the rows, by the number of their columns.
     """
 
     def __init__(self, n_numbers):
         self.n_numbers = n_numbers
+        self.answers = {}
         self._folder = None
 
     def why_not(self):

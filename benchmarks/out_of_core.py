@@ -69,7 +69,9 @@ def compare_reading(files, kind, n_columns, rounds):
                 answer, usage = {"failed": str(error)}, None
             answers.append(answer)
             usages[model].append(usage)
-    expected = _in_memory(n_columns, x, y)
+    if n_columns not in files.answers:
+        files.answers[n_columns] = _in_memory(n_columns, x, y)
+    expected = files.answers[n_columns]
     return {
         "bytes": sum(file.stat().st_size for file in read),
         "cap_bytes": CAP,

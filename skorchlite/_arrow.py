@@ -122,6 +122,7 @@ class _ArrowBlocks:
         apart = [*self.targets, *([self.sample_weight] if self.sample_weight else [])]
         columns = [*self.features, *apart]
         size = max(_BLOCK_BYTES // (8 * len(columns)), _LEAST_ROWS)
+        size = 1 << (size.bit_length() - 1)  # as blocks are, which then need not be cut anew
         for batch in _batches(self.source, columns, self.filter, size):
             if batch.num_rows:
                 yield self._block(batch)
