@@ -11,6 +11,7 @@ import torch
 
 from ._torch_state import one_thread_less, torch_settings
 
+_NAME = "skorchlite-reader"
 _DEPTH = 2  # blocks that wait
 _END = object()
 _PATIENCE = 0.1  # seconds after which a waiting thread looks whether it is still wanted
@@ -56,7 +57,9 @@ def _read_ahead(blocks: Iterable[Any], device: torch.device) -> Generator:
         blocks = _sent(blocks, device)
     read: queue.Queue = queue.Queue(_DEPTH)
     stopped = threading.Event()
-    thread = threading.Thread(target=_read, args=(iter(blocks), read, stopped), daemon=True)
+    thread = threading.Thread(
+        target=_read, args=(iter(blocks), read, stopped), name=_NAME, daemon=True
+    )
     thread.start()
     try:
         with one_thread_less():

@@ -34,9 +34,8 @@ def parquet(tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
-    before = threading.active_count()
-    yield
-    assert threading.active_count() == before
+    yield  # Arrow and other libraries have threads of their own
+    assert "skorchlite-reader" not in [thread.name for thread in threading.enumerate()]
 
 
 def directory(tmp_path):
