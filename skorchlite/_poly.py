@@ -75,8 +75,9 @@ class TorchPolyRegressor(StreamRegressor):
           set of the columns. Other losses need three or four passes, each of which keeps the rows
           near a corner or bend of the loss and sums the others; with such a penalty and more than
           1,000 columns they work on a working set of these too.
-        - "gradient" is descent by limited-memory quasi-Newton steps, which holds no matrix of
-          columns by columns and takes any loss.
+        - "gradient" is descent by limited-memory quasi-Newton steps or, for squared error with a
+          smooth penalty, conjugate gradients. It holds no matrix of columns by columns and takes
+          any loss.
 
         Stochastic, a step for each batch of rows: "sgd" (``solver_params``: ``momentum``,
         ``dampening``, ``nesterov``), "adam", "adamw" (without weight decay unless

@@ -61,8 +61,9 @@ class TorchSGDRegressor(StreamRegressor):
           set of the columns. Other losses need three or four passes, each of which keeps the rows
           near a corner or bend of the loss and sums the others; with such a penalty and more than
           1,000 columns they work on a working set of these too.
-        - "gradient" is descent by limited-memory quasi-Newton steps, which holds no matrix of
-          columns by columns and takes any loss.
+        - "gradient" is descent by limited-memory quasi-Newton steps or, for squared error with a
+          smooth penalty, conjugate gradients. It holds no matrix of columns by columns and takes
+          any loss.
 
         Stochastic, a step for each batch of rows: "sgd" (``solver_params``: ``momentum``,
         ``dampening``, ``nesterov``), "adam", "adamw" (without weight decay unless
@@ -72,7 +73,9 @@ class TorchSGDRegressor(StreamRegressor):
         "auto" is "sgd" where ``batch_size``, ``learning_rate``, ``preconditioner``,
         ``solver_params`` or ``early_stopping`` ask for it. Else it is "gradient" for a callable
         loss and, unless the loss is squared error or the penalty has corners ("l1", "elasticnet",
-        ``positive=True``), for more than 2,000 columns; else "newton".
+        ``positive=True``), for more than 2,000 columns; else "newton". Of a sparse X it is
+        "gradient" for more than 2,000 columns with squared error too, if the penalty has no
+        corners, and with other losses where n_samples * n_features**2 exceeds 1e11.
     solver_params : dict, default=None
         Parameters of the stochastic update, but for its step.
     preconditioner : {"auto", "gram", "diagonal"} or None, default="auto"
@@ -202,7 +205,8 @@ class TorchSGDRegressor(StreamRegressor):
     Notes
     -----
     X is read in blocks of a few megabytes and never copied whole, except where it has more
-    columns than rows.
+    columns than rows. The entries of a sparse X, and its transpose, are kept beside it where they
+    are needed in another form: up to twice its memory.
 
     References
     ----------
