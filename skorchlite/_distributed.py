@@ -15,6 +15,7 @@ from functools import cache, partial
 from itertools import chain, count
 from types import TracebackType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
@@ -22,7 +23,16 @@ from torch import Tensor
 
 _TIMEOUT = timedelta(minutes=30)  # as torch has it; a pass may be long
 _PASS, _OUTCOME = b"p", b"o"
+_PACKET, _SIZE = 4096, 8  # bytes: of the first packet of a message; of the size that it tells
 _NUMBERS = count()  # of the groups that this process made, as they have in every other
+
+
+class _NoDefault:
+    """Stands for the default group where there is none."""
+
+
+_NO_DEFAULT = _NoDefault()
+_KEPT: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # the connections, by the default group
 
 
 class LostRankError(RuntimeError):
@@ -32,8 +42,9 @@ class LostRankError(RuntimeError):
 class Ranks:
     """The ranks of the process group or, where there is none, of the environment of torchrun.
 
-    They talk over connections of their own, which end with the context, and leave torch without a
-    default group where it has none.
+    They talk over connections of their own, and leave torch without a default group where it has
+    none. Connections are kept for the next fit, as to meet and to part takes longer than many a
+    fit; an error ends them, so that no rank waits for one that gave up.
 
     Parameters
     ----------
@@ -53,12 +64,10 @@ class Ranks:
             raise ValueError(
                 "distributed=True needs torch.distributed, which this build of torch is without."
             )
-        self.own = not dist.is_initialized()
         # Sums travel from card to card where the processes were set up for that.
-        self.on_card = not self.own and dist.get_backend() == "nccl"
-        self.group: Any = (
-            _connected() if self.own else dist.new_group(backend="gloo", timeout=_TIMEOUT)
-        )
+        self.on_card = dist.is_initialized() and dist.get_backend() == "nccl"
+        self.default = dist.group.WORLD or _NO_DEFAULT
+        self.group: Any = _KEPT.pop(self.default, None) or _connected()
         self.rank, self.n_ranks = self.group.rank(), self.group.size()
         return self
 
@@ -68,11 +77,14 @@ class Ranks:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is None:
+            _KEPT[self.default] = self.group
+            return
         try:
-            if error is not None and self.awaited:
+            if self.awaited:
                 self.release(error)
         finally:
-            if not self.own:
+            if self.default is not _NO_DEFAULT:
                 dist.destroy_process_group(self.group)
             del self.group  # closes its connections
 
@@ -194,26 +206,17 @@ class Ranks:
 
     def _broadcast(self, content: bytes | None) -> bytes:
         """Return the bytes that the first rank has."""
-        size = torch.tensor([len(content or b"")])
-        self.group.broadcast(size, root=0).wait()
-        tensor = _as_tensor(content) if content else torch.empty(int(size), dtype=torch.uint8)
-        self.group.broadcast(tensor, root=0).wait()
-        return tensor.numpy().tobytes()
+        return _carried(content, lambda packet: self.group.broadcast(packet, root=0))
 
     def _gathered(self, mine: Any) -> list[Any]:
         """Return what every rank has, on the first; it need not be alike in size."""
         if self.rank:
-            content = _as_tensor(pickle.dumps(mine))
-            self.group.send([torch.tensor([len(content)])], 0, 0).wait()
-            self.group.send([content], 0, 0).wait()
+            _carried(pickle.dumps(mine), lambda packet: self.group.send([packet], 0, 0))
             return []
         gathered = [mine]
         for rank in range(1, self.n_ranks):
-            size = torch.zeros(1, dtype=torch.int64)
-            self.group.recv([size], rank, 0).wait()
-            content = torch.empty(int(size), dtype=torch.uint8)
-            self.group.recv([content], rank, 0).wait()
-            gathered.append(pickle.loads(content.numpy().tobytes()))
+            content = _carried(None, lambda packet, rank=rank: self.group.recv([packet], rank, 0))
+            gathered.append(pickle.loads(content))
         return gathered
 
     def _everyone(self, mine: Any) -> list[Any]:
@@ -238,7 +241,9 @@ class Place:
 
 
 def _connected() -> Any:
-    """Return a group of all processes that the environment tells of."""
+    """Return a group of all processes of the default one, or that the environment tells of."""
+    if dist.is_initialized():
+        return dist.new_group(backend="gloo", timeout=_TIMEOUT)
     missing = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} - set(os.environ)
     if missing:
         raise ValueError(
@@ -284,8 +289,22 @@ def _picklable(error: BaseException | None) -> BaseException | None:
         return RuntimeError(repr(error))
 
 
-def _as_tensor(content: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+def _carried(content: bytes | None, carry: Callable[[Tensor], Any]) -> bytes:
+    """Return the bytes that one side has, which ``carry`` sends or, where None, receives.
+
+    The first packet tells how many there are, and is all that most messages need.
+    """
+    sent = content or b""
+    packet = bytearray(len(sent).to_bytes(_SIZE, "little") + sent[: _PACKET - _SIZE])
+    first = torch.frombuffer(packet.ljust(_PACKET, b"\0"), dtype=torch.uint8)
+    carry(first).wait()
+    received = first.numpy().tobytes()
+    n_rest = int.from_bytes(received[:_SIZE], "little") - (_PACKET - _SIZE)
+    if n_rest <= 0:
+        return received[_SIZE : _PACKET + n_rest]
+    rest = torch.frombuffer(bytearray(sent[-n_rest:].ljust(n_rest, b"\0")), dtype=torch.uint8)
+    carry(rest).wait()
+    return received[_SIZE:] + rest.numpy().tobytes()
 
 
 def _like(part: Any, share: Tensor) -> Any:
