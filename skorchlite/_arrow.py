@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ._prefetch import prefetched
+
 _BLOCK_BYTES = 8 << 20
 _LEAST_ROWS = 1_024
 _BATCHES_AHEAD = 4  # that Arrow reads; its own default may take gigabytes
@@ -203,7 +205,8 @@ def _pages(fragment: Any, columns: list[str], size: int, options: Any) -> Iterat
         page_checksum_verification=options.page_checksum_verification,
     ) as file:
         groups = [group.id for group in fragment.row_groups]
-        yield from file.iter_batches(size, groups, columns)
+        batches = file.iter_batches(size, groups, columns)
+        yield from prefetched(batches, fragment.path, file.metadata, groups, columns)
 
 
 def _numbers(batch: Any, name: str) -> np.ndarray:

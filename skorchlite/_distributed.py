@@ -215,9 +215,12 @@ class Ranks:
             return []
         gathered = [mine]
         for rank in range(1, self.n_ranks):
-            content = _carried(None, lambda packet, rank=rank: self.group.recv([packet], rank, 0))
-            gathered.append(pickle.loads(content))
+            receive = partial(self._receive, rank=rank)
+            gathered.append(pickle.loads(_carried(None, receive)))
         return gathered
+
+    def _receive(self, packet: Tensor, rank: int) -> Any:
+        return self.group.recv([packet], rank, 0)
 
     def _everyone(self, mine: Any) -> list[Any]:
         """Return what every rank has, on all."""

@@ -21,7 +21,7 @@ class ExpandedRows(View):
 
     def __init__(self, source: Any, basis: Basis):
         super().__init__(source)
-        self.basis, self.by_column, self.n_features = basis, True, len(basis.powers)
+        self.basis, self.n_features = basis, len(basis.powers)
 
     def of(self) -> Callable[[Rows], Rows]:
         """Return what expands any other source."""

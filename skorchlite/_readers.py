@@ -288,7 +288,7 @@ def _shape(X: Any) -> tuple:
 def _copied(part: Any) -> Any:
     if isinstance(part, torch.Tensor):
         return part.detach().clone()
-    return part.copy() if isinstance(part, np.ndarray) else part
+    return part.copy(order="K") if isinstance(part, np.ndarray) else part
 
 
 def _parts(item: Any) -> tuple:

@@ -39,8 +39,6 @@ class Rows(ABC):
     n_rows, n_features, n_targets : int
     basis : Basis or None
         That made the columns; None where they are the caller's.
-    by_column : bool
-        Whether a column of a block is contiguous rather than a row.
     sparse : bool
         Whether the rows are kept without their zeros; see ``SparseRows``.
     indexed : bool
@@ -58,7 +56,7 @@ class Rows(ABC):
     """
 
     basis: Any = None
-    by_column, sparse, spread = False, False, False
+    sparse, spread = False, False
     indexed, rereadable = True, True
     n_places, first, halvings = 1, 0, 0
     device: torch.device
@@ -107,8 +105,8 @@ class Rows(ABC):
                 self.staging.clear()
 
     @property
-    def staging(self) -> dict[torch.dtype, Tensor]:
-        """The memory that blocks are staged in."""
+    def staging(self) -> dict[tuple[torch.dtype, bool], Tensor]:
+        """The memory that blocks are staged in, by dtype and by whether columns are contiguous."""
         return vars(self).setdefault("_staging", {})
 
     def room(self, width: int, itemsize: int) -> int:
@@ -169,7 +167,7 @@ class View(Rows):
             source.n_targets,
             source.n_features,
         )
-        self.basis, self.by_column, self.first = source.basis, source.by_column, source.first
+        self.basis, self.first = source.basis, source.first
         self.indexed, self.rereadable = source.indexed, source.rereadable
         self.spread, self.n_places, self.halvings = source.spread, source.n_places, source.halvings
 

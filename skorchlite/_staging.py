@@ -68,11 +68,14 @@ def staged(
     # Subtracting in double and rounding once keeps the digits of data far from zero.
     exact = torch.float32 if rows.device.type == "mps" else torch.float64
     shift = origin.shift.to(rows.device, exact)
-    buffer = _buffer(rows, (size, width), dtype)
-    buffer[:, k:] = 0
-    buffer[:, k] = 1
+    buffers: dict[bool, Tensor] = {}
     for X, y, weight in rows.blocks(size, order):
-        A = buffer[: len(X)]
+        by_column = X.stride(0) < X.stride(1)
+        if by_column not in buffers:
+            buffer = buffers[by_column] = _buffer(rows, (size, width), dtype, by_column)
+            buffer[:, k:] = 0
+            buffer[:, k] = 1
+        A = buffers[by_column][: len(X)]
         torch.sub(y, shift[:t], out=A[:, :t])
         torch.sub(X, shift[t:], out=A[:, t:k])
         if origin.scale is not None:
@@ -102,17 +105,17 @@ def width_of(k: int) -> int:
     return -(-(k + 1) // 4) * 4
 
 
-def _buffer(rows: Any, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+def _buffer(rows: Any, shape: tuple[int, int], dtype: torch.dtype, by_column: bool) -> Tensor:
     """Return the memory that blocks are staged in, which the source keeps from pass to pass.
 
-    To touch new memory costs a processor as much as to fill it.
+    It has the layout of the blocks, since to write across it is slow; and to touch new memory costs
+    a processor as much as to fill it.
     """
-    buffer = rows.staging.get(dtype)
+    buffer = rows.staging.get((dtype, by_column))
     if buffer is None or len(buffer) < shape[0]:
-        # In the layout of the blocks, since writing across it is slow.
-        layout = shape[::-1] if rows.by_column else shape
+        layout = shape[::-1] if by_column else shape
         buffer = torch.empty(layout, dtype=dtype, device=rows.device)
-        buffer = rows.staging[dtype] = buffer.T if rows.by_column else buffer
+        buffer = rows.staging[dtype, by_column] = buffer.T if by_column else buffer
     return buffer[: shape[0]]
 
 

@@ -172,7 +172,14 @@ def _joined(blocks: list[Block]) -> Block:
     if len(blocks) == 1:
         return blocks[0]
     X, y, weight = (
-        None if parts[0] is None else torch.cat(parts) for parts in zip(*blocks, strict=True)
+        None if parts[0] is None else _stacked(parts) for parts in zip(*blocks, strict=True)
     )
     assert X is not None
     return X, y, weight
+
+
+def _stacked(parts: tuple[Tensor, ...]) -> Tensor:
+    """Return the rows of all parts, columns contiguous where they are."""
+    if parts[0].ndim == 2 and parts[0].stride(0) < parts[0].stride(1):
+        return torch.cat([part.T for part in parts], 1).T
+    return torch.cat(parts)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections import deque
+from functools import lru_cache
 from mmap import mmap
 from typing import Any
 
@@ -156,10 +157,10 @@ class ArrowTable(Checked):
             part = self._table.slice(start, stop - start)
         else:
             part, step = self._table.take(rows), 1
-        block = np.empty(part.shape, self.dtype)  # row by row, as what comes next is
-        for values, column in zip(block.T, part.columns, strict=True):
+        columns = np.empty(part.shape[::-1], self.dtype)
+        for values, column in zip(columns, part.columns, strict=True):
             values[:] = _of_arrow(column)
-        return block[::step]
+        return columns.T[::step]
 
 
 def _of_arrow(column: Any) -> np.ndarray:
@@ -196,20 +197,25 @@ class SparseTable(Checked):
 
 def as_frame(X: Any) -> Frame | ArrowTable | None:
     """Return a numeric frame or Arrow table to be read by slices; None for anything else."""
-    if len(getattr(X, "shape", ())) != 2 or not hasattr(X, "columns"):
+    if len(getattr(X, "shape", ())) != 2 or not hasattr(type(X), "columns"):
         return None
-    arrow = hasattr(X, "schema") and hasattr(X.schema, "types")
-    if not arrow and not hasattr(X, "dtypes"):
+    if hasattr(type(getattr(X, "schema", None)), "types"):  # asked of types: answers take time
+        return ArrowTable(X, _arrow_dtype(X.schema)) if X.shape[1] else None
+    if not hasattr(X, "dtypes"):
         return None
-    kinds: set[str | None]
-    if arrow:
-        kinds = {_arrow_kind(field.name, field.type) for field in X.schema}
-    else:
-        kinds = {_column_kind(dtype) for dtype in X.dtypes}
+    kinds = {_column_kind(dtype) for dtype in X.dtypes}
     if not kinds or None in kinds:
         return None  # scikit-learn converts objects, or says which column it cannot
-    dtype = np.dtype(np.float32 if kinds == {"single"} else np.float64)
-    return ArrowTable(X, dtype) if arrow else Frame(X, dtype)
+    return Frame(X, _dtype_of(kinds))
+
+
+def _dtype_of(kinds: set) -> np.dtype:
+    return np.dtype(np.float32 if kinds == {"single"} else np.float64)
+
+
+@lru_cache(1)  # one batch after the other has the same schema
+def _arrow_dtype(schema: Any) -> np.dtype:
+    return _dtype_of({_arrow_kind(field.name, field.type) for field in schema})
 
 
 def _arrow_kind(name: str, dtype: Any) -> str:

@@ -334,6 +334,10 @@ def run(what, rank, n_ranks):
         for name, case in CASES.items():
             out[name] = case.outcome(even if name in WITH_ROWS else share)
         out["group"] = dist.is_initialized()
+        kept = list(_distributed._KEPT.values())
+        CASES["squared_error"].outcome(share)
+        out["kept"] = len(kept) == 1 and kept == list(_distributed._KEPT.values())
+        del kept
         for name, function in FAILURES.items() if n_ranks == 2 else ():
             out[f"failure {name}"] = failure(function, rank, n_ranks)
         out["after"] = CASES["squared_error"].outcome(share)
@@ -346,6 +350,7 @@ def run(what, rank, n_ranks):
         dist.all_gather_object(said, rank)
         out["group after"] = said
         dist.destroy_process_group()
+        out["no group"] = CASES["squared_error"].outcome(share)
     if what == "frozen":
         _distributed._TIMEOUT = timedelta(seconds=3)
         frozen = when_slow_or_gone(lambda: time.sleep(9), n_ranks - 1)

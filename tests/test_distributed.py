@@ -130,6 +130,15 @@ def test_default_group_is_left_as_it_was(out):
         assert of_rank["group after"] == list(range(len(out)))
 
 
+def test_connections_are_kept_from_fit_to_fit(out):
+    for of_rank in out.values():
+        assert of_rank["kept"]
+
+
+def test_fit_after_the_default_group_has_ended(out):
+    assert_same(out, "no group", ranks.CASES["squared_error"])
+
+
 # --- errors ------------------------------------------------------------------------------
 
 WORDING = {
