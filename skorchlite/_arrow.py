@@ -193,6 +193,7 @@ def _options(source: Any) -> Any:
 
 
 def _pages(fragment: Any, columns: list[str], size: int, options: Any) -> Iterator[Any]:
+    from pyarrow import cpu_count
     from pyarrow.parquet import ParquetFile
 
     with ParquetFile(
@@ -205,7 +206,9 @@ def _pages(fragment: Any, columns: list[str], size: int, options: Any) -> Iterat
         page_checksum_verification=options.page_checksum_verification,
     ) as file:
         groups = [group.id for group in fragment.row_groups]
-        batches = file.iter_batches(size, groups, columns)
+        # Two cores have enough to do with what reads and what computes.
+        spare = cpu_count() > 2
+        batches = file.iter_batches(size, groups, columns, use_threads=spare)
         yield from prefetched(batches, fragment.path, file.metadata, groups, columns)
 
 
