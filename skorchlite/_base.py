@@ -328,7 +328,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
     def _keep(self, objective, solution, single_target):
         """Set the fitted attributes from a solution."""
         coef, intercept = objective.caller_solution(solution.v, solution.v_low)
-        if not np.isfinite(coef.sum() + intercept.sum()):
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ValueError(
                 "A coefficient in the units of the data is too large for a double. Scale the "
                 "columns or the target."
@@ -374,6 +374,4 @@ def _stream_of(objective, solution, dtype):
     if solution.moments.cross.ndim == 1 or objective.origin.scale is not None:
         return None
     basis = None if objective.basis is None else objective.basis.plain()
-    stream = MomentStream(basis, RunningMoments.of(solution.moments, objective.origin))
-    stream.reach = None if basis is None else basis.interval
-    return stream
+    return MomentStream(basis, RunningMoments.of(solution.moments, objective.origin))

@@ -1,109 +1,92 @@
-"""The terms of a polynomial, and their conversion to powers.
+"""The functions that a polynomial is fitted in, and their conversion to those asked for.
 
 Powers of raw columns are nearly dependent, so that the model is fitted in terms that are not:
 products of polynomials ``phi_k`` of each column mapped to [-1, 1]. Their coefficients are then
-converted to powers in rational arithmetic, exactly.
+converted in rational arithmetic, exactly.
 """
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
-from itertools import combinations, combinations_with_replacement
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import _doubled
+from ._conversion import Conversion
 from ._rational import as_doubles, as_fractions, power_coefficients, triangular_inverse
-from ._staging import Origin, power_of_two
+from ._recurrences import Step, family, rooted
+from ._staging import power_of_two
+from ._terms import Terms
 
-_SCAN_ROWS = 65_536
-
-
-@lru_cache(maxsize=32)
-def exponents(n_features: int, degree: int, interaction_only: bool) -> np.ndarray:
-    """Return the exponents of the terms, one row a term, in PolynomialFeatures' order."""
-    choose: Any = combinations if interaction_only else combinations_with_replacement
-    chosen = [c for k in range(1, degree + 1) for c in choose(range(n_features), k)]
-    powers = np.zeros((len(chosen), n_features), dtype=np.int64)
-    for term, columns in zip(powers, chosen, strict=True):
-        np.add.at(term, list(columns), 1)
-    powers.flags.writeable = False
-    return powers
-
-
-@dataclass(frozen=True)
-class Product:
-    """Consecutive terms, each a lower term times the same polynomial of one column."""
-
-    terms: slice
-    lower: slice
-    factor: int  # the term that is this polynomial alone
-
-
-@lru_cache(maxsize=32)
-def products(n_features: int, degree: int, interaction_only: bool) -> list[Product]:
-    """Return the products that make all terms of several columns, in order.
-
-    Each term costs one multiplication: the polynomial of its first column times a term in the
-    columns after it.
-    """
-    powers = exponents(n_features, degree, interaction_only)
-    index = {term: i for i, term in enumerate(map(tuple, powers.tolist()))}
-    found: list[tuple[slice, slice, int]] = []
-    for term, i in index.items():
-        first = next(j for j, p in enumerate(term) if p)
-        rest = (*term[:first], 0, *term[first + 1 :])
-        if not any(rest):
-            continue
-        lower, factor = index[rest], index[tuple(np.subtract(term, rest))]
-        last = found[-1] if found else None
-        if last and last[2] == factor and last[0].stop == i and last[1].stop == lower:
-            found[-1] = (slice(last[0].start, i + 1), slice(last[1].start, lower + 1), factor)
-        else:
-            found.append((slice(i, i + 1), slice(lower, lower + 1), factor))
-    return [Product(*entry) for entry in found]
+_CLASSES: dict[str, Any] = {
+    "power": np.polynomial.Polynomial,
+    "chebyshev": np.polynomial.Chebyshev,
+    "legendre": np.polynomial.Legendre,
+    "hermite": np.polynomial.Hermite,
+}
+_LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
 
 
 class Basis:
-    """Products of ``phi_k((x_j - centre_j) / half_j)``, and how they become powers of x.
+    """Products of ``phi_k((x_j - centre_j) / half_j)``.
 
     Parameters
     ----------
-    kind : {"chebyshev", "rooted", "power"}
-        ``phi_k(t)`` is ``T_k(t)``; ``t T_{k-1}(t)``, which vanishes with t, for models without
-        an intercept; or ``t^k``, whose coefficients differ from the caller's in scale only.
-    degree : int
-    interaction_only : bool
-    centre, half : ndarray of shape (n_features,)
-        Of the interval of each column.
-    doubled : bool
+    terms : Terms
+    caller : {"power", "chebyshev", "legendre", "hermite"}
+        The family that the coefficients are wanted for: powers of the columns as they are, or
+        polynomials of the columns mapped from their domain to [-1, 1].
+    kind : str
+        What ``phi_k(t)`` is: that family; "chebyshev", ``T_k(t)``; "orthogonal", as ``steps`` has
+        it; for powers also "rooted", which vanishes with x like the least power that a term may
+        have, and "raw", powers of columns that are not scaled.
+    low, high : ndarray of shape (n_features,)
+        The ends of each column in the data.
+    steps : list of list of Step, default=None
+        The recurrence of each column for kind "orthogonal".
+    steepness : float, default=None
+        How far an error in t is amplified in a term; None for the degree.
+    doubled : bool, default=False
         Whether the sums over the rows are to be made in doubled precision.
     """
 
     def __init__(
         self,
+        terms: Terms,
+        caller: str,
         kind: str,
-        degree: int,
-        interaction_only: bool,
-        centre: np.ndarray,
-        half: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+        *,
+        steps: Sequence[Sequence[Step]] | None = None,
+        steepness: float | None = None,
         doubled: bool = False,
     ):
-        self.kind, self.degree, self.interaction_only = kind, degree, interaction_only
-        self.centre, self.half, self.doubled = centre, half, doubled
-        shape = (len(centre), degree, interaction_only)
-        self.powers = exponents(*shape)
-        self._products = products(*shape)
-        alone = (self.powers > 0).sum(1) == 1
-        self._alone = {  # the terms of one column only, by degree, the columns in order
-            k: np.flatnonzero(alone & (self.powers.max(1, initial=0) == k))
-            for k in range(1, degree + 1)
-        }
+        self.terms, self.caller, self.kind, self.doubled = terms, caller, kind, doubled
+        self.low, self.high = low, high
+        self.centre, self.half = _centre_and_half(kind, low, high)
+        self.steepness = terms.degree if steepness is None else steepness
+        if steps is None:
+            steps = [_steps_of(kind, terms)] * terms.n_features
+        self.steps = steps
+        self._rounded_steps = [_alike(of_columns) for of_columns in zip(*steps, strict=True)]
+
+    @property
+    def powers(self) -> np.ndarray:
+        """The degree of each column in each term."""
+        return self.terms.powers
+
+    @property
+    def domain(self) -> np.ndarray:
+        """The interval of each column that is mapped to [-1, 1], of shape (n_features, 2).
+
+        As in ``numpy.polynomial``, of a column that is constant it is one to either side of it.
+        """
+        apart = (self.low == self.high).astype(float)
+        return np.stack((self.low - apart, self.high + apart), 1)
 
     def plain(self) -> "Basis":
         """Return the same with its sums in single doubles."""
@@ -114,74 +97,119 @@ class Basis:
     @property
     def diagonal(self) -> bool:
         """Whether the coefficients differ from the caller's in scale only."""
-        return self.kind == "power"
+        return self.kind in (self.caller, "raw")
 
     @property
     def rounding(self) -> float:
         """How far the rounding of the data can be amplified in a term."""
-        return float((1 + np.abs(self.centre) / self.half).max()) * self.degree
+        return float((1 + np.abs(self.centre) / self.half).max()) * self.steepness
 
     @property
-    def interval(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the largest number of each column that it was made for."""
-        return self.centre - self.half, self.centre + self.half
+    def magnitude(self) -> float:
+        """What the rounding of a term is relative to, where it is more than its own size.
+
+        Powers are relative to themselves, while others are differences.
+        """
+        return 0.0 if self.kind in ("power", "raw", "hermite") else 1.0
 
     def over(self, low: np.ndarray, high: np.ndarray) -> "Basis":
         """Return the same terms on other intervals of the columns."""
-        centre, half = centre_and_half(self.kind, low, high)
-        return Basis(self.kind, self.degree, self.interaction_only, centre, half)
+        kind = "chebyshev" if self.kind == "orthogonal" else self.kind
+        return Basis(self.terms, self.caller, kind, low, high)
+
+    def seen_to(self, low: np.ndarray, high: np.ndarray) -> "Basis":
+        """Return the same, of data that reaches further."""
+        basis = copy.copy(self)
+        basis.low, basis.high = low, high
+        return basis
+
+    def can_move(self, fit_intercept: bool) -> bool:
+        """Return whether terms on other intervals are made of those on these."""
+        moved = self.kind not in ("power", "raw", "rooted")
+        return not moved or (fit_intercept and self.terms.degrees.least <= 1)
 
     def terms_of(self, other: "Basis") -> np.ndarray:
-        """Return the terms of another basis of the same kind in terms of this one.
+        """Return the terms of another basis, with as many terms, in terms of this one.
 
         Of shape (n_terms + 1, n_terms); the last row holds the constants.
         """
         matrices = [
-            as_doubles(theirs @ triangular_inverse(ours))
-            for theirs, ours in zip(other._to_powers_exact, self._to_powers_exact, strict=True)
+            theirs @ triangular_inverse(ours)
+            for theirs, ours in zip(other._in_powers(), self._in_powers(), strict=True)
         ]
-        return self._converted(np.eye(len(self.powers)), matrices)
+        return Conversion(self.terms, matrices, self._lowest)(np.eye(len(self.terms)))
 
-    def expand(self, X: Tensor, out: Tensor) -> None:
-        """Write the terms of a block into ``out`` of shape (n_terms, n_rows)."""
+    def expand(self, X: Tensor, out: Tensor) -> Tensor:
+        """Write the terms of a block into ``out`` of shape (n_made, n_rows); return the wanted."""
         centre, half = torch.from_numpy(self.centre), torch.from_numpy(self.half)
         t = ((X.to(out.dtype) - centre.to(out)) / half.to(out)).T
         for k, column_terms in self._columns(t):
-            out[self._alone[k]] = column_terms
-        for product in self._products:
+            columns, numbers = self.terms.alone[k]
+            out[numbers] = column_terms if len(columns) == len(t) else column_terms[columns]
+        for product in self.terms.products:
             torch.mul(out[product.lower], out[product.factor], out=out[product.terms])
+        return out[self.terms.n_below :]
 
     def _columns(self, t: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Yield ``(k, phi_k(t))`` for the degrees that single columns take."""
-        before, last = torch.ones_like(t), t
-        for k in range(1, self.degree + 1):
-            if not len(self._alone[k]):
-                return
-            if k == 1:
-                yield 1, t
-                continue
-            if self.kind == "rooted":
-                yield k, t * last
-            if self.kind == "power":
-                last = last * t
-            else:
-                before, last = last, 2 * t * last - before
-            if self.kind != "rooted":
-                yield k, last
+        before, last = t.new_ones(()), t.new_ones(())
+        scaled, made_of = t, None
+        for k, (a, b, c) in enumerate(self._rounded_steps):
+            if made_of != (a, b):
+                scaled, made_of = _scaled(t, a, b), (a, b)
+            new = scaled * last if k else scaled
+            if k and c:
+                new.sub_(_factor(c, t) * before)
+            before, last = last, new
+            yield k + 1, new
+
+    def name_of(self, powers: np.ndarray, names: Sequence[str]) -> str:
+        """Return the name of a term, of powers as PolynomialFeatures spells it."""
+        return " ".join(
+            _spelled(self.caller, n, k) for n, k in zip(names, powers, strict=True) if k
+        )
+
+    def numpy_polynomials(self, coef: np.ndarray, intercept: np.ndarray, name: str) -> list:
+        """Return the polynomial of each target in one column as an object of numpy.polynomial.
+
+        Parameters
+        ----------
+        coef : ndarray of shape (n_targets, n_terms)
+        intercept : ndarray of shape (n_targets,)
+        name : str
+            Of the column.
+        """
+        make = _CLASSES[self.caller]
+        symbol = name if name.isidentifier() else "x"
+        return [
+            make(coefficients, domain=self.domain[0], window=(-1, 1), symbol=symbol)
+            for coefficients in self._in_family(coef, intercept)
+        ]
+
+    # --- conversion ---
+
+    @cached_property
+    def unit(self) -> Tensor:
+        """What a coefficient of a term is in the caller's units, where only they differ."""
+        return torch.from_numpy(np.prod(self.half ** -self.powers.astype(float), 1))
 
     def to_caller(self, w: Tensor) -> Tensor:
-        """Return coefficients of powers from those of the terms; float64 tensors."""
-        return torch.from_numpy(self._converted(w.numpy(), self._to_powers)[:-1])
+        """Return the caller's coefficients from those of the terms; float64 tensors."""
+        if self.diagonal:
+            return w * self.unit[:, None] if self.caller == "power" else w
+        return torch.from_numpy(self._to_caller(w.numpy())[:-1])
 
     def from_caller(self, u: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (coefficients of the terms, constant) from those of powers; float64 tensors."""
-        w = torch.from_numpy(self._converted(u.numpy(), self._from_powers, constant.numpy()))
+        """Return (coefficients of the terms, constant) from the caller's; float64 tensors."""
+        if self.diagonal:
+            return (u / self.unit[:, None] if self.caller == "power" else u), constant
+        w = torch.from_numpy(self._to_caller.reversed()(u.numpy(), constant.numpy()))
         return w[:-1], w[-1]
 
     def caller_solution(
         self, v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return (coef, intercept) in powers, converted in rational arithmetic.
+        """Return the caller's (coef, intercept), converted in rational arithmetic.
 
         Parameters
         ----------
@@ -194,19 +222,30 @@ class Basis:
         w, constant = exact[:-1], np.full(t, Fraction())
         if fit_intercept:
             constant = exact[-1] + origin[:t] - origin[t:] @ w
-        u = self._converted(w, self._to_powers_exact, constant)
-        u = as_doubles(u)
+        u = as_doubles(self._to_caller(w, constant, exact=True))
         return np.ascontiguousarray(u[:-1].T), u[-1]
 
+    def _in_family(self, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
+        """Return the coefficients, by degree, of the caller's family in one column.
+
+        It is mapped from its domain to [-1, 1], powers too. Of shape (n_targets, degree + 1).
+        """
+        (ours,), theirs = self._in_powers(), self._family_in_powers(0)
+        below = np.zeros((len(coef), self.terms.n_below))
+        values = np.concatenate((intercept[:, None], below, coef), 1)
+        return as_doubles(
+            as_fractions(torch.from_numpy(values)) @ ours @ triangular_inverse(theirs)
+        )
+
     def amplification(self, w: Tensor) -> float:
-        """Return how much larger relative errors are in the powers' coefficients than in w."""
-        if not self.doubled:
+        """Return how much larger relative errors are in the caller's coefficients than in w."""
+        if not self.doubled or self.diagonal:
             return 1.0
         u, size = self._sizes(w)
         return float((size / u).max())
 
     def relative_size(self, step: Tensor, w: Tensor) -> float:
-        """Return the largest relative change of a coefficient of a power.
+        """Return the largest relative change of a coefficient of the caller's.
 
         Coefficients that cancel to nothing are measured against the rounding of what cancels.
         """
@@ -214,116 +253,74 @@ class Basis:
         return float((self.to_caller(step).abs() / u).max())
 
     def _sizes(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        sums = self._converted(w.abs().numpy(), [np.abs(m) for m in self._to_powers])[:-1]
-        size = torch.from_numpy(sums).clamp(min=torch.finfo(torch.float64).tiny)
+        sums = w.abs() if self.diagonal else torch.from_numpy(self._to_caller.sizes(w.numpy()))
+        size = sums.clamp(min=torch.finfo(torch.float64).tiny)
         floor = size * torch.finfo(torch.float64).eps
         return torch.maximum(self.to_caller(w).abs(), floor), size
 
-    def doubled_sums(
-        self, rows: Any, origin: Origin, v: Tensor, v_low: Tensor
-    ) -> tuple[Tensor, Tensor, float]:
-        """Return value, gradient and sum of weights at a point, in doubled precision.
-
-        For squared error and one column. The result is rounded to doubles.
-        """
-        t = v.shape[1]
-        value, total = v.new_zeros(t), 0.0
-        gradient = torch.zeros_like(v), torch.zeros_like(v)
-        scale = origin.unit()
-        for X, y, weight in rows.source.blocks(_SCAN_ROWS):
-            X, y = X.to("cpu", v.dtype), y.to("cpu", v.dtype)
-            Z = self._doubled_terms(X, origin.shift[t:], scale[t:])
-            for k in range(t):
-                high, low = _doubled.two_sum(-y[:, k], origin.shift[k])
-                target = high / scale[k], low / scale[k]
-                point = v[:, k : k + 1], v_low[:, k : k + 1]
-                residual = _doubled.add(_doubled.total(_doubled.multiply(Z, point), 0), target)
-                slope = residual
-                if weight is not None:
-                    slope = _doubled.multiply(
-                        residual, (weight.cpu(), torch.zeros_like(residual[0]))
-                    )
-                value[k] += 0.5 * (residual[0] * slope[0]).sum()
-                part = _doubled.total(_doubled.multiply(Z, slope), 1)
-                high, low = _doubled.add((gradient[0][:, k], gradient[1][:, k]), part)
-                gradient[0][:, k], gradient[1][:, k] = high, low
-            total += len(X) if weight is None else float(weight.sum())
-        return value, gradient[0] + gradient[1], total
-
-    def _doubled_terms(self, X: Tensor, shift: Tensor, scale: Tensor) -> _doubled.Pair:
-        """Return the terms of one column and, last, ones; pairs of shape (n_terms + 1, n_rows)."""
-        x = X[:, 0]
-        centre, half = x.new_tensor(self.centre[0]), x.new_tensor(self.half[0])
-        t = _doubled.divide(_doubled.two_sum(x, -centre), half)
-        ones = torch.ones_like(x), torch.zeros_like(x)
-        terms, before, last = [t], ones, t
-        for _ in range(2, len(self.powers) + 1):
-            if self.kind == "rooted":
-                terms.append(_doubled.multiply(t, last))
-            twice = 2 * last[0], 2 * last[1]
-            product = _doubled.multiply(t, twice)
-            before, last = last, _doubled.add(product, (-before[0], -before[1]))
-            if self.kind != "rooted":
-                terms.append(last)
-        high, low = (torch.stack([term[i] for term in terms]) for i in (0, 1))
-        high, low = _doubled.add((high, low), (-shift[:, None], torch.zeros_like(shift)[:, None]))
-        high, low = high / scale[:, None], low / scale[:, None]
-        return torch.cat((high, ones[0][None])), torch.cat((low, ones[1][None]))
-
-    def _converted(
-        self, values: np.ndarray, matrices: Sequence[np.ndarray], constant: Any = 0
-    ) -> np.ndarray:
-        """Return coefficients in another basis, converted one column of X after the other.
-
-        ``matrices[j][p, q]`` is the part of the q-th function of column j in its p-th. The last
-        coefficient, in and out, is that of the constant.
-        """
-        values = np.concatenate((values, np.zeros_like(values[:1]) + constant))
-        for (source, target, p, q), matrix in zip(self._moves, matrices, strict=True):
-            moved = values.copy()
-            moved[source] = 0
-            np.add.at(moved, target, matrix[p, q][:, None] * values[source])
-            values = moved
-        return values
+    @property
+    def _lowest(self) -> int:
+        return 1 if self.kind in ("rooted", "power", "raw") else 0
 
     @cached_property
-    def _moves(self) -> list[np.ndarray]:
-        """For each column, arrays (source term, target term, p, q) of what x^q takes from phi_p."""
-        index = {term: i for i, term in enumerate(map(tuple, self.powers.tolist()))}
-        index[(0,) * self.powers.shape[1]] = len(index)
-        lowest = 0 if self.kind == "chebyshev" else 1
-        moves = []
-        for j in range(self.powers.shape[1]):
-            entries = [
-                (i, index[(*term[:j], q, *term[j + 1 :])], term[j], q)
-                for term, i in index.items()
-                for q in range(lowest, term[j] + 1)
-                if term[j]
-            ]
-            moves.append(np.array(entries, dtype=np.int64).reshape(-1, 4).T)
-        return moves
+    def _to_caller(self) -> Conversion:
+        if self.caller == "power":
+            return Conversion(self.terms, self._in_powers(), self._lowest)
+        theirs = triangular_inverse(power_coefficients(family(self.caller, self.terms.degree)))
+        made = {id(steps): power_coefficients(steps) @ theirs for steps in self.steps}
+        return Conversion(self.terms, [made[id(steps)] for steps in self.steps], self._lowest)
 
-    @cached_property
-    def _to_powers_exact(self) -> list[np.ndarray]:
-        return [
-            power_coefficients(self.kind, self.degree, float(centre), float(half))
-            for centre, half in zip(self.centre, self.half, strict=True)
-        ]
+    def _in_powers(self) -> list[np.ndarray]:
+        """Return the matrices that write the functions of each column in powers of it."""
+        columns = zip(self.steps, self.centre.tolist(), self.half.tolist(), strict=True)
+        return [power_coefficients(*column) for column in columns]
 
-    @cached_property
-    def _to_powers(self) -> list[np.ndarray]:
-        return [as_doubles(matrix) for matrix in self._to_powers_exact]
-
-    @cached_property
-    def _from_powers(self) -> list[np.ndarray]:
-        return [as_doubles(triangular_inverse(matrix)) for matrix in self._to_powers_exact]
+    def _family_in_powers(self, column: int) -> np.ndarray:
+        """Return the same for the caller's family, on the domain of the column."""
+        low, high = (Fraction(end) for end in self.domain[column].tolist())
+        steps = family(self.caller, self.terms.degree)
+        return power_coefficients(steps, (low + high) / 2, (high - low) / 2)
 
 
-def centre_and_half(kind: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _spelled(caller: str, name: str, degree: int) -> str:
+    """Return the name of a function of one column."""
+    if caller == "power":
+        return name if degree == 1 else f"{name}^{degree}"
+    return f"{_LETTERS[caller]}{degree}({name})"
+
+
+def _steps_of(kind: str, terms: Terms) -> Sequence[Step]:
+    if kind == "rooted":
+        return rooted(terms.degree, max(terms.degrees.least, 1))
+    return family("power" if kind == "raw" else kind, terms.degree)
+
+
+def _alike(steps: Sequence[Step]) -> tuple[Any, Any, Any]:
+    """Return one step of all columns as numbers or, where they differ, a tuple of them."""
+    a, b, c = (
+        float(parts[0]) if len(set(parts)) == 1 else tuple(map(float, parts))
+        for parts in zip(*steps, strict=True)
+    )
+    return a, b, c
+
+
+def _factor(number: Any, t: Tensor) -> Any:
+    return t.new_tensor(number)[:, None] if isinstance(number, tuple) else number
+
+
+def _scaled(t: Tensor, a: Any, b: Any) -> Tensor:
+    """Return ``a t + b``; t itself where that is the same."""
+    scaled = t if a == 1 else _factor(a, t) * t
+    return scaled + _factor(b, t) if np.any(b) else scaled
+
+
+def _centre_and_half(kind: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the centre and the half length of the interval that a kind of basis has."""
-    if kind == "chebyshev":
-        centre, half = low / 2 + high / 2, high / 2 - low / 2
-    else:
+    if kind == "raw":
+        return np.zeros_like(low), np.ones_like(low)
+    if kind in ("power", "rooted"):
         centre, half = np.zeros_like(low), np.maximum(np.abs(low), np.abs(high))
         half = power_of_two(torch.from_numpy(half)).numpy() if kind == "power" else half
+    else:
+        centre, half = low / 2 + high / 2, high / 2 - low / 2
     return centre, np.where(half == 0, 1.0, half)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from . import _sums
+from ._doubled_sums import doubled_slopes
 from ._models import N_PARTS, Model, model_of
 from ._moments import Moments, moments_of
 from ._rows import OutOfRangeError, TargetRows
@@ -119,8 +120,11 @@ class Objective:
 
     def caller_solution(self, v: Tensor, v_low: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients and intercept in the caller's units, as NumPy."""
-        if self.basis is None:
-            return self.solution(v, v_low)
+        if self.basis is None or self.basis.diagonal:
+            coef, intercept = self.solution(v, v_low)
+            if self.basis is not None:
+                coef = self.basis.to_caller(torch.from_numpy(coef.T)).numpy().T
+            return np.ascontiguousarray(coef), intercept
         exact = self._unscaled(v), self._unscaled(v_low)
         return self.basis.caller_solution(*exact, self.origin.shift, self.fit_intercept)
 
@@ -188,8 +192,13 @@ class Objective:
         return mean, (squares / total - mean**2).clamp(min=0).sqrt(), covariance
 
     def distance(self) -> Tensor:
-        """Return how far from zero the features are measured, in present units."""
+        """Return what the rounding of features is relative to, in present units.
+
+        That is how far from zero they are measured.
+        """
         distance = self.origin.shift.abs()
+        if self.basis is not None:
+            distance = distance.clamp(min=self.basis.magnitude)
         scale = self.origin.scale
         return (distance if scale is None else distance / scale)[self.rows.n_targets :]
 
@@ -266,7 +275,7 @@ class Objective:
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Any) -> tuple[Tensor, Tensor, float]:
         if self.basis is not None and self.basis.doubled:
-            add_up = partial(_sums.doubled_slopes, origin=self.origin, v=v, v_low=v_low)
+            add_up = partial(doubled_slopes, origin=self.origin, v=v, v_low=v_low)
         else:
             add_up = partial(_sums.slopes, origin=self.origin, dtype=self.double, loss=loss, v=v)
         return self.rows.total(add_up)

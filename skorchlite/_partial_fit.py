@@ -170,11 +170,9 @@ class StreamRegressor(TorchRegressor):
             stream = copy.copy(stream)  # what was learned stays as it is if an error comes
             self._widen(stream, rows)
             return self._expand_alike(rows, stream.basis), stream
-        source, rows = rows, self._expand(rows, stochastic=True)
+        rows = self._expand(rows, stochastic=True)
         if first and by_moments and rows.n_features <= _MANY_COLUMNS:
-            stream = MomentStream(rows.basis)
-            self._widen(stream, source)
-            return rows, stream
+            return rows, MomentStream(rows.basis)
         settings = self._settings()
         if given_step:
             return rows, LoopStream(rows.basis, settings)

@@ -1,15 +1,18 @@
 """The polynomial estimator: its parameters."""
 
+import warnings
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ._arrays import to_numpy
-from ._basis import exponents
+from ._fitted_basis import fitted_basis, intervals
 from ._partial_fit import StreamRegressor
-from ._polynomial import ExpandedRows, fitted_basis, intervals
+from ._polynomial import OUTSIDE, BoundedRows, ExpandedRows
+from ._recurrences import FAMILIES
+from ._terms import degrees_of, terms_of
 
 
 class TorchPolyRegressor(StreamRegressor):
@@ -20,19 +23,32 @@ class TorchPolyRegressor(StreamRegressor):
         F(w, b) = (1 / sum_i s_i) sum_i s_i loss(y_i, p(x_i) . w + b) + alpha R(w)
 
     where ``p(x)`` are the powers and products of the columns, as PolynomialFeatures has them,
-    without the constant. They are never formed from raw columns: without a penalty the model is
-    fitted in products of Chebyshev polynomials on the interval of each column, whose coefficients
-    are then converted to powers in rational arithmetic. Least squares in one input column is done
-    in doubled precision where rows times degree are at most a million. ``predict`` evaluates the
-    model as it was fitted. With a penalty or ``positive=True``, which act on the coefficients of
-    the raw powers, columns are scaled before their powers are taken.
+    without the constant, or such products of the polynomials of another basis. Powers are never
+    formed from raw columns: without a penalty the model is fitted in products of Chebyshev
+    polynomials on the interval of each column or, where the data does not cover that evenly, of
+    polynomials that are orthogonal on the data [4]_. Their coefficients are then converted in
+    rational arithmetic. Least squares in one input column is done in doubled precision where rows
+    times degree are at most a million. ``predict`` evaluates the model as it was fitted. With a
+    penalty or ``positive=True``, which act on the coefficients of the basis, the terms are those of
+    the basis; of powers, columns are scaled before these are taken.
 
     Parameters
     ----------
-    degree : int, default=2
-        Largest total degree of a term.
+    degree : int, tuple (min_degree, max_degree) or list of int, default=2
+        Largest total degree of a term. With a tuple, also the least, as in PolynomialFeatures; the
+        constant is fitted all the same. A list holds the largest degree of each column, and terms
+        have a total degree of at most the largest of these.
     interaction_only : bool, default=False
         Whether to leave out terms with a column to a higher power than one.
+    basis : {"power", "chebyshev", "legendre", "hermite"}, default="power"
+        What the terms are products of, and so what coefficients and penalty are of: powers of the
+        columns as they are, or polynomials of Chebyshev, Legendre or Hermite (the physicists') of
+        the columns mapped from ``domain_`` to [-1, 1], as in ``numpy.polynomial``. Without a
+        penalty it does not change the model.
+    extrapolation : {"allow", "warn", "nan", "clip"}, default="allow"
+        What ``predict`` does with samples outside of ``domain_``, where a polynomial grows fast:
+        nothing, warn of them, return NaN for them, or take the nearest number of the domain in
+        place of each that is outside.
     loss : str or callable, default="squared_error"
         The loss of a row, in its residual ``r = y - prediction``:
 
@@ -174,7 +190,12 @@ class TorchPolyRegressor(StreamRegressor):
     intercept_ : float or ndarray of shape (n_targets,)
         The constant term; 0 where ``fit_intercept=False``.
     powers_ : ndarray of shape (n_output_features_, n_features_in_)
-        The exponent of each column in each term, in PolynomialFeatures' order.
+        The exponent, or degree, of each column in each term, in PolynomialFeatures' order.
+    domain_ : ndarray of shape (n_features_in_, 2)
+        The least and the largest number of each column in the data; for a constant column one less
+        and one more, as in ``numpy.polynomial``. With ``partial_fit`` it grows with the data, but
+        for a basis other than "power" with a stochastic solver, with ``fit_intercept=False`` or
+        with a least degree above 1, whose terms stay those of the first chunk.
     n_output_features_ : int
         Number of terms.
     n_iter_ : int
@@ -228,6 +249,7 @@ class TorchPolyRegressor(StreamRegressor):
        precision". Numerische Mathematik 18.
     .. [3] Johnson, R. and Zhang, T. (2013). "Accelerating stochastic gradient descent using
        predictive variance reduction". NIPS 26.
+    .. [4] Gautschi, W. (2004). "Orthogonal Polynomials: Computation and Approximation", chapter 2.
 
     Examples
     --------
@@ -246,8 +268,10 @@ class TorchPolyRegressor(StreamRegressor):
 
     _parameter_constraints: dict = {
         **StreamRegressor._parameter_constraints,
-        "degree": [Interval(Integral, 1, None, closed="left")],
+        "degree": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
         "interaction_only": ["boolean"],
+        "basis": [StrOptions(set(FAMILIES))],
+        "extrapolation": [StrOptions({"allow", *OUTSIDE})],
     }
 
     def __init__(
@@ -255,6 +279,8 @@ class TorchPolyRegressor(StreamRegressor):
         degree=2,
         *,
         interaction_only=False,
+        basis="power",
+        extrapolation="allow",
         loss="squared_error",
         penalty=None,
         alpha=1e-4,
@@ -286,6 +312,8 @@ class TorchPolyRegressor(StreamRegressor):
     ):
         self.degree = degree
         self.interaction_only = interaction_only
+        self.basis = basis
+        self.extrapolation = extrapolation
         self.loss = loss
         self.penalty = penalty
         self.alpha = alpha
@@ -331,35 +359,83 @@ class TorchPolyRegressor(StreamRegressor):
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
         return np.array(
-            [_term_name(names, powers) for powers in to_numpy(self.powers_)], dtype=object
+            [self._basis.name_of(powers, names) for powers in self._basis.powers], dtype=object
         )
 
+    def to_polynomial(self):
+        """Return the model as an object of ``numpy.polynomial``.
+
+        It is for one column of X, and is of the class that ``basis`` names: ``Polynomial``,
+        ``Chebyshev``, ``Legendre`` or ``Hermite``. Its domain is ``domain_[0]`` and its window
+        [-1, 1], for powers too, so that it keeps its digits; ``convert()`` of a ``Polynomial`` has
+        the powers of the column as it is. It has ``deriv()``, ``integ()``, ``roots()``, and
+        arithmetic.
+
+        Returns
+        -------
+        polynomial : object of numpy.polynomial, or list of them
+            A list, one for each target, where y was 2-d.
+
+        Raises
+        ------
+        ValueError
+            If X had several columns.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skorchlite import TorchPolyRegressor
+        >>> x = np.linspace(0, 4, 20)
+        >>> model = TorchPolyRegressor(degree=2).fit(x[:, None], (x - 1) * (x - 3))
+        >>> polynomial = model.to_polynomial()
+        >>> polynomial.domain
+        array([0., 4.])
+        >>> polynomial.roots().round(9)
+        array([1., 3.])
+        >>> polynomial.deriv()(2.0).round(9) + 0.0
+        np.float64(0.0)
+        """
+        check_is_fitted(self)
+        if self.n_features_in_ != 1:
+            raise ValueError(
+                f"numpy.polynomial has polynomials of one column, and X had {self.n_features_in_}."
+            )
+        polynomials = self._basis.numpy_polynomials(
+            *map(to_numpy, self._basis_solution), *getattr(self, "feature_names_in_", ["x"])
+        )
+        return polynomials if np.ndim(self.intercept_) else polynomials[0]
+
     def _n_columns(self, n_features):
-        return len(exponents(n_features, self.degree, self.interaction_only))
+        return len(terms_of(self._degrees(n_features)))
+
+    def _degrees(self, n_features):
+        """Return the degrees that terms may have, as ``degree`` and ``interaction_only`` say."""
+        degrees = degrees_of(self.degree, n_features)
+        return degrees.without_powers() if self.interaction_only else degrees
 
     def _expand(self, rows, stochastic):
         basis = fitted_basis(
             rows,
-            self.degree,
-            self.interaction_only,
+            self._degrees(rows.n_features),
+            self.basis,
             self.fit_intercept,
             penalised=self.penalty is not None or self.positive,
             least_squares=self.loss == "squared_error" and not stochastic,
-            plain=stochastic and self.preconditioner is None,
+            literal=stochastic and self.preconditioner is None,
+            lasting=stochastic,
         )
         return ExpandedRows(rows, basis)
 
     def _widen(self, stream, rows):
-        if not hasattr(stream, "change_basis"):
+        basis = stream.basis
+        low, high, _ = intervals(rows)
+        low, high = np.minimum(low, basis.low), np.maximum(high, basis.high)
+        if (low == basis.low).all() and (high == basis.high).all():
             return
-        low, high = (ends.numpy() for ends in intervals(rows))
-        if stream.reach is not None:
-            low, high = np.minimum(low, stream.reach[0]), np.maximum(high, stream.reach[1])
-            beyond = (low < stream.reach[0]) | (high > stream.reach[1])
-            if beyond.any():
-                basis = stream.basis.over(low, high)
-                stream.change_basis(basis, rows.n_targets, self.fit_intercept)
-        stream.reach = low, high
+        if hasattr(stream, "change_basis") and basis.can_move(self.fit_intercept):
+            stream.change_basis(basis.over(low, high), rows.n_targets, self.fit_intercept)
+        elif self.basis == "power":
+            stream.basis = basis.seen_to(low, high)
 
     def _expand_alike(self, rows, basis):
         return ExpandedRows(rows, basis)
@@ -370,11 +446,20 @@ class TorchPolyRegressor(StreamRegressor):
         self._basis_solution = objective.solution(solution.v, solution.v_low)
         self.powers_ = objective.basis.powers
         self.n_output_features_ = len(self.powers_)
+        self.domain_ = objective.basis.domain
 
     def _predictor(self, rows):
+        if self.extrapolation != "allow":
+            rows = BoundedRows(rows, to_numpy(self.domain_), self.extrapolation)
         return *map(to_numpy, self._basis_solution), ExpandedRows(rows, self._basis)
 
-
-def _term_name(names, powers):
-    factors = ((name, power) for name, power in zip(names, powers, strict=True) if power)
-    return " ".join(name if power == 1 else f"{name}^{power}" for name, power in factors)
+    def _warn(self, solution):
+        super()._warn(solution)
+        if self.rank_ is not None and self.rank_ < self.n_output_features_:
+            message = (
+                f"The data determines {self.rank_} of the {self.n_output_features_} coefficients: "
+                f"degree={self.degree} asks for more terms than there are distinct values or "
+                "independent columns in X. Of all coefficients with the least loss, those of least "
+                "norm are returned. Lower the degree, or use a penalty (penalty='l2')."
+            )
+            warnings.warn(message, np.exceptions.RankWarning, stacklevel=4)

@@ -1,5 +1,6 @@
-"""Polynomial terms of the columns, expanded block by block, and the basis that suits the data."""
+"""Polynomial terms of the columns, expanded block by block."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -8,12 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._basis import Basis, centre_and_half, exponents
-from ._rows import Block, OutOfRangeError, Rows, View
+from ._basis import Basis
+from ._rows import Block, Rows, View
 
-_SCAN_ROWS = 65_536
-_MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
-_DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
+OUTSIDE = ("warn", "nan", "clip")  # what may be done with rows beyond the domain
 
 
 class ExpandedRows(View):
@@ -21,7 +20,7 @@ class ExpandedRows(View):
 
     def __init__(self, source: Any, basis: Basis):
         super().__init__(source)
-        self.basis, self.n_features = basis, len(basis.powers)
+        self.basis, self.n_features = basis, len(basis.terms)
 
     def of(self) -> Callable[[Rows], Rows]:
         """Return what expands any other source."""
@@ -30,72 +29,65 @@ class ExpandedRows(View):
     def seen(self, block: Block) -> Block:
         """Return a block with the terms in place of the columns."""
         X, y, weight = block
-        dtype = torch.float32 if self.device.type == "mps" else torch.float64
-        terms = torch.empty(self.n_features, len(X), dtype=dtype, device=self.device)
-        self.basis.expand(X, terms)
-        return terms.T, y, weight
+        return self.basis.expand(X, self._room(len(X))).T, y, weight
 
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(terms, y, sample_weight)``; the next block is made in the same place."""
-        dtype = torch.float32 if self.device.type == "mps" else torch.float64
-        size = size if order is None else min(size, len(order))
-        buffer = torch.empty(self.n_features, size, dtype=dtype, device=self.device)
+        room = self._room(size if order is None else min(size, len(order)))
         for X, y, weight in self.source.blocks(size, order):
-            terms = buffer[:, : len(X)]
-            self.basis.expand(X, terms)
-            yield terms.T, y, weight
+            yield self.basis.expand(X, room[:, : len(X)]).T, y, weight
+
+    def _room(self, n_rows: int) -> Tensor:
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        return torch.empty(self.basis.terms.n_made, n_rows, dtype=dtype, device=self.device)
 
 
-def fitted_basis(
-    rows: Any,
-    degree: int,
-    interaction_only: bool,
-    fit_intercept: bool,
-    *,
-    penalised: bool,
-    least_squares: bool,
-    plain: bool = False,
-) -> Basis:
-    """Return the basis for the data: its intervals take a pass over the columns.
+class BoundedRows(View):
+    """A row source of which the rows that leave the domain of the columns are dealt with.
 
-    Powers of the scaled columns serve where a penalty or bound is on their coefficients, and where
-    terms outnumber the rows by so much that the minimum of their norm is sought in the span of the
-    rows; powers of the columns as they are where these are asked for.
+    Parameters
+    ----------
+    source : Rows
+    domain : ndarray of shape (n_features, 2)
+    outside : {"warn", "nan", "clip"}
+        To warn of such rows when all have been read, to make all their numbers NaN, or to take the
+        nearest numbers in the domain.
     """
-    if plain:
-        ones = np.ones(rows.n_features)
-        degree = min(degree, rows.n_features) if interaction_only else degree
-        return Basis("power", degree, interaction_only, 0 * ones, ones)
-    low, high = (ends.numpy() for ends in intervals(rows))
-    n_terms = len(exponents(len(low), degree, interaction_only))
-    wide = n_terms > _MANY_TERMS and rows.fewer_than(n_terms)
-    kind = "rooted"
-    if penalised or wide:
-        kind = "power"
-    elif fit_intercept:
-        kind = "chebyshev"
-    centre, half = centre_and_half(kind, low, high)
-    one_column = len(half) == 1 and least_squares and not penalised
-    return Basis(
-        kind,
-        min(degree, len(half)) if interaction_only else degree,
-        interaction_only,
-        centre,
-        half,
-        doubled=one_column and rows.n_rows * degree <= _DOUBLED_ENTRIES,
-    )
 
+    def __init__(self, source: Any, domain: np.ndarray, outside: str):
+        super().__init__(source)
+        self.domain, self.outside = domain, outside
 
-def intervals(rows: Any) -> tuple[Tensor, Tensor]:
-    """Return the least and the largest number of each column."""
-    (ends,) = rows.total(_ends)
-    bounds = torch.stack(ends)
-    low, high = bounds[:, 0].amin(0), bounds[:, 1].amax(0)
-    if not torch.isfinite(low + high).all():
-        raise OutOfRangeError
-    return low, high
+    def of(self) -> Callable[[Rows], Rows]:
+        """Return what deals with any other source."""
+        return partial(BoundedRows, domain=self.domain, outside=self.outside)
 
+    def seen(self, block: Block) -> Block:
+        """Return a block as it is dealt with."""
+        X, y, weight = block
+        low, high = torch.from_numpy(self.domain).to(X).unbind(1)
+        if self.outside == "clip":
+            X = torch.minimum(torch.maximum(X, low), high)
+        elif self.outside == "nan":
+            X = torch.where(self._beyond(X)[:, None], torch.nan, X)
+        return X, y, weight
 
-def _ends(rows: Any) -> tuple[list[Tensor]]:
-    blocks = rows.blocks(_SCAN_ROWS)
-    return ([torch.stack((X.amin(0), X.amax(0))).cpu().double() for X, _, _ in blocks],)
+    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
+        """Yield ``(X, y, sample_weight)``."""
+        n_rows = n_beyond = 0
+        for block in self.source.blocks(size, order):
+            if self.outside == "warn":
+                n_rows += len(block[0])
+                n_beyond += int(self._beyond(block[0]).sum())
+            yield self.seen(block)
+        if n_beyond:
+            message = (
+                f"{n_beyond} of {n_rows} samples are outside of domain_, the range of the columns "
+                "that the polynomial was fitted to. It may grow fast there. Use "
+                "extrapolation='clip' or 'nan', or 'allow' to do without this warning."
+            )
+            warnings.warn(message, UserWarning, stacklevel=2)
+
+    def _beyond(self, X: Tensor) -> Tensor:
+        low, high = torch.from_numpy(self.domain).to(X).unbind(1)
+        return ((low > X) | (high < X)).any(1)

@@ -1,32 +1,36 @@
 """Coefficients of polynomials in rational arithmetic, which rounds nothing."""
 
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from ._recurrences import Step
 
-def power_coefficients(kind: str, degree: int, centre: float, half: float) -> np.ndarray:
-    """Return the coefficients of x^q in ``phi_p((x - centre) / half)``, rational numbers."""
-    t = np.array([-Fraction(centre) / Fraction(half), 1 / Fraction(half)] + [Fraction()] * degree)
-    one = np.array([Fraction(1)] + [Fraction()] * (degree + 1))
 
-    zero = np.array([Fraction()])
+def power_coefficients(steps: Sequence[Step], centre: Any = 0, half: Any = 1) -> np.ndarray:
+    """Return the coefficients of x^q in ``phi_p((x - centre) / half)``, rational numbers.
 
-    def times_t(a: np.ndarray) -> np.ndarray:
-        return t[0] * a + t[1] * np.concatenate((zero, a[:-1]))
-
-    rows, before, last = [one, times_t(one)], one, times_t(one)
-    for _ in range(2, degree + 1):
-        if kind == "rooted":
-            rows.append(times_t(last))
-        if kind == "power":
-            last = times_t(last)
-        else:
-            before, last = last, 2 * times_t(last) - before
-        if kind != "rooted":
-            rows.append(last)
-    return np.array(rows)[:, : degree + 1]
+    ``steps`` is the recurrence of phi.
+    """
+    size, zero = len(steps) + 1, Fraction()
+    offset, slope = -Fraction(centre) / Fraction(half), 1 / Fraction(half)
+    before, last = [zero] * size, [Fraction(1)] + [zero] * (size - 1)
+    rows = [last]
+    for a, b, c in steps:
+        fixed, rising = a * offset + b, a * slope
+        raised = [zero, *last[:-1]]
+        before, last = (
+            last,
+            [
+                fixed * own + rising * lower - c * old
+                for own, lower, old in zip(last, raised, before, strict=True)
+            ],
+        )
+        rows.append(last)
+    return np.array(rows)
 
 
 def triangular_inverse(matrix: np.ndarray) -> np.ndarray:

@@ -57,13 +57,6 @@ def bends(rows: Any, origin: Origin, dtype: torch.dtype, v: Tensor) -> tuple[Ten
     return bend, total
 
 
-def doubled_slopes(
-    rows: Any, origin: Origin, v: Tensor, v_low: Any
-) -> tuple[Tensor, Tensor, float]:
-    """Return the same for squared error, in the doubled precision that a basis has."""
-    return rows.basis.doubled_sums(rows, origin, v, v_low)
-
-
 def spread(rows: Any, origin: Origin, dtype: torch.dtype) -> tuple[float, Tensor, Tensor]:
     """Return the sums of weights, of columns alone and times targets, and of squares.
 

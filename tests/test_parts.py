@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skorchlite import _doubled
-from skorchlite._basis import Basis, exponents
+from skorchlite._basis import Basis
 from skorchlite._batches import ArrayRows
+from skorchlite._doubled_sums import doubled_slopes
 from skorchlite._moments import _product, moments_of, sum_products
 from skorchlite._polynomial import ExpandedRows
 from skorchlite._staging import Origin, power_of_two, staged
+from skorchlite._terms import Degrees, terms_of
 
 EPS = np.finfo(np.float64).eps
 CPU = torch.device("cpu")
@@ -135,9 +137,10 @@ def phi(kind, k, t):
 
 
 def basis_of(kind, degree=4, interaction_only=False):
-    # The functions other than Chebyshev's vanish where the column does: they are not moved.
-    centre = np.array([0.5, -2.0, 0.0]) * (kind == "chebyshev")
-    return Basis(kind, degree, interaction_only, centre, np.array([2.0, 1.0, 4.0]))
+    degrees = Degrees.alike(3, degree)
+    terms = terms_of(degrees.without_powers() if interaction_only else degrees)
+    centre, half = np.array([0.5, -2.0, 0.0]), np.array([2.0, 1.0, 4.0])
+    return Basis(terms, "power", kind, centre - half, centre + half)
 
 
 @pytest.mark.parametrize("interaction_only", [False, True])
@@ -150,7 +153,7 @@ def test_terms_are_products_of_the_functions_of_the_columns(kind, interaction_on
     t = (X - basis.centre) / basis.half
     expected = [
         np.prod([phi(kind, k, t[:, j]) for j, k in enumerate(powers)], axis=0)
-        for powers in exponents(3, basis.degree, interaction_only)
+        for powers in basis.powers
     ]
     np.testing.assert_allclose(terms, np.transpose(expected), rtol=1e-12, atol=1e-12)
 
@@ -182,7 +185,8 @@ def test_coefficients_in_powers_give_the_same_polynomial(kind):
 def test_doubled_sums_are_the_rational_ones(kind, scaled):
     rng = np.random.default_rng(0)
     x, y, s = rng.uniform(1, 2, 9), rng.normal(size=9), rng.uniform(0.5, 2, 9)
-    basis = Basis(kind, 3, False, np.array([1.5]), np.array([0.3]), doubled=True)
+    ends = np.array([1.2]), np.array([1.8])
+    basis = Basis(terms_of(Degrees.alike(1, 3)), "power", kind, *ends, doubled=True)
     rows = ExpandedRows(ArrayRows(x[:, None], y, s, CPU), basis)
     scale = torch.tensor([4.0, 0.5, 1.0, 2.0], dtype=torch.float64) if scaled else None
     origin = Origin(torch.from_numpy(rng.normal(size=4)), scale)
@@ -190,22 +194,22 @@ def test_doubled_sums_are_the_rational_ones(kind, scaled):
         torch.from_numpy(rng.normal(size=(4, 1))),
         torch.from_numpy(1e-18 * rng.normal(size=(4, 1))),
     )
-    _, gradient, total = basis.doubled_sums(rows, origin, v, low)
+    _, gradient, total = doubled_slopes(rows, origin, v, low)
     np.testing.assert_allclose(
-        gradient[:, 0], rational_gradient(kind, x, y, s, origin, v, low), rtol=EPS
+        gradient[:, 0], rational_gradient(basis, x, y, s, origin, v, low), rtol=EPS
     )
     assert total == pytest.approx(s.sum(), rel=1e-15)
 
 
-def rational_gradient(kind, x, y, s, origin, v, low):
+def rational_gradient(basis, x, y, s, origin, v, low):
     F = Fraction
     unit, shift = ([F(a) for a in values.tolist()] for values in (origin.unit(), origin.shift))
     w = [F(a) + F(b) for a, b in zip(v[:, 0].tolist(), low[:, 0].tolist(), strict=True)]
     gradient = [F()] * 4
     for xi, yi, si in zip(x.tolist(), y.tolist(), s.tolist(), strict=True):
-        t = (F(xi) - F(1.5)) / F(0.3)
+        t = (F(xi) - F(basis.centre[0])) / F(basis.half[0])
         T = [F(1), t, 2 * t * t - 1, 4 * t**3 - 3 * t]
-        terms = [t * T[0], t * T[1], t * T[2]] if kind == "rooted" else T[1:]
+        terms = [t * T[0], t * T[1], t * T[2]] if basis.kind == "rooted" else T[1:]
         z = [(a - b) / c for a, b, c in zip(terms, shift[1:], unit[1:], strict=True)] + [F(1)]
         residual = sum(a * b for a, b in zip(z, w, strict=True)) - (F(yi) - shift[0]) / unit[0]
         gradient = [g + F(si) * residual * a for g, a in zip(gradient, z, strict=True)]

@@ -12,6 +12,7 @@ _ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps *
 _UNSEEN = 100.0  # times that, where a second pass cannot tell directions from rounding
 _PLAIN = 1e4  # a condition number up to which nothing depends on its value
 _POWER_STEPS = 12
+_FAR_UNITS = 1e5
 _DEPENDENT = 0.01  # a direction with more than this part of the mean curvature is no dependence
 
 
@@ -57,13 +58,20 @@ class Metric:
         return torch.linalg.vector_norm(gradient * self._gradient_unit, dim=0)
 
     def excess(self, w: Tensor, to_caller: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return what to take off w so that it has minimum norm in the caller's units."""
+        """Return what to take off w so that it has minimum norm in the caller's units.
+
+        Nothing where these are so far from ours that rounding would be multiplied into the
+        predictions.
+        """
         if self.null is None or not self.null.shape[1]:
             return torch.zeros_like(w)
         null = self.null / torch.linalg.vector_norm(to_caller(self.null), dim=0)
         span, triangle = torch.linalg.qr(to_caller(null))
         part = span.T @ to_caller(w)
-        return null @ torch.linalg.solve_triangular(triangle, part, upper=True)
+        excess = null @ torch.linalg.solve_triangular(triangle, part, upper=True)
+        size, scale = torch.linalg.vector_norm, self.scale[:, None]
+        small = size(scale * excess, dim=0) <= _FAR_UNITS * size(scale * w, dim=0)
+        return torch.where(small, excess, torch.zeros_like(w))
 
 
 def cholesky_metric(hessian: Tensor) -> Metric | None:

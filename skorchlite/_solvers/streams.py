@@ -33,7 +33,6 @@ class MomentStream:
 
     def __init__(self, basis: Any, moments: RunningMoments | None = None):
         self.basis, self.moments = basis, moments
-        self.reach: tuple[Any, Any] | None = None  # the intervals of the columns so far
 
     def change_basis(self, basis: Any, n_targets: int, centre: bool) -> None:
         """Go on in the terms of another basis."""

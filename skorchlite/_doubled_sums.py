@@ -1,0 +1,73 @@
+"""The sums of squared error in one column, in doubled precision."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _doubled
+from ._staging import Origin
+
+_SCAN_ROWS = 65_536
+
+
+def doubled_slopes(
+    rows: Any, origin: Origin, v: Tensor, v_low: Tensor | None
+) -> tuple[Tensor, Tensor, float]:
+    """Return the sums of losses, for each target, of gradients, and of weights, as doubles."""
+    t = v.shape[1]
+    v_low = torch.zeros_like(v) if v_low is None else v_low
+    value, total = v.new_zeros(t), 0.0
+    gradient = torch.zeros_like(v), torch.zeros_like(v)
+    scale = origin.unit()
+    for X, y, weight in rows.source.blocks(_SCAN_ROWS):
+        X, y = X.to("cpu", v.dtype), y.to("cpu", v.dtype)
+        Z = _terms(rows.basis, X[:, 0], origin.shift[t:], scale[t:])
+        for k in range(t):
+            high, low = _doubled.two_sum(-y[:, k], origin.shift[k])
+            target = high / scale[k], low / scale[k]
+            point = v[:, k : k + 1], v_low[:, k : k + 1]
+            residual = _doubled.add(_doubled.total(_doubled.multiply(Z, point), 0), target)
+            slope = residual
+            if weight is not None:
+                slope = _doubled.multiply(residual, _exactly(weight.cpu()))
+            value[k] += 0.5 * (residual[0] * slope[0]).sum()
+            part = _doubled.total(_doubled.multiply(Z, slope), 1)
+            high, low = _doubled.add((gradient[0][:, k], gradient[1][:, k]), part)
+            gradient[0][:, k], gradient[1][:, k] = high, low
+        total += len(X) if weight is None else float(weight.sum())
+    return value, gradient[0] + gradient[1], total
+
+
+def _terms(basis: Any, x: Tensor, shift: Tensor, scale: Tensor) -> _doubled.Pair:
+    """Return the terms of a column and, last, ones; pairs of shape (n_terms + 1, n_rows)."""
+    centre, half = x.new_tensor(basis.centre[0]), x.new_tensor(basis.half[0])
+    t = _doubled.divide(_doubled.two_sum(x, -centre), half)
+    terms = []
+    before, last = _exactly(torch.zeros_like(x)), _exactly(torch.ones_like(x))
+    made_of = None
+    for a, b, c in ([float(number) for number in step] for step in basis.steps[0]):
+        if made_of != (a, b):
+            scaled, made_of = _plus(_times(t, a), b), (a, b)
+        new = _doubled.multiply(scaled, last)
+        before, last = last, _doubled.add(new, _times(before, -c)) if c else new
+        terms.append(last)
+    wanted = terms[basis.terms.n_below :]
+    high, low = (torch.stack([term[i] for term in wanted]) for i in (0, 1))
+    high, low = _doubled.add((high, low), _exactly(-shift[:, None]))
+    ones = torch.ones_like(x)[None]
+    return torch.cat((high / scale[:, None], ones)), torch.cat((low / scale[:, None], 0 * ones))
+
+
+def _times(pair: _doubled.Pair, number: float) -> _doubled.Pair:
+    if abs(number) in (1, 2):
+        return pair[0] * number, pair[1] * number
+    return _doubled.multiply(pair, _exactly(pair[0].new_tensor(number)))
+
+
+def _plus(pair: _doubled.Pair, number: float) -> _doubled.Pair:
+    return _doubled.add(pair, _exactly(pair[0].new_tensor(number))) if number else pair
+
+
+def _exactly(number: Tensor) -> _doubled.Pair:
+    return number, torch.zeros_like(number)

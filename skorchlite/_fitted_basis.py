@@ -1,0 +1,150 @@
+"""The basis that suits the data."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._basis import Basis
+from ._recurrences import Step, family, orthogonal, steepness, values
+from ._rows import OutOfRangeError
+from ._terms import Degrees, terms_of
+
+_SCAN_ROWS = 65_536
+_SAMPLE_ROWS = 4_096
+_STREAM_SAMPLE_ROWS = 256  # of a block, where it is not known how many there are
+_MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
+_DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
+_CONDITION = 1e4  # of a Gram matrix, which then is exact enough for a fit in one pass
+_STEEP = 1e8  # a slope at which rounding t to doubles changes a term by more than can be told
+
+
+def fitted_basis(
+    rows: Any,
+    degrees: Degrees,
+    caller: str,
+    fit_intercept: bool,
+    *,
+    penalised: bool,
+    least_squares: bool,
+    literal: bool = False,
+    lasting: bool = False,
+) -> Basis:
+    """Return the basis for the data: its intervals take a pass over the columns.
+
+    The caller's own serves where a penalty or bound is on its coefficients, where terms outnumber
+    the rows by so much that the minimum of their norm is sought in the span of the rows, and where
+    terms are left out that others are made of.
+
+    Parameters
+    ----------
+    rows : Rows
+    degrees : Degrees
+    caller : str
+        The family that the coefficients are of.
+    fit_intercept : bool
+    penalised : bool
+        Whether there is a penalty or bound on the coefficients.
+    least_squares : bool
+    literal : bool, default=False
+        Whether the columns are to be those of a textbook, which scales nothing.
+    lasting : bool, default=False
+        Whether rows may follow that reach further.
+    """
+    terms = terms_of(degrees)
+    kind = _kind_of(rows, degrees, caller, fit_intercept, penalised, literal)
+    low, high, sample = intervals(rows, sampled=kind == "chebyshev" and not lasting)
+    one_column = len(low) == 1 and least_squares and not (penalised or literal or lasting)
+    doubled = one_column and rows.n_rows * terms.degree <= _DOUBLED_ENTRIES
+    basis = partial(Basis, terms, caller, low=low, high=high)
+    basis_of_kind = basis(kind, doubled=doubled)
+    if sample is None or penalised:
+        return basis_of_kind
+    t = (sample - basis_of_kind.centre) / basis_of_kind.half
+    steps = _steps_for(t, terms.degree)
+    if steps is None:
+        return basis_of_kind
+    slopes = np.array([steepness(*column) for column in zip(steps, t.T, strict=True)])
+    typical, steepest = slopes.max(0)
+    doubled = doubled and steepest < _STEEP
+    return basis("orthogonal", steps=steps, steepness=float(typical), doubled=doubled)
+
+
+def _kind_of(
+    rows: Any, degrees: Degrees, caller: str, fit_intercept: bool, penalised: bool, literal: bool
+) -> str:
+    """Return the kind of basis that serves; see ``Basis``."""
+    n_terms = len(terms_of(degrees))
+    powers = caller == "power"
+    if literal:
+        return "raw" if powers else caller
+    wide = n_terms > _MANY_TERMS and rows.fewer_than(n_terms)
+    if penalised or wide:
+        return caller
+    whole = degrees.least <= 1 and fit_intercept
+    if whole:
+        return "chebyshev"
+    one_column = len(degrees.of_columns) == 1
+    return "rooted" if powers and (degrees.least <= 1 or one_column) else caller
+
+
+def intervals(rows: Any, sampled: bool = False) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Return the least and the largest number of each column, and a sample of the rows.
+
+    The sample, None if it is not asked for, has the ends of each block too, lest it should miss
+    all that are far from the others.
+    """
+    ends, samples = rows.total(partial(_ends, sampled=sampled))
+    bounds = torch.stack(ends)
+    low, high = bounds[:, 0].amin(0), bounds[:, 1].amax(0)
+    if not torch.isfinite(low + high).all():
+        raise OutOfRangeError
+    sample = torch.cat([*samples, *ends]).numpy() if sampled else None
+    return low.numpy(), high.numpy(), sample
+
+
+def _ends(rows: Any, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
+    ends, samples = [], []
+    for X, _, _ in rows.blocks(_SCAN_ROWS):
+        ends.append(torch.stack((X.amin(0), X.amax(0))).cpu().double())
+        if sampled:
+            known = rows.indexed
+            step = rows.n_rows // _SAMPLE_ROWS if known else len(X) // _STREAM_SAMPLE_ROWS
+            samples.append(X[:: max(step, 1)].cpu().double())
+    return ends, samples
+
+
+def _steps_for(t: np.ndarray, degree: int) -> list[list[Step]] | None:
+    """Return the recurrence of each column.
+
+    None where Chebyshev's polynomials are as good for all: where data does not cover its interval
+    evenly, such as by a few points that are far from the others, they are nearly dependent.
+
+    Parameters
+    ----------
+    t : ndarray of shape (n_points, n_features)
+        Of [-1, 1].
+    degree : int
+    """
+    if degree < 2:
+        return None
+    chebyshev = family("chebyshev", degree)
+    uneven = [j for j in range(t.shape[1]) if _nearly_dependent(values(chebyshev, t[:, j]))]
+    if not uneven:
+        return None
+    steps = [chebyshev] * t.shape[1]
+    for j in uneven:
+        steps[j] = orthogonal(t[:, j], degree)
+    return steps
+
+
+def _nearly_dependent(terms: np.ndarray) -> bool:
+    """Return whether the Gram matrix of terms, centred and scaled, has a large condition."""
+    centred = terms - terms.mean(1, keepdims=True)
+    scale = np.sqrt((centred * centred).sum(1, keepdims=True))
+    if not scale.all():
+        return True
+    eigenvalues = np.linalg.eigvalsh((centred / scale) @ (centred / scale).T)
+    return bool(eigenvalues[0] * _CONDITION < eigenvalues[-1])

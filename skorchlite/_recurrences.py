@@ -1,0 +1,109 @@
+"""Three-term recurrences, which make families of polynomials degree by degree.
+
+``phi_0 = 1``, and ``phi_{k+1}(t) = (a_k t + b_k) phi_k(t) - c_k phi_{k-1}(t)``.
+
+References
+----------
+Gautschi (2004), "Orthogonal Polynomials: Computation and Approximation", chapters 1 and 2.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+Step = tuple[Fraction, Fraction, Fraction]
+
+_ZERO, _ONE, _TWO = Fraction(0), Fraction(1), Fraction(2)
+_VANISHED = 1e-11  # a root mean square, of what is at most 1
+
+
+def _power(k: int) -> Step:
+    return _ONE, _ZERO, _ZERO
+
+
+def _chebyshev(k: int) -> Step:
+    return (_TWO, _ZERO, _ONE) if k else (_ONE, _ZERO, _ZERO)
+
+
+def _legendre(k: int) -> Step:
+    return Fraction(2 * k + 1, k + 1), _ZERO, Fraction(k, k + 1)
+
+
+def _hermite(k: int) -> Step:
+    return _TWO, _ZERO, Fraction(2 * k)
+
+
+FAMILIES: dict[str, Callable[[int], Step]] = {
+    "power": _power,
+    "chebyshev": _chebyshev,
+    "legendre": _legendre,
+    "hermite": _hermite,
+}
+
+
+def family(name: str, degree: int) -> list[Step]:
+    """Return the steps of a family: powers, or polynomials of Chebyshev, Legendre or Hermite.
+
+    Hermite's are the physicists', as in ``numpy.polynomial.hermite``.
+    """
+    return [FAMILIES[name](k) for k in range(degree)]
+
+
+def rooted(degree: int, least: int) -> list[Step]:
+    """Return the steps of powers up to ``least`` and, above, ``t^least T_{k - least}(t)``.
+
+    They vanish with t, for models without an intercept or without lower terms.
+    """
+    return [_power(k) if k <= least else _chebyshev(k) for k in range(degree)]
+
+
+def orthogonal(t: np.ndarray, degree: int) -> list[Step]:
+    """Return the steps of polynomials that are orthonormal on points.
+
+    From where there are as many as distinct points, they vanish on all of these.
+    """
+    before, last, before_norm = np.zeros_like(t), np.ones_like(t), 0.0
+    steps: list[Step] = []
+    while len(steps) < degree:
+        # Stieltjes' procedure: each is t times the last one, less what that has in common with it
+        # and with the one before.
+        mean = float(np.mean(t * last * last))
+        new = (t - mean) * last - before_norm * before
+        norm = float(np.sqrt(np.mean(new * new)))
+        if norm < _VANISHED:
+            steps.append((_ONE, -Fraction(mean), Fraction(before_norm)))
+            return [*steps, *[_power(k) for k in range(len(steps), degree)]]
+        size = Fraction(norm)
+        steps.append((1 / size, -Fraction(mean) / size, Fraction(before_norm) / size))
+        before, last, before_norm = last, new / norm, norm
+    return steps
+
+
+def values(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:
+    """Return ``phi_1, ..., phi_degree`` at points, of shape (degree, n_points)."""
+    before, last = np.zeros_like(t), np.ones_like(t)
+    rows = []
+    for a, b, c in steps:
+        before, last = last, (float(a) * t + float(b)) * last - float(c) * before
+        rows.append(last)
+    return np.array(rows)
+
+
+def steepness(steps: Sequence[Step], t: np.ndarray) -> tuple[float, float]:
+    """Return the slopes of the steepest polynomial on points, relative to its size there.
+
+    The median slope, and the largest one: where a point is far from the others, any polynomial that
+    fits both is steep there. Those that vanish on the points are left out.
+    """
+    before, last = np.zeros_like(t), np.ones_like(t)
+    slope_before, slope, steepest = np.zeros_like(t), np.zeros_like(t), (0.0, 0.0)
+    for a, b, c in ([float(number) for number in step] for step in steps):
+        factor = a * t + b
+        slope_before, slope = slope, a * last + factor * slope - c * slope_before
+        before, last = last, factor * last - c * before
+        size = float(np.sqrt(np.mean(last * last)))
+        if size > _VANISHED:
+            sizes = np.abs(slope) / size
+            steepest = max(steepest[0], np.median(sizes)), max(steepest[1], sizes.max())
+    return float(steepest[0]), float(steepest[1])

@@ -1,0 +1,189 @@
+"""Which terms a polynomial has, in PolynomialFeatures' order, and the products that make them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import combinations, combinations_with_replacement, groupby
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Degrees:
+    """The degrees that terms may have.
+
+    Parameters
+    ----------
+    least, most : int
+        In all columns together.
+    of_columns : tuple of int
+        The largest in each column.
+    """
+
+    least: int
+    most: int
+    of_columns: tuple[int, ...]
+
+    @classmethod
+    def alike(cls, n_features: int, degree: int, least: int = 1) -> "Degrees":
+        """Return those of terms up to a total degree."""
+        return cls(least, degree, (degree,) * n_features)
+
+    def without_powers(self) -> "Degrees":
+        """Return those of terms with no column to a higher power than one."""
+        of_columns = tuple(min(degree, 1) for degree in self.of_columns)
+        return Degrees(self.least, min(self.most, sum(of_columns)), of_columns)
+
+
+def degrees_of(degree: Any, n_features: int) -> Degrees:
+    """Return what the parameter ``degree`` stands for: an int, a tuple or a list of ints."""
+    if isinstance(degree, Integral):
+        return Degrees.alike(n_features, int(degree))
+    given = np.asarray(degree)
+    numbers = given.ndim == 1 and given.dtype.kind in "iu" and given.min(initial=0) >= 0
+    if isinstance(degree, tuple):
+        if not numbers or len(given) != 2 or not max(1, given[0]) <= given[1]:
+            raise ValueError(
+                "degree=(min_degree, max_degree) must be two non-negative integers with "
+                f"min_degree <= max_degree and 1 <= max_degree, got {degree}. For a degree of each "
+                "column give a list."
+            )
+        return Degrees.alike(n_features, int(given[1]), max(int(given[0]), 1))
+    if not numbers or len(given) != n_features or not given.max(initial=0):
+        raise ValueError(
+            f"A list as degree must hold a non-negative integer for each of the {n_features} "
+            f"columns of X, and one of them at least 1, got {degree!r}."
+        )
+    return Degrees(1, int(given.max()), tuple(given.tolist()))
+
+
+@dataclass(frozen=True)
+class Product:
+    """Consecutive terms, each a lower term times the same polynomial of one column."""
+
+    terms: slice
+    lower: slice
+    factor: int  # the term that is this polynomial alone
+
+
+class Terms:
+    """The terms that some degrees allow.
+
+    To make one it takes those of lower degree, also such as are below the least: these come first,
+    and are no terms of the polynomial.
+
+    Parameters
+    ----------
+    degrees : Degrees
+
+    Attributes
+    ----------
+    n_below : int
+        The number of those that are made on the way.
+    powers : ndarray of shape (n_terms, n_features)
+        The degree of each column in each term.
+    alone : dict of int to (ndarray, ndarray)
+        By degree: the columns that have a term of their own, and the numbers of these terms, among
+        all that are made.
+    """
+
+    def __init__(self, degrees: Degrees):
+        self.degrees = degrees
+        made = list(_chosen(degrees))
+        self._index = {columns: i for i, columns in enumerate(made)}
+        self.n_below = sum(len(columns) < degrees.least for columns in made)
+        self.n_made = len(made)
+        powers = np.zeros((len(made), len(degrees.of_columns)), dtype=np.int64)
+        for i, columns in enumerate(made):
+            for column in columns:
+                powers[i, column] += 1
+        self.powers = powers[self.n_below :]
+        self.powers.flags.writeable = False
+        alone: dict[int, list[tuple[int, int]]] = {}
+        for columns, i in self._index.items():
+            if len(set(columns)) == 1:
+                alone.setdefault(len(columns), []).append((columns[0], i))
+        self.alone = {k: tuple(np.array(pairs).T) for k, pairs in alone.items()}
+
+    def __len__(self) -> int:
+        return len(self.powers)
+
+    @property
+    def n_features(self) -> int:
+        """The number of columns."""
+        return len(self.degrees.of_columns)
+
+    @property
+    def degree(self) -> int:
+        """The largest degree of a single column."""
+        return max(self.alone)
+
+    @cached_property
+    def products(self) -> list[Product]:
+        """The products that make all terms of several columns, in order.
+
+        Each term costs one multiplication: the polynomial of its first column times a term in the
+        columns after it.
+        """
+        found: list[tuple[slice, slice, int]] = []
+        for columns, i in self._index.items():
+            own = columns.count(columns[0])
+            if own == len(columns):
+                continue
+            lower, factor = self._index[columns[own:]], self._index[columns[:own]]
+            last = found[-1] if found else None
+            if last and last[2] == factor and last[0].stop == i and last[1].stop == lower:
+                found[-1] = (slice(last[0].start, i + 1), slice(last[1].start, lower + 1), factor)
+            else:
+                found.append((slice(i, i + 1), slice(lower, lower + 1), factor))
+        return [Product(*entry) for entry in found]
+
+    def moves(self, column: int, lowest: int) -> np.ndarray:
+        """Return what terms become where the functions of a column are written in others.
+
+        Parameters
+        ----------
+        column : int
+        lowest : int
+            The least degree that the others begin with.
+
+        Returns
+        -------
+        moves : ndarray of shape (4, n_moves)
+            Each from a source term to a target term, and from which degree of the column to which.
+            Terms below the least count, and the last number is that of the constant.
+        """
+        numbers = {**self._index, (): self.n_made}
+        entries = []
+        for columns, i in self._index.items():
+            start = next((k for k, other in enumerate(columns) if other >= column), len(columns))
+            power = columns.count(column)
+            before, after = columns[:start], columns[start + power :]
+            entries += [
+                (i, numbers[before + (column,) * q + after], power, q)
+                for q in range(lowest, power + 1)
+                if power
+            ]
+        return np.array(entries, dtype=np.int64).reshape(-1, 4).T
+
+
+@lru_cache(maxsize=32)
+def terms_of(degrees: Degrees) -> Terms:
+    """Return the terms that some degrees allow."""
+    return Terms(degrees)
+
+
+def _chosen(degrees: Degrees) -> Iterator[tuple[int, ...]]:
+    """Yield the columns that each term multiplies, as often as it does."""
+    present = [j for j, degree in enumerate(degrees.of_columns) if degree]
+    largest = max(degrees.of_columns, default=0)
+    choose: Any = combinations if largest == 1 else combinations_with_replacement
+    for k in range(1, degrees.most + 1):
+        free = all(degrees.of_columns[j] >= k for j in present) or largest == 1
+        for columns in choose(present, k):
+            if free or all(
+                sum(1 for _ in run) <= degrees.of_columns[j] for j, run in groupby(columns)
+            ):
+                yield columns
