@@ -32,6 +32,7 @@ def accuracy_cases(quick=False):
         f"accuracy/badly-scaled/{n_rows64}x20/float64": partial(badly_scaled_float64, n_rows64),
         f"accuracy/badly-scaled/{n_rows32}x20/float32": partial(badly_scaled_float32, n_rows32),
         "accuracy/nist": nist,
+        "accuracy/curves": curves,
     }
 
 
@@ -63,6 +64,21 @@ def nist():
     return {"rows": [_digits_record(reference) for reference in sets]}
 
 
+def curves():
+    """Measure how far curves of a high degree are from what they are to find."""
+    rng = np.random.default_rng(0)
+    years = np.arange(1900.0, 2021.0)
+    nanoseconds = 1.6e18 + np.sort(rng.uniform(0, 3e16, 10_000))
+    return {
+        "rows": [
+            _curve_record("10,000 in [-1, 1]", rng.uniform(-1, 1, 10_000), 50, rng),
+            _curve_record("10,000 evenly in [0, 10]", np.linspace(0, 10, 10_000), 50, rng),
+            _curve_record("the years 1900 to 2020", years, 15, rng),
+            _curve_record("nanoseconds of a year", nanoseconds, 15, rng),
+        ]
+    }
+
+
 def correct_digits(estimate, certified):
     """Return the fewest correct digits (log relative error, 0 to 15) over the values."""
     error = np.abs(estimate - certified)
@@ -71,6 +87,21 @@ def correct_digits(estimate, certified):
     if not math.isfinite(worst):
         return 0.0
     return min(MOST_DIGITS, max(0.0, -math.log10(max(worst, 1e-300))))
+
+
+def _curve_record(name, x, degree, rng):
+    t = (x - x.min()) / np.ptp(x)
+    exact = np.exp(np.sin(6 * t))
+    X, y = x[:, None], exact + 0.1 * rng.standard_normal(len(x))
+    fits = {
+        "ours": lambda: polynomial_models(degree)[0].build().fit(X, y).predict(X),
+        "numpy Chebyshev.fit": lambda: np.polynomial.Chebyshev.fit(x, y, degree)(x),
+        "LinearRegression(tol=0)": lambda: quiet_fit(
+            polynomial_pipeline(degree, CLOSED_FORM_FULL_RANK), X, y
+        ).predict(X),
+    }
+    errors = {model: float(np.abs(fit() - exact).max()) for model, fit in fits.items()}
+    return {"curve": name, "n_rows": len(x), "degree": degree, "errors": errors}
 
 
 def _error_record(model, X, y, reference, against):

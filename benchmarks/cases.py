@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.datasets import load_diabetes
 
+from skorchlite.datasets import make_wave
+
 BLOCK_ROWS = 20_000
 DTYPES = ("float64", "float32")
 SIZES = (
@@ -15,9 +17,11 @@ SIZES = (
     (20_000, 1_000),
 )
 QUICK_SIZES = ((1_000, 10), (300, 40))
-POLYNOMIAL_SIZE = (100_000, 10)
-QUICK_POLYNOMIAL_SIZE = (1_000, 3)
-DEGREE = 3
+# Rows, columns and degree.
+POLYNOMIALS = ((100_000, 10, 3), (100_000, 20, 3), (1_000_000, 1, 10))
+QUICK_POLYNOMIALS = ((1_000, 3, 3), (1_000, 1, 4))
+WAVE_SIZE = (10, 1)
+WAVE_DEGREE = 4
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Case:
     @property
     def name(self):
         prefix = self.source if self.degree == 1 else f"degree-{self.degree}"
+        prefix = "wave/" * (self.source == "wave") + prefix
         return f"{prefix}/{self.n_rows}x{self.n_columns}/{self.dtype}"
 
     def data(self):
@@ -40,6 +45,10 @@ class Case:
         if self.source == "diabetes":
             X, y = load_diabetes(return_X_y=True, scaled=False)
             return X.astype(self.dtype), y.astype(self.dtype)
+        if self.source == "wave":
+            return make_wave(self.n_rows, dtype=self.dtype)
+        if self.n_columns == 1:
+            return noisy_curve(self.n_rows, self.dtype)
         if self.degree > 1:
             return curved_table(self.n_rows, self.n_columns, self.dtype)
         return plain_table(self.n_rows, self.n_columns, self.dtype)
@@ -48,11 +57,20 @@ class Case:
 def timed_cases(quick=False):
     """List the cases whose fits are timed."""
     sizes = QUICK_SIZES if quick else SIZES
-    n_rows, n_columns = QUICK_POLYNOMIAL_SIZE if quick else POLYNOMIAL_SIZE
     return [
         *(Case(442, 10, dtype, source="diabetes") for dtype in DTYPES),
         *(Case(*size, dtype) for size in sizes for dtype in DTYPES),
-        *(Case(n_rows, n_columns, dtype, degree=DEGREE) for dtype in DTYPES),
+        *polynomial_cases(quick),
+        Case(*WAVE_SIZE, "float32", degree=WAVE_DEGREE, source="wave"),
+    ]
+
+
+def polynomial_cases(quick=False):
+    """List the cases of polynomials; the first in both dtypes, as it is for the linear ones."""
+    (first, *others) = QUICK_POLYNOMIALS if quick else POLYNOMIALS
+    return [
+        *(Case(*first[:2], dtype, degree=first[2]) for dtype in DTYPES),
+        *(Case(n_rows, n_columns, "float64", degree) for n_rows, n_columns, degree in others),
     ]
 
 
@@ -86,6 +104,14 @@ def curved_table(n_rows, n_columns, dtype, seed=0):
         return u + 0.5 * u**2 + np.sin(2 * u)
 
     return _table(n_rows, np.ones(n_columns), np.zeros(n_columns), response, dtype, rng)
+
+
+def noisy_curve(n_rows, dtype, seed=0):
+    """One column from -1 to 1, where powers are as well conditioned as they can be."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, n_rows)
+    y = np.exp(np.sin(3 * x)) + 0.1 * rng.standard_normal(n_rows)
+    return x.astype(dtype)[:, None], y.astype(dtype)
 
 
 def badly_scaled_table(n_rows, n_columns, dtype, seed=0):

@@ -29,7 +29,8 @@ def compare(case, repeats, budget):
         fails says so in its remarks.
     """
     X, y = case.data()
-    models = linear_models() if case.degree == 1 else polynomial_models(case.degree)
+    linear = case.degree == 1
+    models = linear_models() if linear else polynomial_models(case.degree, case.n_columns)
     return race(case.name, models, X, y, partial(_worth, case, X, y), repeats, budget)
 
 

@@ -4,20 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import time
 import warnings
+from dataclasses import astuple
 from pathlib import Path
 
-from benchmarks.cases import (
-    DEGREE,
-    POLYNOMIAL_SIZE,
-    QUICK_POLYNOMIAL_SIZE,
-    Case,
-)
-from benchmarks.models import CLOSED_FORM, OURS, Model, polynomial_models
+from benchmarks.cases import Case, polynomial_cases
+from benchmarks.models import CLOSED_FORM, OURS, Model, polynomial_models, ridge_models
 from skorchlite import TorchSGDRegressor
 
 STATUS = Path("/proc/self/status")
 WARM_UP_ROWS = 1_000
+WIDE, WIDE_WARM_UP_ROWS = 50, 100  # of many terms, which take memory for each row
 # Rows that are kept and working sets take memory of their own.
 OTHERS = [
     Model("TorchSGDRegressor('quantile')", lambda: TorchSGDRegressor("quantile")),
@@ -32,13 +30,14 @@ def memory_cases(quick=False):
     """List the cases whose peak memory is measured."""
     return [
         Case(*((1_000, 10) if quick else (1_000_000, 50)), "float64"),
-        Case(*(QUICK_POLYNOMIAL_SIZE if quick else POLYNOMIAL_SIZE), "float64", degree=DEGREE),
+        *(case for case in polynomial_cases(quick) if case.dtype == "float64"),
+        Case(*((300, 10) if quick else (20_000, 50)), "float64", degree=3, source="ridge"),
     ]
 
 
 def measure(case):
     """Measure the extra peak memory of ours and of the closed form, a fresh process each."""
-    models = _models(case.degree)
+    models = _models(case)
     return {"rows": [{"model": model.name, **_probe(case, i)} for i, model in enumerate(models)]}
 
 
@@ -48,11 +47,14 @@ def extra_peak(case, model):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Libraries load code and start threads on first use, which belongs to no fit.
-        model.build().fit(X[:WARM_UP_ROWS].copy(), y[:WARM_UP_ROWS].copy())
+        few = slice(WARM_UP_ROWS if case.n_columns < WIDE else WIDE_WARM_UP_ROWS)
+        model.build().fit(X[few].copy(), y[few].copy())
         forget_peak()
-        before = status_bytes("VmRSS")
+        before, start = status_bytes("VmRSS"), time.perf_counter()
         model.build().fit(X, y)
-    return {"data_bytes": X.nbytes + y.nbytes, "extra_bytes": status_bytes("VmHWM") - before}
+        seconds = time.perf_counter() - start
+    extra = status_bytes("VmHWM") - before
+    return {"data_bytes": X.nbytes + y.nbytes, "extra_bytes": extra, "seconds": seconds}
 
 
 def status_bytes(field):
@@ -73,14 +75,16 @@ def forget_peak():
         return
 
 
-def _models(degree):
-    return polynomial_models(degree) if degree > 1 else [OURS, *OTHERS, CLOSED_FORM]
+def _models(case):
+    if case.source == "ridge":
+        return ridge_models(case.degree, case.n_rows)
+    return polynomial_models(case.degree) if case.degree > 1 else [OURS, *OTHERS, CLOSED_FORM]
 
 
 def _probe(case, index):
     if not STATUS.exists():
         return {"left_out": "peak memory is read from Linux's /proc"}
-    request = json.dumps([case.n_rows, case.n_columns, case.dtype, case.degree, index])
+    request = json.dumps([*astuple(case), index])
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.memory", request],
         cwd=Path(__file__).parents[1],
@@ -98,4 +102,4 @@ def _probe(case, index):
 if __name__ == "__main__":
     *fields, index = json.loads(sys.argv[1])
     case = Case(*fields)
-    print(json.dumps(extra_peak(case, _models(case.degree)[index])))
+    print(json.dumps(extra_peak(case, _models(case)[index])))

@@ -18,6 +18,7 @@ from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 RIDGE_ALPHA = 1e-10
 INTELEX = "scikit-learn-intelex LinearRegression()"
 CUDA = "TorchSGDRegressor(device='cuda')"
+MANY_COLUMNS = 20  # of a polynomial, whose fits by a pipeline take long
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,54 @@ def linear_models():
     ]
 
 
-def polynomial_models(degree):
+class NumpyPolynomial(BaseEstimator):
+    """`numpy.polynomial.Polynomial.fit` of one column, as an estimator.
+
+    It fits in the column mapped to [-1, 1]; the coefficients are those of its powers.
+
+    Parameters
+    ----------
+    degree : int
+    """
+
+    def __init__(self, degree):
+        self.degree = degree
+
+    def fit(self, X, y):
+        """Fit."""
+        fitted = np.polynomial.Polynomial.fit(X[:, 0], y, self.degree).convert()
+        self.intercept_, self.coef_ = fitted.coef[0], fitted.coef[1:]
+        return self
+
+
+def polynomial_models(degree, n_columns=2):
     """List the models of the polynomial cases, ours first."""
-    return [
+    models = [
         Model(f"TorchPolyRegressor(degree={degree})", lambda: TorchPolyRegressor(degree=degree)),
-        polynomial_pipeline(degree, CLOSED_FORM),
+        polynomial_pipeline(degree, CLOSED_FORM, few_rounds=n_columns >= MANY_COLUMNS),
+    ]
+    if n_columns == 1:
+        models.append(Model(f"numpy Polynomial.fit({degree})", lambda: NumpyPolynomial(degree)))
+    return models
+
+
+def ridge_models(degree, n_rows):
+    """List the models whose memory is measured with the penalty that Ridge() has, ours first."""
+    return [
+        Model(
+            f"TorchPolyRegressor(degree={degree}, penalty='l2')",
+            lambda: TorchPolyRegressor(degree=degree, penalty="l2", alpha=1 / n_rows),
+        ),
+        polynomial_pipeline(degree, Model("Ridge()", Ridge)),
     ]
 
 
-def polynomial_pipeline(degree, linear):
+def polynomial_pipeline(degree, linear, few_rounds=False):
     """Put PolynomialFeatures before a linear model."""
     return Model(
         f"PolynomialFeatures({degree}) + {linear.name}",
         lambda: make_pipeline(PolynomialFeatures(degree, include_bias=False), linear.build()),
+        few_rounds,
     )
 
 

@@ -79,15 +79,20 @@ def timed_section(name, case):
 
 def accuracy_section(name, case):
     """Render one accuracy case."""
-    return (
-        _digits_section(name, case) if "digits" in case["rows"][0] else _errors_section(name, case)
-    )
+    (first, *_) = case["rows"]
+    if "curve" in first:
+        return _curves_section(name, case)
+    return _digits_section(name, case) if "digits" in first else _errors_section(name, case)
 
 
 def memory_section(name, case):
     """Render one memory case."""
-    rows = [[row["model"], mebibytes(row.get("data_bytes")), _extra(row)] for row in case["rows"]]
-    return f"### {name}\n\n{table(['model', 'data', 'extra peak of the fit'], rows)}"
+    rows = [
+        [row["model"], mebibytes(row.get("data_bytes")), _extra(row), duration(row.get("seconds"))]
+        for row in case["rows"]
+    ]
+    head = ["model", "data", "extra peak of the fit", "time of that fit"]
+    return f"### {name}\n\n{table(head, rows)}"
 
 
 def losses_section(name, case):
@@ -264,6 +269,24 @@ def _digits_section(name, case):
         for row in case["rows"]
     ]
     return f"### {name}\n\n{note}\n\n{table(['set', 'degree', *columns, 'ceiling'], rows)}"
+
+
+def _curves_section(name, case):
+    note = (
+        "The largest distance of the fitted curve from the smooth function that the noise (sd 0.1) "
+        "was added to."
+    )
+    columns = list(case["rows"][0]["errors"])
+    rows = [
+        [
+            row["curve"],
+            str(row["n_rows"]),
+            str(row["degree"]),
+            *(small(row["errors"][column]) for column in columns),
+        ]
+        for row in case["rows"]
+    ]
+    return f"### {name}\n\n{note}\n\n{table(['x', 'rows', 'degree', *columns], rows)}"
 
 
 def _errors_section(name, case):

@@ -6,6 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.preprocessing import PolynomialFeatures
@@ -284,6 +286,46 @@ def test_uneven_data_is_fitted_as_orthogonal_polynomials_fit_it(kind, degree):
         Q = np.column_stack([Q, new / np.linalg.norm(new)])
     np.testing.assert_allclose(model.predict(x[:, None]), Q @ (Q.T @ y), rtol=0, atol=1e-9)
     assert model.rank_ == degree
+
+
+# --- units and offsets ---
+
+
+@given(
+    units=st.tuples(*[st.integers(-30, 30)] * 2),
+    offsets=st.tuples(*[st.integers(-(2**20), 2**20)] * 2),
+    degree=st.sampled_from([1, 2, 3, [4, 2], 5]),
+    basis=st.sampled_from(list(FAMILIES)),
+)
+@settings(deadline=None, max_examples=40)
+def test_units_and_offsets_do_not_change_the_model(units, offsets, degree, basis):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, (200, 2)).astype(float)
+    y = np.sin(X[:, 0] / 40) * X[:, 1] / 100 + 0.1 * rng.standard_normal(200)
+    # Exact: of these numbers neither sums nor products are rounded.
+    moved = (X + offsets) * 2.0 ** np.array(units)
+    expected = TorchPolyRegressor(degree, basis=basis).fit(X, y).predict(X)
+    prediction = TorchPolyRegressor(degree, basis=basis).fit(moved, y).predict(moved)
+    np.testing.assert_allclose(prediction, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "x, degree",
+    [
+        pytest.param(np.random.default_rng(0).uniform(-1, 1, 10_000), 50, id="50"),
+        pytest.param(np.linspace(0, 10, 10_000), 50, id="evenly-50"),
+        pytest.param(np.arange(1900.0, 2021.0), 15, id="years-15"),
+        pytest.param(1.6e18 + np.linspace(0, 3e16, 10_000), 15, id="nanoseconds-15"),
+    ],
+)
+def test_high_degree_is_as_near_to_the_truth_as_a_chebyshev_fit(x, degree):
+    t = (x - x.min()) / np.ptp(x)
+    truth = np.exp(np.sin(6 * t))
+    y = truth + 0.1 * np.random.default_rng(1).standard_normal(len(x))
+    expected = np.polynomial.Chebyshev.fit(x, y, degree)(x)
+    prediction = TorchPolyRegressor(degree).fit(x[:, None], y).predict(x[:, None])
+    assert np.abs(prediction - truth).max() <= 1.01 * np.abs(expected - truth).max()
+    np.testing.assert_allclose(prediction, expected, rtol=0, atol=1e-10)
 
 
 # --- objects of numpy.polynomial ---

@@ -13,13 +13,21 @@ from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 
 from .oracles import gauss_jordan, log_relative_error, nist_sets
 
-DIGITS = 8
-
 every_set = pytest.mark.parametrize("problem", nist_sets(), ids=lambda problem: problem["name"])
+polynomial_set = pytest.mark.parametrize(
+    "problem",
+    [problem for problem in nist_sets() if problem["model"] == "polynomial"],
+    ids=lambda problem: problem["name"],
+)
+DIGITS, OF_WAMPLER = 12, 9  # correct ones; Wampler's are the most ill-conditioned
 
 
 def certified(problem):
     return [problem["intercept"], *problem["coef"]]
+
+
+def digits(problem):
+    return OF_WAMPLER if problem["name"].startswith("Wampler") else DIGITS
 
 
 def fitted(problem, **parameters):
@@ -32,26 +40,26 @@ def fitted(problem, **parameters):
 
 
 @every_set
-def test_certified_values_have_eight_correct_digits(problem):
+def test_certified_values_have_their_correct_digits(problem):
     estimator = fitted(problem)
     assert estimator.converged_
     estimate = [estimator.intercept_, *estimator.coef_]
-    assert log_relative_error(estimate, certified(problem)) >= DIGITS
+    assert log_relative_error(estimate, certified(problem)) >= digits(problem)
 
 
 @every_set
-def test_certified_values_have_eight_correct_digits_with_the_newton_solver_named(problem):
+def test_certified_values_have_their_correct_digits_with_the_newton_solver_named(problem):
     estimator = fitted(problem, solver="newton", dtype="float64")
     estimate = [estimator.intercept_, *estimator.coef_]
-    assert log_relative_error(estimate, certified(problem)) >= DIGITS
+    assert log_relative_error(estimate, certified(problem)) >= digits(problem)
 
 
 @every_set
-def test_reversed_rows_have_eight_correct_digits(problem):
+def test_reversed_rows_have_their_correct_digits(problem):
     rows_reversed = {**problem, "X": problem["X"][::-1], "y": problem["y"][::-1]}
     estimator = fitted(rows_reversed)
     estimate = [estimator.intercept_, *estimator.coef_]
-    assert log_relative_error(estimate, certified(problem)) >= DIGITS
+    assert log_relative_error(estimate, certified(problem)) >= digits(problem)
 
 
 @every_set
@@ -72,17 +80,31 @@ def test_certified_values_are_the_exact_solution_of_the_data_in_this_folder(prob
     def exact(value):
         return Fraction(Decimal(repr(value)))
 
-    rows = [[exact(value) for value in row] for row in problem["X"]]
+    X = [[exact(value) for value in row] for row in problem["X"]]
+    solution = exact_solution(problem, X, [exact(value) for value in problem["y"]])
+    values = certified(problem) if problem["fit_intercept"] else problem["coef"]
+    assert log_relative_error(solution, values) >= 14
+
+
+@polynomial_set
+def test_single_precision_loses_no_digit_that_its_numbers_have(problem):
+    X, y = np.array(problem["X"], np.float32), np.array(problem["y"], np.float32)
+    exact = exact_solution(
+        problem,
+        [[Fraction(value) for value in row] for row in X.astype(float).tolist()],
+        [Fraction(value) for value in y.astype(float).tolist()],
+    )
+    estimator = TorchPolyRegressor(problem["degree"]).fit(X, y)
+    estimate = [estimator.intercept_, *estimator.coef_]
+    assert log_relative_error(estimate, exact) >= digits(problem)
+
+
+def exact_solution(problem, X, y):
+    """Return least squares of rational numbers, the intercept first where there is one."""
     if problem["model"] == "polynomial":
-        rows = [[row[0] ** k for k in range(1, problem["degree"] + 1)] for row in rows]
-    rows = [[Fraction(problem["fit_intercept"]), *row] for row in rows]
-    if not problem["fit_intercept"]:
-        rows = [row[1:] for row in rows]
-    y = [exact(value) for value in problem["y"]]
+        X = [[row[0] ** k for k in range(1, problem["degree"] + 1)] for row in X]
+    rows = [[Fraction(1), *row] for row in X] if problem["fit_intercept"] else X
     terms = range(len(rows[0]))
     gram = [[sum(row[i] * row[j] for row in rows) for j in terms] for i in terms]
-    solution = gauss_jordan(
-        gram, [sum(row[i] * t for row, t in zip(rows, y, strict=True)) for i in terms]
-    )
-    values = certified(problem) if problem["fit_intercept"] else problem["coef"]
-    assert log_relative_error([float(value) for value in solution], values) >= 14
+    cross = [sum(row[i] * t for row, t in zip(rows, y, strict=True)) for i in terms]
+    return [float(value) for value in gauss_jordan(gram, cross)]

@@ -26,6 +26,7 @@ FULL_BATCH = {"newton": newton, "gradient": gradient}
 
 _MANY_COLUMNS = 2_000
 _MANY_PRODUCTS = 1e11  # which take a second or two
+_MATRIX_ENTRIES = 1 << 26
 
 
 def is_stochastic(solver: Any, asked: dict[str, bool]) -> bool:
@@ -56,7 +57,9 @@ def choose_full_batch(solver: str, objective: Any) -> str:
     chosen for built-in losses, but not for more than 2,000 columns in the other cases, which
     "gradient" is for, as it is for losses given as callables. It computes with sparse columns
     without their zeros for a quadratic loss only, and the matrix has none: there it is chosen for
-    up to 2,000 columns, and of another loss if n_samples * n_features^2 is at most 1e11.
+    up to 2,000 columns, and of another loss if n_samples * n_features^2 is at most 1e11. Where
+    columns are made from those of the data, "gradient" is for more of them than a matrix of 512 MiB
+    has room for.
     """
     loss = objective.loss
     if solver == "newton" and not loss.convex:
@@ -69,5 +72,17 @@ def choose_full_batch(solver: str, objective: Any) -> str:
     few = objective.n_features <= _MANY_COLUMNS
     if few and objective.rows.sparse and not loss.quadratic:
         few = objective.rows.n_rows * objective.n_features**2 <= _MANY_PRODUCTS
-    cheap = few or not objective.penalty.smooth or (loss.quadratic and not objective.rows.sparse)
+    dense = not objective.rows.sparse and not _beyond_room(objective)
+    cheap = few or not objective.penalty.smooth or (loss.quadratic and dense)
     return "newton" if loss.convex and cheap else "gradient"
+
+
+def _beyond_room(objective: Any) -> bool:
+    """Return whether neither the Gram matrix of made columns nor the rows have room in memory.
+
+    A matrix that is no larger than the data has.
+    """
+    if objective.basis is None or objective.n_features**2 <= _MATRIX_ENTRIES:
+        return False
+    few_rows = _MATRIX_ENTRIES // objective.n_features
+    return not objective.rows.fewer_than(min(few_rows, objective.n_features))
