@@ -141,14 +141,32 @@ class Basis:
 
     def expand(self, X: Tensor, out: Tensor) -> Tensor:
         """Write the terms of a block into ``out`` of shape (n_made, n_rows); return the wanted."""
-        centre, half = torch.from_numpy(self.centre), torch.from_numpy(self.half)
-        t = ((X.to(out.dtype) - centre.to(out)) / half.to(out)).T
+        t = self._mapped(X, out)
         for k, column_terms in self._columns(t):
             columns, numbers = self.terms.alone[k]
             out[numbers] = column_terms if len(columns) == len(t) else column_terms[columns]
         for product in self.terms.products:
             torch.mul(out[product.lower], out[product.factor], out=out[product.terms])
         return out[self.terms.n_below :]
+
+    def lower(self, X: Tensor, out: Tensor) -> Tensor:
+        """Write the terms that are not of the largest degree; return the others of one column."""
+        terms, powers = self.terms, out[:0]
+        for k, column_terms in self._columns(self._mapped(X, out)):
+            columns, numbers = terms.alone[k]
+            if k == terms.degrees.most:
+                powers = column_terms[columns]
+            else:
+                out[numbers] = column_terms[columns]
+        for product in terms.products:
+            if product.terms.start < terms.top.n_lower:
+                torch.mul(out[product.lower], out[product.factor], out=out[product.terms])
+        return powers
+
+    def _mapped(self, X: Tensor, like: Tensor) -> Tensor:
+        """Return the columns mapped to [-1, 1], of shape (n_features, n_rows)."""
+        centre, half = torch.from_numpy(self.centre), torch.from_numpy(self.half)
+        return ((X.to(like.dtype) - centre.to(like)) / half.to(like)).T
 
     def _columns(self, t: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Yield ``(k, phi_k(t))`` for the degrees that single columns take."""

@@ -112,7 +112,8 @@ def _ends(rows: Any, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
         if sampled:
             known = rows.indexed
             step = rows.n_rows // _SAMPLE_ROWS if known else len(X) // _STREAM_SAMPLE_ROWS
-            samples.append(X[:: max(step, 1)].cpu().double())
+            # A copy: of a slice, the block would be kept.
+            samples.append(X[:: max(step, 1)].to("cpu", torch.float64, copy=True))
     return ends, samples
 
 

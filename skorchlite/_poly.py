@@ -455,7 +455,8 @@ class TorchPolyRegressor(StreamRegressor):
 
     def _warn(self, solution):
         super()._warn(solution)
-        if self.rank_ is not None and self.rank_ < self.n_output_features_:
+        known = self.rank_ is not None and not self._penalty().curvature
+        if known and self.rank_ < self.n_output_features_:
             message = (
                 f"The data determines {self.rank_} of the {self.n_output_features_} coefficients: "
                 f"degree={self.degree} asks for more terms than there are distinct values or "

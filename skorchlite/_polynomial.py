@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ._basis import Basis
 from ._rows import Block, Rows, View
+from ._unformed import UnformedTerms
+
+_MANY_TERMS = 2_000  # which take longer to form than to multiply by
 
 OUTSIDE = ("warn", "nan", "clip")  # what may be done with rows beyond the domain
 
@@ -21,6 +24,8 @@ class ExpandedRows(View):
     def __init__(self, source: Any, basis: Basis):
         super().__init__(source)
         self.basis, self.n_features = basis, len(basis.terms)
+        # Else blocks are multiplied by as ``centred`` has them.
+        self.formed = self.n_features <= _MANY_TERMS or basis.terms.degrees.most == 1
 
     def of(self) -> Callable[[Rows], Rows]:
         """Return what expands any other source."""
@@ -36,6 +41,25 @@ class ExpandedRows(View):
         room = self._room(size if order is None else min(size, len(order)))
         for X, y, weight in self.source.blocks(size, order):
             yield self.basis.expand(X, room[:, : len(X)]).T, y, weight
+
+    def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
+        """Yield ``(y, terms, sample_weight)``, of which only products with ``terms`` are formed.
+
+        Parameters
+        ----------
+        shift : Tensor of shape (n_terms,)
+            What is taken from the terms.
+        scale : Tensor of shape (n_terms,) or None
+            Divides them; None for ones.
+        """
+        terms = self.basis.terms
+        size = self.source.bound(terms.top.n_lower, 8)
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        room = torch.empty(terms.top.n_lower, size, dtype=dtype, device=self.device)
+        for X, y, weight in self.source.blocks(size):
+            lower = room[:, : len(X)]
+            powers = self.basis.lower(X, lower)
+            yield y.to(dtype), UnformedTerms(terms, lower, powers, shift, scale), weight
 
     def _room(self, n_rows: int) -> Tensor:
         dtype = torch.float32 if self.device.type == "mps" else torch.float64

@@ -41,6 +41,8 @@ class Rows(ABC):
         That made the columns; None where they are the caller's.
     sparse : bool
         Whether the rows are kept without their zeros; see ``SparseRows``.
+    formed : bool
+        Whether blocks are formed where they are only multiplied by; see ``ExpandedRows``.
     indexed : bool
         Whether rows can be read in any order.
     rereadable : bool
@@ -56,7 +58,7 @@ class Rows(ABC):
     """
 
     basis: Any = None
-    sparse, spread = False, False
+    sparse, spread, formed = False, False, True
     indexed, rereadable = True, True
     n_places, first, halvings = 1, 0, 0
     device: torch.device

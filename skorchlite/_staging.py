@@ -91,10 +91,20 @@ def paired(rows: Any, origin: Origin, dtype: torch.dtype) -> Iterator[tuple[Tens
     Both are measured from the origin. Of sparse rows, Z is no tensor but multiplies like one.
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
-    if not rows.sparse:
-        for A, weight in staged(rows, origin, dtype):
-            yield A[:, :t], A[:, t : k + 1], weight
+    if rows.sparse:
+        yield from _centred(rows, origin)
         return
+    for A, weight in staged(rows, origin, dtype):
+        yield A[:, :t], A[:, t : k + 1], weight
+
+
+def multiplied(rows: Any, origin: Origin, dtype: torch.dtype) -> Iterator[tuple]:
+    """Yield the same, with a Z that may do no more than multiply."""
+    return paired(rows, origin, dtype) if rows.formed else _centred(rows, origin)
+
+
+def _centred(rows: Any, origin: Origin) -> Iterator[tuple[Tensor, Any, Any]]:
+    t = rows.n_targets
     shift, scale = origin.shift.to(rows.device), origin.unit().to(rows.device)
     for y, columns, weight in rows.centred(shift[t:], None if origin.scale is None else scale[t:]):
         yield (y - shift[:t]) / scale[:t], columns, weight

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ._models import Sums
 from ._moments import sum_products
-from ._staging import Origin, paired, staged, width_of
+from ._staging import Origin, multiplied, paired, staged, width_of
 
 
 def losses(
@@ -19,7 +19,7 @@ def losses(
 ) -> tuple[Tensor, float]:
     """Return the sum of losses for each target, and that of weights."""
     point, value, total = v.to(rows.device, dtype), v.new_zeros(rows.n_targets), 0.0
-    for y, Z, weight in paired(rows, origin, dtype):
+    for y, Z, weight in multiplied(rows, origin, dtype):
         part = loss.value(y, Z @ point)
         if weight is not None:
             part = part * weight[:, None].to(part.dtype)
@@ -34,7 +34,7 @@ def slopes(
     """Return the sums of losses, for each target, of gradients, and of weights."""
     point, value = v.to(rows.device, dtype), v.new_zeros(rows.n_targets)
     gradient, total = torch.zeros_like(v), 0.0
-    for y, Z, weight in paired(rows, origin, dtype):
+    for y, Z, weight in multiplied(rows, origin, dtype):
         raw_prediction = Z @ point
         part, slope = loss.value(y, raw_prediction), loss.gradient(y, raw_prediction)
         if weight is not None:
@@ -49,7 +49,7 @@ def slopes(
 def bends(rows: Any, origin: Origin, dtype: torch.dtype, v: Tensor) -> tuple[Tensor, float]:
     """Return the sums of squared error's Hessian times v, and of weights."""
     point, bend, total = v.to(rows.device, dtype), torch.zeros_like(v), 0.0
-    for y, Z, weight in paired(rows, origin, dtype):
+    for y, Z, weight in multiplied(rows, origin, dtype):
         along = Z @ point
         along = along if weight is None else along * weight[:, None].to(along.dtype)
         bend += (Z.T @ along).cpu()

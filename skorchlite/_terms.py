@@ -68,6 +68,31 @@ class Product:
     factor: int  # the term that is this polynomial alone
 
 
+@dataclass(frozen=True)
+class Top:
+    """The terms of the largest degree, as products of lower terms; numbers among all that are made.
+
+    Parameters
+    ----------
+    n_lower : int
+        The number of terms that are lower.
+    terms, lower : ndarray of shape (n_products,)
+        Each term in several columns, and the lower term that it is a multiple of.
+    factor : ndarray of shape (n_products,)
+        Which of the ``factors`` it is multiplied by.
+    factors : ndarray of shape (n_factors,)
+    alone : ndarray of shape (n_alone,)
+        Those of one column.
+    """
+
+    n_lower: int
+    terms: np.ndarray
+    lower: np.ndarray
+    factor: np.ndarray
+    factors: np.ndarray
+    alone: np.ndarray
+
+
 class Terms:
     """The terms that some degrees allow.
 
@@ -139,6 +164,28 @@ class Terms:
             else:
                 found.append((slice(i, i + 1), slice(lower, lower + 1), factor))
         return [Product(*entry) for entry in found]
+
+    @cached_property
+    def top(self) -> "Top":
+        """The terms of the largest total degree."""
+        n_lower = sum(len(columns) < self.degrees.most for columns in self._index)
+        products = [product for product in self.products if product.terms.start >= n_lower]
+        factors = sorted({product.factor for product in products})
+        place = {factor: i for i, factor in enumerate(factors)}
+        parts = [
+            (
+                range(p.terms.start, p.terms.stop),
+                range(p.lower.start, p.lower.stop),
+                place[p.factor],
+            )
+            for p in products
+        ]
+        entries = [
+            (i, k, f) for numbers, lower, f in parts for i, k in zip(numbers, lower, strict=True)
+        ]
+        terms, lower, factor = np.array(entries, dtype=np.int64).reshape(-1, 3).T
+        _, alone = self.alone.get(self.degrees.most, (None, np.zeros(0, np.int64)))
+        return Top(n_lower, terms, lower, factor, np.array(factors, dtype=np.int64), alone)
 
     def moves(self, column: int, lowest: int) -> np.ndarray:
         """Return what terms become where the functions of a column are written in others.

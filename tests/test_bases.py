@@ -497,8 +497,9 @@ def test_powers_beyond_the_range_of_doubles_are_an_error_that_another_basis_cure
     assert np.abs(model.predict(x[:, None]) - y).max() < 1e-6
 
 
-def test_enough_data_is_not_warned_of():
+def test_what_is_determined_is_not_warned_of():
     x, y = curve()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         TorchPolyRegressor(20).fit(x, y)
+        TorchPolyRegressor(20, penalty="l2").fit(x[:10], y[:10])

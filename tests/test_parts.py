@@ -16,6 +16,7 @@ from skorchlite._doubled_sums import doubled_slopes
 from skorchlite._moments import _product, moments_of, sum_products
 from skorchlite._polynomial import ExpandedRows
 from skorchlite._staging import Origin, power_of_two, staged
+from skorchlite._sums import bends
 from skorchlite._terms import Degrees, terms_of
 
 EPS = np.finfo(np.float64).eps
@@ -214,3 +215,33 @@ def rational_gradient(basis, x, y, s, origin, v, low):
         residual = sum(a * b for a, b in zip(z, w, strict=True)) - (F(yi) - shift[0]) / unit[0]
         gradient = [g + F(si) * residual * a for g, a in zip(gradient, z, strict=True)]
     return [float(g) for g in gradient]
+
+
+@pytest.mark.parametrize("kind", ["power", "chebyshev"])
+@pytest.mark.parametrize(
+    "degrees",
+    [
+        Degrees.alike(5, 3),
+        Degrees.alike(3, 5),
+        Degrees.alike(4, 4, least=2),
+        Degrees(1, 4, (4, 1, 2, 3)),
+        Degrees.alike(6, 4).without_powers(),
+        Degrees.alike(1, 4),
+    ],
+    ids=str,
+)
+def test_terms_that_are_not_formed_multiply_like_those_that_are(degrees, kind):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 2, (300, len(degrees.of_columns)))
+    y, s = rng.standard_normal((300, 2)), rng.uniform(0, 2, 300)
+    basis = Basis(terms_of(degrees), "power", kind, X.min(0), X.max(0))
+    rows, k = ExpandedRows(ArrayRows(X, y, s, CPU), basis), len(basis.terms)
+    scale = torch.from_numpy(2.0 ** rng.integers(-2, 3, k + 2))
+    origin = Origin(torch.from_numpy(rng.standard_normal(k + 2)), scale)
+    v = torch.from_numpy(rng.standard_normal((k + 1, 2)))
+    formed = bends(rows, origin, torch.float64, v)
+    rows.formed = False
+    bent, total = bends(rows, origin, torch.float64, v)
+    size = float(formed[0].abs().max())
+    torch.testing.assert_close(bent, formed[0], rtol=0, atol=100 * EPS * size)
+    assert total == formed[1]
