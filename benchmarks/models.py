@@ -16,6 +16,7 @@ from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 
 # Small enough to change no digit that is reported, so that Ridge solves the same problem.
 RIDGE_ALPHA = 1e-10
+RIDGE_TOL = 1e-6  # of the coefficients
 INTELEX = "scikit-learn-intelex LinearRegression()"
 CUDA = "TorchSGDRegressor(device='cuda')"
 MANY_COLUMNS = 20  # of a polynomial, whose fits by a pipeline take long
@@ -89,8 +90,10 @@ def ridge_models(degree, n_rows):
     """List the models whose memory is measured with the penalty that Ridge() has, ours first."""
     return [
         Model(
-            f"TorchPolyRegressor(degree={degree}, penalty='l2')",
-            lambda: TorchPolyRegressor(degree=degree, penalty="l2", alpha=1 / n_rows),
+            f"TorchPolyRegressor(degree={degree}, penalty='l2', tol={RIDGE_TOL:g})",
+            lambda: TorchPolyRegressor(
+                degree=degree, penalty="l2", alpha=1 / n_rows, tol=RIDGE_TOL
+            ),
         ),
         polynomial_pipeline(degree, Model("Ridge()", Ridge)),
     ]

@@ -204,7 +204,8 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         by_batches = is_stochastic(self.solver, self._asked())
         loss = self._loss(by_batches, data.weighted)
         few = self._n_columns(data.rows.n_features) <= _MANY_COLUMNS
-        if not data.rows.rereadable and loss.quadratic and not by_batches and few:
+        one_pass = loss.quadratic and not by_batches and few and self._goes_on(data.rows)
+        if not data.rows.rereadable and one_pass:
             return self._learn_all(data, first=True)
         rows, validation = data.rows, data.validation
         settings = self._settings() if by_batches else None
@@ -239,6 +240,10 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
     def _n_columns(self, n_features):
         """Return how many columns the model has for so many of X."""
         return n_features
+
+    def _goes_on(self, rows):
+        """Return whether chunks, one after the other, make the model of all rows."""
+        return True
 
     def _expand(self, rows, stochastic):
         """Return the rows with the columns of the model in place of those of X."""

@@ -27,6 +27,7 @@ _CLASSES: dict[str, Any] = {
     "legendre": np.polynomial.Legendre,
     "hermite": np.polynomial.Hermite,
 }
+_DERIVED = ("unit", "_to_caller")
 _LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
 
 
@@ -74,6 +75,10 @@ class Basis:
         self.steps = steps
         self._rounded_steps = [_alike(of_columns) for of_columns in zip(*steps, strict=True)]
 
+    def __getstate__(self) -> dict:
+        # Without what is derived: a basis travels with each pass to where the rows are.
+        return {name: value for name, value in vars(self).items() if name not in _DERIVED}
+
     @property
     def powers(self) -> np.ndarray:
         """The degree of each column in each term."""
@@ -85,7 +90,7 @@ class Basis:
 
         As in ``numpy.polynomial``, of a column that is constant it is one to either side of it.
         """
-        apart = (self.low == self.high).astype(float)
+        apart = np.where(self.low == self.high, np.maximum(2 * np.spacing(np.abs(self.low)), 1), 0)
         return np.stack((self.low - apart, self.high + apart), 1)
 
     def plain(self) -> "Basis":
@@ -112,15 +117,29 @@ class Basis:
         """
         return 0.0 if self.kind in ("power", "raw", "hermite") else 1.0
 
-    def over(self, low: np.ndarray, high: np.ndarray) -> "Basis":
-        """Return the same terms on other intervals of the columns."""
+    def over(self, low: np.ndarray, high: np.ndarray, own: bool = False) -> "Basis":
+        """Return the terms on other intervals of the columns, in the ``own`` family if asked for.
+
+        Polynomials that are orthogonal on some of the data are none to go on with.
+        """
         kind = "chebyshev" if self.kind == "orthogonal" else self.kind
+        if own and not self.diagonal:
+            kind = self.caller
         return Basis(self.terms, self.caller, kind, low, high)
 
+    def is_like(self, other: "Basis") -> bool:
+        """Return whether the terms of another basis, with as many terms, are the same."""
+        mapped = np.array_equal(self.low, other.low) and np.array_equal(self.high, other.high)
+        return mapped and self.kind == other.kind
+
     def seen_to(self, low: np.ndarray, high: np.ndarray) -> "Basis":
-        """Return the same, of data that reaches further."""
+        """Return the same terms, mapped as before, for data that reaches further.
+
+        Of families but powers, whose map is the caller's too, the domain stays.
+        """
         basis = copy.copy(self)
-        basis.low, basis.high = low, high
+        if self.caller == "power":
+            basis.low, basis.high = low, high
         return basis
 
     def can_move(self, fit_intercept: bool) -> bool:
@@ -142,6 +161,10 @@ class Basis:
     def expand(self, X: Tensor, out: Tensor) -> Tensor:
         """Write the terms of a block into ``out`` of shape (n_made, n_rows); return the wanted."""
         t = self._mapped(X, out)
+        if len(t) == 1:  # to write by index takes longer than to compute
+            for _ in self._columns(t, out):
+                pass
+            return out[self.terms.n_below :]
         for k, column_terms in self._columns(t):
             columns, numbers = self.terms.alone[k]
             out[numbers] = column_terms if len(columns) == len(t) else column_terms[columns]
@@ -168,16 +191,21 @@ class Basis:
         centre, half = torch.from_numpy(self.centre), torch.from_numpy(self.half)
         return ((X.to(like.dtype) - centre.to(like)) / half.to(like)).T
 
-    def _columns(self, t: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Yield ``(k, phi_k(t))`` for the degrees that single columns take."""
+    def _columns(self, t: Tensor, room: Tensor | None = None) -> Iterator[tuple[int, Tensor]]:
+        """Yield ``(k, phi_k(t))`` for the degrees that single columns take.
+
+        Those of one column are made in the rows of ``room``, where there is some.
+        """
         before, last = t.new_ones(()), t.new_ones(())
         scaled, made_of = t, None
         for k, (a, b, c) in enumerate(self._rounded_steps):
             if made_of != (a, b):
                 scaled, made_of = _scaled(t, a, b), (a, b)
-            new = scaled * last if k else scaled
-            if k and c:
+            new = torch.mul(scaled, last, out=None if room is None else room[k : k + 1])
+            if k and isinstance(c, tuple):
                 new.sub_(_factor(c, t) * before)
+            elif k and c:
+                new.sub_(before, alpha=c)
             before, last = last, new
             yield k + 1, new
 
@@ -209,7 +237,8 @@ class Basis:
     @cached_property
     def unit(self) -> Tensor:
         """What a coefficient of a term is in the caller's units, where only they differ."""
-        return torch.from_numpy(np.prod(self.half ** -self.powers.astype(float), 1))
+        with np.errstate(over="ignore"):
+            return torch.from_numpy(np.prod(self.half ** -self.powers.astype(float), 1))
 
     def to_caller(self, w: Tensor) -> Tensor:
         """Return the caller's coefficients from those of the terms; float64 tensors."""
@@ -221,7 +250,7 @@ class Basis:
         """Return (coefficients of the terms, constant) from the caller's; float64 tensors."""
         if self.diagonal:
             return (u / self.unit[:, None] if self.caller == "power" else u), constant
-        w = torch.from_numpy(self._to_caller.reversed()(u.numpy(), constant.numpy()))
+        w = torch.from_numpy(self._to_caller.back(u.numpy(), constant.numpy()))
         return w[:-1], w[-1]
 
     def caller_solution(
@@ -248,9 +277,11 @@ class Basis:
 
         It is mapped from its domain to [-1, 1], powers too. Of shape (n_targets, degree + 1).
         """
-        (ours,), theirs = self._in_powers(), self._family_in_powers(0)
         below = np.zeros((len(coef), self.terms.n_below))
         values = np.concatenate((intercept[:, None], below, coef), 1)
+        if self.diagonal and self.caller != "power":
+            return values
+        (ours,), theirs = self._in_powers(), self._family_in_powers(0)
         return as_doubles(
             as_fractions(torch.from_numpy(values)) @ ours @ triangular_inverse(theirs)
         )

@@ -51,8 +51,9 @@ class Conversion:
         """The matrices in doubles."""
         return [as_doubles(matrix) for matrix in self.exact]
 
-    def reversed(self) -> "Conversion":
-        """Return the conversion back."""
+    @cached_property
+    def back(self) -> "Conversion":
+        """The conversion back."""
         unique = {id(matrix): triangular_inverse(matrix) for matrix in self.exact}
         inverses = [unique[id(matrix)] for matrix in self.exact]
         return Conversion(self.terms, inverses, self.lowest)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ._basis import Basis
 from ._recurrences import Step, family, orthogonal, steepness, values
-from ._rows import OutOfRangeError
+from ._rows import NoWeightError, OutOfRangeError
 from ._terms import Degrees, terms_of
 
 _SCAN_ROWS = 65_536
@@ -55,12 +55,12 @@ def fitted_basis(
     """
     terms = terms_of(degrees)
     kind = _kind_of(rows, degrees, caller, fit_intercept, penalised, literal)
-    low, high, sample = intervals(rows, sampled=kind == "chebyshev" and not lasting)
+    low, high, sample = intervals(rows, sampled=kind is None and not lasting)
     one_column = len(low) == 1 and least_squares and not (penalised or literal or lasting)
     doubled = one_column and rows.n_rows * terms.degree <= _DOUBLED_ENTRIES
     basis = partial(Basis, terms, caller, low=low, high=high)
-    basis_of_kind = basis(kind, doubled=doubled)
-    if sample is None or penalised:
+    basis_of_kind = basis("chebyshev" if kind is None else kind, doubled=doubled)
+    if sample is None:
         return basis_of_kind
     t = (sample - basis_of_kind.centre) / basis_of_kind.half
     steps = _steps_for(t, terms.degree)
@@ -74,8 +74,8 @@ def fitted_basis(
 
 def _kind_of(
     rows: Any, degrees: Degrees, caller: str, fit_intercept: bool, penalised: bool, literal: bool
-) -> str:
-    """Return the kind of basis that serves; see ``Basis``."""
+) -> str | None:
+    """Return the kind of basis that serves, see ``Basis``; None where any of the span does."""
     n_terms = len(terms_of(degrees))
     powers = caller == "power"
     if literal:
@@ -83,9 +83,8 @@ def _kind_of(
     wide = n_terms > _MANY_TERMS and rows.fewer_than(n_terms)
     if penalised or wide:
         return caller
-    whole = degrees.least <= 1 and fit_intercept
-    if whole:
-        return "chebyshev"
+    if degrees.least <= 1 and fit_intercept:
+        return None
     one_column = len(degrees.of_columns) == 1
     return "rooted" if powers and (degrees.least <= 1 or one_column) else caller
 
@@ -97,6 +96,8 @@ def intervals(rows: Any, sampled: bool = False) -> tuple[np.ndarray, np.ndarray,
     all that are far from the others.
     """
     ends, samples = rows.total(partial(_ends, sampled=sampled))
+    if not ends:
+        raise NoWeightError
     bounds = torch.stack(ends)
     low, high = bounds[:, 0].amin(0), bounds[:, 1].amax(0)
     if not torch.isfinite(low + high).all():
@@ -107,7 +108,11 @@ def intervals(rows: Any, sampled: bool = False) -> tuple[np.ndarray, np.ndarray,
 
 def _ends(rows: Any, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
     ends, samples = [], []
-    for X, _, _ in rows.blocks(_SCAN_ROWS):
+    for X, _, weight in rows.blocks(_SCAN_ROWS):
+        if weight is not None:  # rows without any are none of the data
+            X = X[weight > 0]
+        if not len(X):
+            continue
         ends.append(torch.stack((X.amin(0), X.amax(0))).cpu().double())
         if sampled:
             known = rows.indexed

@@ -36,19 +36,21 @@ class TorchPolyRegressor(StreamRegressor):
     ----------
     degree : int, tuple (min_degree, max_degree) or list of int, default=2
         Largest total degree of a term. With a tuple, also the least, as in PolynomialFeatures; the
-        constant is fitted all the same. A list holds the largest degree of each column, and terms
-        have a total degree of at most the largest of these.
+        constant is fitted all the same. A list, or array, holds the largest degree of each column;
+        terms have a total degree of at most the largest of these, so that ``[1, 1]`` has no
+        product of the columns.
     interaction_only : bool, default=False
         Whether to leave out terms with a column to a higher power than one.
     basis : {"power", "chebyshev", "legendre", "hermite"}, default="power"
         What the terms are products of, and so what coefficients and penalty are of: powers of the
         columns as they are, or polynomials of Chebyshev, Legendre or Hermite (the physicists') of
-        the columns mapped from ``domain_`` to [-1, 1], as in ``numpy.polynomial``. Without a
-        penalty it does not change the model.
+        the columns mapped from ``domain_`` to [-1, 1], as in ``numpy.polynomial``. Predictions
+        depend on it with a penalty, ``positive=True``, ``fit_intercept=False``, or a least degree
+        above 1.
     extrapolation : {"allow", "warn", "nan", "clip"}, default="allow"
         What ``predict`` does with samples outside of ``domain_``, where a polynomial grows fast:
-        nothing, warn of them, return NaN for them, or take the nearest number of the domain in
-        place of each that is outside.
+        nothing, warn of them, return NaN for them (for which ``score`` has no number), or take the
+        nearest number of the domain in place of each that is outside.
     loss : str or callable, default="squared_error"
         The loss of a row, in its residual ``r = y - prediction``:
 
@@ -192,10 +194,11 @@ class TorchPolyRegressor(StreamRegressor):
     powers_ : ndarray of shape (n_output_features_, n_features_in_)
         The exponent, or degree, of each column in each term, in PolynomialFeatures' order.
     domain_ : ndarray of shape (n_features_in_, 2)
-        The least and the largest number of each column in the data; for a constant column one less
-        and one more, as in ``numpy.polynomial``. With ``partial_fit`` it grows with the data, but
-        for a basis other than "power" with a stochastic solver, with ``fit_intercept=False`` or
-        with a least degree above 1, whose terms stay those of the first chunk.
+        The least and the largest number of each column, in rows with weight; for a constant column
+        one less and one more, as in ``numpy.polynomial``. With ``partial_fit`` it grows with the
+        data, but for a basis other than "power" with a stochastic solver, with
+        ``fit_intercept=False`` or with a least degree above 1: there the terms, which chunks that
+        reach further cannot be written in anew, stay those of the first chunk.
     n_output_features_ : int
         Number of terms.
     n_iter_ : int
@@ -367,9 +370,10 @@ class TorchPolyRegressor(StreamRegressor):
 
         It is for one column of X, and is of the class that ``basis`` names: ``Polynomial``,
         ``Chebyshev``, ``Legendre`` or ``Hermite``. Its domain is ``domain_[0]`` and its window
-        [-1, 1], for powers too, so that it keeps its digits; ``convert()`` of a ``Polynomial`` has
-        the powers of the column as it is. It has ``deriv()``, ``integ()``, ``roots()``, and
-        arithmetic.
+        [-1, 1], for powers too, so that it keeps digits that the powers of the column as it is,
+        which ``convert()`` of a ``Polynomial`` has, may lose. It has ``deriv()``, ``integ()``,
+        ``roots()``, and arithmetic. Where the data leaves most of its domain empty, or for a high
+        degree in powers and Hermite's, ``predict`` is more precise.
 
         Returns
         -------
@@ -408,6 +412,10 @@ class TorchPolyRegressor(StreamRegressor):
     def _n_columns(self, n_features):
         return len(terms_of(self._degrees(n_features)))
 
+    @property
+    def _penalised(self):
+        return self.penalty is not None or self.positive
+
     def _degrees(self, n_features):
         """Return the degrees that terms may have, as ``degree`` and ``interaction_only`` say."""
         degrees = degrees_of(self.degree, n_features)
@@ -419,23 +427,37 @@ class TorchPolyRegressor(StreamRegressor):
             self._degrees(rows.n_features),
             self.basis,
             self.fit_intercept,
-            penalised=self.penalty is not None or self.positive,
+            penalised=self._penalised,
             least_squares=self.loss == "squared_error" and not stochastic,
             literal=stochastic and self.preconditioner is None,
             lasting=stochastic,
         )
         return ExpandedRows(rows, basis)
 
+    def _goes_on(self, rows):
+        least = self._degrees(rows.n_features).least
+        return self.basis == "power" or (self.fit_intercept and least <= 1)
+
     def _widen(self, stream, rows):
-        basis = stream.basis
+        basis, penalised = stream.basis, self._penalised
+        if (basis.caller, basis.terms.degrees) != (self.basis, self._degrees(rows.n_features)):
+            raise ValueError(
+                "partial_fit goes on with the terms of the chunks before, and degree, basis or "
+                "interaction_only has changed since. Call fit to begin anew."
+            )
         low, high, _ = intervals(rows)
         low, high = np.minimum(low, basis.low), np.maximum(high, basis.high)
-        if (low == basis.low).all() and (high == basis.high).all():
-            return
-        if hasattr(stream, "change_basis") and basis.can_move(self.fit_intercept):
-            stream.change_basis(basis.over(low, high), rows.n_targets, self.fit_intercept)
-        elif self.basis == "power":
+        if not hasattr(stream, "change_basis"):
+            if penalised and not basis.diagonal:
+                raise ValueError(
+                    "A penalty was set after chunks that were learned in other terms than those "
+                    "that it is on. Call fit to begin anew."
+                )
             stream.basis = basis.seen_to(low, high)
+        elif basis.can_move(self.fit_intercept):
+            moved = basis.over(low, high, own=penalised)
+            if not moved.is_like(basis):
+                stream.change_basis(moved, rows.n_targets, self.fit_intercept)
 
     def _expand_alike(self, rows, basis):
         return ExpandedRows(rows, basis)
@@ -450,7 +472,9 @@ class TorchPolyRegressor(StreamRegressor):
 
     def _predictor(self, rows):
         if self.extrapolation != "allow":
-            rows = BoundedRows(rows, to_numpy(self.domain_), self.extrapolation)
+            used = to_numpy(self.powers_).any(0)
+            domain = np.where(used[:, None], to_numpy(self.domain_), [-np.inf, np.inf])
+            rows = BoundedRows(rows, domain, self.extrapolation)
         return *map(to_numpy, self._basis_solution), ExpandedRows(rows, self._basis)
 
     def _warn(self, solution):
@@ -459,8 +483,9 @@ class TorchPolyRegressor(StreamRegressor):
         if known and self.rank_ < self.n_output_features_:
             message = (
                 f"The data determines {self.rank_} of the {self.n_output_features_} coefficients: "
-                f"degree={self.degree} asks for more terms than there are distinct values or "
-                "independent columns in X. Of all coefficients with the least loss, those of least "
-                "norm are returned. Lower the degree, or use a penalty (penalty='l2')."
+                f"degree={self.degree} asks for more terms than the distinct values and the "
+                "independent columns of X tell apart in double precision. Of all coefficients with "
+                "the least loss, those of least norm are returned. Lower the degree, or use a "
+                "penalty (penalty='l2')."
             )
             warnings.warn(message, np.exceptions.RankWarning, stacklevel=4)

@@ -91,7 +91,8 @@ class BoundedRows(View):
         X, y, weight = block
         low, high = torch.from_numpy(self.domain).to(X).unbind(1)
         if self.outside == "clip":
-            X = torch.minimum(torch.maximum(X, low), high)
+            # What is infinite stays so, for it to be found.
+            X = torch.where(X.isinf(), X, torch.minimum(torch.maximum(X, low), high))
         elif self.outside == "nan":
             X = torch.where(self._beyond(X)[:, None], torch.nan, X)
         return X, y, weight

@@ -1,9 +1,9 @@
 """Which terms a polynomial has, in PolynomialFeatures' order, and the products that make them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import combinations, combinations_with_replacement, groupby
+from itertools import combinations, combinations_with_replacement
 from numbers import Integral
 from typing import Any
 
@@ -34,14 +34,23 @@ class Degrees:
     def without_powers(self) -> "Degrees":
         """Return those of terms with no column to a higher power than one."""
         of_columns = tuple(min(degree, 1) for degree in self.of_columns)
-        return Degrees(self.least, min(self.most, sum(of_columns)), of_columns)
+        most = min(self.most, sum(of_columns))
+        if most < self.least:
+            raise ValueError(
+                f"interaction_only=True leaves no term: those of {len(of_columns)} columns have a "
+                f"degree of at most {most}, and degree asks for {self.least} at least."
+            )
+        return Degrees(self.least, most, of_columns)
 
 
 def degrees_of(degree: Any, n_features: int) -> Degrees:
     """Return what the parameter ``degree`` stands for: an int, a tuple or a list of ints."""
     if isinstance(degree, Integral):
         return Degrees.alike(n_features, int(degree))
-    given = np.asarray(degree)
+    try:
+        given = np.asarray(degree)
+    except ValueError:  # lists in a list
+        given = np.asarray(None)
     numbers = given.ndim == 1 and given.dtype.kind in "iu" and given.min(initial=0) >= 0
     if isinstance(degree, tuple):
         if not numbers or len(given) != 2 or not max(1, given[0]) <= given[1]:
@@ -131,6 +140,9 @@ class Terms:
             if len(set(columns)) == 1:
                 alone.setdefault(len(columns), []).append((columns[0], i))
         self.alone = {k: tuple(np.array(pairs).T) for k, pairs in alone.items()}
+
+    def __reduce__(self) -> tuple:
+        return terms_of, (self.degrees,)
 
     def __len__(self) -> int:
         return len(self.powers)
@@ -225,12 +237,23 @@ def terms_of(degrees: Degrees) -> Terms:
 def _chosen(degrees: Degrees) -> Iterator[tuple[int, ...]]:
     """Yield the columns that each term multiplies, as often as it does."""
     present = [j for j, degree in enumerate(degrees.of_columns) if degree]
-    largest = max(degrees.of_columns, default=0)
-    choose: Any = combinations if largest == 1 else combinations_with_replacement
     for k in range(1, degrees.most + 1):
-        free = all(degrees.of_columns[j] >= k for j in present) or largest == 1
-        for columns in choose(present, k):
-            if free or all(
-                sum(1 for _ in run) <= degrees.of_columns[j] for j, run in groupby(columns)
-            ):
-                yield columns
+        if all(degrees.of_columns[j] >= k for j in present):
+            yield from combinations_with_replacement(present, k)
+        elif all(degrees.of_columns[j] == 1 for j in present):
+            yield from combinations(present, k)
+        else:
+            yield from _bounded(present, degrees.of_columns, k)
+
+
+def _bounded(columns: Sequence[int], most: Sequence[int], count: int) -> Iterator[tuple[int, ...]]:
+    """Yield so many of the columns, in order, each as often as it may be."""
+    if not count:
+        yield ()
+        return
+    if not columns:
+        return
+    (first, *rest) = columns
+    for times in range(min(most[first], count), -1, -1):
+        for others in _bounded(rest, most, count - times):
+            yield (first,) * times + others

@@ -137,12 +137,19 @@ def test_alike_degrees_of_the_columns_are_the_total_degree():
         ([1, 2, -1], "for each of the 3 columns"),
         ([0, 0, 0], "one of them at least 1"),
         ([1.5, 1, 1], "for each of the 3 columns"),
+        ([1, [2], 3], "for each of the 3 columns"),
     ],
 )
 def test_degrees_that_are_none_are_refused(degree, wording):
     X, y = surface()
     with pytest.raises(ValueError, match=wording):
         TorchPolyRegressor(degree).fit(X, y)
+
+
+def test_interactions_of_more_columns_than_there_are_are_refused():
+    X, y = surface()
+    with pytest.raises(ValueError, match="interaction_only=True leaves no term"):
+        TorchPolyRegressor((4, 5), interaction_only=True).fit(X, y)
 
 
 # --- which family ---
@@ -257,6 +264,69 @@ def test_warm_start_and_coef_init_are_in_the_family(basis):
     np.testing.assert_allclose(given.predict(x), before, rtol=0, atol=1e-7)
 
 
+# --- chunks, and parameters that change between them ---
+
+
+@pytest.mark.parametrize("parameters", [{"degree": (2, 3)}, {"degree": 3, "fit_intercept": False}])
+@pytest.mark.parametrize("basis", FAMILIES)
+def test_what_is_read_once_gives_the_fit_of_all_rows_or_an_error(basis, parameters):
+    x, y = curve()
+    order = np.argsort(x[:, 0])
+    blocks = [(x[rows], y[rows]) for rows in np.array_split(order, 4)]
+    model = TorchPolyRegressor(basis=basis, **parameters)
+    expected = model.fit(blocks).predict(x)
+    if basis == "power":
+        np.testing.assert_allclose(model.fit(iter(blocks)).predict(x), expected, atol=1e-8)
+    else:
+        with pytest.raises(ValueError, match="can be iterated once, and more passes"):
+            model.fit(iter(blocks))
+
+
+@pytest.mark.parametrize("changed", [{"degree": 3}, {"basis": "legendre"}, {"degree": [2, 1, 1]}])
+def test_terms_that_change_between_chunks_are_refused(changed):
+    X, y = surface()
+    model = TorchPolyRegressor(2).partial_fit(X, y)
+    before = model.predict(X)
+    with pytest.raises(ValueError, match="goes on with the terms of the chunks before"):
+        model.set_params(**changed).partial_fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
+@pytest.mark.parametrize("first", ["fit", "partial_fit"])
+def test_penalty_that_is_set_between_chunks_is_on_the_coefficients(first):
+    X, y = surface()
+    model = TorchPolyRegressor(2)
+    getattr(model, first)(X[:200], y[:200])
+    model.set_params(penalty="l2", alpha=0.1).partial_fit(X[200:], y[200:])
+    expected = TorchPolyRegressor(2, penalty="l2", alpha=0.1).fit(X, y)
+    size = np.abs(expected.coef_ * expected.powers_.shape[1]).max()
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=0, atol=1e-6 * size)
+
+
+def test_chunks_after_a_fit_on_uneven_data_are_the_fit_of_all_rows():
+    rng = np.random.default_rng(1)
+    x, more = np.append(rng.uniform(0, 2, 300), 100.0), rng.uniform(0, 100, 1000)
+    y, theirs = np.sin(x), np.sin(more / 20)
+    model = TorchPolyRegressor(12).fit(x[:, None], y).partial_fit(more[:, None], theirs)
+    whole = TorchPolyRegressor(12).fit(np.append(x, more)[:, None], np.append(y, theirs))
+    np.testing.assert_allclose(
+        model.predict(more[:, None]), whole.predict(more[:, None]), rtol=0, atol=1e-6
+    )
+
+
+@every_basis
+@pytest.mark.parametrize("parameters", [{}, {"loss": "huber"}, {"penalty": "l2", "alpha": 0.1}])
+def test_rows_without_weight_are_none_of_the_data(basis, parameters):
+    x, y = curve(99)
+    model = TorchPolyRegressor(5, basis=basis, **parameters)
+    expected = model.fit(x, y).predict(x)
+    domain = model.domain_
+    weight = np.append(np.ones(99), 0.0)
+    model.fit(np.append(x, [[1e4]], 0), np.append(y, -1e6), weight)
+    np.testing.assert_array_equal(model.domain_, domain)
+    np.testing.assert_allclose(model.predict(x), expected, rtol=0, atol=1e-8)
+
+
 # --- data that does not cover its interval ---
 
 
@@ -286,6 +356,21 @@ def test_uneven_data_is_fitted_as_orthogonal_polynomials_fit_it(kind, degree):
         Q = np.column_stack([Q, new / np.linalg.norm(new)])
     np.testing.assert_allclose(model.predict(x[:, None]), Q @ (Q.T @ y), rtol=0, atol=1e-9)
     assert model.rank_ == degree
+
+
+@mapped_basis
+@pytest.mark.parametrize("parameters", [{"degree": (2, 4)}, {"degree": 4, "fit_intercept": False}])
+def test_families_that_are_not_closed_are_kept_on_uneven_data(basis, parameters):
+    x = np.concatenate([np.linspace(0, 1, 200), [50.0, 100.0]])[:, None]
+    y = np.sin(3 * x[:, 0]) + 2
+    model = TorchPolyRegressor(basis=basis, **parameters).fit(x, y)
+    terms = design(model, x)
+    prediction = model.predict(x)
+    np.testing.assert_allclose(terms @ model.coef_ + model.intercept_, prediction, atol=1e-6)
+    A = np.column_stack([np.ones(len(x)), terms]) if model.fit_intercept else terms
+    scale = np.linalg.norm(A, axis=0)
+    expected = A / scale @ np.linalg.lstsq(A / scale, y, rcond=1e-15)[0]
+    np.testing.assert_allclose(prediction, expected, rtol=0, atol=1e-6)
 
 
 # --- units and offsets ---
@@ -417,6 +502,14 @@ def test_extrapolation_is_no_number_if_asked():
     np.testing.assert_array_equal(np.isnan(model.predict(beyond())), [False, True, True, True])
     with pytest.raises(ValueError, match="Input X contains NaN"):
         model.predict([[np.nan, 0.5]])
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        model.set_params(extrapolation="clip").predict([[np.inf, 0.5]])
+
+
+def test_columns_that_no_term_has_may_leave_the_domain():
+    X, y = surface()
+    model = TorchPolyRegressor([2, 0, 1], extrapolation="nan").fit(X, y)
+    assert np.isfinite(model.predict(X + np.array([0, 1e6, 0]))).all()
 
 
 def test_extrapolation_is_clipped_if_asked():

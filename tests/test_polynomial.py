@@ -299,6 +299,26 @@ def test_float32_rows_agree_with_the_float64_answer():
     assert estimator.predict(X).dtype == np.float32
 
 
+@pytest.mark.parametrize("half", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("n_columns", [10, 40])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_fewer_rows_than_terms_give_ridge_whatever_the_unit(half, n_columns, fit_intercept):
+    rng = np.random.default_rng(0)
+    X, y = rng.uniform(-half, half, (20, n_columns)), rng.standard_normal(20)
+    terms = terms_of(X, 2)
+    ridge = Ridge(2.0, fit_intercept=fit_intercept, solver="svd").fit(terms, y)
+    estimator = TorchPolyRegressor(2, penalty="l2", alpha=0.1, fit_intercept=fit_intercept)
+    estimator.fit(X, y)
+    size = np.abs(ridge.coef_).max()
+    np.testing.assert_allclose(estimator.coef_, ridge.coef_, rtol=0, atol=FLOAT64 * size)
+    plain = TorchPolyRegressor(2, fit_intercept=fit_intercept)
+    with pytest.warns(np.exceptions.RankWarning):
+        plain.fit(X, y)
+    coef, _, _ = minimum_norm(terms, y, fit_intercept=fit_intercept)
+    size = np.abs(coef).max()
+    np.testing.assert_allclose(plain.coef_, coef, rtol=0, atol=1e-7 * size)
+
+
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("n_targets", [None, 2])
 @pytest.mark.parametrize("a", [1e-3, 1.0, 100.0])

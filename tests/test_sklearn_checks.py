@@ -1,5 +1,6 @@
 """scikit-learn's own checks of an estimator, at settings that take each of the ways to fit."""
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
@@ -28,6 +29,11 @@ ESTIMATORS = [
     TorchPolyRegressor(dtype="float32"),
     TorchPolyRegressor(warm_start=True, solver="newton"),
     TorchPolyRegressor(batch_size=8, random_state=0),
+    TorchPolyRegressor(degree=5, penalty="l2"),
+    TorchPolyRegressor(degree=(2, 3)),
+    TorchPolyRegressor(basis="chebyshev", fit_intercept=False),
+    TorchPolyRegressor(basis="legendre", penalty="l2"),
+    TorchPolyRegressor(basis="hermite", extrapolation="clip"),
 ]
 
 
@@ -43,6 +49,8 @@ def expected_failures(estimator):
     return {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in kinds}
 
 
+# Some of the checks give fewer rows than terms.
+@pytest.mark.filterwarnings("ignore:The data determines:numpy.exceptions.RankWarning")
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
 def test_scikit_learn_estimator_check_passes(estimator, check):
     check(estimator)

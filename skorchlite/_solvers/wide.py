@@ -76,7 +76,7 @@ def wide_metric(objective: Any, quadratic: Quadratic, rounding: Tensor) -> Metri
     deviation = quadratic.moments.cross[-len(unit) :].sqrt()
     live = (deviation > 0) & (rounding < 1)
     scale = torch.where(live, deviation, torch.ones_like(deviation))
-    rows = Z * torch.where(live, unit, torch.zeros_like(unit))
+    rows = Z * torch.where(live, 1 / unit, torch.zeros_like(unit))
     if not live.any():
         return Metric(rows[:0].T, scale, 1.0, live)
     # By way of an orthogonal basis: the Gram matrix of the rows would lose the small singular
@@ -85,9 +85,9 @@ def wide_metric(objective: Any, quadratic: Quadratic, rounding: Tensor) -> Metri
     turn, length, _ = torch.linalg.svd(triangle)
     keep = length > _ROUNDING * len(rows) * torch.finfo(length.dtype).eps * length[0]
     span, length = basis @ turn[:, keep], length[keep]
-    noise = torch.where(live, rounding, torch.zeros_like(rounding)) * deviation * unit
+    noise = torch.where(live, rounding, torch.zeros_like(rounding)) * deviation / unit
     values = length**2 + objective.penalty.curvature
-    factor, _, condition = resolved(objective, values, span, 1 / unit, noise)
+    factor, _, condition = resolved(objective, values, span, unit, noise)
     return Metric(factor, scale, condition, live)
 
 
