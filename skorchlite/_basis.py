@@ -302,10 +302,15 @@ class Basis:
         return float((self.to_caller(step).abs() / u).max())
 
     def _sizes(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        sums = w.abs() if self.diagonal else torch.from_numpy(self._to_caller.sizes(w.numpy()))
-        size = sums.clamp(min=torch.finfo(torch.float64).tiny)
-        floor = size * torch.finfo(torch.float64).eps
+        """Return how large the caller's coefficients are, and what they are made of."""
+        limits = torch.finfo(torch.float64)
+        # Of a term that hardly matters, the data rounds away the coefficient.
+        rounded = torch.ones_like(w) * (limits.eps * w.abs().amax(0)).clamp(min=limits.tiny)
+        size, floor = self._sums(w), self._sums(rounded)
         return torch.maximum(self.to_caller(w).abs(), floor), size
+
+    def _sums(self, w: Tensor) -> Tensor:
+        return w.abs() if self.diagonal else torch.from_numpy(self._to_caller.sizes(w.numpy()))
 
     @property
     def _lowest(self) -> int:
