@@ -77,7 +77,7 @@ def _product(A: Tensor) -> Tensor:
     """
     n, width = A.shape
     threads = torch.get_num_threads()
-    if A.device.type != "cpu" or width < 2 * _NARROW_PANEL or n * width < 65_536 or n % threads:
+    if A.device.type != "cpu" or n * width < 65_536 or n % threads:
         return A.T @ A
     panel = _NARROW_PANEL if width < _WIDE else _WIDE_PANEL
     parts = A.unflatten(0, (threads, n // threads))

@@ -148,7 +148,7 @@ class Rows(ABC):
 def block_rows(width: int, itemsize: int, device: torch.device) -> int:
     """Return how many rows of that width make a block: a power of two, which products like."""
     budget, most = (
-        (_CPU_BLOCK_BYTES, 1 << 14) if device.type == "cpu" else (_DEVICE_BLOCK_BYTES, 1 << 20)
+        (_CPU_BLOCK_BYTES, 1 << 16) if device.type == "cpu" else (_DEVICE_BLOCK_BYTES, 1 << 20)
     )
     rows = max(budget // (width * itemsize), 16)
     return min(1 << (rows.bit_length() - 1), most)
