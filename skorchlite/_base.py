@@ -249,6 +249,10 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         """Return the rows with the columns of the model in place of those of X."""
         return rows
 
+    def _expand_on(self, rows):
+        """Return the rows of a chunk with the columns of the model so far."""
+        return rows
+
     def _expand_alike(self, rows, basis):
         """Return other rows with the columns of the model that a basis makes."""
         return rows
@@ -349,6 +353,11 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         self.rank_ = solution.rank
 
     def _warn(self, solution):
+        for message, category in self._warnings(solution):
+            warnings.warn(message, category, stacklevel=4)
+
+    def _warnings(self, solution):
+        """Yield what is to be said of a solution, and the category of the warning."""
         if (solution.status in MESSAGES and self.tol is not None) or solution.status == "diverged":
             message = MESSAGES[solution.status].format(
                 max_iter=self.max_iter,
@@ -357,7 +366,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
                 optimality=solution.optimality,
                 **solution.facts,
             )
-            warnings.warn(message, ConvergenceWarning, stacklevel=4)
+            yield message, ConvergenceWarning
 
     def _report(self, n_iter, value, optimality):
         if self.verbose:

@@ -137,9 +137,10 @@ class Basis:
 
         Of families but powers, whose map is the caller's too, the domain stays.
         """
+        if self.caller != "power":
+            return self
         basis = copy.copy(self)
-        if self.caller == "power":
-            basis.low, basis.high = low, high
+        basis.low, basis.high = low, high
         return basis
 
     def can_move(self, fit_intercept: bool) -> bool:

@@ -256,7 +256,9 @@ def _agreed(ranks: Ranks, read: Callable[[], Data]) -> Data:
     try:
         data = read()
         n_rows = data.rows.n_rows if data.rows.indexed else None
-        n_held = None if data.validation is None else data.validation.n_rows
+        held = data.validation
+        # To count those of a stream would read it, and it has been seen to have some.
+        n_held = None if held is None else held.n_rows if held.indexed else 1
         mine = data.form, data.single, n_held, n_rows
     except Exception as failure:
         error = failure

@@ -139,15 +139,17 @@ class Ranks:
 
     def release(self, outcome: Any) -> None:
         """Send the outcome to the other ranks, or the error that ends the work."""
-        self.awaited = False
         if isinstance(outcome, BaseException):
             outcome = _picklable(outcome)
+        message = self._packed(_OUTCOME, outcome)
+        self.awaited = False
         with _watching():
-            self._broadcast(self._packed(_OUTCOME, outcome))
+            self._broadcast(message)
 
     def _reduced(self, make: Callable[[], tuple]) -> tuple[tuple | None, BaseException | None]:
         """Return the sums of all ranks, and the error of one; the other ranks have no sums."""
         sums: tuple = ()
+        self.error = None
         try:
             sums = make()
         except BaseException as error:  # an interrupt of one is to end the fit of all

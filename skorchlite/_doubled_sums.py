@@ -21,7 +21,7 @@ def doubled_slopes(
     gradient = torch.zeros_like(v), torch.zeros_like(v)
     scale = origin.unit()
     for X, y, weight in rows.source.blocks(_SCAN_ROWS):
-        X, y = X.to("cpu", v.dtype), y.to("cpu", v.dtype)
+        X, y = rows.weighted(X, weight).to("cpu", v.dtype), y.to("cpu", v.dtype)
         Z = _terms(rows.basis, X[:, 0], origin.shift[t:], scale[t:])
         for k in range(t):
             high, low = _doubled.two_sum(-y[:, k], origin.shift[k])

@@ -12,9 +12,7 @@ from ._recurrences import Step, family, orthogonal, steepness, values
 from ._rows import NoWeightError, OutOfRangeError
 from ._terms import Degrees, terms_of
 
-_SCAN_ROWS = 65_536
 _SAMPLE_ROWS = 4_096
-_STREAM_SAMPLE_ROWS = 256  # of a block, where it is not known how many there are
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
 _CONDITION = 1e4  # of a Gram matrix, which then is exact enough for a fit in one pass
@@ -55,7 +53,8 @@ def fitted_basis(
     """
     terms = terms_of(degrees)
     kind = _kind_of(rows, degrees, caller, fit_intercept, penalised, literal)
-    low, high, sample = intervals(rows, sampled=kind is None and not lasting)
+    sampled = kind is None and not lasting and terms.degree > 1
+    low, high, sample = intervals(rows, sampled)
     one_column = len(low) == 1 and least_squares and not (penalised or literal or lasting)
     doubled = one_column and rows.n_rows * terms.degree <= _DOUBLED_ENTRIES
     basis = partial(Basis, terms, caller, low=low, high=high)
@@ -108,17 +107,18 @@ def intervals(rows: Any, sampled: bool = False) -> tuple[np.ndarray, np.ndarray,
 
 def _ends(rows: Any, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
     ends, samples = [], []
-    for X, _, weight in rows.blocks(_SCAN_ROWS):
+    step = rows.n_rows * rows.n_places // _SAMPLE_ROWS if rows.indexed else 1
+    for X, _, weight in rows.blocks(rows.bound(rows.n_features, 8)):
         if weight is not None:  # rows without any are none of the data
             X = X[weight > 0]
         if not len(X):
             continue
-        ends.append(torch.stack((X.amin(0), X.amax(0))).cpu().double())
+        ends.append(torch.stack(torch.aminmax(X, dim=0)).cpu().double())
         if sampled:
-            known = rows.indexed
-            step = rows.n_rows // _SAMPLE_ROWS if known else len(X) // _STREAM_SAMPLE_ROWS
             # A copy: of a slice, the block would be kept.
             samples.append(X[:: max(step, 1)].to("cpu", torch.float64, copy=True))
+            while sum(map(len, samples)) > 2 * _SAMPLE_ROWS and not rows.indexed:
+                samples, step = [part[::2].clone() for part in samples], 2 * step
     return ends, samples
 
 
@@ -134,8 +134,6 @@ def _steps_for(t: np.ndarray, degree: int) -> list[list[Step]] | None:
         Of [-1, 1].
     degree : int
     """
-    if degree < 2:
-        return None
     chebyshev = family("chebyshev", degree)
     uneven = [j for j in range(t.shape[1]) if _nearly_dependent(values(chebyshev, t[:, j]))]
     if not uneven:

@@ -122,12 +122,12 @@ class StreamRegressor(TorchRegressor):
         if by_batches or not loss.quadratic:
             # Steps of a few rows are slower on a card than on a processor, which keeps the state.
             source.device = torch.device("cpu")
-        rows, stream = self._stream_for(source, first, loss, by_batches)
         plain = by_batches and self.preconditioner is None
-        origin = (plain_origin if plain else pilot_origin)(rows, self.fit_intercept)
-        origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
-        objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
         try:
+            rows, stream = self._stream_for(source, first, loss, by_batches)
+            origin = (plain_origin if plain else pilot_origin)(rows, self.fit_intercept)
+            origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
+            objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
             objective, solution = stream.learn(
                 objective,
                 None if first else self._caller_start(objective, self.coef_, self.intercept_),
@@ -170,7 +170,7 @@ class StreamRegressor(TorchRegressor):
             stream = copy.copy(stream)  # what was learned stays as it is if an error comes
             self._widen(stream, rows)
             return self._expand_alike(rows, stream.basis), stream
-        rows = self._expand(rows, stochastic=True)
+        rows = self._expand(rows, stochastic=True) if first else self._expand_on(rows)
         if first and by_moments and rows.n_features <= _MANY_COLUMNS:
             return rows, MomentStream(rows.basis)
         settings = self._settings()

@@ -1,6 +1,5 @@
 """The polynomial estimator: its parameters."""
 
-import warnings
 from numbers import Integral
 
 import numpy as np
@@ -438,15 +437,26 @@ class TorchPolyRegressor(StreamRegressor):
         least = self._degrees(rows.n_features).least
         return self.basis == "power" or (self.fit_intercept and least <= 1)
 
-    def _widen(self, stream, rows):
-        basis, penalised = stream.basis, self._penalised
+    def _expand_on(self, rows):
+        basis = self._basis
+        low, high = self._reached(basis, rows)
+        # In the domain that the coefficients so far are of.
+        basis = basis.over(basis.low, basis.high, own=self._penalised).seen_to(low, high)
+        return ExpandedRows(rows, basis)
+
+    def _reached(self, basis, rows):
+        """Return how far each column reaches with the rows of a chunk."""
         if (basis.caller, basis.terms.degrees) != (self.basis, self._degrees(rows.n_features)):
             raise ValueError(
                 "partial_fit goes on with the terms of the chunks before, and degree, basis or "
                 "interaction_only has changed since. Call fit to begin anew."
             )
         low, high, _ = intervals(rows)
-        low, high = np.minimum(low, basis.low), np.maximum(high, basis.high)
+        return np.minimum(low, basis.low), np.maximum(high, basis.high)
+
+    def _widen(self, stream, rows):
+        basis, penalised = stream.basis, self._penalised
+        low, high = self._reached(basis, rows)
         if not hasattr(stream, "change_basis"):
             if penalised and not basis.diagonal:
                 raise ValueError(
@@ -477,8 +487,8 @@ class TorchPolyRegressor(StreamRegressor):
             rows = BoundedRows(rows, domain, self.extrapolation)
         return *map(to_numpy, self._basis_solution), ExpandedRows(rows, self._basis)
 
-    def _warn(self, solution):
-        super()._warn(solution)
+    def _warnings(self, solution):
+        yield from super()._warnings(solution)
         known = self.rank_ is not None and not self._penalty().curvature
         if known and self.rank_ < self.n_output_features_:
             message = (
@@ -488,4 +498,4 @@ class TorchPolyRegressor(StreamRegressor):
                 "the least loss, those of least norm are returned. Lower the degree, or use a "
                 "penalty (penalty='l2')."
             )
-            warnings.warn(message, np.exceptions.RankWarning, stacklevel=4)
+            yield message, np.exceptions.RankWarning

@@ -34,13 +34,22 @@ class ExpandedRows(View):
     def seen(self, block: Block) -> Block:
         """Return a block with the terms in place of the columns."""
         X, y, weight = block
-        return self.basis.expand(X, self._room(len(X))).T, y, weight
+        return self.basis.expand(self.weighted(X, weight), self._room(len(X))).T, y, weight
 
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(terms, y, sample_weight)``; the next block is made in the same place."""
         room = self._room(size if order is None else min(size, len(order)))
         for X, y, weight in self.source.blocks(size, order):
-            yield self.basis.expand(X, room[:, : len(X)]).T, y, weight
+            yield self.basis.expand(self.weighted(X, weight), room[:, : len(X)]).T, y, weight
+
+    def weighted(self, X: Tensor, weight: Tensor | None) -> Tensor:
+        """Return a block of the columns in which rows without weight are in the domain.
+
+        They may be anywhere, where terms would overflow, and no weight makes up for that.
+        """
+        if weight is None or weight.all():
+            return X
+        return torch.where(weight[:, None] > 0, X, torch.from_numpy(self.basis.centre).to(X))
 
     def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
         """Yield ``(y, terms, sample_weight)``, of which only products with ``terms`` are formed.
@@ -58,7 +67,7 @@ class ExpandedRows(View):
         room = torch.empty(terms.top.n_lower, size, dtype=dtype, device=self.device)
         for X, y, weight in self.source.blocks(size):
             lower = room[:, : len(X)]
-            powers = self.basis.lower(X, lower)
+            powers = self.basis.lower(self.weighted(X, weight), lower)
             yield y.to(dtype), UnformedTerms(terms, lower, powers, shift, scale), weight
 
     def _room(self, n_rows: int) -> Tensor:

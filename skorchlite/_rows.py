@@ -266,7 +266,8 @@ class TargetRows(View):
 
     def __init__(self, source: Any, target: int):
         super().__init__(source)
-        self.target, self.n_targets, self.sparse = target, 1, source.sparse
+        self.target, self.n_targets = target, 1
+        self.sparse, self.formed = source.sparse, source.formed
 
     def of(self) -> Callable[[Rows], Rows]:
         """Return what takes this target of any other source."""

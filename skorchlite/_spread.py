@@ -169,8 +169,12 @@ def _chosen(rows: Rows, order: Tensor) -> tuple[list]:
     (positions,) = here.nonzero(as_tuple=True)
     if not len(positions):
         return ([],)
-    block = next(rows.blocks(len(positions), order[positions] - rows.first))
-    return ([(positions, *_here(block))],)
+    blocks = rows.blocks(len(positions), order[positions] - rows.first)
+    X, y, weight = (
+        None if parts[0] is None else torch.cat(parts)
+        for parts in zip(*map(_here, blocks), strict=True)
+    )
+    return ([(positions, X, y, weight)],)
 
 
 def _here(block: Block) -> Any:

@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
@@ -13,6 +14,9 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.preprocessing import PolynomialFeatures
 
 from skorchlite import TorchPolyRegressor
+from skorchlite._fitted_basis import _ends
+from skorchlite._readers import BlockReader
+from skorchlite._streams import StreamRows
 
 from .oracles import minimum_norm
 
@@ -325,6 +329,41 @@ def test_rows_without_weight_are_none_of_the_data(basis, parameters):
     model.fit(np.append(x, [[1e4]], 0), np.append(y, -1e6), weight)
     np.testing.assert_array_equal(model.domain_, domain)
     np.testing.assert_allclose(model.predict(x), expected, rtol=0, atol=1e-8)
+
+
+def test_rows_without_weight_may_be_anywhere():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, 1_000)
+    y, weight = np.sin(5 * x), np.ones(1_000)
+    expected = TorchPolyRegressor(9).fit(x[300:, None], y[300:]).predict(x[300:, None])
+    x[:300], y[:300], weight[:300] = 9.97e36, -9999.0, 0.0
+    model = TorchPolyRegressor(9).fit(x[:, None], y, weight)
+    assert model.rank_ == 9
+    np.testing.assert_allclose(model.predict(x[300:, None]), expected, rtol=0, atol=1e-9)
+
+
+@every_basis
+@pytest.mark.parametrize("first", [{"loss": "huber"}, {"solver": "sgd", "random_state": 0}])
+def test_chunks_after_another_kind_of_fit_go_on_from_it(basis, first):
+    x = np.linspace(0, 10, 200)
+    exact = np.polynomial.Polynomial([1, -2, 0.5, 0.1])
+    model = TorchPolyRegressor(3, basis=basis, **first).fit(x[:, None], exact(x))
+    before = model.predict(x[:, None])
+    np.testing.assert_allclose(before, exact(x), rtol=0, atol=1e-5)
+    inner = np.linspace(2, 3, 100)
+    model.set_params(loss="huber", solver="auto").partial_fit(inner[:, None], exact(inner))
+    np.testing.assert_array_equal(model.domain_, [[0, 10]])
+    np.testing.assert_allclose(model.predict(x[:, None]), before, rtol=0, atol=1e-3)
+    with pytest.raises(ValueError, match="goes on with the terms of the chunks before"):
+        model.set_params(degree=4).partial_fit(inner[:, None], exact(inner))
+
+
+def test_sample_of_a_stream_does_not_grow_with_it():
+    rng = np.random.default_rng(0)
+    blocks = [(rng.standard_normal((20_000, 2)), rng.standard_normal(20_000)) for _ in range(9)]
+    rows = StreamRows(BlockReader(TorchPolyRegressor(), blocks, reset=True), torch.device("cpu"))
+    _, samples = _ends(rows, sampled=True)
+    assert 4_096 / 2 <= sum(map(len, samples)) <= 2 * 4_096
 
 
 # --- data that does not cover its interval ---
