@@ -45,11 +45,13 @@ class ExpandedRows(View):
     def weighted(self, X: Tensor, weight: Tensor | None) -> Tensor:
         """Return a block of the columns in which rows without weight are in the domain.
 
-        They may be anywhere, where terms would overflow, and no weight makes up for that.
+        They may be anywhere, where terms would overflow, and no weight makes up for that. What is
+        no number stays, for it to be found.
         """
         if weight is None or weight.all():
             return X
-        return torch.where(weight[:, None] > 0, X, torch.from_numpy(self.basis.centre).to(X))
+        kept = (weight[:, None] > 0) | ~X.isfinite()
+        return torch.where(kept, X, torch.from_numpy(self.basis.centre).to(X))
 
     def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
         """Yield ``(y, terms, sample_weight)``, of which only products with ``terms`` are formed.
