@@ -5,6 +5,7 @@ reduction. The others serve until they get the outcome. So ranks cannot drift ap
 round differently, as replicas of the solver might.
 """
 
+import atexit
 import io
 import os
 import pickle
@@ -33,6 +34,7 @@ class _NoDefault:
 
 _NO_DEFAULT = _NoDefault()
 _KEPT: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # the connections, by the default group
+atexit.register(_KEPT.clear)  # their threads must end before the interpreter does
 
 
 class LostRankError(RuntimeError):
