@@ -8,9 +8,11 @@ from statistics import median
 
 from sklearn.base import BaseEstimator
 
-# A pool's idle threads spin before they sleep (OpenBLAS: 2**26 cycles, some 25 ms), on the cores
-# that the next model needs.
-PAUSE_SECONDS = 0.05
+# A pool's idle threads spin before they sleep (OpenBLAS: for 80 ms where this was measured), on the
+# cores that the next model needs.
+PAUSE_SECONDS = 0.02
+MOST_PAUSES = 50
+IDLE_SHARE = 0.25  # of a core
 # Below this a single call is mostly noise of the clock and of waking up: it is repeated, as timeit.
 SHORTEST_TIMING = 0.02
 # Below this the first fit of a process, which loads code and starts threads, says little.
@@ -68,7 +70,7 @@ def interleave(models, X, y, estimates, rounds):
     for turn in range(max(rounds.values())):
         for model in models:
             if turn < rounds[model.name]:
-                time.sleep(PAUSE_SECONDS)
+                _wait_until_idle()
                 seconds[model.name].append(_seconds(model, X, y, calls[model.name]))
     return seconds
 
@@ -76,6 +78,15 @@ def interleave(models, X, y, estimates, rounds):
 def median_ratio(peer, ours):
     """Return the median over the rounds that both ran of peer's time to ours."""
     return median(theirs / mine for theirs, mine in zip(peer, ours, strict=False))
+
+
+def _wait_until_idle():
+    """Sleep until no thread of the process computes."""
+    for _ in range(MOST_PAUSES):
+        start = time.process_time()
+        time.sleep(PAUSE_SECONDS)
+        if time.process_time() - start < IDLE_SHARE * PAUSE_SECONDS:
+            return
 
 
 def _seconds(model, X, y, calls):

@@ -194,7 +194,7 @@ class Objective:
     def distance(self) -> Tensor:
         """Return what the rounding of features is relative to, in present units.
 
-        That is how far from zero they are measured.
+        That is how far from zero they are measured or, of made columns, what they are made from.
         """
         distance = self.origin.shift.abs()
         if self.basis is not None:

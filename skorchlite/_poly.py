@@ -242,7 +242,9 @@ class TorchPolyRegressor(StreamRegressor):
 
     Notes
     -----
-    Terms are made block by block and the expanded matrix is never whole in memory.
+    Terms are made block by block. The expanded matrix is whole in memory only where rows are fewer
+    than terms, and never with more than 512 MiB: where neither it nor the Gram matrix of the terms
+    has room in that, solver "auto" is "gradient" for squared error with a smooth penalty too.
 
     References
     ----------
