@@ -6,7 +6,7 @@ converted in rational arithmetic, exactly.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._connection import Rationals, as_integers, connection
 from ._conversion import Conversion
-from ._rational import as_doubles, as_fractions, power_coefficients, triangular_inverse
+from ._expansion import Expansion
 from ._recurrences import Step, family, rooted
 from ._staging import power_of_two
 from ._terms import Terms
@@ -27,12 +28,14 @@ _CLASSES: dict[str, Any] = {
     "legendre": np.polynomial.Legendre,
     "hermite": np.polynomial.Hermite,
 }
-_DERIVED = ("unit", "_to_caller")
 _LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
+_DERIVED = ("unit", "_to_caller", "_from_caller")
+
+Interval = tuple[Any, Any]  # centre and half length, rational numbers
 
 
-class Basis:
-    """Products of ``phi_k((x_j - centre_j) / half_j)``.
+class Basis(Expansion):
+    """Products of polynomials of the columns mapped to [-1, 1], and what they are converted to.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ class Basis:
         have, and "raw", powers of columns that are not scaled.
     low, high : ndarray of shape (n_features,)
         The ends of each column in the data.
-    steps : list of list of Step, default=None
+    steps : list of tuple of Step, default=None
         The recurrence of each column for kind "orthogonal".
     steepness : float, default=None
         How far an error in t is amplified in a term; None for the degree.
@@ -62,18 +65,16 @@ class Basis:
         low: np.ndarray,
         high: np.ndarray,
         *,
-        steps: Sequence[Sequence[Step]] | None = None,
+        steps: Sequence[tuple[Step, ...]] | None = None,
         steepness: float | None = None,
         doubled: bool = False,
     ):
-        self.terms, self.caller, self.kind, self.doubled = terms, caller, kind, doubled
-        self.low, self.high = low, high
-        self.centre, self.half = _centre_and_half(kind, low, high)
-        self.steepness = terms.degree if steepness is None else steepness
         if steps is None:
             steps = [_steps_of(kind, terms)] * terms.n_features
-        self.steps = steps
-        self._rounded_steps = [_alike(of_columns) for of_columns in zip(*steps, strict=True)]
+        super().__init__(terms, steps, *_centre_and_half(kind, low, high))
+        self.caller, self.kind, self.doubled = caller, kind, doubled
+        self.low, self.high = low, high
+        self.steepness = terms.degree if steepness is None else steepness
 
     def __getstate__(self) -> dict:
         # Without what is derived: a basis travels with each pass to where the rows are.
@@ -153,62 +154,13 @@ class Basis:
 
         Of shape (n_terms + 1, n_terms); the last row holds the constants.
         """
-        matrices = [
-            theirs @ triangular_inverse(ours)
-            for theirs, ours in zip(other._in_powers(), self._in_powers(), strict=True)
+        parts = [
+            connection(theirs, ours, *_between(*ends))
+            for theirs, ours, *ends in zip(
+                other.steps, self.steps, self._intervals, other._intervals, strict=True
+            )
         ]
-        return Conversion(self.terms, matrices, self._lowest)(np.eye(len(self.terms)))
-
-    def expand(self, X: Tensor, out: Tensor) -> Tensor:
-        """Write the terms of a block into ``out`` of shape (n_made, n_rows); return the wanted."""
-        t = self._mapped(X, out)
-        if len(t) == 1:  # to write by index takes longer than to compute
-            for _ in self._columns(t, out):
-                pass
-            return out[self.terms.n_below :]
-        for k, column_terms in self._columns(t):
-            columns, numbers = self.terms.alone[k]
-            out[numbers] = column_terms if len(columns) == len(t) else column_terms[columns]
-        for product in self.terms.products:
-            torch.mul(out[product.lower], out[product.factor], out=out[product.terms])
-        return out[self.terms.n_below :]
-
-    def lower(self, X: Tensor, out: Tensor) -> Tensor:
-        """Write the terms that are not of the largest degree; return the others of one column."""
-        terms, powers = self.terms, out[:0]
-        for k, column_terms in self._columns(self._mapped(X, out)):
-            columns, numbers = terms.alone[k]
-            if k == terms.degrees.most:
-                powers = column_terms[columns]
-            else:
-                out[numbers] = column_terms[columns]
-        for product in terms.products:
-            if product.terms.start < terms.top.n_lower:
-                torch.mul(out[product.lower], out[product.factor], out=out[product.terms])
-        return powers
-
-    def _mapped(self, X: Tensor, like: Tensor) -> Tensor:
-        """Return the columns mapped to [-1, 1], of shape (n_features, n_rows)."""
-        centre, half = torch.from_numpy(self.centre), torch.from_numpy(self.half)
-        return ((X.to(like.dtype) - centre.to(like)) / half.to(like)).T
-
-    def _columns(self, t: Tensor, room: Tensor | None = None) -> Iterator[tuple[int, Tensor]]:
-        """Yield ``(k, phi_k(t))`` for the degrees that single columns take.
-
-        Those of one column are made in the rows of ``room``, where there is some.
-        """
-        before, last = t.new_ones(()), t.new_ones(())
-        scaled, made_of = t, None
-        for k, (a, b, c) in enumerate(self._rounded_steps):
-            if made_of != (a, b):
-                scaled, made_of = _scaled(t, a, b), (a, b)
-            new = torch.mul(scaled, last, out=None if room is None else room[k : k + 1])
-            if k and isinstance(c, tuple):
-                new.sub_(_factor(c, t) * before)
-            elif k and c:
-                new.sub_(before, alpha=c)
-            before, last = last, new
-            yield k + 1, new
+        return Conversion(self.terms, parts, self._lowest)(np.eye(len(self.terms)))
 
     def name_of(self, powers: np.ndarray, names: Sequence[str]) -> str:
         """Return the name of a term, of powers as PolynomialFeatures spells it."""
@@ -251,7 +203,7 @@ class Basis:
         """Return (coefficients of the terms, constant) from the caller's; float64 tensors."""
         if self.diagonal:
             return (u / self.unit[:, None] if self.caller == "power" else u), constant
-        w = torch.from_numpy(self._to_caller.back(u.numpy(), constant.numpy()))
+        w = torch.from_numpy(self._from_caller(u.numpy(), constant.numpy()))
         return w[:-1], w[-1]
 
     def caller_solution(
@@ -266,11 +218,12 @@ class Basis:
         shift : Tensor of shape (n_targets + n_terms,)
         """
         t = v.shape[1]
-        exact, origin = as_fractions(v) + as_fractions(v_low), as_fractions(shift)
-        w, constant = exact[:-1], np.full(t, Fraction())
+        (high, low, origin), whole = as_integers(v, v_low, shift)
+        w, constant = (high + low)[:-1], 0 * origin[:t]
         if fit_intercept:
-            constant = exact[-1] + origin[:t] - origin[t:] @ w
-        u = as_doubles(self._to_caller(w, constant, exact=True))
+            constant = whole * ((high + low)[-1] + origin[:t]) - origin[t:] @ w
+        exact = Rationals(np.concatenate((whole * w, constant[None])), whole * whole)
+        u = self._to_caller.exactly(exact)
         return np.ascontiguousarray(u[:-1].T), u[-1]
 
     def _in_family(self, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
@@ -282,10 +235,12 @@ class Basis:
         values = np.concatenate((intercept[:, None], below, coef), 1)
         if self.diagonal and self.caller != "power":
             return values
-        (ours,), theirs = self._in_powers(), self._family_in_powers(0)
-        return as_doubles(
-            as_fractions(torch.from_numpy(values)) @ ours @ triangular_inverse(theirs)
-        )
+        low, high = map(Fraction, self.domain[0].tolist())
+        domain = (low + high) / 2, (high - low) / 2
+        between = _between(domain, self._intervals[0])
+        parts = connection(self.steps[0], self._theirs, *between)
+        (integers,), whole = as_integers(torch.from_numpy(values))
+        return Rationals(integers @ parts.numerators, whole * parts.denominator).doubles
 
     def amplification(self, w: Tensor) -> float:
         """Return how much larger relative errors are in the caller's coefficients than in w."""
@@ -319,22 +274,43 @@ class Basis:
 
     @cached_property
     def _to_caller(self) -> Conversion:
-        if self.caller == "power":
-            return Conversion(self.terms, self._in_powers(), self._lowest)
-        theirs = triangular_inverse(power_coefficients(family(self.caller, self.terms.degree)))
-        made = {id(steps): power_coefficients(steps) @ theirs for steps in self.steps}
-        return Conversion(self.terms, [made[id(steps)] for steps in self.steps], self._lowest)
+        parts = [
+            connection(steps, self._theirs, *_between(*ends))
+            for steps, *ends in zip(self.steps, self._their_intervals, self._intervals, strict=True)
+        ]
+        return Conversion(self.terms, parts, self._lowest)
 
-    def _in_powers(self) -> list[np.ndarray]:
-        """Return the matrices that write the functions of each column in powers of it."""
-        columns = zip(self.steps, self.centre.tolist(), self.half.tolist(), strict=True)
-        return [power_coefficients(*column) for column in columns]
+    @cached_property
+    def _from_caller(self) -> Conversion:
+        parts = [
+            connection(self._theirs, steps, *_between(*ends))
+            for steps, *ends in zip(self.steps, self._intervals, self._their_intervals, strict=True)
+        ]
+        return Conversion(self.terms, parts, self._lowest)
 
-    def _family_in_powers(self, column: int) -> np.ndarray:
-        """Return the same for the caller's family, on the domain of the column."""
-        low, high = (Fraction(end) for end in self.domain[column].tolist())
-        steps = family(self.caller, self.terms.degree)
-        return power_coefficients(steps, (low + high) / 2, (high - low) / 2)
+    @property
+    def _theirs(self) -> tuple[Step, ...]:
+        """The steps of the caller's family."""
+        return family(self.caller, self.terms.degree)
+
+    @property
+    def _their_intervals(self) -> list[Interval]:
+        """Where the caller's family has [-1, 1]."""
+        return [(0, 1)] * self.terms.n_features if self.caller == "power" else self._intervals
+
+    @property
+    def _intervals(self) -> list[Interval]:
+        """The centre and the half length of the interval of each column, exactly."""
+        return [
+            (Fraction(centre), Fraction(half))
+            for centre, half in zip(self.centre.tolist(), self.half.tolist(), strict=True)
+        ]
+
+
+def _between(own: Interval, other: Interval) -> tuple[Any, Any]:
+    """Return the slope and the offset of t in the other interval as a function of t in this one."""
+    (centre, half), (other_centre, other_half) = own, other
+    return Fraction(half) / other_half, Fraction(centre - other_centre) / other_half
 
 
 def _spelled(caller: str, name: str, degree: int) -> str:
@@ -344,29 +320,10 @@ def _spelled(caller: str, name: str, degree: int) -> str:
     return f"{_LETTERS[caller]}{degree}({name})"
 
 
-def _steps_of(kind: str, terms: Terms) -> Sequence[Step]:
+def _steps_of(kind: str, terms: Terms) -> tuple[Step, ...]:
     if kind == "rooted":
         return rooted(terms.degree, max(terms.degrees.least, 1))
     return family("power" if kind == "raw" else kind, terms.degree)
-
-
-def _alike(steps: Sequence[Step]) -> tuple[Any, Any, Any]:
-    """Return one step of all columns as numbers or, where they differ, a tuple of them."""
-    a, b, c = (
-        float(parts[0]) if len(set(parts)) == 1 else tuple(map(float, parts))
-        for parts in zip(*steps, strict=True)
-    )
-    return a, b, c
-
-
-def _factor(number: Any, t: Tensor) -> Any:
-    return t.new_tensor(number)[:, None] if isinstance(number, tuple) else number
-
-
-def _scaled(t: Tensor, a: Any, b: Any) -> Tensor:
-    """Return ``a t + b``; t itself where that is the same."""
-    scaled = t if a == 1 else _factor(a, t) * t
-    return scaled + _factor(b, t) if np.any(b) else scaled
 
 
 def _centre_and_half(kind: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

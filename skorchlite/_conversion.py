@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._rational import as_doubles, triangular_inverse
+from ._connection import Rationals
 from ._terms import Terms
 
 
@@ -16,53 +16,58 @@ class Conversion:
     Parameters
     ----------
     terms : Terms
-    matrices : list of ndarray of Fraction, one for each column
-        ``matrices[j][p, q]`` is the part of the q-th of the other functions in the p-th.
+    connections : list of Rationals, one for each column
+        Entry (p, q) is the part of the q-th of the other functions in the p-th.
     lowest : int
         The least degree that the others begin with: 0 where they have a part in the constant.
     """
 
-    def __init__(self, terms: Terms, matrices: Sequence[np.ndarray], lowest: int):
-        self.terms, self.exact, self.lowest = terms, matrices, lowest
+    def __init__(self, terms: Terms, connections: Sequence[Rationals], lowest: int):
+        self.terms, self.connections, self.lowest = terms, connections, lowest
 
-    def __call__(self, values: np.ndarray, constant: Any = 0, exact: bool = False) -> np.ndarray:
-        """Return coefficients as they are in the other functions.
+    def __call__(self, values: np.ndarray, constant: Any = 0) -> np.ndarray:
+        """Return coefficients as they are in the other functions; doubles.
 
         Parameters
         ----------
         values : ndarray of shape (n_terms, n_targets)
         constant : ndarray of shape (n_targets,) or number
-        exact : bool, default=False
-            Whether the numbers are fractions, to be converted exactly.
 
         Returns
         -------
         values : ndarray of shape (n_terms + 1, n_targets)
             The last row holds the constants.
         """
-        return self._moved(values, constant, self.exact if exact else self.rounded)
+        return self._moved(values, constant, [parts.doubles for parts in self.connections])
+
+    def exactly(self, values: Rationals) -> np.ndarray:
+        """Return the nearest doubles of what rational coefficients are in the other functions.
+
+        Parameters
+        ----------
+        values : Rationals of shape (n_terms + 1, n_targets)
+            The last row holds the constants.
+        """
+        if len(self.connections) > 1:  # the denominators of all columns would make a long one
+            fractions, matrices = values.fractions, [parts.fractions for parts in self.connections]
+            return self._moved(fractions[:-1], fractions[-1], matrices).astype(float)
+        (parts,), integers = self.connections, values.numerators
+        moved = self._moved(integers[:-1], integers[-1], [parts.numerators], parts.denominator)
+        return Rationals(moved, values.denominator * parts.denominator).doubles
 
     def sizes(self, values: np.ndarray) -> np.ndarray:
         """Return the sums of absolute values that make up each coefficient."""
-        return self._moved(np.abs(values), 0, [np.abs(matrix) for matrix in self.rounded])[:-1]
+        sizes = [np.abs(parts.doubles) for parts in self.connections]
+        return self._moved(np.abs(values), 0, sizes)[:-1]
 
-    @cached_property
-    def rounded(self) -> list[np.ndarray]:
-        """The matrices in doubles."""
-        return [as_doubles(matrix) for matrix in self.exact]
-
-    @cached_property
-    def back(self) -> "Conversion":
-        """The conversion back."""
-        unique = {id(matrix): triangular_inverse(matrix) for matrix in self.exact}
-        inverses = [unique[id(matrix)] for matrix in self.exact]
-        return Conversion(self.terms, inverses, self.lowest)
-
-    def _moved(self, values: np.ndarray, constant: Any, matrices: Sequence) -> np.ndarray:
+    def _moved(
+        self, values: np.ndarray, constant: Any, matrices: Sequence[np.ndarray], whole: int = 1
+    ) -> np.ndarray:
+        """Return the coefficients in the other functions, of which the matrices hold multiples."""
         below = np.repeat(np.zeros_like(values[:1]), self.terms.n_below, 0)
         values = np.concatenate((below, values, np.zeros_like(values[:1]) + constant))
         for (source, target, p, q), matrix in zip(self._moves, matrices, strict=True):
-            moved = values.copy()
+            moved = values * whole
             moved[source] = 0
             with np.errstate(invalid="ignore"):  # an infinite coefficient is found by its user
                 np.add.at(moved, target, matrix[p, q][:, None] * values[source])

@@ -123,7 +123,7 @@ def _ends(rows: Any, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
     return ends, samples
 
 
-def _steps_for(t: np.ndarray, degree: int) -> list[list[Step]] | None:
+def _steps_for(t: np.ndarray, degree: int) -> list[tuple[Step, ...]] | None:
     """Return the recurrence of each column.
 
     None where Chebyshev's polynomials are as good for all: where data does not cover its interval

@@ -34,10 +34,11 @@ class StreamRegressor(TorchRegressor):
 
         For squared error with ``solver="auto"`` the moments of all chunks are kept, which hold the
         answer: chunks in any order give what ``fit`` gives on the whole, as far as the Gram matrix
-        has its digits (but for polynomials of which ``domain_`` does not grow). That takes memory for n_features^2 numbers, and so up to 2,000 columns of
-        the model. For other losses, more columns, or a stochastic solver, each chunk is one pass of
-        stochastic descent: with ``learning_rate="auto"`` averaged and preconditioned with the
-        moments so far, else with the step that is given, ``t_`` going on from chunk to chunk.
+        has its digits (but for polynomials of which ``domain_`` does not grow). That takes memory
+        for n_features^2 numbers, and so up to 2,000 columns of the model. For other losses, more
+        columns, or a stochastic solver, each chunk is one pass of stochastic descent: with
+        ``learning_rate="auto"`` averaged and preconditioned with the moments so far, else with the
+        step that is given, ``t_`` going on from chunk to chunk.
 
         After ``fit`` it goes on from there: from the moments, which ``fit`` keeps up to 500 columns
         where it has them, else from the coefficients.

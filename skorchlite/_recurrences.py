@@ -42,23 +42,23 @@ FAMILIES: dict[str, Callable[[int], Step]] = {
 }
 
 
-def family(name: str, degree: int) -> list[Step]:
+def family(name: str, degree: int) -> tuple[Step, ...]:
     """Return the steps of a family: powers, or polynomials of Chebyshev, Legendre or Hermite.
 
     Hermite's are the physicists', as in ``numpy.polynomial.hermite``.
     """
-    return [FAMILIES[name](k) for k in range(degree)]
+    return tuple(FAMILIES[name](k) for k in range(degree))
 
 
-def rooted(degree: int, least: int) -> list[Step]:
+def rooted(degree: int, least: int) -> tuple[Step, ...]:
     """Return the steps of powers up to ``least`` and, above, ``t^least T_{k - least}(t)``.
 
     They vanish with t, for models without an intercept or without lower terms.
     """
-    return [_power(k) if k <= least else _chebyshev(k) for k in range(degree)]
+    return tuple(_power(k) if k <= least else _chebyshev(k) for k in range(degree))
 
 
-def orthogonal(t: np.ndarray, degree: int) -> list[Step]:
+def orthogonal(t: np.ndarray, degree: int) -> tuple[Step, ...]:
     """Return the steps of polynomials that are orthonormal on points.
 
     From where there are as many as distinct points, they vanish on all of these.
@@ -73,11 +73,11 @@ def orthogonal(t: np.ndarray, degree: int) -> list[Step]:
         norm = float(np.sqrt(np.mean(new * new)))
         if norm < _VANISHED:
             steps.append((_ONE, -Fraction(mean), Fraction(before_norm)))
-            return [*steps, *[_power(k) for k in range(len(steps), degree)]]
+            return (*steps, *(_power(k) for k in range(len(steps), degree)))
         size = Fraction(norm)
         steps.append((1 / size, -Fraction(mean) / size, Fraction(before_norm) / size))
         before, last, before_norm = last, new / norm, norm
-    return steps
+    return tuple(steps)
 
 
 def values(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:

@@ -106,7 +106,7 @@ LAYERS = [
     ["_models"],
     ["_namespaces"],
     ["_arrays"],
-    ["_ahead", "_arrow", "_rational"],
+    ["_ahead", "_arrow", "_connection", "_expansion"],
     [
         "_prefetch",
         "_moments",

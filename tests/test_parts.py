@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from skorchlite import _doubled
 from skorchlite._basis import Basis
 from skorchlite._batches import ArrayRows
+from skorchlite._connection import Rationals, connection
 from skorchlite._doubled_sums import doubled_slopes
 from skorchlite._moments import _product, moments_of, sum_products
 from skorchlite._polynomial import ExpandedRows
+from skorchlite._recurrences import FAMILIES, family, orthogonal, rooted
 from skorchlite._staging import Origin, power_of_two, staged
 from skorchlite._sums import bends
 from skorchlite._terms import Degrees, terms_of
@@ -245,3 +247,40 @@ def test_terms_that_are_not_formed_multiply_like_those_that_are(degrees, kind):
     size = float(formed[0].abs().max())
     torch.testing.assert_close(bent, formed[0], rtol=0, atol=100 * EPS * size)
     assert total == formed[1]
+
+
+# --- families of polynomials -------------------------------------------------------------
+
+POINTS = np.array([-1.0, -0.9, -0.3, 0.1, 0.12, 0.7, 1.0])
+RECURRENCES = {
+    **{name: family(name, 9) for name in FAMILIES},
+    "rooted": rooted(9, 3),
+    "orthogonal": orthogonal(POINTS, 9),  # which vanish on the points from degree 7
+}
+
+
+def exact_values(steps, t):
+    before, last = Fraction(0), Fraction(1)
+    values = [last]
+    for a, b, c in steps:
+        before, last = last, (a * t + b) * last - c * before
+        values.append(last)
+    return np.array(values)
+
+
+@pytest.mark.parametrize("others", RECURRENCES)
+@pytest.mark.parametrize("family_name", RECURRENCES)
+@pytest.mark.parametrize("slope, offset", [(1, 0), (Fraction(3, 7), Fraction(-1e-3))])
+def test_connection_writes_one_family_in_another_exactly(family_name, others, slope, offset):
+    parts = connection(RECURRENCES[family_name], RECURRENCES[others], slope, offset)
+    for s in (Fraction(-5, 3), Fraction(2, 9), Fraction(11)):
+        expected = exact_values(RECURRENCES[family_name], slope * s + offset)
+        combined = parts.fractions @ exact_values(RECURRENCES[others], s)
+        assert (combined == expected).all()
+
+
+def test_rationals_beyond_the_range_of_doubles_are_infinite_or_rounded_once():
+    numbers = np.array([10**400, -(10**400), 3 * 10**400 + 1, 0], dtype=object)
+    whole = 10**400
+    np.testing.assert_array_equal(Rationals(numbers, 1).doubles, [np.inf, -np.inf, np.inf, 0])
+    np.testing.assert_array_equal(Rationals(numbers, whole).doubles, [1, -1, 3, 0])
