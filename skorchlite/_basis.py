@@ -55,6 +55,9 @@ class Basis(Expansion):
         How far an error in t is amplified in a term; None for the degree.
     doubled : bool, default=False
         Whether the sums over the rows are to be made in doubled precision.
+    even : bool, default=False
+        Whether the data covers the intervals so evenly that Chebyshev's polynomials are far from
+        dependent.
     """
 
     def __init__(
@@ -68,11 +71,12 @@ class Basis(Expansion):
         steps: Sequence[tuple[Step, ...]] | None = None,
         steepness: float | None = None,
         doubled: bool = False,
+        even: bool = False,
     ):
         if steps is None:
             steps = [_steps_of(kind, terms)] * terms.n_features
         super().__init__(terms, steps, *_centre_and_half(kind, low, high))
-        self.caller, self.kind, self.doubled = caller, kind, doubled
+        self.caller, self.kind, self.doubled, self.even = caller, kind, doubled, even
         self.low, self.high = low, high
         self.steepness = terms.degree if steepness is None else steepness
 
@@ -95,9 +99,9 @@ class Basis(Expansion):
         return np.stack((self.low - apart, self.high + apart), 1)
 
     def plain(self) -> "Basis":
-        """Return the same with its sums in single doubles."""
+        """Return the same for any rows, with sums in single doubles."""
         plain = copy.copy(self)
-        plain.doubled = False
+        plain.doubled = plain.even = False
         return plain
 
     @property

@@ -64,7 +64,7 @@ def fitted_basis(
     t = (sample - basis_of_kind.centre) / basis_of_kind.half
     steps = _steps_for(t, terms.degree)
     if steps is None:
-        return basis_of_kind
+        return basis("chebyshev", doubled=doubled, even=True)
     slopes = np.array([steepness(*column) for column in zip(steps, t.T, strict=True)])
     typical, steepest = slopes.max(0)
     doubled = doubled and steepest < _STEEP

@@ -14,6 +14,7 @@ from torch import Tensor
 
 # Widths of the column panels of a symmetric product. MKL is at its best on multiples of 24.
 _NARROW_PANEL, _WIDE_PANEL, _WIDE = 24, 96, 256
+_SHARED_ENTRIES = 65_536  # fewer are not worth a second thread
 
 
 @dataclass
@@ -70,21 +71,26 @@ def moments_of(products: Tensor, k: int, centre: bool) -> Moments:
 
 
 def _product(A: Tensor) -> Tensor:
-    """Return ``A^T A``.
-
-    A processor gets its lower triangle in column panels, half the operations of the full product;
-    each thread takes its own rows, since MKL does not share narrow products well.
-    """
-    n, width = A.shape
-    threads = torch.get_num_threads()
-    if A.device.type != "cpu" or n * width < 65_536 or n % threads:
+    """Return ``A^T A``: of a processor's, the lower triangle in panels, half the operations."""
+    width = A.shape[1]
+    if A.device.type != "cpu" or A.numel() < _SHARED_ENTRIES:
         return A.T @ A
     panel = _NARROW_PANEL if width < _WIDE else _WIDE_PANEL
-    parts = A.unflatten(0, (threads, n // threads))
     product = A.new_empty(width, width)
     for left in range(0, width, panel):
         right = min(left + panel, width)
-        shares = torch.bmm(parts[:, :, left:].transpose(1, 2), parts[:, :, left:right])
-        torch.sum(shares, 0, out=product[left:, left:right])
+        product[left:, left:right] = product_of(A[:, left:], A[:, left:right])
         product[left:right, right:] = product[right:, left:right].T
     return product
+
+
+def product_of(A: Tensor, B: Tensor) -> Tensor:
+    """Return ``A^T B``, of which each thread of a processor takes its own rows.
+
+    For MKL does not share narrow products well.
+    """
+    n, threads = len(A), torch.get_num_threads()
+    if A.device.type != "cpu" or B.numel() < _SHARED_ENTRIES or n % threads:
+        return A.T @ B
+    left, right = (part.unflatten(0, (threads, n // threads)) for part in (A, B))
+    return torch.bmm(left.transpose(1, 2), right).sum(0)

@@ -24,6 +24,7 @@ class ExpandedRows(View):
     def __init__(self, source: Any, basis: Basis):
         super().__init__(source)
         self.basis, self.n_features = basis, len(basis.terms)
+        self.summed = basis.even and basis.terms.n_features == 1
         # Else blocks are multiplied by as ``centred`` has them.
         self.formed = self.n_features <= _MANY_TERMS or basis.terms.degrees.most == 1
 
@@ -36,9 +37,17 @@ class ExpandedRows(View):
         X, y, weight = block
         return self.basis.expand(self.weighted(X, weight), self._room(len(X))).T, y, weight
 
-    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
-        """Yield ``(terms, y, sample_weight)``; the next block is made in the same place."""
-        room = self._room(size if order is None else min(size, len(order)))
+    def blocks(
+        self, size: int, order: Tensor | None = None, out: Tensor | None = None
+    ) -> Iterator[Block]:
+        """Yield ``(terms, y, sample_weight)``; the next block is made in the same place.
+
+        That is in ``out``, of shape (size, n_made), if it is given.
+        """
+        if out is None:
+            room = self._room(size if order is None else min(size, len(order)))
+        else:
+            room = out.T
         for X, y, weight in self.source.blocks(size, order):
             yield self.basis.expand(self.weighted(X, weight), room[:, : len(X)]).T, y, weight
 

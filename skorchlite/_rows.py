@@ -43,6 +43,8 @@ class Rows(ABC):
         Whether the rows are kept without their zeros; see ``SparseRows``.
     formed : bool
         Whether blocks are formed where they are only multiplied by; see ``ExpandedRows``.
+    summed : bool
+        Whether sums of columns give those of their products; see ``chebyshev_products``.
     indexed : bool
         Whether rows can be read in any order.
     rereadable : bool
@@ -58,7 +60,7 @@ class Rows(ABC):
     """
 
     basis: Any = None
-    sparse, spread, formed = False, False, True
+    sparse, spread, formed, summed = False, False, True, False
     indexed, rereadable = True, True
     n_places, first, halvings = 1, 0, 0
     device: torch.device

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._chebyshev_sums import chebyshev_products
 from ._models import Sums
 from ._moments import sum_products
 from ._staging import Origin, multiplied, paired, staged, width_of
@@ -93,6 +94,8 @@ def products(
     k = rows.n_targets + rows.n_features
     if rows.sparse and whiten is None:
         return (_sparse_products(rows, origin, width_of(k)),)
+    if rows.summed and whiten is None and dtype == torch.float64:
+        return (chebyshev_products(rows, origin, dtype),)
     blocks: Any = staged(rows, origin, dtype)
     if whiten is not None:
         k = rows.n_targets + whiten.shape[1]

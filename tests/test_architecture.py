@@ -98,6 +98,7 @@ LAYERS = [
     ["_basis"],
     ["_conversion"],
     ["_sums", "_doubled_sums"],
+    ["_chebyshev_sums"],
     ["_staging"],
     ["_spread", "_streams"],
     ["_sparse"],
