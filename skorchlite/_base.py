@@ -1,26 +1,23 @@
-"""What both estimators share: fit, predict and score."""
+"""How both estimators fit."""
 
 import warnings
 from functools import partial
 
 import numpy as np
 import torch
-from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
-from sklearn.utils._array_api import check_same_namespace
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import MultiOutputMixin, _fit_context
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import ConvergenceWarning
 
-from ._ahead import computing
-from ._arrays import check_score, is_dask, native, to_numpy, untouched_on_error
-from ._batches import as_tensor
-from ._dask import predicted_chunks
-from ._data import check_rows_finite, over_all_ranks, read, read_to_predict
-from ._namespaces import portable, restored, returned, settle
+from ._arrays import to_numpy, untouched_on_error
+from ._callbacks import Stopped, Task, has_callbacks
+from ._data import over_all_ranks, read
+from ._namespaces import portable, restored, settle
 from ._objective import Objective
 from ._parameters import Parameters
+from ._predict import Predictor
 from ._readers import is_stream
 from ._rows import OutOfRangeError
-from ._scores import r2, r2_of_rows
 from ._solvers import (
     FULL_BATCH,
     MESSAGES,
@@ -29,15 +26,15 @@ from ._solvers import (
     is_stochastic,
     stochastic,
 )
-from ._staging import pilot_origin, plain_origin, predicted, widest_origin
+from ._staging import pilot_origin, plain_origin, widest_origin
 from ._summed import RunningMoments
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 _MANY_COLUMNS = 2_000  # whose moments are too many to add up block by block
 
 
-class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
-    """Fit and predict; what the columns of a model are is left to the estimators."""
+class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Parameters):
+    """Fit; what the columns of a model are is left to the estimators."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -51,6 +48,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
     def __setstate__(self, state):
         super().__setstate__(restored(state))
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -63,6 +61,11 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         y_val=None,
     ):
         """Fit the model.
+
+        Callbacks that ``set_callbacks`` has set (see ``sklearn.callback``) are told of each step:
+        an iteration of a full-batch solver, an epoch of a stochastic one, a block of a stream for
+        squared error. Where one asks for the end of the fit, the model is that of the step. With
+        ``distributed=True`` those of the first rank are told.
 
         Parameters
         ----------
@@ -102,119 +105,38 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         ValueError
             If the data or a parameter cannot be used; an earlier fit is then left as it was.
         """
+        task = Task(self, X, y, sample_weight) if has_callbacks(self) else None
         with untouched_on_error(self):
             solution = over_all_ranks(
                 self,
                 X,
                 partial(read, self, X, y, sample_weight, X_val, y_val),
-                partial(self._fit, start=(coef_init, intercept_init)),
+                partial(self._fit, start=(coef_init, intercept_init), task=task),
             )
             if not is_stream(X):
                 settle(self, X)
+            if task is not None:
+                task.end()
         if solution is not None:
             self._warn(solution)
         return self
 
-    def predict(self, X):
-        """Predict using the fitted model.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
-                or iterable
-            Samples, or what yields blocks of them, with targets or without.
-
-        Returns
-        -------
-        y_pred : {ndarray, tensor} of shape (n_samples,) or (n_samples, n_targets)
-            Predicted values; a tensor, on the device of X, where X is one. With scikit-learn's
-            ``array_api_dispatch``, an array in the namespace and on the device of X. Of a dask
-            array or data frame a dask array with the chunks of X, computed when it is.
-        """
-        check_is_fitted(self)
-        if is_dask(X):
-            return predicted_chunks(self, X)
-        if not is_stream(X):
-            check_same_namespace(X, self, attribute="coef_", method="predict")
-        rows, single = read_to_predict(self, X)
-        with computing(rows.n_rows * rows.n_features if rows.indexed else np.inf):
-            y_pred = self._predict(rows, single)
-        return to_numpy(y_pred) if is_stream(X) else returned(y_pred, X)
-
-    def score(self, X, y=None, sample_weight=None):
-        """Return the coefficient of determination of the predictions, R2.
-
-        Where X, y or sample_weight is a tensor it is computed in torch, on the device of X; else
-        it is scikit-learn's ``r2_score``. Several targets count alike. Of dask
-        collections the sums are made where their chunks are.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
-                or iterable
-            Samples, or what yields blocks of them with their targets.
-        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets), default=None
-            True values; None where X yields them.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Individual weights for each sample.
-
-        Returns
-        -------
-        score : float
-            1 for perfect predictions, 0 for those no better than the mean of y.
-        """
-        if is_dask(X) or (y is None and is_stream(X)):
-            check_is_fitted(self)
-            return self._score_rows(read(self, X, y, sample_weight, reset=False))
-        if not any(isinstance(native(a), torch.Tensor) for a in (X, y, sample_weight)):
-            return super().score(X, y, sample_weight)
-        y_pred = torch.as_tensor(native(self.predict(X)))
-        y, weight = check_score(self, y, sample_weight, y_pred)
-        if len(y_pred) < 2:
-            return _undefined_score()
-        with computing(y_pred.numel()):
-            y = as_tensor(y, y_pred.device).reshape(len(y_pred), -1)
-            weight = None if weight is None else as_tensor(weight, y_pred.device)
-            return r2(y, y_pred.reshape(y.shape), weight)
-
-    def _predict(self, rows, single):
-        """Return the predictions on checked rows."""
-        coef, intercept, terms = self._predictor(rows)
-        y_pred = predicted(terms, coef, intercept, torch.float32 if single else None)
-        if not torch.isfinite(y_pred).all():
-            check_rows_finite(rows, type(self).__name__)
-        return y_pred if np.ndim(self.intercept_) else y_pred[:, 0]
-
-    def _score_rows(self, data):
-        """Return R2 on checked data that is not read at once, in one pass."""
-        n_targets, n_predicted = data.rows.n_targets, np.size(self.intercept_)
-        if n_targets != n_predicted:
-            raise ValueError(f"y has {n_targets} targets, and the model predicts {n_predicted}.")
-        with computing(data.n_entries):
-            coef, intercept, terms = self._predictor(data.rows)
-            score = r2_of_rows(terms, coef, intercept)
-            if not np.isfinite(score) and data.rows.indexed:
-                data.check_finite(self)
-            if data.rows.n_rows < 2:
-                return _undefined_score()
-        return score
-
-    def _fit(self, data, start):
+    def _fit(self, data, start, task):
         """Fit checked data and set the fitted attributes; return the solution."""
         by_batches = is_stochastic(self.solver, self._asked())
         loss = self._loss(by_batches, data.weighted)
         few = self._n_columns(data.rows.n_features) <= _MANY_COLUMNS
         one_pass = loss.quadratic and not by_batches and few and self._goes_on(data.rows)
         if not data.rows.rereadable and one_pass:
-            return self._learn_all(data, first=True)
+            return self._learn_all(data, first=True, task=task)
         rows, validation = data.rows, data.validation
         settings = self._settings() if by_batches else None
         if validation is None and settings is not None and self.early_stopping:
             rows, validation = self._split(rows, data.weights(), settings.seed)
-        solve = partial(self._solve, loss, rows, validation, settings, start, data)
+        solve = partial(self._solve, loss, rows, validation, settings, start, data, task)
         objective, solution = self._minimise(solve, data, settings)
         solution.facts["dtype"] = data.dtype
-        self._keep(objective, solution, data.single_target)
+        self.__dict__.update(self._attributes(objective, data, solution))
         self.device_, self._n_rows = str(data.device), rows.n_rows
         self._stream = _stream_of(objective, solution, data.dtype)
         return solution
@@ -257,10 +179,6 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
         """Return other rows with the columns of the model that a basis makes."""
         return rows
 
-    def _predictor(self, rows):
-        """Return (coef, intercept, rows) whose product and sum predict."""
-        return np.atleast_2d(to_numpy(self.coef_)), np.atleast_1d(to_numpy(self.intercept_)), rows
-
     def _minimise(self, solve, data, settings):
         """Return the objective and its solution, the columns measured from where they can be."""
         plain = settings is not None and settings.preconditioner is None
@@ -276,7 +194,7 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
                 "between rows overflow or their squares vanish. Scale the columns first."
             ) from None
 
-    def _solve(self, loss, rows, validation, settings, start, data, find_origin):
+    def _solve(self, loss, rows, validation, settings, start, data, task, find_origin):
         penalty = self._penalty()
         rows = self._expand(rows, settings is not None)
         origin = find_origin(rows, self.fit_intercept)
@@ -288,16 +206,21 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
             "max_iter": self.max_iter,
             "dtype": data.dtype,
             "data_eps": data.eps,
-            "report": self._report,
+            "report": partial(self._tell, task, partial(self._attributes, objective, data)),
         }
-        if settings is not None:
+        if settings is None:
+            self.solver_ = choose_full_batch(self.solver, objective)
+            solve = partial(FULL_BATCH[self.solver_], tol=self.tol or 0.0)
+        else:
             self.solver_ = settings.solver_name
             if validation is not None:
                 settings.validation = self._expand_alike(validation, rows.basis)
-            return objective, stochastic(objective, start, settings, tol=self.tol, **limits)
-        self.solver_ = choose_full_batch(self.solver, objective)
-        solution = FULL_BATCH[self.solver_](objective, start, tol=self.tol or 0.0, **limits)
-        if validation is not None:
+            solve = partial(stochastic, settings=settings, tol=self.tol)
+        try:
+            solution = solve(objective, start, **limits)
+        except Stopped as stop:
+            solution = stop.solution
+        if settings is None and validation is not None:
             solution.validation_curve = self._validated(objective, solution, validation)
         return objective, solution
 
@@ -334,23 +257,26 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
             torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept.reshape(-1).copy())
         )
 
-    def _keep(self, objective, solution, single_target):
-        """Set the fitted attributes from a solution."""
+    def _attributes(self, objective, data, solution):
+        """Return the fitted attributes that a solution gives."""
         coef, intercept = objective.caller_solution(solution.v, solution.v_low)
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ValueError(
                 "A coefficient in the units of the data is too large for a double. Scale the "
                 "columns or the target."
             )
-        self.coef_ = coef[0] if single_target else coef
-        self.intercept_ = float(intercept[0]) if single_target else intercept
-        self.n_iter_ = solution.n_iter
-        self.t_ = 1 + (solution.n_updates or solution.n_iter)
-        self.loss_curve_ = solution.loss_curve
-        self.validation_loss_curve_ = solution.validation_curve
-        self.optimality_ = solution.optimality
-        self.converged_ = solution.status == "converged"
-        self.rank_ = solution.rank
+        single = data.single_target
+        return {
+            "coef_": coef[0] if single else coef,
+            "intercept_": float(intercept[0]) if single else intercept,
+            "n_iter_": solution.n_iter,
+            "t_": 1 + (solution.n_updates or solution.n_iter),
+            "loss_curve_": solution.loss_curve,
+            "validation_loss_curve_": solution.validation_curve,
+            "optimality_": solution.optimality,
+            "converged_": solution.status == "converged",
+            "rank_": solution.rank,
+        }
 
     def _warn(self, solution):
         for message, category in self._warnings(solution):
@@ -368,16 +294,18 @@ class TorchRegressor(RegressorMixin, MultiOutputMixin, Parameters):
             )
             yield message, ConvergenceWarning
 
-    def _report(self, n_iter, value, optimality):
+    def _tell(self, task, attributes, n_iter, value, optimality, ended):
+        """Tell of a step those who read along, and the callbacks."""
+        self._report(n_iter, value, optimality)
+        if task is not None and n_iter:  # that before the first step is none
+            stop = task.step(lambda: attributes(ended()))
+            if stop:
+                raise Stopped(ended())
+
+    def _report(self, n_iter, value, optimality, ended=None):
         if self.verbose:
             measured = "" if optimality is None else f", optimality {optimality:.1e}"
             print(f"[{type(self).__name__}] iteration {n_iter}: objective {value:.10g}{measured}")
-
-
-def _undefined_score():
-    message = "R^2 score is not well-defined with less than two samples."
-    warnings.warn(message, UndefinedMetricWarning, stacklevel=3)
-    return float("nan")
 
 
 def _stream_of(objective, solution, dtype):

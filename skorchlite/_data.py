@@ -21,6 +21,7 @@ from ._arrays import (
     resolve_dtype,
 )
 from ._batches import ArrayRows
+from ._callbacks import OWN_ATTRIBUTES
 from ._dask import read_chunks
 from ._distributed import Ranks
 from ._readers import BlockReader, as_arrays, check_readable, is_stream
@@ -245,8 +246,8 @@ def over_all_ranks(
             spread = {name: SpreadRows(place) for name, place in places.items()}
             data.rows, data.validation = spread["rows"], spread.get("validation")
             result = work(data)
-            params = estimator.get_params(deep=False)
-            ranks.release({k: v for k, v in vars(estimator).items() if k not in params})
+            own = {*estimator.get_params(deep=False), *OWN_ATTRIBUTES}
+            ranks.release({k: v for k, v in vars(estimator).items() if k not in own})
             return result
 
 

@@ -72,7 +72,7 @@ class StreamRegressor(TorchRegressor):
                 self,
                 X,
                 partial(read, self, X, y, sample_weight, reset=first),
-                partial(self._learn_all, first=first),
+                partial(self._learn_all, first=first, task=None),
             )
             if not is_stream(X):
                 settle(self, X)
@@ -80,8 +80,11 @@ class StreamRegressor(TorchRegressor):
             self._warn(solution)
         return self
 
-    def _learn_all(self, data, first):
-        """Take up checked data, a stream block by block; return the last solution."""
+    def _learn_all(self, data, first, task):
+        """Take up checked data, a stream block by block; return the last solution.
+
+        Each block is a step of the task, if there is one.
+        """
         if self.early_stopping:
             raise ValueError(
                 "early_stopping=True sets samples of the whole data aside, and partial_fit sees "
@@ -109,6 +112,8 @@ class StreamRegressor(TorchRegressor):
             chunk = ArrayRows(X, y, weight, rows.device)
             objective, solution = self._learn(replace(data, rows=chunk), first)
             first = False
+            if task is not None and task.step(dict):
+                break
         if solution is None:
             raise NoWeightError
         if data.validation is not None:
@@ -147,7 +152,7 @@ class StreamRegressor(TorchRegressor):
         solution.loss_curve, solution.n_iter = [*curve, *solution.loss_curve[-1:]], n_iter + 1
         solution.n_updates = t - 1 + (solution.n_updates or 1)
         solution.facts["dtype"] = data.dtype
-        self._keep(objective, solution, data.single_target)
+        self.__dict__.update(self._attributes(objective, data, solution))
         self._stream, self.solver_, self.device_ = stream, stream.solver, str(source.device)
         self._n_rows = source.n_rows + (0 if first else self._n_rows)
         return objective, solution

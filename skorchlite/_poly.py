@@ -474,13 +474,15 @@ class TorchPolyRegressor(StreamRegressor):
     def _expand_alike(self, rows, basis):
         return ExpandedRows(rows, basis)
 
-    def _keep(self, objective, solution, single_target):
-        super()._keep(objective, solution, single_target)
-        self._basis = objective.basis
-        self._basis_solution = objective.solution(solution.v, solution.v_low)
-        self.powers_ = objective.basis.powers
-        self.n_output_features_ = len(self.powers_)
-        self.domain_ = objective.basis.domain
+    def _attributes(self, objective, data, solution):
+        return {
+            **super()._attributes(objective, data, solution),
+            "_basis": objective.basis,
+            "_basis_solution": objective.solution(solution.v, solution.v_low),
+            "powers_": objective.basis.powers,
+            "n_output_features_": len(objective.basis.powers),
+            "domain_": objective.basis.domain,
+        }
 
     def _predictor(self, rows):
         if self.extrapolation != "allow":

@@ -80,6 +80,29 @@ def fit_validated(model, share):
     return model.fit(*share(train), X_val=X_val, y_val=y_val)
 
 
+class EndAtSecond:
+    """A callback that ends the fit after the second step."""
+
+    n_steps = 0
+
+    def setup(self, estimator, context):
+        self.n_steps = 0
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+        self.n_steps += fitted_estimator is not None
+        return self.n_steps == 2
+
+
+def fit_watched(model, share):
+    return model.set_callbacks(EndAtSecond()).fit(*share(table()))
+
+
 def fit_chunks(model, share):
     for start, stop in ((0, 0.3), (0.3, 1)):
         model.partial_fit(*share(table().part(start, stop)))
@@ -149,6 +172,8 @@ CASES = {
     "quantile positive": linear(loss="quantile", positive=True),
     "gradient": linear(solver="gradient"),
     "huber gradient": linear(loss="huber", solver="gradient"),
+    "watched": linear(fit_watched, solver="gradient"),
+    "watched sgd": linear(fit_watched, **LITERAL),
     "unweighted": linear(fit_unweighted),
     "targets": linear(fit_targets),
     "targets huber": linear(fit_targets, loss="huber"),

@@ -21,6 +21,7 @@ ESTIMATORS = [
     PACKAGE + "._poly",
     PACKAGE + "._partial_fit",
     PACKAGE + "._base",
+    PACKAGE + "._predict",
     PACKAGE + "._parameters",
 ]
 SOLVERS = PACKAGE + "._solvers"
@@ -33,6 +34,7 @@ NEVER = {
     "_arrays": [SOLVERS, PACKAGE + "._batches"],
     "_tables": ["sklearn", "torch", PACKAGE],
     "_arrow": ["sklearn", "torch"],
+    "_callbacks": ["sklearn", "torch", PACKAGE],
     "_prefetch": ["sklearn", "torch", PACKAGE],
     "_namespaces": [SOLVERS],
     "_scores": ["sklearn", PACKAGE],
@@ -74,6 +76,7 @@ LAYERS = [
     ["_sgd", "_poly"],
     ["_partial_fit"],
     ["_base"],
+    ["_predict"],
     ["_data"],
     ["_readers", "_dask"],
     ["_parameters"],
@@ -109,6 +112,7 @@ LAYERS = [
     ["_arrays"],
     ["_ahead", "_arrow", "_connection", "_expansion"],
     [
+        "_callbacks",
         "_prefetch",
         "_moments",
         "_losses",

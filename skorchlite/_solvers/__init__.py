@@ -6,7 +6,7 @@ from .averaged import AveragedStream
 from .gradient import gradient
 from .loop import Settings
 from .newton import newton
-from .solution import MESSAGES
+from .solution import MESSAGES, Report
 from .stochastic import stochastic
 from .streams import LoopStream, MomentStream
 
@@ -16,6 +16,7 @@ __all__ = [
     "AveragedStream",
     "LoopStream",
     "MomentStream",
+    "Report",
     "Settings",
     "choose_full_batch",
     "is_stochastic",

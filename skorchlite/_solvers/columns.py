@@ -11,6 +11,8 @@ predictors in lasso-type problems", JRSS B 74(2).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from .corners import Corners
 from .passes import descend_by_models
-from .solution import Solution
+from .solution import Report, Solution
 
 _ENTERING = 64  # columns in the first working set, and later at least
 _ROUGH = 1e-3  # accuracy while columns enter
@@ -30,7 +32,7 @@ def descend_on_columns(
     start: Tensor | None,
     tol: float,
     max_iter: int,
-    report: Callable[[int, float, float], None],
+    report: Report,
 ) -> Solution:
     """Minimise an objective whose loss is no quadratic and whose penalty has corners.
 
@@ -48,14 +50,15 @@ def descend_on_columns(
     if start is not None:
         v[:-1] = start
     index = _widened(v, steep)
-    largest, last, n_iter, curve, accuracy = 0.0, torch.inf, 0, [], max(tol, _ROUGH)
+    largest, last, accuracy = 0.0, torch.inf, max(tol, _ROUGH)
+    n_iter, curve = 0, list[float]()
     while True:
         part = objective.over(index)
         begin = torch.cat((v[index], v[-1:]))
-        solution = descend_by_models(part, begin, accuracy, max_iter, report)
-        n_iter += solution.n_iter
-        curve += solution.loss_curve
-        v = _embedded(objective, part, index, solution.v)
+        so_far = partial(_whole, objective, part, index, n_iter, curve)
+        solution = descend_by_models(part, begin, accuracy, max_iter, _told(report, n_iter, so_far))
+        whole = so_far(solution)
+        n_iter, curve, v = whole.n_iter, whole.loss_curve, whole.v
         slope = _slopes(objective, part, index, solution) / scale[:, None]
         largest = max(largest, float(slope.abs().max()))
         slope[index] = 0
@@ -67,11 +70,37 @@ def descend_on_columns(
         settled = not steep.any() or (idle and accuracy > tol)
         last = solution.loss_curve[-1]
         if (settled and accuracy <= tol) or solution.status != "converged":
-            solution.v, solution.v_low = v, torch.zeros_like(v)
-            solution.n_iter, solution.loss_curve = n_iter, curve
-            return solution
+            return whole
         accuracy = tol if settled else accuracy
         index = index if settled else _widened(v, steep)
+
+
+def _told(report: Report, before: int, whole: Callable[[Solution], Solution]) -> Report:
+    """Return what reports a part of the descent as one of the whole."""
+
+    def tell(n_iter: int, value: float, gap: float | None, ended: Callable[[], Solution]) -> None:
+        report(before + n_iter, value, gap, lambda: whole(ended()))
+
+    return tell
+
+
+def _whole(
+    objective: Any,
+    part: Any,
+    index: Tensor,
+    n_iter: int,
+    curve: list[float],
+    solution: Solution,
+) -> Solution:
+    """Return a solution over a part of the columns as one over all, after what went before."""
+    v = _embedded(objective, part, index, solution.v)
+    return replace(
+        solution,
+        v=v,
+        v_low=torch.zeros_like(v),
+        n_iter=n_iter + solution.n_iter,
+        loss_curve=curve + solution.loss_curve,
+    )
 
 
 def _widened(v: Tensor, steep: Tensor) -> Tensor:

@@ -11,12 +11,11 @@ Vorst, Ye (2000), "Residual replacement strategies for Krylov subspace iterative
 Journal on Scientific Computing 22(3).
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from .limited_memory import Scaled
+from .limited_memory import Scaled, solution_at
+from .solution import Report, Solution
 
 _EPS = torch.finfo(torch.float64).eps
 _ANEW = 50  # steps, after which the gradient is taken from the data
@@ -31,11 +30,10 @@ class ConjugateDescent:
     problem : Scaled
     x : Tensor of shape (k, n_targets)
         Where to start.
-    report : callable
-        Called with (n_iter, objective, optimality) after each step.
+    report : Report
     """
 
-    def __init__(self, problem: Scaled, x: Tensor, report: Callable[[int, float, float], None]):
+    def __init__(self, problem: Scaled, x: Tensor, report: Report):
         self.problem, self.report = problem, report
         self.n_iter, self.change = 0, 0.0
         self.x = problem.start(None)
@@ -78,6 +76,10 @@ class ConjugateDescent:
             if idle >= _IDLE:
                 return "stalled"
 
+    def solution(self) -> Solution:
+        """Return the record of the descent so far."""
+        return solution_at(self)
+
     def _measure(self) -> None:
         problem = self.problem
         self.value, self.gradient = problem.evaluate(self.x, problem.objective.loss)
@@ -107,6 +109,6 @@ class ConjugateDescent:
         self.change = float(moved.nan_to_num(0.0).max())
         self.n_iter += 1
         self.curve.append(self.problem.objective.total(self.value))
-        self.report(self.n_iter, self.curve[-1], self.optimality)
+        self.report(self.n_iter, self.curve[-1], self.optimality, self.solution)
         ratio = torch.where(square > 0, (self.gradient**2).sum(0) / square, 0.0)
         return ratio * direction - self.gradient

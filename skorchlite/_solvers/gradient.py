@@ -5,7 +5,7 @@ objective is quadratic, else by limited-memory quasi-Newton steps. A loss with c
 less and less.
 """
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .conjugate import ConjugateDescent
 from .limited_memory import Descent, Scaled
-from .solution import Solution
+from .solution import Report, Solution
 
 _SHRINK = 0.1  # of the width of a smoothed loss, from stage to stage
 _STAGE = 1e-3  # of what smoothing leaves: what is left of a stage
@@ -30,7 +30,7 @@ def gradient(
     max_iter: int,
     dtype: torch.dtype,
     data_eps: float,
-    report: Callable[[int, float, float], None],
+    report: Report,
 ) -> Solution:
     """Minimise an objective with any loss and any penalty.
 
@@ -49,8 +49,7 @@ def gradient(
         Not used: the sums are in double precision.
     data_eps : float
         Relative rounding of the data itself: a column with no more deviation is constant.
-    report : callable
-        Called with (n_iter, objective, optimality) after each step.
+    report : Report
 
     Returns
     -------
@@ -67,16 +66,7 @@ def gradient(
         descent = Descent(problem, point, max_iter, report)
         solve = _by_smoothing if objective.loss.corners else _directly
         status, optimality = solve(descent, tol)
-    return Solution(
-        v=problem.unit * descent.x,
-        v_low=torch.zeros_like(descent.x),
-        n_iter=descent.n_iter,
-        loss_curve=descent.curve,
-        optimality=optimality,
-        rank=None,
-        change=descent.change,
-        status=status,
-    )
+    return replace(descent.solution(), status=status, optimality=optimality)
 
 
 def _settled(descent: Any, status: str) -> str:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .._rows import OutOfRangeError
+from .solution import Report, Solution
 
 _PAIRS = 30  # steps that are remembered
 _TRIALS = 20  # points along a direction
@@ -143,7 +144,7 @@ class Descent:
         problem: Scaled,
         x: Tensor,
         max_iter: int,
-        report: Callable[[int, float, float], None],
+        report: Report,
     ):
         self.problem, self.max_iter, self.report = problem, max_iter, report
         self.n_iter, self.change = 0, 0.0
@@ -195,9 +196,13 @@ class Descent:
                 total = self.problem.objective.total(self.value)
                 if self.loss is self.problem.objective.loss:
                     self.curve.append(total)
-                self.report(self.n_iter, total, self.optimality)
+                self.report(self.n_iter, total, self.optimality, self.solution)
             small = self.norm <= torch.maximum(enough(), floor)
             self.active = self.active & ~small & (self.idle < _IDLE)
+
+    def solution(self) -> Solution:
+        """Return the record of the descent so far."""
+        return solution_at(self)
 
     def _step(self) -> bool:
         """Take a step; return whether any target moved."""
@@ -278,3 +283,17 @@ class Descent:
         noise = 10 * _EPS * torch.maximum(self.value.abs(), self.first_value.abs())
         hidden = ((value - self.value).abs() <= noise) & (end <= -0.8 * slope)
         return (slope < 0) & (enough | hidden)
+
+
+def solution_at(descent: Any) -> Solution:
+    """Return the record of a descent in scaled coordinates, so far."""
+    return Solution(
+        v=descent.problem.unit * descent.x,
+        v_low=torch.zeros_like(descent.x),
+        n_iter=descent.n_iter,
+        loss_curve=list(descent.curve),
+        optimality=descent.optimality,
+        rank=None,
+        change=descent.change,
+        status="completed",
+    )

@@ -5,7 +5,6 @@ corners in the penalty it is minimised on the columns that matter. Other losses 
 columns that matter where these are many.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from .columns import descend_on_columns
 from .passes import descend_by_models
 from .quadratic import descend_quadratic
-from .solution import Solution
+from .solution import Report, Solution
 from .sparse import descend_with_corners
 
 _MANY_COLUMNS = 1_000  # whose Hessian is made whole at each step
@@ -28,7 +27,7 @@ def newton(
     max_iter: int,
     dtype: torch.dtype,
     data_eps: float,
-    report: Callable[[int, float, float], None],
+    report: Report,
 ) -> Solution:
     """Minimise the objective.
 
@@ -45,8 +44,7 @@ def newton(
         Of the blocks in the first pass over a quadratic objective.
     data_eps : float
         Relative rounding of the data itself, which limits the rank that it can have.
-    report : callable
-        Called with (n_iter, objective, optimality) after each step.
+    report : Report
 
     Returns
     -------

@@ -5,7 +5,7 @@ is halved. A model keeps the rows near a break of the loss, so that three or fou
 rule; a fit on a sample of the rows comes first where they do not fit in memory at once.
 """
 
-from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from .._models import Model
 from .corners import Corners
 from .local import LocalDescent
-from .solution import Solution
+from .solution import Report, Solution
 
 _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
 _ROOM_ROWS = 8  # at least, for each column
@@ -34,7 +34,7 @@ def descend_by_models(
     start: Tensor | None,
     tol: float,
     max_iter: int,
-    report: Callable[[int, float, float], None],
+    report: Report,
 ) -> Solution:
     """Minimise an objective whose loss is no quadratic; see ``newton``.
 
@@ -63,6 +63,7 @@ def descend_by_models(
             max(descent.n_iter for descent in descents),
             sum(descent.curve[-1] for descent in descents),
             max(descent.gap for descent in descents),
+            partial(_solution, descents, points),
         )
     return _solution(descents, points)
 
@@ -208,7 +209,7 @@ def _solution(descents: list[_Descent], points: Tensor) -> Solution:
         for values in zip_longest(*curves)
     ]
     return Solution(
-        v=points,
+        v=points.clone(),
         v_low=torch.zeros_like(points),
         n_iter=max(descent.n_iter for descent in descents),
         loss_curve=summed,

@@ -13,7 +13,7 @@ computing the QR factorization of ill-conditioned matrices". Hestenes, Stiefel (
 conjugate gradients for solving linear systems".
 """
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 from .._moments import Moments
 from .._objective import Quadratic
 from .metric import Metric, cholesky_metric, spectral_metric
-from .solution import Solution
+from .solution import Report, Solution
 from .wide import wide_metric, wide_quadratic
 
 _SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
@@ -38,7 +38,7 @@ def descend_quadratic(
     max_iter: int,
     dtype: torch.dtype,
     data_eps: float,
-    report: Callable[[int, float, float], None],
+    report: Report,
 ) -> Solution:
     """Minimise a quadratic objective without corners.
 
@@ -54,8 +54,7 @@ def descend_quadratic(
         Of the blocks in the first pass.
     data_eps : float
         Relative rounding of the data itself, which limits the rank that it can have.
-    report : callable
-        Called with (n_iter, objective, optimality) after each step.
+    report : Report
 
     Returns
     -------
@@ -138,9 +137,7 @@ def _rounding_unit(objective: Any, data_eps: float) -> float:
 class _Descent:
     """The iterate ``v``, with ``v_low`` for what a double cannot hold of it."""
 
-    def __init__(
-        self, objective: Any, quadratic: Quadratic, metric: Metric, report: Callable[..., None]
-    ):
+    def __init__(self, objective: Any, quadratic: Quadratic, metric: Metric, report: Report):
         self.objective, self.quadratic, self.metric = objective, quadratic, metric
         self.report = report
         self.n_iter, self.change = 0, 0.0
@@ -193,13 +190,14 @@ class _Descent:
 
     def solution(self, status: str) -> Solution:
         """Return the record of the descent, at the solution of minimum norm."""
+        v = self.v
         if self.metric.rank < self.objective.n_features:
-            self.v[:-1] -= self.metric.excess(self.v[:-1], self.objective.to_caller)
+            v = torch.cat((v[:-1] - self.metric.excess(v[:-1], self.objective.to_caller), v[-1:]))
         return Solution(
-            v=self.v,
+            v=v,
             v_low=self.v_low,
             n_iter=self.n_iter,
-            loss_curve=self.curve,
+            loss_curve=list(self.curve),
             optimality=self.optimality,
             rank=self.metric.rank,
             change=self.change,
@@ -245,4 +243,5 @@ class _Descent:
         self.curve.append(self.objective.total(value))
         relative = self.metric.norm(gradient) / self.first_norm
         self.optimality = float(torch.nan_to_num(relative, 0.0).max())  # 0/0: a constant target
-        self.report(self.n_iter, self.curve[-1], self.optimality)
+        ended = partial(self.solution, "completed")
+        self.report(self.n_iter, self.curve[-1], self.optimality, ended)

@@ -1,5 +1,6 @@
 """What every solver returns, and what is said of a solution that fell short."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,3 +99,8 @@ class Solution:
     moments: Any = None
     n_updates: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+# Called after each step with its number, the objective, the optimality or None, and what returns
+# the solution if the descent ended there. It may end it by an error.
+Report = Callable[[int, float, float | None, Callable[[], Solution]], None]

@@ -11,7 +11,7 @@ predictors in lasso-type problems", JRSS B 74(2). Massias, Gramfort, Salmon (201
 solver for the lasso with dual extrapolation", ICML.
 """
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .corners import Corners, minimise_quadratic
 from .quadratic import measure
-from .solution import Solution
+from .solution import Report, Solution
 
 _NARROW = 256  # up to here the whole Gram matrix costs no more than the passes it saves
 _ENTERING = 64  # columns in the first working set, and later at least
@@ -34,22 +34,11 @@ def descend_with_corners(
     tol: float,
     max_iter: int,
     dtype: torch.dtype,
-    report: Callable[[int, float, float], None],
+    report: Report,
 ) -> Solution:
     """Minimise squared error plus a penalty with corners; see ``newton``."""
     descent = _Descent(objective, start, dtype, report)
-    status = descent.run(tol, max_iter)
-    return Solution(
-        v=descent.v,
-        v_low=torch.zeros_like(descent.v),
-        n_iter=descent.n_iter,
-        loss_curve=descent.curve,
-        optimality=descent.gap,
-        rank=None,
-        change=descent.change,
-        status=status,
-        moments=descent.moments,
-    )
+    return descent.solution(descent.run(tol, max_iter))
 
 
 class _Descent:
@@ -60,7 +49,7 @@ class _Descent:
         objective: Any,
         start: Tensor | None,
         dtype: torch.dtype,
-        report: Callable[[int, float, float], None],
+        report: Report,
     ):
         self.objective, self.report = objective, report
         self.v = torch.zeros(objective.n_features + 1, objective.rows.n_targets).double()
@@ -93,6 +82,20 @@ class _Descent:
                 self._look_ahead()
                 if self.change <= tol or (self.gap <= _ROUNDING and self.change > 0.5 * last):
                     return "converged"
+
+    def solution(self, status: str) -> Solution:
+        """Return the record of the descent."""
+        return Solution(
+            v=self.v,
+            v_low=torch.zeros_like(self.v),
+            n_iter=self.n_iter,
+            loss_curve=list(self.curve),
+            optimality=self.gap,
+            rank=None,
+            change=self.change,
+            status=status,
+            moments=self.moments,
+        )
 
     def _measure(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Make the Gram matrix of all columns; return value and gradient at the start."""
@@ -157,7 +160,8 @@ class _Descent:
         self.v[-1] -= self.gradient[-1]
         self.n_iter += 1
         self.curve.append(self.objective.total((self.value - gain + bent).clamp(min=0)))
-        self.report(self.n_iter, self.curve[-1], self.gap)
+        ended = partial(self.solution, "completed")
+        self.report(self.n_iter, self.curve[-1], self.gap, ended)
 
     def _look_ahead(self) -> None:
         """Measure how far the next step would go, and what it would gain."""

@@ -6,9 +6,10 @@ Prechelt (1998), "Early stopping - but when?", Neural Networks: Tricks of the Tr
 descents see ``loop`` and ``variance_reduced``.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf, isfinite
 from typing import Any
 
@@ -16,11 +17,14 @@ import torch
 from torch import Tensor
 
 from .._rows import TargetRows
+from .._staging import Origin
 from .curvature import stable_step
 from .loop import Loop, Settings, make_loop
 from .minibatches import Minibatches
-from .solution import Solution
+from .solution import Report, Solution
 from .variance_reduced import VarianceReduced
+
+Ended = Callable[[], Solution]
 
 _RISEN = 2.0  # times the first objective: a descent that ended there was none
 
@@ -34,7 +38,7 @@ def stochastic(
     max_iter: int,
     dtype: torch.dtype,
     data_eps: float,
-    report: Callable[..., None],
+    report: Report,
 ) -> Solution:
     """Minimise an objective with any loss, by steps along the gradients of batches.
 
@@ -53,43 +57,78 @@ def stochastic(
         Of the batches.
     data_eps : float
         Relative rounding of the data itself.
-    report : callable
-        Called with (n_iter, objective, optimality) after each epoch.
+    report : Report
+        Called after each epoch.
 
     Returns
     -------
     Solution
     """
-    limits: dict[str, Any] = {"tol": tol, "max_iter": max_iter, "dtype": dtype}
-    limits |= {"data_eps": data_eps, "report": report}
+    limits = {"tol": tol, "max_iter": max_iter, "dtype": dtype, "data_eps": data_eps}
     own_step, alike = settings.learning_rate == "auto", objective.loss.quadratic
     if own_step and objective.rows.n_targets > 1 and not alike:
-        return _target_by_target(objective, start, settings, limits)
+        return _target_by_target(objective, start, settings, report, limits)
     loop = make_loop(objective, start, settings, dtype, data_eps)
     watch = Watch(objective, settings, tol)
+
+    def told(n_iter: int, value: float, optimality: float | None, ended: Ended) -> None:
+        report(n_iter, value, optimality, lambda: watch.record(ended()))
+
     if own_step:
-        solution = _without_noise(loop, settings, start is not None, watch, tol, max_iter, report)
+        solution = _without_noise(loop, settings, start is not None, watch, tol, max_iter, told)
     else:
-        solution = _with_given_step(loop, settings, watch, tol, max_iter, report)
-    solution.validation_curve = watch.curve
-    return solution
+        solution = _with_given_step(loop, settings, watch, tol, max_iter, told)
+    return watch.record(solution)
 
 
 def _target_by_target(
-    objective: Any, start: Tensor | None, settings: Settings, limits: dict[str, Any]
+    objective: Any,
+    start: Tensor | None,
+    settings: Settings,
+    report: Report,
+    limits: dict[str, Any],
 ) -> Solution:
     """Minimise for one target after the other, whose curvatures and steps are their own."""
-    parts = []
+    parts: list[Solution] = []
     for j in range(objective.rows.n_targets):
-        one = objective.of_target(j)
-        origin, point = one.origin, None if start is None else start[:, j : j + 1]
+        one, point = objective.of_target(j), None if start is None else start[:, j : j + 1]
         validation = None if settings.validation is None else TargetRows(settings.validation, j)
-        solution = stochastic(one, point, replace(settings, validation=validation), **limits)
-        moved, one.origin = one.origin, origin
-        solution.v = one.carried(solution.v, moved)
-        parts.append(solution)
+        carried = partial(_carried, one, one.origin)
+        told = _told(report, objective.rows.n_targets, parts, carried)
+        own = replace(settings, validation=validation)
+        solution = stochastic(one, point, own, report=told, **limits)
+        parts.append(carried(solution))
+    return _together(parts)
+
+
+def _carried(objective: Any, origin: Origin, solution: Solution) -> Solution:
+    """Return a solution relative to another origin than where the objective came to."""
+    there = copy.copy(objective)
+    there.origin = origin
+    return replace(solution, v=there.carried(solution.v, objective.origin))
+
+
+def _told(
+    report: Report, n_targets: int, before: list[Solution], carried: Callable[[Solution], Solution]
+) -> Report:
+    """Return what reports the descent for one target as one for all; others are at the mean."""
+
+    def tell(n_iter: int, value: float, optimality: float | None, ended: Ended) -> None:
+        def together() -> Solution:
+            solution = _together([*before, carried(ended())])
+            missing = solution.v.new_zeros(len(solution.v), n_targets - solution.v.shape[1])
+            v = torch.cat((solution.v, missing), 1)
+            return replace(solution, v=v, v_low=torch.zeros_like(v))
+
+        report(n_iter, value, optimality, together)
+
+    return tell
+
+
+def _together(parts: list[Solution]) -> Solution:
+    """Return the solutions for several targets as one."""
     unfinished = [part for part in parts if part.status != "converged"]
-    v = torch.cat([part.v for part in parts], 1)
+    v, curves = torch.cat([part.v for part in parts], 1), [part.validation_curve for part in parts]
     return Solution(
         v=v,
         v_low=torch.zeros_like(v),
@@ -99,9 +138,7 @@ def _target_by_target(
         rank=None,
         change=0.0,
         status=unfinished[0].status if unfinished else "converged",
-        validation_curve=_sums([part.validation_curve for part in parts])
-        if settings.validation is not None
-        else None,
+        validation_curve=None if None in curves else _sums(curves),
         n_updates=max(part.n_updates for part in parts),
     )
 
@@ -130,6 +167,10 @@ class Watch:
         self.idle, self.best = 0, inf
         self.curve: list[float] | None = None if self.rows is None else []
         self.point: Tensor | None = None
+
+    def record(self, solution: Solution) -> Solution:
+        """Return a solution with the curve so far."""
+        return replace(solution, validation_curve=self.curve and list(self.curve))
 
     def __call__(self, v: Tensor) -> bool:
         """Take note of the point that an epoch led to; return whether to stop."""
@@ -172,7 +213,7 @@ def _with_given_step(
     watch: Watch,
     tol: float | None,
     max_iter: int,
-    report: Callable[..., None],
+    report: Report,
 ) -> Solution:
     """Run the loop until the objective, or the validation loss, no longer falls by tol."""
     objective = loop.objective
@@ -182,15 +223,20 @@ def _with_given_step(
     )
     status, curve, best, idle = "max_iter_epochs", list[float](), inf, 0
     kept = loop.u.clone()
+
+    def ended(status: str = "completed") -> Solution:
+        v = loop.point() if watch.point is None else watch.point
+        return _solution(loop, v, len(curve), curve, None, status)
+
     while len(curve) < max_iter:
         before = loop.u.clone()
         value = loop.epoch(batches)
         if not isfinite(value):
             return _diverged(loop, kept, curve, batches.n_batch)
         curve.append(value)
-        report(len(curve), value, None)
         loop.schedule.after_epoch(value)
         stop = watch(loop.point())
+        report(len(curve), value, None, ended)
         if not watch.stops:
             slow = tol is not None and value > best - tol
             idle = idle + 1 if slow else 0
@@ -208,8 +254,7 @@ def _with_given_step(
         return _diverged(loop, kept, curve, batches.n_batch, "rising")
     if tol is None and status != "converged":
         status = "completed"
-    v = loop.point() if watch.point is None else watch.point
-    return _solution(loop, v, len(curve), curve, None, status)
+    return ended(status)
 
 
 def _diverged(
@@ -243,7 +288,7 @@ def _without_noise(
     watch: Watch,
     tol: float | None,
     max_iter: int,
-    report: Callable[..., None],
+    report: Report,
 ) -> Solution:
     """Let the variance-reduced descent find its own step."""
     if loop.optimizer.needs_closure:
@@ -261,10 +306,17 @@ def _without_noise(
     )
     if not started:
         loop.u.copy_(descent.constant())
-    status = descent.run(tol, max_iter, settings.n_iter_no_change, report, watch)
-    v = descent.point(descent.u) if watch.point is None else watch.point
-    loop.t += descent.n_updates
-    return _solution(loop, v, descent.n_iter, descent.curve, descent.anchor.optimality, status)
+
+    def ended() -> Solution:
+        v = descent.point(descent.u) if watch.point is None else watch.point
+        record = descent.n_iter, descent.curve, descent.anchor.optimality, "completed"
+        return replace(_solution(loop, v, *record), n_updates=descent.n_updates)
+
+    def told(n_iter: int, value: float, optimality: float) -> None:
+        report(n_iter, value, optimality, ended)
+
+    status = descent.run(tol, max_iter, settings.n_iter_no_change, told, watch)
+    return replace(ended(), status=status)
 
 
 def _solution(
@@ -278,12 +330,12 @@ def _solution(
     """Return the record of a descent, at the solution of minimum norm where there are many."""
     metric = loop.coordinates.metric
     if metric is not None and metric.rank < loop.objective.n_features:
-        v[:-1] -= metric.excess(v[:-1], loop.objective.to_caller)
+        v = torch.cat((v[:-1] - metric.excess(v[:-1], loop.objective.to_caller), v[-1:]))
     return Solution(
-        v=v,
+        v=v.clone(),
         v_low=torch.zeros_like(v),
         n_iter=n_iter,
-        loss_curve=curve,
+        loss_curve=list(curve),
         optimality=optimality,
         rank=None if metric is None else metric.rank,
         change=0.0,

@@ -1,0 +1,74 @@
+"""What scikit-learn's callbacks are told of a fit, and what they may ask for."""
+
+from collections.abc import Callable
+from typing import Any
+
+Attributes = Callable[[], dict[str, Any]]
+
+# What scikit-learn keeps in an estimator while it is fitted, and of those that are set.
+OWN_ATTRIBUTES = {
+    "_callback_fit_ctx",
+    "_parent_callback_ctx",
+    "_skl_callbacks",
+    "_skl_callbacks_to_teardown",
+}
+
+
+class Stopped(Exception):  # noqa: N818 (no error, like StopIteration)
+    """A callback asked for the end of the fit, with this solution."""
+
+    def __init__(self, solution: Any):
+        super().__init__("a callback asked for the end of the fit")
+        self.solution = solution
+
+
+def has_callbacks(estimator: Any) -> bool:
+    """Return whether any were set."""
+    return bool(getattr(estimator, "_skl_callbacks", None))
+
+
+class Task:
+    """The fit of an estimator as a task of scikit-learn's callbacks, its steps as subtasks.
+
+    How many steps a fit takes is not known beforehand. The next one begins where one ends, so that
+    the last to begin is none: it ends with the fit.
+
+    Parameters
+    ----------
+    estimator : object
+        With scikit-learn's ``CallbackSupportMixin``.
+    X, y : object
+        As they were given to ``fit``.
+    sample_weight : object or None
+    """
+
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any):
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self.context = estimator._init_callback_context(max_subtasks=None)
+        self.told = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self.context.call_on_fit_task_begin(**self.told)
+        self._begin(None)
+
+    def step(self, attributes: Attributes) -> bool:
+        """Tell of the end of a step; return whether a callback asks for that of the fit.
+
+        Parameters
+        ----------
+        attributes : callable
+            Returns those that the estimator would have if the fit had ended here. It is called
+            where a callback takes a fitted estimator.
+        """
+        stop = self.iteration.call_on_fit_task_end(
+            **self.told, reconstruction_attributes=attributes
+        )
+        self._begin(attributes)
+        return stop
+
+    def end(self) -> None:
+        """Tell of the end of the fit, which left the estimator fitted."""
+        self.iteration.call_on_fit_task_end(estimator=self.told["estimator"])
+        self.context.call_on_fit_task_end(**self.told, reconstruction_attributes=dict)
+
+    def _begin(self, attributes: Attributes | None) -> None:
+        self.iteration = self.context.subcontext(task_name="iteration")
+        self.iteration.call_on_fit_task_begin(**self.told, reconstruction_attributes=attributes)

@@ -1,0 +1,118 @@
+"""Predicting and scoring, which both estimators share."""
+
+import warnings
+
+import numpy as np
+import torch
+from sklearn.base import RegressorMixin
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils._array_api import check_same_namespace
+from sklearn.utils.validation import check_is_fitted
+
+from ._ahead import computing
+from ._arrays import check_score, is_dask, native, to_numpy
+from ._batches import as_tensor
+from ._dask import predicted_chunks
+from ._data import check_rows_finite, read, read_to_predict
+from ._namespaces import returned
+from ._readers import is_stream
+from ._scores import r2, r2_of_rows
+from ._staging import predicted
+
+
+class Predictor(RegressorMixin):
+    """Predict and score with ``coef_`` and ``intercept_``."""
+
+    def predict(self, X):
+        """Predict using the fitted model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
+                or iterable
+            Samples, or what yields blocks of them, with targets or without.
+
+        Returns
+        -------
+        y_pred : {ndarray, tensor} of shape (n_samples,) or (n_samples, n_targets)
+            Predicted values; a tensor, on the device of X, where X is one. With scikit-learn's
+            ``array_api_dispatch``, an array in the namespace and on the device of X. Of a dask
+            array or data frame a dask array with the chunks of X, computed when it is.
+        """
+        check_is_fitted(self)
+        if is_dask(X):
+            return predicted_chunks(self, X)
+        if not is_stream(X):
+            check_same_namespace(X, self, attribute="coef_", method="predict")
+        rows, single = read_to_predict(self, X)
+        with computing(rows.n_rows * rows.n_features if rows.indexed else np.inf):
+            y_pred = self._predict(rows, single)
+        return to_numpy(y_pred) if is_stream(X) else returned(y_pred, X)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Return the coefficient of determination of the predictions, R2.
+
+        Where X, y or sample_weight is a tensor it is computed in torch, on the device of X; else
+        it is scikit-learn's ``r2_score``. Several targets count alike. Of dask
+        collections the sums are made where their chunks are.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
+                or iterable
+            Samples, or what yields blocks of them with their targets.
+        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets), default=None
+            True values; None where X yields them.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Individual weights for each sample.
+
+        Returns
+        -------
+        score : float
+            1 for perfect predictions, 0 for those no better than the mean of y.
+        """
+        if is_dask(X) or (y is None and is_stream(X)):
+            check_is_fitted(self)
+            return self._score_rows(read(self, X, y, sample_weight, reset=False))
+        if not any(isinstance(native(a), torch.Tensor) for a in (X, y, sample_weight)):
+            return super().score(X, y, sample_weight)
+        y_pred = torch.as_tensor(native(self.predict(X)))
+        y, weight = check_score(self, y, sample_weight, y_pred)
+        if len(y_pred) < 2:
+            return _undefined_score()
+        with computing(y_pred.numel()):
+            y = as_tensor(y, y_pred.device).reshape(len(y_pred), -1)
+            weight = None if weight is None else as_tensor(weight, y_pred.device)
+            return r2(y, y_pred.reshape(y.shape), weight)
+
+    def _predict(self, rows, single):
+        """Return the predictions on checked rows."""
+        coef, intercept, terms = self._predictor(rows)
+        y_pred = predicted(terms, coef, intercept, torch.float32 if single else None)
+        if not torch.isfinite(y_pred).all():
+            check_rows_finite(rows, type(self).__name__)
+        return y_pred if np.ndim(self.intercept_) else y_pred[:, 0]
+
+    def _score_rows(self, data):
+        """Return R2 on checked data that is not read at once, in one pass."""
+        n_targets, n_predicted = data.rows.n_targets, np.size(self.intercept_)
+        if n_targets != n_predicted:
+            raise ValueError(f"y has {n_targets} targets, and the model predicts {n_predicted}.")
+        with computing(data.n_entries):
+            coef, intercept, terms = self._predictor(data.rows)
+            score = r2_of_rows(terms, coef, intercept)
+            if not np.isfinite(score) and data.rows.indexed:
+                data.check_finite(self)
+            if data.rows.n_rows < 2:
+                return _undefined_score()
+        return score
+
+    def _predictor(self, rows):
+        """Return (coef, intercept, rows) whose product and sum predict."""
+        return np.atleast_2d(to_numpy(self.coef_)), np.atleast_1d(to_numpy(self.intercept_)), rows
+
+
+def _undefined_score():
+    message = "R^2 score is not well-defined with less than two samples."
+    warnings.warn(message, UndefinedMetricWarning, stacklevel=3)
+    return float("nan")
