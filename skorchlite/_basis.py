@@ -51,8 +51,9 @@ class Basis(Expansion):
         The ends of each column in the data.
     steps : list of tuple of Step, default=None
         The recurrence of each column for kind "orthogonal".
-    steepness : float, default=None
-        How far an error in t is amplified in a term; None for the degree.
+    slopes : list of ndarray of shape (degree,), default=None
+        By how much an error in t is amplified in each ``phi_k``, k from 1, for each column; None
+        for the degree of the polynomial.
     doubled : bool, default=False
         Whether the sums over the rows are to be made in doubled precision.
     even : bool, default=False
@@ -69,7 +70,7 @@ class Basis(Expansion):
         high: np.ndarray,
         *,
         steps: Sequence[tuple[Step, ...]] | None = None,
-        steepness: float | None = None,
+        slopes: Sequence[np.ndarray] | None = None,
         doubled: bool = False,
         even: bool = False,
     ):
@@ -78,7 +79,7 @@ class Basis(Expansion):
         super().__init__(terms, steps, *_centre_and_half(kind, low, high))
         self.caller, self.kind, self.doubled, self.even = caller, kind, doubled, even
         self.low, self.high = low, high
-        self.steepness = terms.degree if steepness is None else steepness
+        self.slopes = slopes
 
     def __getstate__(self) -> dict:
         # Without what is derived: a basis travels with each pass to where the rows are.
@@ -110,9 +111,15 @@ class Basis(Expansion):
         return self.kind in (self.caller, "raw")
 
     @property
-    def rounding(self) -> float:
-        """How far the rounding of the data can be amplified in a term."""
-        return float((1 + np.abs(self.centre) / self.half).max()) * self.steepness
+    def rounding(self) -> Tensor:
+        """How far the rounding of the data can be amplified in each term."""
+        far = 1 + np.abs(self.centre) / self.half
+        if self.slopes is None:
+            return torch.full((len(self.powers),), float(far.max()) * self.terms.degree).double()
+        degrees = np.arange(1 + self.terms.degree)
+        table = np.array([np.r_[0, np.maximum(slopes, degrees[1:])] for slopes in self.slopes])
+        by_column = np.take_along_axis(table, self.powers.T, 1) * far[:, None]
+        return torch.from_numpy(by_column.sum(0))
 
     @property
     def magnitude(self) -> float:

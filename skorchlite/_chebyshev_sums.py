@@ -13,12 +13,14 @@ from torch import Tensor
 from ._moments import product_of
 from ._staging import Origin, width_of
 
+_SPREAD = 0.01  # the least variance of a term, of size 1, that costs no more than two digits
 
-def chebyshev_products(rows: Any, origin: Origin, dtype: torch.dtype) -> Tensor:
-    """Return the sums of products of columns, as ``products`` does.
+
+def chebyshev_products(rows: Any, origin: Origin, dtype: torch.dtype) -> Tensor | None:
+    """Return the sums of products of columns, as ``products`` does; None if they would be inexact.
 
     Terms are measured from the origin at the end, so that they must vary by about as much as their
-    size, which is 1: the column has to cover its interval evenly.
+    size, which is 1: rows and weights have to cover the interval evenly.
 
     Parameters
     ----------
@@ -38,7 +40,11 @@ def chebyshev_products(rows: Any, origin: Origin, dtype: torch.dtype) -> Tensor:
         block[d + 1 :] /= unit
         weighted = block[d - 1 :] if weight is None else block[d - 1 :] * weight.to(dtype)
         total += product_of(weighted.T, block.T).cpu()
-    return _as_staged(total, d, origin)
+    products = _as_staged(total, d, origin)
+    mean, square = total[1, :d] / total[1, d], products.diagonal()[t : t + d] / total[1, d]
+    centred = mean - origin.shift[t:]
+    varied = square * origin.unit()[t:] ** 2 - centred**2
+    return products if (varied > _SPREAD).all() else None
 
 
 def _as_staged(total: Tensor, d: int, origin: Origin) -> Tensor:

@@ -44,6 +44,12 @@ class Rationals:
         return results.reshape(self.numerators.shape)
 
 
+def as_doubles(fractions: np.ndarray) -> np.ndarray:
+    """Return the nearest doubles of fractions; infinities where there are none."""
+    doubles = [_quotient(*fraction.as_integer_ratio()) for fraction in fractions.ravel().tolist()]
+    return np.array(doubles, dtype=float).reshape(fractions.shape)
+
+
 def _quotient(numerator: int, denominator: int) -> float:
     try:
         return numerator / denominator  # rounded once, however long the integers are

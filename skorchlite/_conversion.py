@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._connection import Rationals
+from ._connection import Rationals, as_doubles
 from ._terms import Terms
 
 
@@ -50,7 +50,7 @@ class Conversion:
         """
         if len(self.connections) > 1:  # the denominators of all columns would make a long one
             fractions, matrices = values.fractions, [parts.fractions for parts in self.connections]
-            return self._moved(fractions[:-1], fractions[-1], matrices).astype(float)
+            return as_doubles(self._moved(fractions[:-1], fractions[-1], matrices))
         (parts,), integers = self.connections, values.numerators
         moved = self._moved(integers[:-1], integers[-1], [parts.numerators], parts.denominator)
         return Rationals(moved, values.denominator * parts.denominator).doubles

@@ -1,5 +1,6 @@
 """The basis that suits the data."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ._basis import Basis
-from ._recurrences import Step, family, orthogonal, steepness, values
+from ._recurrences import family, orthogonal, slopes, values
 from ._rows import NoWeightError, OutOfRangeError
 from ._terms import Degrees, terms_of
 
@@ -16,6 +17,7 @@ _SAMPLE_ROWS = 4_096
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
 _CONDITION = 1e4  # of a Gram matrix, which then is exact enough for a fit in one pass
+_PARTS = 1_024  # of an interval, of which each gives a row
 _STEEP = 1e8  # a slope at which rounding t to doubles changes a term by more than can be told
 
 
@@ -62,13 +64,24 @@ def fitted_basis(
     if sample is None:
         return basis_of_kind
     t = (sample - basis_of_kind.centre) / basis_of_kind.half
-    steps = _steps_for(t, terms.degree)
-    if steps is None:
+    chebyshev = family("chebyshev", terms.degree)
+    uneven = [j for j in range(t.shape[1]) if _nearly_dependent(values(chebyshev, t[:, j]))]
+    if not uneven:
         return basis("chebyshev", doubled=doubled, even=True)
-    slopes = np.array([steepness(*column) for column in zip(steps, t.T, strict=True)])
-    typical, steepest = slopes.max(0)
-    doubled = doubled and steepest < _STEEP
-    return basis("orthogonal", steps=steps, steepness=float(typical), doubled=doubled)
+    if rows.rereadable and not rows.fewer_than(_SAMPLE_ROWS):
+        rare = _of_each_part(rows, low, high, uneven)
+        t = np.concatenate((t, (rare - basis_of_kind.centre) / basis_of_kind.half))
+    made = [
+        orthogonal(column, terms.degree) if j in uneven else (chebyshev, terms.degree)
+        for j, column in enumerate(t.T)
+    ]
+    steps = [of_column for of_column, _ in made]
+    medians, largest = zip(
+        *(slopes(own, column, n_sound) for (own, n_sound), column in zip(made, t.T, strict=True)),
+        strict=True,
+    )
+    doubled = doubled and max(largest) < _STEEP
+    return basis("orthogonal", steps=steps, slopes=medians, doubled=doubled)
 
 
 def _kind_of(
@@ -107,42 +120,52 @@ def intervals(rows: Any, sampled: bool = False) -> tuple[np.ndarray, np.ndarray,
 
 def _ends(rows: Any, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
     ends, samples = [], []
-    step = rows.n_rows * rows.n_places // _SAMPLE_ROWS if rows.indexed else 1
+    counted, step = rows.indexed, 1  # how many rows there are to sample
     for X, _, weight in rows.blocks(rows.bound(rows.n_features, 8)):
         if weight is not None:  # rows without any are none of the data
-            X = X[weight > 0]
+            X, counted = X[weight > 0], False
         if not len(X):
             continue
         columns = X.T.contiguous()  # along which the ends are found ten times as fast
         ends.append(torch.stack((columns.amin(1), columns.amax(1))).cpu().double())
         if sampled:
+            if counted:
+                step = max(rows.n_rows * rows.n_places // _SAMPLE_ROWS, 1)
             # A copy: of a slice, the block would be kept.
-            samples.append(X[:: max(step, 1)].to("cpu", torch.float64, copy=True))
-            while sum(map(len, samples)) > 2 * _SAMPLE_ROWS and not rows.indexed:
+            samples.append(X[::step].to("cpu", torch.float64, copy=True))
+            while sum(map(len, samples)) > 2 * _SAMPLE_ROWS and not counted:
                 samples, step = [part[::2].clone() for part in samples], 2 * step
     return ends, samples
 
 
-def _steps_for(t: np.ndarray, degree: int) -> list[tuple[Step, ...]] | None:
-    """Return the recurrence of each column.
+def _of_each_part(
+    rows: Any, low: np.ndarray, high: np.ndarray, columns: Sequence[int]
+) -> np.ndarray:
+    """Return a row from each part of the intervals of some columns: rare numbers are among them.
 
-    None where Chebyshev's polynomials are as good for all: where data does not cover its interval
-    evenly, such as by a few points that are far from the others, they are nearly dependent.
-
-    Parameters
-    ----------
-    t : ndarray of shape (n_points, n_features)
-        Of [-1, 1].
-    degree : int
+    Polynomials that are orthogonal on a sample without these vanish on all that it has, and may be
+    anything on the others.
     """
-    chebyshev = family("chebyshev", degree)
-    uneven = [j for j in range(t.shape[1]) if _nearly_dependent(values(chebyshev, t[:, j]))]
-    if not uneven:
-        return None
-    steps = [chebyshev] * t.shape[1]
-    for j in uneven:
-        steps[j] = orthogonal(t[:, j], degree)
-    return steps
+    (found,) = rows.total(partial(_first_of_each, low=low, high=high, columns=columns))
+    return torch.cat(found).numpy()
+
+
+def _first_of_each(
+    rows: Any, low: np.ndarray, high: np.ndarray, columns: Sequence[int]
+) -> tuple[list[Tensor]]:
+    found = []
+    seen = torch.zeros(len(columns), _PARTS, dtype=torch.bool)
+    for X, _, weight in rows.blocks(rows.bound(rows.n_features, 8)):
+        X = X if weight is None else X[weight > 0]
+        X = X.to("cpu", torch.float64)
+        for i, j in enumerate(columns):
+            part = ((X[:, j] - low[j]) * (_PARTS / (high[j] - low[j]))).long().clamp(max=_PARTS - 1)
+            first = torch.full((_PARTS,), len(X))
+            first.scatter_reduce_(0, part, torch.arange(len(X)), "amin")
+            new = (first < len(X)) & ~seen[i]
+            found.append(X[first[new]])
+            seen[i] |= new
+    return (found,)
 
 
 def _nearly_dependent(terms: np.ndarray) -> bool:

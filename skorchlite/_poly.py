@@ -499,7 +499,7 @@ class TorchPolyRegressor(StreamRegressor):
                 f"The data determines {self.rank_} of the {self.n_output_features_} coefficients: "
                 f"degree={self.degree} asks for more terms than the distinct values and the "
                 "independent columns of X tell apart in double precision. Of all coefficients with "
-                "the least loss, those of least norm are returned. Lower the degree, or use a "
-                "penalty (penalty='l2')."
+                "the least loss, those of least norm are returned, as far as rounding lets them be "
+                "found. Lower the degree, or use a penalty (penalty='l2')."
             )
             yield message, np.exceptions.RankWarning

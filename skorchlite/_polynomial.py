@@ -24,7 +24,7 @@ class ExpandedRows(View):
     def __init__(self, source: Any, basis: Basis):
         super().__init__(source)
         self.basis, self.n_features = basis, len(basis.terms)
-        self.summed = basis.even and basis.terms.n_features == 1
+        self.summed = basis.even and basis.terms.n_features == 1 and self.rereadable
         # Else blocks are multiplied by as ``centred`` has them.
         self.formed = self.n_features <= _MANY_TERMS or basis.terms.degrees.most == 1
 

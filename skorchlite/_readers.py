@@ -174,7 +174,9 @@ class BlockReader:
                 f"{type(self.source).__name__} can be iterated once, and more passes over the rows "
                 "are needed. Give what begins anew each time it is iterated: a list of blocks, a "
                 "DataLoader, or an object whose __iter__ opens the source. Squared error with "
-                "solver='auto' needs one pass (up to 2,000 columns), and partial_fit never more."
+                "solver='auto' needs one pass (up to 2,000 columns; in another basis than powers "
+                "for a polynomial with an intercept and all lower terms only), and partial_fit "
+                "never more."
             )
         self._started, n_rows = True, 0
         for number, X, y, weight in _blocks_of(self.source):

@@ -16,6 +16,7 @@ Step = tuple[Fraction, Fraction, Fraction]
 
 _ZERO, _ONE, _TWO = Fraction(0), Fraction(1), Fraction(2)
 _VANISHED = 1e-11  # a root mean square, of what is at most 1
+_ROUNDED = 1e-8  # a part of a polynomial that is made of rounding errors
 
 
 def _power(k: int) -> Step:
@@ -58,26 +59,41 @@ def rooted(degree: int, least: int) -> tuple[Step, ...]:
     return tuple(_power(k) if k <= least else _chebyshev(k) for k in range(degree))
 
 
-def orthogonal(t: np.ndarray, degree: int) -> tuple[Step, ...]:
-    """Return the steps of polynomials that are orthonormal on points.
+def orthogonal(t: np.ndarray, degree: int) -> tuple[tuple[Step, ...], int]:
+    """Return the steps of polynomials that are orthonormal on points, and how many of them are.
 
     From where there are as many as distinct points, they vanish on all of these.
     """
     before, last, before_norm = np.zeros_like(t), np.ones_like(t), 0.0
     steps: list[Step] = []
+    span = last[None]  # orthonormal, which the polynomials no longer are where degrees are high
     while len(steps) < degree:
         # Stieltjes' procedure: each is t times the last one, less what that has in common with it
         # and with the one before.
         mean = float(np.mean(t * last * last))
         new = (t - mean) * last - before_norm * before
         norm = float(np.sqrt(np.mean(new * new)))
-        if norm < _VANISHED:
+        beyond = _beyond(new, span)
+        left = float(np.sqrt(np.mean(beyond * beyond)))
+        if norm < _VANISHED or left < _ROUNDED * norm:
+            n_sound = len(steps)
             steps.append((_ONE, -Fraction(mean), Fraction(before_norm)))
-            return (*steps, *(_power(k) for k in range(len(steps), degree)))
+            return (*steps, *(_power(k) for k in range(len(steps), degree))), n_sound
         size = Fraction(norm)
         steps.append((1 / size, -Fraction(mean) / size, Fraction(before_norm) / size))
         before, last, before_norm = last, new / norm, norm
-    return tuple(steps)
+        span = np.vstack((span, beyond / left))
+    return tuple(steps), degree
+
+
+def _beyond(new: np.ndarray, span: np.ndarray) -> np.ndarray:
+    """Return the part of values that is orthogonal to some others.
+
+    Of a polynomial that vanishes on the points, rounding errors leave no more than these span.
+    """
+    for _ in range(2):  # the second time takes what rounding left
+        new = new - (span @ new / len(new)) @ span
+    return new
 
 
 def values(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:
@@ -90,20 +106,19 @@ def values(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:
     return np.array(rows)
 
 
-def steepness(steps: Sequence[Step], t: np.ndarray) -> tuple[float, float]:
-    """Return the slopes of the steepest polynomial on points, relative to its size there.
+def slopes(steps: Sequence[Step], t: np.ndarray, n_sound: int) -> tuple[np.ndarray, float]:
+    """Return the median slope of each polynomial on points, of shape (degree,), and the largest.
 
-    The median slope, and the largest one: where a point is far from the others, any polynomial that
-    fits both is steep there. Those that vanish on the points are left out.
+    Where a point is far from the others, any polynomial that fits both is steep there. Infinite,
+    and none of the largest, is that of polynomials which vanish on the points: those after the
+    first ``n_sound``.
     """
     before, last = np.zeros_like(t), np.ones_like(t)
-    slope_before, slope, steepest = np.zeros_like(t), np.zeros_like(t), (0.0, 0.0)
-    for a, b, c in ([float(number) for number in step] for step in steps):
+    slope_before, slope, medians, largest = np.zeros_like(t), np.zeros_like(t), [], 0.0
+    for a, b, c in ([float(number) for number in step] for step in steps[:n_sound]):
         factor = a * t + b
         slope_before, slope = slope, a * last + factor * slope - c * slope_before
         before, last = last, factor * last - c * before
-        size = float(np.sqrt(np.mean(last * last)))
-        if size > _VANISHED:
-            sizes = np.abs(slope) / size
-            steepest = max(steepest[0], np.median(sizes)), max(steepest[1], sizes.max())
-    return float(steepest[0]), float(steepest[1])
+        medians.append(np.median(np.abs(slope)))
+        largest = max(largest, float(np.abs(slope).max()))
+    return np.array([*medians, *[np.inf] * (len(steps) - n_sound)]), largest

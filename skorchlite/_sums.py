@@ -95,7 +95,9 @@ def products(
     if rows.sparse and whiten is None:
         return (_sparse_products(rows, origin, width_of(k)),)
     if rows.summed and whiten is None and dtype == torch.float64:
-        return (chebyshev_products(rows, origin, dtype),)
+        summed = chebyshev_products(rows, origin, dtype)
+        if summed is not None:
+            return (summed,)
     blocks: Any = staged(rows, origin, dtype)
     if whiten is not None:
         k = rows.n_targets + whiten.shape[1]

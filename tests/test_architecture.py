@@ -94,6 +94,7 @@ LAYERS = [
         "_solvers.extrapolation",
         "_solvers.minibatches",
         "_solvers.solution",
+        "_solvers.starts",
     ],
     ["_summed"],
     ["_objective", "_schedules"],

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.polynomial import Chebyshev
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.preprocessing import PolynomialFeatures
@@ -19,6 +20,7 @@ from skorchlite._readers import BlockReader
 from skorchlite._streams import StreamRows
 
 from .oracles import minimum_norm
+from .oracles import rational_least_squares as exact_least_squares
 
 FAMILIES = {
     "power": np.polynomial.Polynomial,
@@ -635,3 +637,114 @@ def test_what_is_determined_is_not_warned_of():
         warnings.simplefilter("error")
         TorchPolyRegressor(20).fit(x, y)
         TorchPolyRegressor(20, penalty="l2").fit(x[:10], y[:10])
+
+
+# --- data that covers its interval unevenly ----------------------------------------------
+
+
+def far_stamp(rng):
+    x = np.append(1.7e9 + rng.uniform(0, 3600, 100), 0.0)
+    return x, np.sin((x - 1.7e9) / 900) + 0.1 * rng.normal(size=101), None
+
+
+def outlier(rng):
+    x = np.append(rng.normal(size=50), 1e6)
+    return x, np.append(x[:50] ** 2 + rng.normal(size=50), 0.0), None
+
+
+def one_heavy_row(rng):
+    x, weight = np.linspace(3, 5, 501), np.ones(501)
+    weight[250] = 1e12
+    return x, np.sin(3 * x) + 0.1 * rng.normal(size=501), weight
+
+
+def heavy_end(rng):
+    x, weight = np.sort(rng.uniform(0, 1, 1000)), np.ones(1000)
+    weight[:3] = 2.0**40
+    return x, np.sin(3 * x) + 0.1 * rng.normal(size=1000), weight
+
+
+@pytest.mark.parametrize("degree", [2, 3, 5])
+@pytest.mark.parametrize("data", [far_stamp, outlier, one_heavy_row, heavy_end])
+def test_uneven_rows_or_weights_agree_with_rational_arithmetic(data, degree):
+    x, y, weight = data(np.random.default_rng(0))
+    model = TorchPolyRegressor(degree).fit(x[:, None], y, weight)
+    rows = [[Fraction(v) ** k for k in range(degree + 1)] for v in x.tolist()]
+    coef = exact_least_squares(rows, y.tolist(), sample_weight=weight)
+    expected = [float(sum(c * v for c, v in zip(coef, row, strict=True))) for row in rows]
+    root = np.ones_like(y) if weight is None else np.sqrt(weight)
+    error = np.abs(model.predict(x[:, None]) - expected) * root
+    # x is rounded to 2e-16 of its range, of which the rows are all but one in 2e-6.
+    assert error.max() <= 1e-8 * (root * np.abs(y)).max()
+
+
+@pytest.mark.parametrize("n_distinct, n_rows", [(15, 15), (30, 30), (30, 990), (50, 1000)])
+@pytest.mark.parametrize("more", [-1, 1, 5, 40])
+@every_basis
+def test_degrees_beyond_the_distinct_values_keep_the_fit(basis, n_distinct, n_rows, more):
+    x = np.repeat(np.linspace(0, 1, n_distinct), n_rows // n_distinct)[:, None]
+    y = np.sin(5 * x[:, 0])
+    model = TorchPolyRegressor(n_distinct - 1 + more, basis=basis)
+    if more > 0:
+        with pytest.warns(np.exceptions.RankWarning, match=f"determines {n_distinct - 1} of"):
+            model.fit(x, y)
+    else:
+        model.fit(x, y)
+    # Least norm is sought among what the Gram matrix, and so a sum of squares, cannot tell apart.
+    np.testing.assert_allclose(model.predict(x), y, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("degree", [20, 40])
+def test_rows_without_weight_are_not_sampled(degree):
+    rng = np.random.default_rng(0)
+    x, weight = np.sort(rng.uniform(0, 100, 200_000)), np.zeros(200_000)
+    window = slice(100_000, 101_000)
+    weight[window] = 1
+    y = np.sin(8 * (x - x[window][0]) / np.ptp(x[window])) + 0.1 * rng.normal(size=len(x))
+    model = TorchPolyRegressor(degree).fit(x[:, None], y, weight)
+    alone = TorchPolyRegressor(degree).fit(x[window, None], y[window])
+    np.testing.assert_allclose(
+        model.predict(x[window, None]), alone.predict(x[window, None]), rtol=0, atol=1e-8
+    )
+
+
+@pytest.mark.parametrize("degree", [8, 16])
+def test_rare_numbers_are_fitted(degree):
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random(100_000) < 1e-3, rng.uniform(0, 1, 100_000), 0.0)
+    y = np.sin(6 * x) + 0.1 * rng.normal(size=len(x))
+    model = TorchPolyRegressor(degree).fit(x[:, None], y)
+    expected = Chebyshev.fit(x, y, degree)
+    assert model.rank_ == degree
+    np.testing.assert_allclose(model.predict(x[:, None]), expected(x), rtol=0, atol=1e-9)
+
+
+def test_a_column_of_rare_numbers_leaves_the_others_alone():
+    rng = np.random.default_rng(0)
+    rare = np.where(rng.random(100_000) < 1e-3, rng.uniform(0, 1, 100_000), 0.0)
+    X = np.stack((rare, rng.uniform(-1, 1, 100_000)), 1)
+    y = X[:, 1] + 0.1 * rng.normal(size=len(X))
+    assert TorchPolyRegressor([10, 1]).fit(X, y).score(X, y) > 0.96
+
+
+def test_coefficients_of_several_columns_beyond_a_double_are_refused():
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    with pytest.raises(ValueError, match="too large for a double"):
+        TorchPolyRegressor(2).fit(X * 1e-200, X[:, 0])
+
+
+# --- starts that are far away ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", [1e3, 1e6])
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"loss": "quantile"}, {"loss": "huber"}, {"solver": "gradient"}, {"penalty": "l1"}],
+    ids=str,
+)
+def test_warm_start_from_other_units_is_no_worse_than_none(parameters, unit):
+    x = np.random.default_rng(0).uniform(-3, 7, (2000, 1))
+    y = np.sin(x[:, 0]) + 0.1 * np.random.default_rng(1).normal(size=2000)
+    cold = TorchPolyRegressor(3, **parameters).fit(unit * x, y)
+    warm = TorchPolyRegressor(3, warm_start=True, **parameters).fit(x, y).fit(unit * x, y)
+    np.testing.assert_allclose(warm.predict(unit * x), cold.predict(unit * x), rtol=0, atol=1e-6)

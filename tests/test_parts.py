@@ -255,7 +255,7 @@ POINTS = np.array([-1.0, -0.9, -0.3, 0.1, 0.12, 0.7, 1.0])
 RECURRENCES = {
     **{name: family(name, 9) for name in FAMILIES},
     "rooted": rooted(9, 3),
-    "orthogonal": orthogonal(POINTS, 9),  # which vanish on the points from degree 7
+    "orthogonal": orthogonal(POINTS, 9)[0],  # which vanish on the points from degree 7
 }
 
 

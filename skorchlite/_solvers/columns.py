@@ -21,6 +21,7 @@ from torch import Tensor
 from .corners import Corners
 from .passes import descend_by_models
 from .solution import Report, Solution
+from .starts import is_near
 
 _ENTERING = 64  # columns in the first working set, and later at least
 _ROUGH = 1e-3  # accuracy while columns enter
@@ -47,7 +48,7 @@ def descend_on_columns(
     corners = Corners(objective.corner / scale, bounded)
     steep = (covariance.abs() / scale[:, None]).amax(1)
     v = torch.zeros(d + 1, t, dtype=torch.float64)
-    if start is not None:
+    if start is not None and is_near(start, deviation):
         v[:-1] = start
     index = _widened(v, steep)
     largest, last, accuracy = 0.0, torch.inf, max(tol, _ROUGH)

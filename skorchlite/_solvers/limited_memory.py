@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .._rows import OutOfRangeError
 from .solution import Report, Solution
+from .starts import is_near
 
 _PAIRS = 30  # steps that are remembered
 _TRIALS = 20  # points along a direction
@@ -39,6 +40,7 @@ class Scaled:
         self.objective, t = objective, objective.rows.n_targets
         mean, deviation, _ = objective.spread()
         self.target_mean, self.target_deviation = mean[:t].clone(), deviation[:t]
+        self.deviation = deviation
         if objective.fit_intercept:
             objective.move(mean)
         live = deviation[t:] > _SAFETY * data_eps * objective.distance()
@@ -56,9 +58,9 @@ class Scaled:
         self.bounded &= (self.corner > 0) | self.positive
 
     def start(self, w: Tensor | None) -> Tensor:
-        """Return where to start: at the mean of the targets, with coefficients w."""
+        """Return where to start: at the mean of the targets, with coefficients w if near."""
         x = self.unit.new_zeros(len(self.unit), len(self.target_mean))
-        if w is not None:
+        if w is not None and is_near(w, self.deviation):
             x[:-1] = torch.where(self.unit[:-1] > 0, w / self.unit[:-1], 0.0)
             x = x.clamp(min=0) if self.positive else x
         if not self.objective.loss.residual:

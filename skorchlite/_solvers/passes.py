@@ -16,6 +16,7 @@ from .._models import Model
 from .corners import Corners
 from .local import LocalDescent
 from .solution import Report, Solution
+from .starts import is_near
 
 _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
 _ROOM_ROWS = 8  # at least, for each column
@@ -49,7 +50,7 @@ def descend_by_models(
     unit = torch.cat((unit, unit.new_ones(int(objective.fit_intercept))))
     room = max(_ROOM_ENTRIES // (d + 1) // t, _ROOM_ROWS * (d + 1))
     points = torch.zeros(d + 1, t, dtype=torch.float64)
-    if start is not None:
+    if start is not None and is_near(start[:d], deviation):
         points[: len(start)] = start
         if len(start) > d and objective.fit_intercept:
             points[-1] += mean[t:] @ start[:-1] - mean[:t]

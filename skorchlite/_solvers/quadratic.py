@@ -27,6 +27,7 @@ from .wide import wide_metric, wide_quadratic
 
 _SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
 _CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made anew
+_SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
 _FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
 
 
@@ -112,8 +113,8 @@ def _precondition(
     metric = cholesky_metric(quadratic.hessian)
     if metric is None:
         return None
-    far = float((objective.distance() / metric.scale).max())
-    noise = max(torch.finfo(dtype).eps, (_rounding_unit(objective, data_eps) * (1 + far)) ** 2)
+    made = _rounding_unit(objective, data_eps) * (1 + objective.distance() / metric.scale)
+    noise = max(torch.finfo(dtype).eps, float(made.max()) ** 2)
     return metric if _SAFETY * metric.condition * noise < _CONTRACTION else None
 
 
@@ -128,8 +129,8 @@ def _rounding(objective: Any, squares: Tensor, weight: float, data_eps: float) -
     return torch.where(deviation > 0, made, torch.inf)
 
 
-def _rounding_unit(objective: Any, data_eps: float) -> float:
-    """Return what rounding may have made of a column at no distance from zero."""
+def _rounding_unit(objective: Any, data_eps: float) -> Any:
+    """Return what rounding may have made of each column at no distance from zero."""
     amplified = 1.0 if objective.basis is None else objective.basis.rounding
     return _SAFETY * data_eps * objective.n_features**0.5 * amplified
 
@@ -144,14 +145,16 @@ class _Descent:
         self.curve: list[float] = []
 
     def first_step(self, start: Tensor | None) -> None:
-        """Step from the start to the minimum of the quadratic that the Gram matrix holds."""
+        """Step to the minimum of the quadratic that the Gram matrix holds.
+
+        It is there from anywhere. From zero no rounding of a start that is far away stays in it.
+        """
         value, gradient = self.quadratic.value, self.quadratic.gradient
         self.first_norm = self.metric.norm(gradient)
-        if start is not None:
-            value, gradient = self.quadratic.at(start)
-        self.curve.append(self.objective.total(value))
         w = -self.metric.apply(gradient)
-        w = w if start is None else w + start
+        if start is not None:
+            value, _ = self.quadratic.at(start)
+        self.curve.append(self.objective.total(value))
         self.v = torch.cat((w, torch.zeros_like(w[:1])))
         self.v_low = torch.zeros_like(self.v)
         self._count(*self.quadratic.at(w))
@@ -192,7 +195,7 @@ class _Descent:
         """Return the record of the descent, at the solution of minimum norm."""
         v = self.v
         if self.metric.rank < self.objective.n_features:
-            v = torch.cat((v[:-1] - self.metric.excess(v[:-1], self.objective.to_caller), v[-1:]))
+            v = torch.cat((v[:-1] - self._excess(v[:-1]), v[-1:]))
         return Solution(
             v=v,
             v_low=self.v_low,
@@ -204,6 +207,15 @@ class _Descent:
             status=status,
             moments=self.quadratic.moments,
         )
+
+    def _excess(self, w: Tensor) -> Tensor:
+        """Return what to take off w so that it has minimum norm, if predictions stay as they are.
+
+        They would not where columns that are taken for constant are not quite.
+        """
+        excess, hessian = self.metric.excess(w, self.objective.to_caller), self.quadratic.hessian
+        moved, size = ((part * (hessian @ part)).sum(0) for part in (excess, w))
+        return torch.where(moved <= _SAME**2 * size, excess, torch.zeros_like(excess))
 
     def _search_line(self, before: Tensor, gradient: Tensor, direction: Tensor) -> Tensor:
         """Move to the minimum along the last direction; return the gradient there.

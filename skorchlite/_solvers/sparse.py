@@ -20,6 +20,7 @@ from torch import Tensor
 from .corners import Corners, minimise_quadratic
 from .quadratic import measure
 from .solution import Report, Solution
+from .starts import is_near
 
 _NARROW = 256  # up to here the whole Gram matrix costs no more than the passes it saves
 _ENTERING = 64  # columns in the first working set, and later at least
@@ -53,8 +54,7 @@ class _Descent:
     ):
         self.objective, self.report = objective, report
         self.v = torch.zeros(objective.n_features + 1, objective.rows.n_targets).double()
-        if start is not None:
-            self.v[:-1] = start
+        self.start = start
         self.n_iter, self.change, self.gap = 0, torch.inf, torch.inf
         self.moments: Any = None
         self.narrow = objective.n_features <= _NARROW
@@ -100,7 +100,8 @@ class _Descent:
     def _measure(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Make the Gram matrix of all columns; return value and gradient at the start."""
         quadratic = measure(self.objective, dtype)
-        self.moments = quadratic.moments
+        self.moments = moments = quadratic.moments
+        self._begin((moments.cross.diagonal() / moments.weight).sqrt())
         self._take(torch.arange(self.objective.n_features), quadratic.hessian)
         w = self.v[:-1]
         value, gradient = quadratic.at(w)
@@ -113,6 +114,7 @@ class _Descent:
         mean, deviation, covariance = objective.spread()
         if objective.fit_intercept:
             objective.move(mean)
+        self._begin(deviation)
         scale = deviation[t:]
         self.scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         self.all_corners = _corners(objective, self.scale)
@@ -121,6 +123,10 @@ class _Descent:
         if self.v.any():
             return objective.evaluate(self.v)
         return 0.5 * deviation[:t] ** 2, torch.cat((-covariance, self.v[-1:]))
+
+    def _begin(self, deviation: Tensor) -> None:
+        if self.start is not None and is_near(self.start, deviation):
+            self.v[:-1] = self.start
 
     def _violators(self) -> Tensor:
         """Return the columns outside the working set that would leave zero, the steepest first."""
