@@ -2,6 +2,7 @@
 
 import warnings
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ._arrays import to_numpy, untouched_on_error
 from ._callbacks import Stopped, Task, has_callbacks
 from ._data import over_all_ranks, read
-from ._namespaces import portable, restored, settle
+from ._namespaces import portable, restored, settled
 from ._objective import Objective
 from ._parameters import Parameters
 from ._predict import Predictor
@@ -30,11 +31,14 @@ from ._staging import pilot_origin, plain_origin, widest_origin
 from ._summed import RunningMoments
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
-_MANY_COLUMNS = 2_000  # whose moments are too many to add up block by block
+MANY_COLUMNS = 2_000  # whose moments are too many to keep, and to add up block by block
 
 
 class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Parameters):
     """Fit; what the columns of a model are is left to the estimators."""
+
+    _stream: Any  # that chunks go on with
+    _n_rows: Any
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -64,8 +68,9 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
 
         Callbacks that ``set_callbacks`` has set (see ``sklearn.callback``) are told of each step:
         an iteration of a full-batch solver, an epoch of a stochastic one, a block of a stream for
-        squared error. Where one asks for the end of the fit, the model is that of the step. With
-        ``distributed=True`` those of the first rank are told.
+        squared error. Where one asks for the end of the fit, the model is that of the step. What
+        can be read only once is not shown to them, and with ``distributed=True`` only those of the
+        first rank are told of steps.
 
         Parameters
         ----------
@@ -105,7 +110,8 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         ValueError
             If the data or a parameter cannot be used; an earlier fit is then left as it was.
         """
-        task = Task(self, X, y, sample_weight) if has_callbacks(self) else None
+        home = dict if is_stream(X) else partial(settled, X=X)
+        task = Task(self, X, y, sample_weight, home) if has_callbacks(self) else None
         with untouched_on_error(self):
             solution = over_all_ranks(
                 self,
@@ -113,19 +119,18 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
                 partial(read, self, X, y, sample_weight, X_val, y_val),
                 partial(self._fit, start=(coef_init, intercept_init), task=task),
             )
-            if not is_stream(X):
-                settle(self, X)
+            self.__dict__.update(home(vars(self)))
             if task is not None:
                 task.end()
         if solution is not None:
-            self._warn(solution)
+            self._warn(solution, stacklevel=5)
         return self
 
     def _fit(self, data, start, task):
         """Fit checked data and set the fitted attributes; return the solution."""
         by_batches = is_stochastic(self.solver, self._asked())
         loss = self._loss(by_batches, data.weighted)
-        few = self._n_columns(data.rows.n_features) <= _MANY_COLUMNS
+        few = self._n_columns(data.rows.n_features) <= MANY_COLUMNS
         one_pass = loss.quadratic and not by_batches and few and self._goes_on(data.rows)
         if not data.rows.rereadable and one_pass:
             return self._learn_all(data, first=True, task=task)
@@ -136,9 +141,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         solve = partial(self._solve, loss, rows, validation, settings, start, data, task)
         objective, solution = self._minimise(solve, data, settings)
         solution.facts["dtype"] = data.dtype
-        self.__dict__.update(self._attributes(objective, data, solution))
-        self.device_, self._n_rows = str(data.device), rows.n_rows
-        self._stream = _stream_of(objective, solution, data.dtype)
+        self._keep(self._fitted(objective, data, solution))
         return solution
 
     def _split(self, rows, weight, seed):
@@ -206,7 +209,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             "max_iter": self.max_iter,
             "dtype": data.dtype,
             "data_eps": data.eps,
-            "report": partial(self._tell, task, partial(self._attributes, objective, data)),
+            "report": partial(self._tell, task, partial(self._fitted, objective, data)),
         }
         if settings is None:
             self.solver_ = choose_full_batch(self.solver, objective)
@@ -257,14 +260,27 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept.reshape(-1).copy())
         )
 
-    def _attributes(self, objective, data, solution):
-        """Return the fitted attributes that a solution gives."""
-        coef, intercept = objective.caller_solution(solution.v, solution.v_low)
-        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+    def _keep(self, attributes):
+        """Set the fitted attributes, if the coefficients are in the range of doubles."""
+        if not _in_range(attributes):
             raise ValueError(
                 "A coefficient in the units of the data is too large for a double. Scale the "
                 "columns or the target."
             )
+        self.__dict__.update(attributes)
+
+    def _fitted(self, objective, data, solution):
+        """Return all that a fit sets, from its solution."""
+        return {
+            **self._attributes(objective, data, solution),
+            "device_": str(data.device),
+            "_n_rows": objective.rows.n_rows,
+            "_stream": _stream_of(objective, solution, data.dtype),
+        }
+
+    def _attributes(self, objective, data, solution):
+        """Return the fitted attributes that a solution gives."""
+        coef, intercept = objective.caller_solution(solution.v, solution.v_low)
         single = data.single_target
         return {
             "coef_": coef[0] if single else coef,
@@ -278,9 +294,9 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             "rank_": solution.rank,
         }
 
-    def _warn(self, solution):
+    def _warn(self, solution, stacklevel):
         for message, category in self._warnings(solution):
-            warnings.warn(message, category, stacklevel=4)
+            warnings.warn(message, category, stacklevel=stacklevel)
 
     def _warnings(self, solution):
         """Yield what is to be said of a solution, and the category of the warning."""
@@ -298,7 +314,8 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         """Tell of a step those who read along, and the callbacks."""
         self._report(n_iter, value, optimality)
         if task is not None and n_iter:  # that before the first step is none
-            stop = task.step(lambda: attributes(ended()))
+            # While a descent diverges there may be no coefficients in the units of the data.
+            stop = task.step(lambda: found if _in_range(found := attributes(ended())) else None)
             if stop:
                 raise Stopped(ended())
 
@@ -306,6 +323,11 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         if self.verbose:
             measured = "" if optimality is None else f", optimality {optimality:.1e}"
             print(f"[{type(self).__name__}] iteration {n_iter}: objective {value:.10g}{measured}")
+
+
+def _in_range(attributes):
+    """Return whether the coefficients are in the range of doubles."""
+    return all(np.isfinite(attributes[name]).all() for name in ("coef_", "intercept_"))
 
 
 def _stream_of(objective, solution, dtype):

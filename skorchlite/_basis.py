@@ -115,7 +115,7 @@ class Basis(Expansion):
         """How far the rounding of the data can be amplified in each term."""
         far = 1 + np.abs(self.centre) / self.half
         if self.slopes is None:
-            return torch.full((len(self.powers),), float(far.max()) * self.terms.degree).double()
+            return torch.from_numpy(np.full(len(self.powers), far.max() * self.terms.degree))
         degrees = np.arange(1 + self.terms.degree)
         table = np.array([np.r_[0, np.maximum(slopes, degrees[1:])] for slopes in self.slopes])
         by_column = np.take_along_axis(table, self.powers.T, 1) * far[:, None]
@@ -125,7 +125,8 @@ class Basis(Expansion):
     def magnitude(self) -> float:
         """What the rounding of a term is relative to, where it is more than its own size.
 
-        Powers are relative to themselves, while others are differences.
+        Powers, and Hermite's polynomials, which grow like them, are relative to themselves, while
+        others are differences.
         """
         return 0.0 if self.kind in ("power", "raw", "hermite") else 1.0
 
@@ -157,8 +158,8 @@ class Basis(Expansion):
 
     def can_move(self, fit_intercept: bool) -> bool:
         """Return whether terms on other intervals are made of those on these."""
-        moved = self.kind not in ("power", "raw", "rooted")
-        return not moved or (fit_intercept and self.terms.degrees.least <= 1)
+        bound = self.kind not in ("power", "raw", "rooted")
+        return not bound or (fit_intercept and self.terms.degrees.least <= 1)
 
     def terms_of(self, other: "Basis") -> np.ndarray:
         """Return the terms of another basis, with as many terms, in terms of this one.

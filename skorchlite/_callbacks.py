@@ -1,9 +1,10 @@
 """What scikit-learn's callbacks are told of a fit, and what they may ask for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-Attributes = Callable[[], dict[str, Any]]
+Attributes = Callable[[], dict[str, Any] | None]
 
 # What scikit-learn keeps in an estimator while it is fitted, and of those that are set.
 OWN_ATTRIBUTES = {
@@ -38,11 +39,22 @@ class Task:
     estimator : object
         With scikit-learn's ``CallbackSupportMixin``.
     X, y : object
-        As they were given to ``fit``.
+        As they were given to ``fit``. Callbacks do not see what can be read only once.
     sample_weight : object or None
+    home : callable
+        Returns fitted attributes where the caller wants them.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any):
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        home: Callable[[Mapping[str, Any]], dict[str, Any]],
+    ):
+        self.home = home
+        X = None if isinstance(X, Iterator) else X
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.context = estimator._init_callback_context(max_subtasks=None)
         self.told = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
@@ -55,19 +67,25 @@ class Task:
         Parameters
         ----------
         attributes : callable
-            Returns those that the estimator would have if the fit had ended here. It is called
-            where a callback takes a fitted estimator.
+            Returns those that the estimator would have if the fit had ended here, None if it could
+            not. It is called where a callback takes a fitted estimator.
         """
-        stop = self.iteration.call_on_fit_task_end(
-            **self.told, reconstruction_attributes=attributes
-        )
-        self._begin(attributes)
+
+        def at_home() -> dict[str, Any] | None:
+            found = attributes()
+            return None if found is None else self.home(found)
+
+        stop = self.iteration.call_on_fit_task_end(**self.told, reconstruction_attributes=at_home)
+        self._begin(at_home)
         return stop
 
     def end(self) -> None:
         """Tell of the end of the fit, which left the estimator fitted."""
-        self.iteration.call_on_fit_task_end(estimator=self.told["estimator"])
-        self.context.call_on_fit_task_end(**self.told, reconstruction_attributes=dict)
+        estimator = self.told["estimator"]
+        self.iteration.call_on_fit_task_end(estimator=estimator)
+        # All, since a copy has arrays of NumPy in place of those of other namespaces.
+        fitted = partial(self.home, vars(estimator))
+        self.context.call_on_fit_task_end(**self.told, reconstruction_attributes=fitted)
 
     def _begin(self, attributes: Attributes | None) -> None:
         self.iteration = self.context.subcontext(task_name="iteration")

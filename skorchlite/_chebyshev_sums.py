@@ -16,7 +16,7 @@ from ._staging import Origin, width_of
 _SPREAD = 0.01  # the least variance of a term, of size 1, that costs no more than two digits
 
 
-def chebyshev_products(rows: Any, origin: Origin, dtype: torch.dtype) -> Tensor | None:
+def chebyshev_products(rows: Any, origin: Origin) -> Tensor | None:
     """Return the sums of products of columns, as ``products`` does; None if they would be inexact.
 
     Terms are measured from the origin at the end, so that they must vary by about as much as their
@@ -26,14 +26,13 @@ def chebyshev_products(rows: Any, origin: Origin, dtype: torch.dtype) -> Tensor 
     ----------
     rows : ExpandedRows
     origin : Origin
-    dtype : torch.dtype
     """
-    t, d = rows.n_targets, rows.n_features
+    t, d, dtype = rows.n_targets, rows.n_features, torch.float64
     shift, unit = (part.to(rows.device, dtype)[:t, None] for part in (origin.shift, origin.unit()))
     size = rows.bound(d + 1 + t, dtype.itemsize)
     room = torch.empty(d + 1 + t, size, dtype=dtype, device=rows.device)
     room[d] = 1
-    total = torch.zeros(2 + t, d + 1 + t, dtype=torch.float64)
+    total = torch.zeros(2 + t, d + 1 + t, dtype=torch.float64, device="cpu")
     for X, y, weight in rows.blocks(size, out=room[:d].T):
         block = room[:, : len(X)]
         torch.sub(y.T, shift, out=block[d + 1 :])
@@ -60,8 +59,8 @@ def _as_staged(total: Tensor, d: int, origin: Origin) -> Tensor:
     t = len(total) - 2
     lower = torch.cat((total[1, d : d + 1], total[1, :d]))  # the sums of T_0, ..., T_d
     sums = torch.cat((lower, 2 * total[0, :d] - lower[:d].flip(0)))
-    k = torch.arange(1, d + 1)
-    products = torch.zeros(width_of(t + d), width_of(t + d), dtype=torch.float64)
+    k = torch.arange(1, d + 1, device=total.device)
+    products = total.new_zeros(width_of(t + d), width_of(t + d))
     own, terms, ones = slice(0, t), slice(t, t + d), t + d
     products[own, own] = total[2:, d + 1 :]
     products[terms, terms] = (sums[k[:, None] + k] + sums[(k[:, None] - k).abs()]) / 2
@@ -71,8 +70,8 @@ def _as_staged(total: Tensor, d: int, origin: Origin) -> Tensor:
     products[ones, ones] = lower[0]
     products[terms, own] = products[own, terms].T
     products[ones, : t + d] = products[: t + d, ones]
-    shifted = torch.eye(len(products), dtype=torch.float64)
+    unit = total.new_ones(len(products))
+    shifted = unit.diag()
     shifted[ones, terms] = -origin.shift[terms]
-    unit = torch.ones(len(products), dtype=torch.float64)
     unit[terms] = origin.unit()[terms]
     return shifted.T @ products @ shifted / torch.outer(unit, unit)

@@ -67,7 +67,7 @@ class Conversion:
         below = np.repeat(np.zeros_like(values[:1]), self.terms.n_below, 0)
         values = np.concatenate((below, values, np.zeros_like(values[:1]) + constant))
         for (source, target, p, q), matrix in zip(self._moves, matrices, strict=True):
-            moved = values * whole
+            moved = values.copy() if whole == 1 else values * whole
             moved[source] = 0
             with np.errstate(invalid="ignore"):  # an infinite coefficient is found by its user
                 np.add.at(moved, target, matrix[p, q][:, None] * values[source])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ._basis import Basis
-from ._recurrences import family, orthogonal, slopes, values
+from ._recurrences import Step, family, orthogonal, slopes, values
 from ._rows import NoWeightError, OutOfRangeError
 from ._terms import Degrees, terms_of
 
@@ -69,19 +69,36 @@ def fitted_basis(
     if not uneven:
         return basis("chebyshev", doubled=doubled, even=True)
     if rows.rereadable and not rows.fewer_than(_SAMPLE_ROWS):
-        rare = _of_each_part(rows, low, high, uneven)
+        rare = _of_each_part(rows, low, high, [j for j in uneven if low[j] < high[j]])
         t = np.concatenate((t, (rare - basis_of_kind.centre) / basis_of_kind.half))
-    made = [
-        orthogonal(column, terms.degree) if j in uneven else (chebyshev, terms.degree)
-        for j, column in enumerate(t.T)
-    ]
-    steps = [of_column for of_column, _ in made]
-    medians, largest = zip(
-        *(slopes(own, column, n_sound) for (own, n_sound), column in zip(made, t.T, strict=True)),
-        strict=True,
-    )
-    doubled = doubled and max(largest) < _STEEP
-    return basis("orthogonal", steps=steps, slopes=medians, doubled=doubled)
+    steps, medians, largest = _orthogonal_on(t, uneven, terms.degree)
+    return basis("orthogonal", steps=steps, slopes=medians, doubled=doubled and largest < _STEEP)
+
+
+def _orthogonal_on(
+    t: np.ndarray, uneven: Sequence[int], degree: int
+) -> tuple[list[tuple[Step, ...]], list[np.ndarray], float]:
+    """Return the recurrence of each column, the slopes that it has on points, and the largest.
+
+    It is Chebyshev's where the points cover the interval evenly.
+
+    Parameters
+    ----------
+    t : ndarray of shape (n_points, n_features)
+        Of [-1, 1].
+    uneven : list of int
+        The other columns.
+    degree : int
+    """
+    all_steps, medians, largest = [], [], 0.0
+    for j, column in enumerate(t.T):
+        even = family("chebyshev", degree), degree
+        steps, n_sound = orthogonal(column, degree) if j in uneven else even
+        median, steepest = slopes(steps, column, n_sound)
+        all_steps.append(steps)
+        medians.append(median)
+        largest = max(largest, steepest)
+    return all_steps, medians, largest
 
 
 def _kind_of(
@@ -147,21 +164,23 @@ def _of_each_part(
     anything on the others.
     """
     (found,) = rows.total(partial(_first_of_each, low=low, high=high, columns=columns))
-    return torch.cat(found).numpy()
+    return torch.cat(found).numpy() if found else np.empty((0, len(low)))
 
 
 def _first_of_each(
     rows: Any, low: np.ndarray, high: np.ndarray, columns: Sequence[int]
 ) -> tuple[list[Tensor]]:
     found = []
-    seen = torch.zeros(len(columns), _PARTS, dtype=torch.bool)
+    seen = torch.zeros(len(columns), _PARTS, dtype=torch.bool, device="cpu")
     for X, _, weight in rows.blocks(rows.bound(rows.n_features, 8)):
         X = X if weight is None else X[weight > 0]
         X = X.to("cpu", torch.float64)
         for i, j in enumerate(columns):
-            part = ((X[:, j] - low[j]) * (_PARTS / (high[j] - low[j]))).long().clamp(max=_PARTS - 1)
-            first = torch.full((_PARTS,), len(X))
-            first.scatter_reduce_(0, part, torch.arange(len(X)), "amin")
+            # By halves, whose difference does not overflow.
+            share = (X[:, j] / 2 - low[j] / 2) / (high[j] / 2 - low[j] / 2)
+            part = (share * _PARTS).long().clamp(0, _PARTS - 1)
+            first = part.new_full((_PARTS,), len(X))
+            first.scatter_reduce_(0, part, torch.arange(len(X), device=part.device), "amin")
             new = (first < len(X)) & ~seen[i]
             found.append(X[first[new]])
             seen[i] |= new

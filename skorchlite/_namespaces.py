@@ -1,5 +1,6 @@
 """Arrays of other namespaces in, results in the namespace of X out (scikit-learn's array API)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,15 +34,16 @@ def returned(result: torch.Tensor, X: Any) -> Any:
     return to_numpy(result) if home is None else move_to(result, xp=home[0], device=home[1])
 
 
-def settle(estimator: Any, X: Any) -> None:
-    """Bring the fitted arrays of an estimator, but names, to where dispatch wants them for X."""
-    home = home_of(X)
+def settled(attributes: Mapping[str, Any], X: Any) -> dict[str, Any]:
+    """Return attributes, the fitted arrays but names where dispatch wants them for X."""
+    home, attributes = home_of(X), dict(attributes)
     if home is None:
-        return
-    for name, value in vars(estimator).items():
+        return attributes
+    for name, value in attributes.items():
         fitted = name.endswith("_") and isinstance(value, np.ndarray)
         if fitted and value.dtype.kind in "biuf":
-            setattr(estimator, name, move_to(value, xp=home[0], device=home[1]))
+            attributes[name] = move_to(value, xp=home[0], device=home[1])
+    return attributes
 
 
 def portable(state: dict) -> dict:

@@ -11,17 +11,16 @@ import torch
 from sklearn.base import _fit_context
 
 from ._arrays import untouched_on_error
-from ._base import TorchRegressor
+from ._base import MANY_COLUMNS, TorchRegressor
 from ._batches import ArrayRows
 from ._data import over_all_ranks, read
-from ._namespaces import settle
+from ._namespaces import settled
 from ._objective import Objective
 from ._readers import is_stream
 from ._rows import NoWeightError, OutOfRangeError
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
 from ._staging import pilot_origin, plain_origin
 
-_MANY_COLUMNS = 2_000  # whose moments are too many to keep
 _ROWS_A_COLUMN = 4  # of a stream that is learned from part by part
 
 
@@ -66,7 +65,7 @@ class StreamRegressor(TorchRegressor):
             If the chunk or a parameter cannot be used, or has other columns or targets than those
             before; what was learned is then left as it was.
         """
-        first = not hasattr(self, "coef_")
+        first, rank = not hasattr(self, "coef_"), getattr(self, "rank_", None)
         with untouched_on_error(self):
             solution = over_all_ranks(
                 self,
@@ -75,9 +74,9 @@ class StreamRegressor(TorchRegressor):
                 partial(self._learn_all, first=first, task=None),
             )
             if not is_stream(X):
-                settle(self, X)
-        if solution is not None and solution.status == "diverged":
-            self._warn(solution)
+                self.__dict__.update(settled(vars(self), X))
+        if solution is not None and (solution.status == "diverged" or _lost(solution, rank)):
+            self._warn(solution, stacklevel=4)
         return self
 
     def _learn_all(self, data, first, task):
@@ -112,13 +111,17 @@ class StreamRegressor(TorchRegressor):
             chunk = ArrayRows(X, y, weight, rows.device)
             objective, solution = self._learn(replace(data, rows=chunk), first)
             first = False
-            if task is not None and task.step(dict):
+            if task is not None and task.step(self._copied):
                 break
         if solution is None:
             raise NoWeightError
         if data.validation is not None:
             self.validation_loss_curve_ = self._validated(objective, solution, data.validation)
         return solution
+
+    def _copied(self):
+        """Return copies of what the next chunk does not make anew."""
+        return {"coef_": self.coef_.copy(), "loss_curve_": list(self.loss_curve_)}
 
     def _learn(self, data, first):
         """Take up a checked chunk and set the fitted attributes; return objective, solution."""
@@ -152,7 +155,7 @@ class StreamRegressor(TorchRegressor):
         solution.loss_curve, solution.n_iter = [*curve, *solution.loss_curve[-1:]], n_iter + 1
         solution.n_updates = t - 1 + (solution.n_updates or 1)
         solution.facts["dtype"] = data.dtype
-        self.__dict__.update(self._attributes(objective, data, solution))
+        self._keep(self._attributes(objective, data, solution))
         self._stream, self.solver_, self.device_ = stream, stream.solver, str(source.device)
         self._n_rows = source.n_rows + (0 if first else self._n_rows)
         return objective, solution
@@ -177,10 +180,18 @@ class StreamRegressor(TorchRegressor):
             self._widen(stream, rows)
             return self._expand_alike(rows, stream.basis), stream
         rows = self._expand(rows, stochastic=True) if first else self._expand_on(rows)
-        if first and by_moments and rows.n_features <= _MANY_COLUMNS:
+        if first and by_moments and rows.n_features <= MANY_COLUMNS:
             return rows, MomentStream(rows.basis)
         settings = self._settings()
         if given_step:
             return rows, LoopStream(rows.basis, settings)
         settings.batch_size = self.batch_size if isinstance(self.batch_size, Integral) else None
         return rows, AveragedStream(rows.basis, settings, 0 if first else self._n_rows)
+
+
+def _lost(solution, rank):
+    """Return whether a chunk left coefficients undetermined that those before had determined.
+
+    Such as by a row far from all others, beside which the moments have no digits for these.
+    """
+    return solution.rank is not None and rank is not None and solution.rank < rank

@@ -44,8 +44,8 @@ class TorchPolyRegressor(StreamRegressor):
         What the terms are products of, and so what coefficients and penalty are of: powers of the
         columns as they are, or polynomials of Chebyshev, Legendre or Hermite (the physicists') of
         the columns mapped from ``domain_`` to [-1, 1], as in ``numpy.polynomial``. Predictions
-        depend on it with a penalty, ``positive=True``, ``fit_intercept=False``, or a least degree
-        above 1.
+        depend on it with a penalty, ``positive=True``, ``fit_intercept=False``, a least degree
+        above 1, or, between the samples, where the data does not determine all coefficients.
     extrapolation : {"allow", "warn", "nan", "clip"}, default="allow"
         What ``predict`` does with samples outside of ``domain_``, where a polynomial grows fast:
         nothing, warn of them, return NaN for them (for which ``score`` has no number), or take the

@@ -95,7 +95,7 @@ def products(
     if rows.sparse and whiten is None:
         return (_sparse_products(rows, origin, width_of(k)),)
     if rows.summed and whiten is None and dtype == torch.float64:
-        summed = chebyshev_products(rows, origin, dtype)
+        summed = chebyshev_products(rows, origin)
         if summed is not None:
             return (summed,)
     blocks: Any = staged(rows, origin, dtype)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.callback import ScoringMonitor
 from sklearn.ensemble import StackingRegressor
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
@@ -373,3 +374,13 @@ def test_sparse_tensors_are_refused_as_targets_and_weights(Estimator):
         Estimator().fit(X, y.to_sparse())
     with pytest.raises(TypeError, match="Sparse data was passed for sample_weight"):
         Estimator().fit(X, y, weight.to_sparse())
+
+
+@every_kind
+def test_callbacks_get_estimators_for_the_namespace_of_the_data(kind):
+    X, y, _ = (kind(array) for array in problem())
+    monitor = ScoringMonitor(scoring="r2")
+    with config_context(array_api_dispatch=True):
+        estimator = TorchSGDRegressor(loss="huber").set_callbacks(monitor).fit(X, y)
+        scores = [row["r2"] for row in monitor.get_logs().data if "r2" in row]
+        assert float(scores[-1]) == pytest.approx(float(estimator.score(X, y)))

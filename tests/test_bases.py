@@ -1,6 +1,7 @@
 """Bases of TorchPolyRegressor: which terms there are, in which family, on which domain."""
 
 import warnings
+from contextlib import nullcontext
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.polynomial import Chebyshev
+from numpy.polynomial.chebyshev import chebvander
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.preprocessing import PolynomialFeatures
@@ -724,7 +726,12 @@ def test_a_column_of_rare_numbers_leaves_the_others_alone():
     rare = np.where(rng.random(100_000) < 1e-3, rng.uniform(0, 1, 100_000), 0.0)
     X = np.stack((rare, rng.uniform(-1, 1, 100_000)), 1)
     y = X[:, 1] + 0.1 * rng.normal(size=len(X))
-    assert TorchPolyRegressor([10, 1]).fit(X, y).score(X, y) > 0.96
+    model = TorchPolyRegressor([10, 1]).fit(X, y)
+    t, powers = 2 * X - 1, model.powers_
+    terms = [chebvander(t[:, 0], 10)[:, j] * chebvander(t[:, 1], 1)[:, k] for j, k in powers]
+    A = np.stack((np.ones_like(y), *terms), 1)
+    expected = A @ np.linalg.lstsq(A, y, rcond=None)[0]
+    np.testing.assert_allclose(model.predict(X), expected, rtol=0, atol=1e-9)
 
 
 def test_coefficients_of_several_columns_beyond_a_double_are_refused():
@@ -748,3 +755,42 @@ def test_warm_start_from_other_units_is_no_worse_than_none(parameters, unit):
     cold = TorchPolyRegressor(3, **parameters).fit(unit * x, y)
     warm = TorchPolyRegressor(3, warm_start=True, **parameters).fit(x, y).fit(unit * x, y)
     np.testing.assert_allclose(warm.predict(unit * x), cold.predict(unit * x), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+@pytest.mark.parametrize("n_samples", [4095, 5000])
+def test_constant_columns_of_long_data(n_samples, loss):
+    rng = np.random.default_rng(0)
+    X = np.stack((rng.uniform(size=n_samples), np.full(n_samples, 3.0)), 1)
+    y = np.sin(3 * X[:, 0])
+    alone = TorchPolyRegressor(3, loss=loss).fit(X[:, :1], y)
+    for degree in (3, [3, 0], [3, 1]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", np.exceptions.RankWarning)
+            model = TorchPolyRegressor(degree, loss=loss).fit(X, y)
+        np.testing.assert_allclose(model.predict(X), alone.predict(X[:, :1]), rtol=0, atol=1e-8)
+    weight = (np.arange(n_samples) < 10).astype(float)
+    X[:10, 0] = 0.5  # constant among the rows with weight
+    with pytest.warns(np.exceptions.RankWarning) if loss == "squared_error" else nullcontext():
+        model = TorchPolyRegressor(2, loss=loss).fit(X[:, :1], y, weight)
+    np.testing.assert_allclose(model.predict(X[:10, :1]), y[:10].mean(), rtol=0.2)
+
+
+def test_loss_curve_after_a_start_far_away_is_finite():
+    x = np.random.default_rng(0).uniform(-3, 7, (200, 1))
+    model = TorchPolyRegressor(3, warm_start=True).fit(x, x[:, 0]).fit(1e100 * x, x[:, 0])
+    assert np.isfinite(model.loss_curve_).all()
+
+
+@pytest.mark.parametrize("degree", [2, 3])
+@pytest.mark.parametrize("seed", range(5))
+def test_terms_of_rare_dummies_that_exclude_each_other_are_zero(degree, seed):
+    rng = np.random.default_rng(seed)
+    X = (rng.random((int(rng.integers(500, 3000)), 2)) < 0.02).astype(float)
+    X[X.sum(1) == 2, 1] = 0
+    y = X @ [1.0, 2.0] + rng.normal(size=len(X))
+    with pytest.warns(np.exceptions.RankWarning, match="determines 2 of"):
+        model = TorchPolyRegressor(degree).fit(X, y)
+    coef, _, rank = minimum_norm(PolynomialFeatures(degree, include_bias=False).fit_transform(X), y)
+    assert rank == model.rank_ == 2
+    np.testing.assert_allclose(model.coef_, coef[0] if coef.ndim == 2 else coef, atol=1e-8)

@@ -122,6 +122,11 @@ def test_a_stopped_fit_may_be_gone_on_with():
     np.testing.assert_array_equal(stopped.coef_, two.coef_)
     assert (stopped.t_, stopped.n_iter_) == (two.t_, two.n_iter_)
     assert stopped.loss_curve_ == two.loss_curve_
+    again = recorder.fitted[-1].set_callbacks()
+    for estimator in (stopped, two, again):
+        estimator.partial_fit(X, y)
+    np.testing.assert_array_equal(stopped.coef_, two.coef_)
+    np.testing.assert_array_equal(again.coef_, two.coef_)
 
 
 def test_validation_curve_of_a_stopped_fit():
@@ -211,3 +216,77 @@ def test_a_warning_of_the_fit_is_given_once_it_has_ended():
 def test_what_is_no_callback_is_refused():
     with pytest.raises(TypeError, match="FitCallback"):
         TorchPolyRegressor().set_callbacks(print)
+
+
+@pytest.mark.parametrize("name", FITS)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_step_has_all_that_a_fit_has_and_nothing_of_the_fit_before(name):
+    recorder = Recorder()
+    estimator = clone(FITS[name]).fit(X, y + 1000 * X[:, 0])
+    estimator.set_callbacks(recorder).fit(X[:150], y[:150])
+    plain = clone(FITS[name]).fit(X[:150], y[:150])
+    fitted = recorder.fitted[-1].set_callbacks()
+    assert set(vars(plain)) <= set(vars(fitted))
+    assert fitted.device_ == plain.device_
+    if plain.solver_ == "newton" and plain.loss == "squared_error":  # whose chunks are summed
+        plain.partial_fit(X[150:], y[150:])
+        fitted.partial_fit(X[150:], y[150:])
+        np.testing.assert_allclose(fitted.coef_, plain.coef_, rtol=1e-6)
+    else:
+        fitted.partial_fit(X[150:], y[150:])
+        assert np.abs(fitted.coef_).max() < 100
+
+
+def test_what_can_be_read_once_is_not_shown():
+    seen = []
+
+    class Looking(Recorder):
+        def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+            seen.append(X)
+
+    blocks = [(X[:100], y[:100]), (X[100:], y[100:])]
+    TorchSGDRegressor().set_callbacks(Looking()).fit(iter(blocks))
+    TorchSGDRegressor().set_callbacks(Looking()).fit(blocks)
+    assert seen[0] is None
+    assert seen[-1] is blocks
+
+
+def test_a_descent_that_diverges_is_watched_to_its_end():
+    recorder = Recorder()
+    estimator = TorchSGDRegressor(
+        loss="absolute_error", learning_rate="constant", eta0=1e290, batch_size=None, max_iter=5
+    )
+    with pytest.warns(ConvergenceWarning):
+        estimator.set_callbacks(recorder).fit(X * 1e-20, y)
+    assert np.isfinite(estimator.coef_).all()
+
+
+def test_warnings_are_of_the_line_that_fits():
+    with pytest.warns(ConvergenceWarning) as record:
+        TorchSGDRegressor(solver="sgd", max_iter=1).fit(X, y)
+    assert record[0].filename == __file__
+    # Two clusters beside which a far row leaves no digits for the higher terms.
+    x = np.random.default_rng(0).uniform(-1, 1, (500, 1))
+    model = TorchPolyRegressor(4).fit(x, np.sin(3 * x[:, 0]))
+    with pytest.warns(np.exceptions.RankWarning) as record:
+        model.partial_fit([[1e5]], [0.0])
+    assert record[0].filename == __file__
+
+
+def test_early_stopping_reports_its_last_epoch():
+    recorder = Recorder()
+    estimator = TorchSGDRegressor(
+        loss="huber", solver="sgd", early_stopping=True, tol=1e-2, random_state=0
+    )
+    estimator.set_callbacks(recorder).fit(X, y)
+    curves = estimator.loss_curve_, estimator.validation_loss_curve_
+    assert [len(curve) for curve in curves] == [estimator.n_iter_ + 1, estimator.n_iter_]
+    assert len(recorder.fitted) == estimator.n_iter_
+
+
+def test_validation_of_targets_that_are_done_at_once():
+    constant = np.stack((y, np.ones_like(y)), 1)
+    estimator = TorchSGDRegressor(loss="huber", solver="sgd", early_stopping=True, random_state=0)
+    estimator.fit(X, constant)
+    assert len(estimator.validation_loss_curve_) >= 1
+    np.testing.assert_allclose(estimator.coef_[1], 0, atol=1e-12)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 _ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
-_UNSEEN = 100.0  # times that, where a second pass cannot tell directions from rounding
+_SUMMED = 100.0  # times that may be left of the sums of a Gram matrix, measured off their mean
 _PLAIN = 1e4  # a condition number up to which nothing depends on its value
 _POWER_STEPS = 12
 _FAR_UNITS = 1e5
@@ -156,9 +156,8 @@ def resolved(
         What the rounding of the data may have made of the deviation of each coordinate.
     """
     eps = _ROUNDING * len(values) * torch.finfo(values.dtype).eps
-    eps *= 1 if objective.rereadable else _UNSEEN
     top, mean = float(values.max()), float(values.mean())
-    clipped = values.clamp(min=eps * top)
+    clipped = values.clamp(min=_SUMMED * eps * top)
     directions, curvature, least = vectors / clipped.sqrt(), values / clipped, 1.0
     unresolved = (curvature < 1) & (_made_by_rounding(directions, rounding, mean) < 1)
     if unresolved.any() and not objective.rereadable:

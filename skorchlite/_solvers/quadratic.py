@@ -153,7 +153,8 @@ class _Descent:
         self.first_norm = self.metric.norm(gradient)
         w = -self.metric.apply(gradient)
         if start is not None:
-            value, _ = self.quadratic.at(start)
+            there, _ = self.quadratic.at(start)
+            value = there if torch.isfinite(there).all() else value
         self.curve.append(self.objective.total(value))
         self.v = torch.cat((w, torch.zeros_like(w[:1])))
         self.v_low = torch.zeros_like(self.v)

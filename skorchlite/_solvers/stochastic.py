@@ -22,6 +22,7 @@ from .curvature import stable_step
 from .loop import Loop, Settings, make_loop
 from .minibatches import Minibatches
 from .solution import Report, Solution
+from .starts import is_near
 from .variance_reduced import VarianceReduced
 
 Ended = Callable[[], Solution]
@@ -66,6 +67,9 @@ def stochastic(
     """
     limits = {"tol": tol, "max_iter": max_iter, "dtype": dtype, "data_eps": data_eps}
     own_step, alike = settings.learning_rate == "auto", objective.loss.quadratic
+    if own_step and start is not None:
+        _, deviation, _ = objective.spread()
+        start = start if is_near(start[:-1], deviation) else None
     if own_step and objective.rows.n_targets > 1 and not alike:
         return _target_by_target(objective, start, settings, report, limits)
     loop = make_loop(objective, start, settings, dtype, data_eps)
@@ -170,7 +174,8 @@ class Watch:
 
     def record(self, solution: Solution) -> Solution:
         """Return a solution with the curve so far."""
-        return replace(solution, validation_curve=self.curve and list(self.curve))
+        curve = None if self.curve is None else list(self.curve)
+        return replace(solution, validation_curve=curve)
 
     def __call__(self, v: Tensor) -> bool:
         """Take note of the point that an epoch led to; return whether to stop."""
@@ -316,6 +321,8 @@ def _without_noise(
         report(n_iter, value, optimality, ended)
 
     status = descent.run(tol, max_iter, settings.n_iter_no_change, told, watch)
+    if watch.curve == []:  # the start was the optimum
+        watch(descent.point(descent.u))
     return replace(ended(), status=status)
 
 

@@ -146,9 +146,9 @@ class VarianceReduced:
             self.u.copy_(self.constant())
             return "converged"
         least, lowest, idle, caution = inf, inf, 0.0, 1.0
+        self.curve.append(self.objective.total(self.anchor.value))
+        report(self.n_iter, self.curve[-1], self.anchor.optimality)
         while True:
-            self.curve.append(self.objective.total(self.anchor.value))
-            report(self.n_iter, self.curve[-1], self.anchor.optimality)
             if tol is not None and self.anchor.optimality <= tol:
                 return "converged"
             undone = self.caution < caution
@@ -164,7 +164,10 @@ class VarianceReduced:
                 self._epoch()
             self.n_iter += 1
             self._judge()
-            if monitor(self.point(self.u)):
+            self.curve.append(self.objective.total(self.anchor.value))
+            stop = monitor(self.point(self.u))
+            report(self.n_iter, self.curve[-1], self.anchor.optimality)
+            if stop:
                 return "converged"
 
     def point(self, u: Tensor) -> Tensor:
