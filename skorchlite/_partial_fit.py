@@ -39,6 +39,9 @@ class StreamRegressor(TorchRegressor):
         ``learning_rate="auto"`` averaged and preconditioned with the moments so far, else with the
         step that is given, ``t_`` going on from chunk to chunk.
 
+        Where a chunk takes digits from the moments so that they determine fewer coefficients than
+        before, such as by a row far from all others, a warning says so.
+
         After ``fit`` it goes on from there: from the moments, which ``fit`` keeps up to 500 columns
         where it has them, else from the coefficients.
 
