@@ -143,8 +143,10 @@ def _ends(rows: Any, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
             X, counted = X[weight > 0], False
         if not len(X):
             continue
-        columns = X.T.contiguous()  # along which the ends are found ten times as fast
-        ends.append(torch.stack((columns.amin(1), columns.amax(1))).cpu().double())
+        # Along a column two passes take a tenth of the time of one; across, one is faster.
+        along = X.stride(0) == 1
+        least_and_most = (X.amin(0), X.amax(0)) if along else torch.aminmax(X, dim=0)
+        ends.append(torch.stack(least_and_most).cpu().double())
         if sampled:
             if counted:
                 step = max(rows.n_rows * rows.n_places // _SAMPLE_ROWS, 1)
@@ -174,15 +176,15 @@ def _first_of_each(
     seen = torch.zeros(len(columns), _PARTS, dtype=torch.bool, device="cpu")
     for X, _, weight in rows.blocks(rows.bound(rows.n_features, 8)):
         X = X if weight is None else X[weight > 0]
-        X = X.to("cpu", torch.float64)
         for i, j in enumerate(columns):
             # By halves, whose difference does not overflow.
-            share = (X[:, j] / 2 - low[j] / 2) / (high[j] / 2 - low[j] / 2)
+            half = X[:, j].to("cpu", torch.float64) / 2
+            share = (half - low[j] / 2) / (high[j] / 2 - low[j] / 2)
             part = (share * _PARTS).long().clamp(0, _PARTS - 1)
             first = part.new_full((_PARTS,), len(X))
             first.scatter_reduce_(0, part, torch.arange(len(X), device=part.device), "amin")
             new = (first < len(X)) & ~seen[i]
-            found.append(X[first[new]])
+            found.append(X[first[new].to(X.device)].to("cpu", torch.float64))
             seen[i] |= new
     return (found,)
 
