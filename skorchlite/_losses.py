@@ -13,12 +13,27 @@ and first order methods: a unified framework", SIAM Journal on Optimization 22(2
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
-from math import log
+from math import expm1, inf, log, log1p
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Hinge:
+    """``max over low <= d <= high of  d t - bend / 2 d^2``, where ``t = sign * r - at``.
+
+    Losses that are linear or quadratic in pieces are sums of these.
+    """
+
+    sign: float = 1.0
+    at: float = 0.0
+    low: float = 0.0
+    high: float = inf
+    bend: float = 0.0
 
 
 class Loss:
@@ -32,14 +47,24 @@ class Loss:
     by_row = True  # whether each row has a loss of its own, and not only their mean
     separable = True  # whether the loss of some rows is a mean over parts of them
     breaks: tuple[float, ...] = ()
+    hinges: tuple[Hinge, ...] = ()  # whose sum it is, if it is in pieces and not quadratic
     bend = 0.0  # the residual up to which a smooth loss with linear ends is round
     width = 0.0  # of the smoothing of corners
+    smoothness = 1.0  # the largest curvature
+
+    def largest_slope(self, value: float) -> float:
+        """Return how large slopes can be, root mean square, where the mean loss is ``value``."""
+        return (2 * self.smoothness * value) ** 0.5
 
 
 class SquaredError(Loss):
     """``1/2 r^2``: half the squared residual, as in SGDRegressor."""
 
     quadratic = True
+
+    def largest_residual(self, value: float) -> float:
+        """Return how large the mean absolute residual can be where the mean loss is ``value``."""
+        return (2 * value) ** 0.5
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the loss of each entry."""
@@ -66,9 +91,17 @@ class PiecewiseLinear(Loss):
     """
 
     corners = True
+    smoothness = 0.0
 
     def __init__(self, breaks: tuple[float, ...], slopes: tuple[float, ...]):
         self.breaks, self.slopes = breaks, slopes
+        if len(breaks) == 1:  # the line through the break is zero
+            self.hinges: tuple[Hinge, ...] = (Hinge(1.0, breaks[0], *slopes),)
+        else:
+            self.hinges = (
+                Hinge(-1.0, -breaks[0], slopes[1], -slopes[0]),
+                Hinge(1.0, breaks[1], slopes[1], slopes[2]),
+            )
         # The loss is the largest of its lines; the middle one passes through (0, 0) or the break.
         offsets = [0.0]
         for at, (left, right) in zip(breaks, pairwise(slopes), strict=True):
@@ -91,6 +124,14 @@ class PiecewiseLinear(Loss):
     def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return zero, which is the curvature between corners."""
         return torch.zeros_like(raw_prediction)
+
+    def largest_residual(self, value: float) -> float:
+        """Return how large the mean absolute residual can be where the mean loss is ``value``."""
+        return value / min(-self.slopes[0], self.slopes[-1]) + max(map(abs, self.breaks))
+
+    def largest_slope(self, value: float) -> float:
+        """Return how large slopes can be."""
+        return max(-self.slopes[0], self.slopes[-1])
 
     def smoothed(self, width: float) -> "Smoothed":
         """Return the loss with its corners rounded, below it by at most ``smoothed.bound``."""
@@ -179,6 +220,13 @@ class Huber(Loss):
             )
         self.epsilon = self.bend = epsilon
         self.breaks = (-epsilon, epsilon)
+        self.hinges = (Hinge(1.0, 0.0, -epsilon, epsilon, 1.0),)
+
+    def largest_residual(self, value: float) -> float:
+        """Return how large the mean absolute residual can be where the mean loss is ``value``."""
+        square = 2 * value
+        inside = square <= self.epsilon**2
+        return square**0.5 if inside else value / self.epsilon + self.epsilon / 2
 
     def widened(self, times: float) -> "Smoothed":
         """Return the loss with its bend that many times as wide, and the same slopes beyond."""
@@ -202,9 +250,19 @@ class Huber(Loss):
 class SquaredEpsilonInsensitive(Loss):
     """``max(0, |r| - epsilon)^2``: without the half, as in SGDRegressor and LinearSVR."""
 
+    smoothness = 2.0
+
     def __init__(self, epsilon: float):
         self.epsilon = epsilon
         self.breaks = (-epsilon, epsilon)
+        self.hinges = (
+            Hinge(1.0, epsilon, 0.0, inf, 0.5),
+            Hinge(-1.0, epsilon, 0.0, inf, 0.5),
+        )
+
+    def largest_residual(self, value: float) -> float:
+        """Return how large the mean absolute residual can be where the mean loss is ``value``."""
+        return value**0.5 + self.epsilon
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the loss of each entry."""
@@ -237,6 +295,11 @@ class LogCosh(Loss):
 
     def __init__(self, times: float = 1.0):
         self.times = times
+
+    def largest_residual(self, value: float) -> float:
+        """Return how large the mean absolute residual can be where the mean loss is ``value``."""
+        value = value / self.times
+        return self.times * (value + log1p((-expm1(-2 * value)) ** 0.5))
 
     def widened(self, times: float) -> "LogCosh":
         """Return the loss with its bend that many times as wide, and the same slopes beyond."""

@@ -34,23 +34,6 @@ class Model:
     share: Tensor
     exact: bool
 
-    def scaled(self, unit: Tensor) -> "Model":
-        """Return the model in coordinates ``point * unit``, of as many as ``unit`` has.
-
-        The kept rows change in place.
-        """
-        k = len(unit)
-        return Model(
-            point=self.point[:k] * unit,
-            value=self.value,
-            gradient=self.gradient[:k] / unit,
-            hessian=self.hessian[:k, :k] / torch.outer(unit, unit),
-            Z=self.Z[:, :k].div_(unit),
-            y=self.y,
-            share=self.share,
-            exact=self.exact,
-        )
-
     def far(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return value and gradient at x of the rows that are not kept."""
         step = x - self.point
@@ -100,6 +83,9 @@ class Sums:
 
     def add(self, Z: Tensor, y: Tensor, raw_prediction: Tensor, share: Tensor) -> None:
         """Add the rows of a block."""
+        if bool((share == 0).any()):  # rows without weight are none of the data
+            there = share > 0
+            Z, y, raw_prediction, share = (part[there] for part in (Z, y, raw_prediction, share))
         losses = share * self.loss.value(y, raw_prediction)
         self.value += losses.sum().cpu()
         near = self._near(y - raw_prediction)

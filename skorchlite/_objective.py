@@ -305,8 +305,8 @@ class Objective:
 
     def models(
         self, points: Tensor, reach: dict[int, float], room: int
-    ) -> dict[int, tuple[float, Model]]:
-        """Return value and model of some targets, each about its point, in one pass.
+    ) -> tuple[float, dict[int, tuple[float, Model]]]:
+        """Return the least share of a row, and value and model of targets about their points.
 
         Parameters
         ----------
@@ -325,7 +325,7 @@ class Objective:
             reach=reach,
             room=room,
         )
-        total, *parts = self.rows.total(add_up)
+        total, least, *parts = self.rows.total(add_up)
         penalty = self.penalty.value(points[:-1] * self.unit[:, None])
         models = {}
         for i, j in enumerate(reach):
@@ -334,7 +334,7 @@ class Objective:
             if not torch.isfinite(value + model.gradient.sum()):
                 raise OutOfRangeError
             models[j] = float(value + penalty[j]), model
-        return models
+        return min(least) / total, models
 
     def _penalised(self, v: Tensor, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         if not torch.isfinite(gradient).all():

@@ -139,19 +139,20 @@ def models(
     reach: dict[int, float],
     room: int,
 ) -> tuple:
-    """Return the sum of weights, and those that make the models of some targets; see ``Sums``.
+    """Return the sum of weights, the least ones, and the sums that make models; see ``Sums``.
 
     The places that rows may be spread over share the room.
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     room = -(-room // rows.n_places)
     sums = {j: Sums(loss, near, room, k + 1 - t) for j, near in reach.items()}
-    total = 0.0
+    total, least = 0.0, torch.inf
     for A, weight in staged(rows, origin, dtype):
         Z, y = A[:, t : k + 1], A[:, :t]
         raw_prediction = Z @ points.to(A)
         share = A.new_ones(len(A)) if weight is None else weight.to(A.dtype)
         total += float(share.sum())
+        least = min(least, float(torch.where(share > 0, share, torch.inf).min()))
         for j, part in sums.items():
             part.add(Z, y[:, j], raw_prediction[:, j], share)
-    return total, *(part for one in sums.values() for part in one.parts())
+    return total, [least], *(part for one in sums.values() for part in one.parts())

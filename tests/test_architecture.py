@@ -86,7 +86,9 @@ LAYERS = [
     ["_solvers.columns", "_solvers.variance_reduced"],
     ["_solvers.passes", "_solvers.sparse", "_solvers.curvature", "_solvers.loop"],
     ["_solvers.local", "_solvers.coordinates", "_solvers.conjugate"],
-    ["_solvers.limited_memory", "_solvers.quadratic"],
+    ["_solvers.active_set", "_solvers.limited_memory", "_solvers.quadratic"],
+    ["_solvers.interior_point"],
+    ["_solvers.bounds"],
     ["_solvers.wide"],
     ["_solvers.metric"],
     [

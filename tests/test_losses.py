@@ -11,7 +11,8 @@ from sklearn.linear_model import _sgd_fast
 
 from skorchlite._losses import LOSSES, CallableLoss, make_loss
 from skorchlite._penalties import PENALTIES, make_penalty
-from skorchlite._solvers.corners import Corners, minimise_quadratic
+from skorchlite._solvers.active_set import minimise_quadratic
+from skorchlite._solvers.corners import Corners
 
 from .solvers_of_peers import FORMULAS, SHARES
 

@@ -1,8 +1,8 @@
 """Descent on the columns that matter, where a penalty with corners leaves most coefficients zero.
 
 The minimum over a working set of the columns is the minimum over all when no other gradient exceeds
-the corner of the penalty. A loss with corners has the gradient of the smoothed loss whose slopes
-balance, since those make the bound from below.
+the corner of the penalty. A loss with corners has the gradient that its dual variables make: rows
+at a corner may have any slope between those beside it, and have the ones that balance.
 
 References
 ----------
@@ -18,14 +18,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .bounds import Bound
 from .corners import Corners
+from .interior_point import InteriorPoint
 from .passes import descend_by_models
 from .solution import Report, Solution
 from .starts import is_near
 
 _ENTERING = 64  # columns in the first working set, and later at least
 _ROUGH = 1e-3  # accuracy while columns enter
-_VIOLATION = 1e-9  # of a corner, relative to the largest gradient at zero, that is rounding
+_VIOLATION = 1e-11  # of a corner, relative to the largest gradient at zero, that is rounding
+_TIED = 1e-6  # of the objective: a residual that is at a corner but for rounding
+_ROOM = 4  # rows at a corner for each column
 
 
 def descend_on_columns(
@@ -33,6 +37,8 @@ def descend_on_columns(
     start: Tensor | None,
     tol: float,
     max_iter: int,
+    dtype: torch.dtype,
+    data_eps: float,
     report: Report,
 ) -> Solution:
     """Minimise an objective whose loss is no quadratic and whose penalty has corners.
@@ -55,12 +61,12 @@ def descend_on_columns(
     n_iter, curve = 0, list[float]()
     while True:
         part = objective.over(index)
-        begin = torch.cat((v[index], v[-1:]))
         so_far = partial(_whole, objective, part, index, n_iter, curve)
-        solution = descend_by_models(part, begin, accuracy, max_iter, _told(report, n_iter, so_far))
+        told = _told(report, n_iter, so_far)
+        solution = descend_by_models(part, accuracy, max_iter, dtype, data_eps, told)
         whole = so_far(solution)
         n_iter, curve, v = whole.n_iter, whole.loss_curve, whole.v
-        slope = _slopes(objective, part, index, solution) / scale[:, None]
+        slope = _slopes(objective, v, index, scale, corners) / scale[:, None]
         largest = max(largest, float(slope.abs().max()))
         slope[index] = 0
         pull = [corners.subgradient(torch.zeros_like(scale), column).abs() for column in slope.T]
@@ -121,13 +127,38 @@ def _embedded(objective: Any, part: Any, index: Tensor, v: Tensor) -> Tensor:
     return whole
 
 
-def _slopes(objective: Any, part: Any, index: Tensor, solution: Solution) -> Tensor:
-    """Return the gradient for all columns, each target where and how its slopes balance."""
-    assert solution.balance is not None
-    point, widths = solution.balance
-    point = _embedded(objective, part, index, point)
-    loss, slopes = objective.loss, []
-    for j, width in enumerate(widths):
-        smooth = loss.smoothed(width) if loss.corners and width else loss
-        slopes.append(objective.evaluate(point, loss=smooth)[1][:-1, j])
-    return torch.stack(slopes, 1)
+def _slopes(objective: Any, v: Tensor, index: Tensor, scale: Tensor, corners: Corners) -> Tensor:
+    """Return the gradient for all columns at the minimum over some of them."""
+    if not objective.loss.corners:
+        return objective.evaluate(v)[1][:-1]
+    value, _ = objective.evaluate(v)
+    reach = {j: _TIED * float(value[j]) for j in range(v.shape[1])}
+    n = len(index) + 1
+    _, models = objective.models(v, reach, _ROOM * n)
+    whole = torch.stack(
+        [_balanced(objective, models[j][1], index, scale, corners) for j in reach], 1
+    )
+    return whole + objective.curvature[:, None] * v[:-1]
+
+
+def _balanced(objective: Any, model: Any, index: Tensor, scale: Tensor, corners: Corners) -> Tensor:
+    """Return the gradient of the loss whose slopes balance over some of the columns."""
+    free = scale.new_zeros(int(objective.fit_intercept))
+    unit = torch.cat((1 / scale[index], free + 1))
+    columns = torch.cat((index, torch.full((len(free),), objective.n_features)))
+    own = Corners(
+        torch.cat((corners.slope[index], free)), torch.cat((corners.bounded[index], free > 0))
+    )
+    x = model.point[columns] / unit
+    part = replace(
+        model,
+        point=x,
+        gradient=model.gradient[columns] * unit,
+        hessian=model.hessian[columns][:, columns] * torch.outer(unit, unit),
+        Z=model.Z[:, columns] * unit,
+    )
+    curvature = (torch.cat((objective.curvature[index], free)) * unit**2).diag()
+    bound = Bound(objective.loss, own, curvature, 1.0, whitened=False, n_free=len(free))
+    descent = InteriorPoint(part, objective.loss, own, curvature, bound, x)
+    descent.descend(0.0)
+    return (model.gradient - model.Z.T @ (model.share * descent.slopes()))[:-1]

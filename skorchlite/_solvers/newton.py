@@ -5,6 +5,7 @@ corners in the penalty it is minimised on the columns that matter. Other losses 
 columns that matter where these are many.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,8 +54,10 @@ def newton(
     start = None if start is None else start[:-1]
     if not objective.loss.quadratic:
         many = objective.n_features > _MANY_COLUMNS and not objective.penalty.smooth
-        descend = descend_on_columns if many else descend_by_models
-        return descend(objective, start, tol, max_iter, report)
+        descend: Any = partial(descend_on_columns, start=start) if many else descend_by_models
+        return descend(
+            objective, tol=tol, max_iter=max_iter, dtype=dtype, data_eps=data_eps, report=report
+        )
     if not objective.penalty.smooth:
         return descend_with_corners(
             objective, start, tol=tol, max_iter=max_iter, dtype=dtype, report=report

@@ -3,8 +3,13 @@
 A pass over the data makes the model, whose minimum is the next point; a step that does not descend
 is halved. A model keeps the rows near a break of the loss, so that three or four passes are the
 rule; a fit on a sample of the rows comes first where they do not fit in memory at once.
+
+The descent is in coordinates in which the rows have like spread in all directions, those of least
+squares, with its rule of rank and its minimum norm; where the penalty has corners, which are those
+of single coefficients, columns are scaled alone.
 """
 
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -13,213 +18,294 @@ import torch
 from torch import Tensor
 
 from .._models import Model
+from .bounds import Bound, relative
+from .coordinates import Coordinates
 from .corners import Corners
+from .interior_point import InteriorPoint
 from .local import LocalDescent
+from .quadratic import least_norm, quadratic_model
 from .solution import Report, Solution
-from .starts import is_near
 
 _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
 _ROOM_ROWS = 8  # at least, for each column
 _FULL = 0.5  # of the room that rows near a break are expected to take
-_BAND = 0.25  # width of the first smoothing of a model, relative to its reach
 _SAMPLE, _SAMPLE_TOL = 0.6, 1e-3  # rows of a sample, relative to the room, and its accuracy
-_TRUST = 3.0  # by which the distance that predictions may move grows or shrinks
 _HALVINGS = 30
-_WIDE = 4.0  # width of the first smoothing, relative to the mean loss
+_FEW_HALVINGS = 4
+_NEAR = 1e-3  # of the reach: a step on which all rows stay in their piece
 _ROUNDING = 1e-14  # of the objective
 _IDLE = 5  # passes that gain nothing
+_SAFETY = 4.0  # rounding of data, in units of eps
+_EPS = torch.finfo(torch.float64).eps
 
 
 def descend_by_models(
     objective: Any,
-    start: Tensor | None,
     tol: float,
     max_iter: int,
+    dtype: torch.dtype,
+    data_eps: float,
     report: Report,
 ) -> Solution:
-    """Minimise an objective whose loss is no quadratic; see ``newton``.
-
-    ``start`` may have the intercept in a last row.
-    """
-    mean, deviation, _ = objective.spread()
+    """Minimise an objective whose loss is no quadratic; see ``newton``."""
+    frame = _Frame(objective, dtype, data_eps)
     t, d = objective.rows.n_targets, objective.n_features
-    if objective.fit_intercept:
-        objective.move(mean)
-    live = deviation[t:] > 0
-    unit = torch.where(live, deviation[t:], torch.ones_like(deviation[t:]))
-    unit = torch.cat((unit, unit.new_ones(int(objective.fit_intercept))))
     room = max(_ROOM_ENTRIES // (d + 1) // t, _ROOM_ROWS * (d + 1))
-    points = torch.zeros(d + 1, t, dtype=torch.float64)
-    if start is not None and is_near(start[:d], deviation):
-        points[: len(start)] = start
-        if len(start) > d and objective.fit_intercept:
-            points[-1] += mean[t:] @ start[:-1] - mean[:t]
-    descents = [_Descent(objective, unit, live, tol, max_iter) for _ in range(t)]
+    descents = [_Descent(objective, frame, tol, max_iter, room) for _ in range(t)]
+    x = frame.start
     if not objective.rows.fewer_than(room + 1):
-        _sample(objective, descents, points, room)
+        x = _sampled(objective, frame, descents, x, room)
     while active := {j: one.reach for j, one in enumerate(descents) if not one.status}:
-        for j, (value, model) in objective.models(points, active, room).items():
-            points[:, j] = descents[j].advance(value, model, points[:, j])
+        least, models = objective.models(frame.points(x), active, room)
+        for j, (value, model) in models.items():
+            descents[j].bound.least_share = least
+            x[:, j] = descents[j].advance(value, model, x[:, j])
         report(
             max(descent.n_iter for descent in descents),
             sum(descent.curve[-1] for descent in descents),
             max(descent.gap for descent in descents),
-            partial(_solution, descents, points),
+            partial(_solution, descents, frame, x),
         )
-    return _solution(descents, points)
+    return _solution(descents, frame, x)
 
 
-def _sample(objective: Any, descents: list["_Descent"], points: Tensor, room: int) -> None:
-    """Move the points to the minimum over a sample of the rows."""
+def _sampled(
+    objective: Any, frame: "_Frame", descents: list["_Descent"], x: Tensor, room: int
+) -> Tensor:
+    """Return the minimum over a sample of the rows."""
     sample = objective.sampled(int(_SAMPLE * room))
     everything = dict.fromkeys(range(len(descents)), torch.inf)
-    for j, (_, model) in sample.models(points, everything, room).items():
+    least, models = sample.models(frame.points(x), everything, room)
+    for j, (_, model) in models.items():
         if float(model.share.sum()) > 0:
-            points[:, j] = descents[j].begin(model, points[:, j], objective.rows.n_rows, room)
+            descents[j].bound.least_share = least
+            x[:, j] = descents[j].begin(model, x[:, j], objective.rows.n_rows)
+    return x
+
+
+class _Frame:
+    """The coordinates of the descent; making them moves the origin to the mean of the columns.
+
+    Parameters
+    ----------
+    objective : Objective
+    dtype : torch.dtype
+    data_eps : float
+    """
+
+    def __init__(self, objective: Any, dtype: torch.dtype, data_eps: float):
+        self.objective = objective
+        self.rank: int | None = None
+        self.n_rows = objective.n_features + objective.fit_intercept
+        self.whitened = objective.penalty.smooth
+        (self._whiten if self.whitened else self._scale)(dtype, data_eps)
+
+    def _whiten(self, dtype: torch.dtype, data_eps: float) -> None:
+        """Take the directions that least squares tells apart; start at its solution."""
+        objective = self.objective
+        self.quadratic, self.metric, _ = quadratic_model(objective, dtype, data_eps)
+        self.rank, factor = self.metric.rank, self.metric.factor
+        self.deviation = self.metric.live * self.metric.scale
+        start = -(factor.T @ self.quadratic.gradient)
+        curvature = factor.T @ (objective.curvature[:, None] * factor)
+        if objective.fit_intercept:
+            one = factor.new_ones(1, 1)
+            factor, curvature = torch.block_diag(factor, one), torch.block_diag(curvature, 0 * one)
+            start = torch.cat((start, 0 * start.new_ones(1, start.shape[1])))
+        self.coordinates = Coordinates(self.n_rows, factor=factor)
+        self.start, self.curvature = start, curvature
+        nothing = torch.zeros(len(start), dtype=torch.float64)
+        self.corners = Corners(nothing, nothing.bool())
+
+    def _scale(self, dtype: torch.dtype, data_eps: float) -> None:
+        """Take the coefficients of columns of unit deviation; start at the mean."""
+        objective, t = self.objective, self.objective.rows.n_targets
+        mean, deviation, _ = objective.spread()
+        if objective.fit_intercept:
+            objective.move(mean)
+        self.deviation = deviation[t:]
+        live = deviation[t:] > _SAFETY * data_eps * objective.distance()
+        unit = torch.where(live, 1 / deviation[t:], 0.0)
+        free = unit.new_zeros(int(objective.fit_intercept))
+        # A constant column has no curvature of its own, and stays at zero with any.
+        curvature = torch.where(live, objective.curvature * unit**2, 1.0)
+        bounded = torch.full((len(unit),), objective.penalty.positive)
+        self.corners = Corners(
+            torch.cat((objective.corner * unit, free)), torch.cat((bounded, free > 0))
+        )
+        unit = torch.cat((unit, free + 1))[:, None]
+        self.coordinates = Coordinates(self.n_rows, unit=unit)
+        self.start = torch.zeros(len(unit), t, dtype=torch.float64)
+        self.curvature = torch.cat((curvature, free)).diag()
+
+    def points(self, x: Tensor) -> Tensor:
+        """Return the points at x in the coordinates of the objective."""
+        v = self.coordinates.model(x)
+        return v if self.objective.fit_intercept else torch.cat((v, 0 * x.new_ones(1, x.shape[1])))
+
+    def solution(self, x: Tensor) -> Tensor:
+        """Return the points at x, of minimum norm where the data leaves a choice."""
+        v = self.points(x)
+        if self.rank is None or self.rank == self.objective.n_features:
+            return v
+        w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
+        return torch.cat((w, v[-1:]))
+
+    def blurred(self, w: Tensor, descent: "_Descent") -> float:
+        """Return what rounding of the coefficients changes in the objective, relatively."""
+        moved = _EPS * float(w.abs() @ self.deviation)
+        slope = descent.loss.largest_slope(descent.value)
+        change = moved * (slope + descent.loss.smoothness * moved)
+        return relative(change, descent.value, descent.nothing)
+
+    def seen(self, model: Model, x: Tensor) -> Model:
+        """Return a model in these coordinates, x being those of its point.
+
+        The rows that it keeps change in place where coordinates differ in scale only.
+        """
+        n, coordinates = self.n_rows, self.coordinates
+        gradient = coordinates.pull(model.gradient[:n, None])[:, 0]
+        hessian = coordinates.pull(coordinates.pull(model.hessian[:n, :n]).T)
+        factor, Z = coordinates.factor, model.Z[:, :n]
+        Z = Z.mul_(coordinates.unit.T) if factor is None else Z @ factor
+        return replace(model, point=x, gradient=gradient, hessian=hessian, Z=Z)
 
 
 class _Descent:
     """The descent of one target."""
 
-    def __init__(
-        self,
-        objective: Any,
-        unit: Tensor,
-        live: Tensor,
-        tol: float,
-        max_iter: int,
-    ):
-        d = objective.n_features
-        free = unit.new_zeros(len(unit) - d)
-        bounded = torch.full((d,), objective.penalty.positive)
-        self.loss, self.unit = objective.loss, unit
-        self.corners = Corners(
-            torch.cat((objective.corner / unit[:d], free)), torch.cat((bounded, free > 0))
+    def __init__(self, objective: Any, frame: _Frame, tol: float, max_iter: int, room: int):
+        self.loss, self.frame, self.tol, self.max_iter = objective.loss, frame, tol, max_iter
+        self.room = room
+        self.bound = Bound(
+            objective.loss,
+            frame.corners,
+            frame.curvature,
+            least_share=1.0,
+            whitened=frame.whitened,
+            n_free=int(objective.fit_intercept),
         )
-        # A constant column has no curvature of its own, and stays at zero with any.
-        curvature = torch.where(
-            live, objective.curvature / unit[:d] ** 2, torch.ones_like(unit[:d])
-        )
-        self.curvature = torch.cat((curvature, free))
-        self.tol, self.max_iter = tol, max_iter
-        self.reach, self.width = torch.inf, 0.0
+        self.reach = torch.inf
         self.base: Tensor | None = None
-        self.value = self.gap = self.change = torch.inf
+        self.value = self.lowest = self.gap = torch.inf
+        self.nothing = 0.0
         self.n_iter, self.halvings, self.idle = 0, 0, 0
         self.curve: list[float] = []
         self.status = ""
-        self.trust = 1.0  # of how far predictions may move, relative to the reach
-        self.balance = unit.new_zeros(d + 1)
 
-    def begin(self, model: Model, point: Tensor, n_rows: int, room: int) -> Tensor:
+    def begin(self, model: Model, x: Tensor, n_rows: int) -> Tensor:
         """Return the minimum over a sample; set the reach so that the room holds its share."""
         # The sample is further from all rows than that from its own minimum.
-        local = self._minimise(model.scaled(self.unit), point, tol=_SAMPLE_TOL)
-        r = model.y - model.Z @ local.best[1]
+        local = self._minimise(self.frame.seen(model, x), x, tol=_SAMPLE_TOL)
+        r = model.y - local.model.Z @ local.best[1]
         breaks = [(r - at).abs() for at in self.loss.breaks]
+        self.reach = 0.0
         if breaks:
-            distance = torch.stack(breaks).amin(0).sort().values
-            share = min(_FULL * room / n_rows, 1.0)
-            self.reach = float(distance[int(share * (len(distance) - 1))])
-        else:
-            self.reach = 0.0
-        self.width = _BAND * self.reach
-        return self._from_scaled(local.best[1], point)
+            # As many rows as there are coordinates are at a corner of the sample's own making.
+            distance = torch.stack(breaks).amin(0).sort().values[len(x) :]
+            share = min(_FULL * self.room / n_rows, 1.0)
+            self.reach = float(distance[int(share * (len(distance) - 1))]) if len(distance) else 0.0
+        return local.best[1]
 
-    def advance(self, value: float, model: Model, point: Tensor) -> Tensor:
+    def advance(self, value: float, model: Model, x: Tensor) -> Tensor:
         """Return the next point, from value and model at the present one."""
         if self.base is not None and value > self.value:
-            return self._halve(value, point)
-        self.idle = 0 if value < self.value * (1 - _ROUNDING) else self.idle + 1
-        self.base, self.value, self.halvings = point.clone(), value, 0
+            return self._halve(value, x)
+        self.idle = 0 if value < self.lowest * (1 - _ROUNDING) else self.idle + 1
+        self.lowest = min(value, self.lowest)
+        self.base, self.value, self.halvings = x.clone(), value, 0
         self.curve = [*self.curve[:-1], value]  # measured, where it was the model's
-        if self.loss.corners and not model.exact and len(model.y) < len(self.unit):
+        if self.loss.corners and not model.exact and len(model.y) < len(x):
             self.reach, self.n_iter = 10 * self.reach or value, self.n_iter + 1
-            return point  # too few rows are near a corner to make a minimum
-        local = self._minimise(model.scaled(self.unit), point)
-        new = self._from_scaled(local.best[1], point)
+            return x  # too few rows are near a corner to make a minimum
+        local = self._minimise(self.frame.seen(model, x), x)
+        self.nothing = local.nothing
+        new = local.best[1]
         if model.exact:
-            self.gap, self.change, self.width = local.gap, local.change, local.width
+            self.gap = local.gap
             self.curve += local.curve[:-1]
+            enough = max(self.tol, local.blurred)
+            self.status = "converged" if self.gap <= enough else self._end(idle=True)
         else:
-            self.gap = max(value - local.lower - local.floor, 0.0) / value if value > 0 else 0.0
-            self.change = self._relative(new - point)
-            # Too narrow a width to begin with may lead nowhere.
-            self.width = local.width if local.gap <= self.tol else _BAND * self.reach
-        if local.at_edge and self.idle <= _IDLE:
-            self.trust *= _TRUST
-            self.curve.append(local.best[0])
-            return new
-        self.status = self._end(model.exact)
-        if self.status and not model.exact and self.loss.corners:
-            return point  # the bound is on this one
+            self.gap = self._gap(local)
+            if len(model.y) >= self.room:  # others at a corner were summed with those that are not
+                self.reach /= 2
+            self.status = self._status(local.moved)
+            if self.status and self.loss.corners:
+                return x  # the bound is on this one
         self.curve.append(local.best[0])
         return new
 
-    def _minimise(self, model: Model, point: Tensor, tol: float = 0.0) -> LocalDescent:
-        x = point[: len(self.unit)] * self.unit
-        bounded = self.loss.breaks and not model.exact
-        radius = self.trust * self.reach if bounded else torch.inf
-        local = LocalDescent(model, self.loss, self.corners, self.curvature, x, radius)
-        width = self.width or _WIDE * local.best[0]
-        local.minimise(width, max(self.tol, tol), self.max_iter - self.n_iter)
-        self.n_iter += max(local.n_iter, 1)
-        self.balance = self._from_scaled(local.x, point)
+    def _minimise(self, model: Model, x: Tensor, tol: float = 0.0) -> Any:
+        bounded = self.loss.corners and not model.exact
+        local = self._descended(model, x, tol, self.reach if bounded else torch.inf)
+        if local.at_edge:
+            # Rows that are not kept would meet their corners: as many as those that are kept do.
+            jump = self.loss.slopes[-1] - self.loss.slopes[0]
+            bend = jump * float(model.share.sum()) / (2 * self.reach * len(self.loss.breaks))
+            model = replace(model, hessian=model.hessian + bend * torch.eye(len(x)).double())
+            local = self._descended(model, x, tol, torch.inf)
         return local
 
-    def _end(self, exact: bool) -> str:
-        """Return how the descent ended, "" where it goes on."""
-        if self.gap <= self.tol if self.loss.corners else self.change <= self.tol:
+    def _descended(self, model: Model, x: Tensor, tol: float, radius: float) -> Any:
+        descend: Any = InteriorPoint if self.loss.pieces else LocalDescent
+        frame = self.frame
+        local = descend(model, self.loss, frame.corners, frame.curvature, self.bound, x, radius)
+        local.minimise(max(self.tol, tol), self.max_iter - self.n_iter)
+        self.n_iter += max(local.n_iter, 1)
+        return local
+
+    def _gap(self, local: Any) -> float:
+        """Return the relative gap at the base, of a model that does not hold all rows."""
+        assert self.base is not None
+        if self.loss.corners:  # lines that rows are kept as are below them
+            left = self.value - local.lower
+        else:
+            left = self.bound.left(self.base, local.first_gradient, self.value, local.gram)
+        return relative(left, self.value, local.nothing)
+
+    def _status(self, moved: float) -> str:
+        """Return how the descent ended with a step that far, "" where it goes on."""
+        near = self.loss.corners or moved <= _NEAR * self.reach or not self.loss.breaks
+        if self.gap <= self.tol and near:
             return "converged"
+        return self._end(idle=self.idle > _IDLE)
+
+    def _end(self, idle: bool) -> str:
         if self.n_iter >= self.max_iter:
             return "max_iter"
-        if self.gap <= _ROUNDING and (exact or self.idle):  # there is nothing else to gain
-            return "converged"
-        if exact and self.gap <= self.tol and self.loss.pieces:  # no more digits, and a bound
-            return "converged"
-        return "stalled" if exact or self.idle > _IDLE else ""
+        return "stalled" if idle else ""
 
-    def _halve(self, value: float, point: Tensor) -> Tensor:
+    def _halve(self, value: float, x: Tensor) -> Tensor:
         assert self.base is not None
         self.halvings += 1
-        self.trust /= _TRUST
+        if self.loss.corners and self.halvings > _FEW_HALVINGS:
+            # The lines of rows that are not kept point upwards here: begin anew, closer.
+            base, self.base, self.reach = self.base, None, self.reach / 4
+            return base
         if self.halvings > _HALVINGS or value <= self.value * (1 + _ROUNDING):
             self.status = "converged" if self.gap <= max(self.tol, _ROUNDING) else "stalled"
             return self.base
-        return 0.5 * (self.base + point)
-
-    def _from_scaled(self, x: Tensor, point: Tensor) -> Tensor:
-        return torch.cat((x / self.unit, point[len(x) :]))
-
-    def _relative(self, step: Tensor) -> float:
-        assert self.base is not None
-        d = len(self.curvature)
-        step, base = step[:d] * self.unit, self.base[:d] * self.unit
-        largest = float((base + step).abs().max())
-        return float(step.abs().max()) / largest if largest else 0.0
+        return 0.5 * (self.base + x)
 
 
-def _solution(descents: list[_Descent], points: Tensor) -> Solution:
-    worst = max(descents, key=lambda descent: descent.change)
-    unfinished = [d.status for d in descents if d.status != "converged"]
-    corners = "_gap" if descents[0].loss.corners else ""
+def _solution(descents: list[_Descent], frame: _Frame, x: Tensor) -> Solution:
+    unfinished = [one.status for one in descents if one.status != "converged"]
     curves = [descent.curve for descent in descents]
     last = [curve[-1] for curve in curves]
     summed = [
         float(sum(end if value is None else value for value, end in zip(values, last, strict=True)))
         for values in zip_longest(*curves)
     ]
+    v = frame.solution(x)
+    gaps = [one.gap + frame.blurred(v[:-1, j], one) for j, one in enumerate(descents)]
     return Solution(
-        v=points.clone(),
-        v_low=torch.zeros_like(points),
+        v=v,
+        v_low=torch.zeros_like(v),
         n_iter=max(descent.n_iter for descent in descents),
         loss_curve=summed,
-        optimality=max(descent.gap for descent in descents),
-        rank=None,
-        change=worst.change,
-        status=unfinished[0] + corners if unfinished else "converged",
-        balance=(
-            torch.stack([descent.balance for descent in descents], 1),
-            [descent.width for descent in descents],
-        ),
+        optimality=max(gaps),
+        rank=frame.rank,
+        change=0.0,
+        status=unfinished[0] + "_gap" if unfinished else "converged",
     )

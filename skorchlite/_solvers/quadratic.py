@@ -135,6 +135,16 @@ def _rounding_unit(objective: Any, data_eps: float) -> Any:
     return _SAFETY * data_eps * objective.n_features**0.5 * amplified
 
 
+def least_norm(objective: Any, hessian: Any, metric: Metric, w: Tensor) -> Tensor:
+    """Return the coefficients of least norm that predict what w does, if there are others.
+
+    They would not where columns that are taken for constant are not quite.
+    """
+    excess = metric.excess(w, objective.to_caller)
+    moved, size = ((part * (hessian @ part)).sum(0) for part in (excess, w))
+    return w - torch.where(moved <= _SAME**2 * size, excess, torch.zeros_like(excess))
+
+
 class _Descent:
     """The iterate ``v``, with ``v_low`` for what a double cannot hold of it."""
 
@@ -196,7 +206,8 @@ class _Descent:
         """Return the record of the descent, at the solution of minimum norm."""
         v = self.v
         if self.metric.rank < self.objective.n_features:
-            v = torch.cat((v[:-1] - self._excess(v[:-1]), v[-1:]))
+            w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
+            v = torch.cat((w, v[-1:]))
         return Solution(
             v=v,
             v_low=self.v_low,
@@ -208,15 +219,6 @@ class _Descent:
             status=status,
             moments=self.quadratic.moments,
         )
-
-    def _excess(self, w: Tensor) -> Tensor:
-        """Return what to take off w so that it has minimum norm, if predictions stay as they are.
-
-        They would not where columns that are taken for constant are not quite.
-        """
-        excess, hessian = self.metric.excess(w, self.objective.to_caller), self.quadratic.hessian
-        moved, size = ((part * (hessian @ part)).sum(0) for part in (excess, w))
-        return torch.where(moved <= _SAME**2 * size, excess, torch.zeros_like(excess))
 
     def _search_line(self, before: Tensor, gradient: Tensor, direction: Tensor) -> Tensor:
         """Move to the minimum along the last direction; return the gradient there.

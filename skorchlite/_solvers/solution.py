@@ -74,9 +74,6 @@ class Solution:
         The last relative change of the coefficients, times the rate at which changes shrink.
     status : str
         "converged", a key of ``MESSAGES``, or "completed" where nothing was to be checked.
-    balance : tuple of (Tensor, list of float) or None
-        The point, and for each target the width of the smoothing, at which the slopes of a loss
-        with corners balance; None where the solver has no need of it.
     validation_curve : list of float or None
         The loss on validation rows after each epoch, summed over the targets.
     moments : Moments or None
@@ -94,7 +91,6 @@ class Solution:
     rank: int | None
     change: float
     status: str
-    balance: tuple[Tensor, list[float]] | None = None
     validation_curve: list[float] | None = None
     moments: Any = None
     n_updates: int = 0

@@ -17,15 +17,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .corners import Corners, minimise_quadratic
+from .active_set import minimise_quadratic
+from .bounds import Bound, relative
+from .corners import Corners
 from .quadratic import measure
 from .solution import Report, Solution
 from .starts import is_near
 
 _NARROW = 256  # up to here the whole Gram matrix costs no more than the passes it saves
+_FEW_PRODUCTS = 4e8  # with so few it does not either, up to a number of columns
+_MEDIUM = 600
 _ENTERING = 64  # columns in the first working set, and later at least
-_VIOLATION = 1e-9  # of a corner, relative to the largest gradient at zero, that is rounding
-_ROUNDING = 1e-13  # of the objective
+_VIOLATION = 1e-14  # of a corner, relative to the largest gradient at zero, that is rounding
+_ROUNDING = 1e-14  # of the objective
 
 
 def descend_with_corners(
@@ -57,31 +61,34 @@ class _Descent:
         self.start = start
         self.n_iter, self.change, self.gap = 0, torch.inf, torch.inf
         self.moments: Any = None
-        self.narrow = objective.n_features <= _NARROW
+        self.narrow = _is_narrow(objective)
         self.value, self.gradient = self._measure(dtype) if self.narrow else self._correlate()
         self.curve = [objective.total(self.value)]
         # What is left of the first objective is rounding, where hardly anything of y is.
-        self.floor = _ROUNDING * self.value
+        self.nothing = _ROUNDING * self.value
+        self.bound = self._bound()
 
     def run(self, tol: float, max_iter: int) -> str:
         """Step until within ``tol`` of the optimum, relatively; return how it ended."""
         while True:
-            if not self.narrow:
-                self._choose_columns()
             last = self.change
-            self._step()
-            if self.n_iter > max_iter:
-                return "max_iter"
+            step, gain = self._look_ahead()
+            # The coefficients come closer for as long as rounding lets them.
+            settled = self.change <= tol or self.change > 0.5 * last
+            if self.n_iter and settled and self.gap <= max(tol, self.blurred):
+                return "converged"
+            if self.n_iter >= max_iter:
+                return "max_iter_gap"
+            entered = not self.narrow and self._choose_columns()
+            if self.n_iter and settled and not entered and self._idle():
+                return "stalled_gap"
+            self._move(*(self._newton_step() if entered else (step, gain)))
             self.value, self.gradient = self.objective.evaluate(self.v)
             self.curve[-1] = self.objective.total(self.value)  # measured, where it was the model's
-            if (self.value <= self.floor).all():  # nothing of y is left
-                self._look_ahead()
-                return "converged"
-            still = self.curve[-1] >= self.curve[-2] * (1 - _ROUNDING / 10)
-            if self.narrow or still or not len(self._violators()):
-                self._look_ahead()
-                if self.change <= tol or (self.gap <= _ROUNDING and self.change > 0.5 * last):
-                    return "converged"
+
+    def _idle(self) -> bool:
+        """Return whether the last step gained no more than rounding."""
+        return self.curve[-1] >= self.curve[-2] * (1 - _ROUNDING)
 
     def solution(self, status: str) -> Solution:
         """Return the record of the descent."""
@@ -103,6 +110,7 @@ class _Descent:
         self.moments = moments = quadratic.moments
         self._begin((moments.cross.diagonal() / moments.weight).sqrt())
         self._take(torch.arange(self.objective.n_features), quadratic.hessian)
+        self._scale_by(self.unit)
         w = self.v[:-1]
         value, gradient = quadratic.at(w)
         corner = self.objective.corner @ w.abs()
@@ -116,10 +124,9 @@ class _Descent:
             objective.move(mean)
         self._begin(deviation)
         scale = deviation[t:]
-        self.scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-        self.all_corners = _corners(objective, self.scale)
+        self._scale_by(scale)
         self.first = (covariance.abs() / self.scale[:, None]).max()
-        self.index = torch.arange(0)
+        self._take(torch.arange(0), torch.zeros(0, 0).double())
         if self.v.any():
             return objective.evaluate(self.v)
         return 0.5 * deviation[:t] ** 2, torch.cat((-covariance, self.v[-1:]))
@@ -127,6 +134,31 @@ class _Descent:
     def _begin(self, deviation: Tensor) -> None:
         if self.start is not None and is_near(self.start, deviation):
             self.v[:-1] = self.start
+
+    def _scale_by(self, scale: Tensor) -> None:
+        """Set the unit in which a coefficient has the spread of its column."""
+        self.scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+        self.all_corners = _corners(self.objective, self.scale)
+
+    def _bound(self) -> Bound:
+        objective = self.objective
+        free = self.scale.new_zeros(int(objective.fit_intercept))
+        corners = Corners(
+            torch.cat((self.all_corners.slope, free)),
+            torch.cat((self.all_corners.bounded, free > 0)),
+        )
+        curvature = torch.cat((objective.curvature / self.scale**2, free))
+        # Of squared error the objective says how far predictions are, root mean square.
+        return Bound(
+            objective.loss, corners, curvature.diag(), 1.0, whitened=False, n_free=len(free)
+        )
+
+    def _gram(self) -> Tensor:
+        """Return the Hessian of all columns, or one that bounds nothing where it is not made."""
+        free = self.scale.new_ones(int(self.objective.fit_intercept))
+        if not self.narrow:
+            return torch.cat((0 * self.scale, free)).diag()
+        return torch.block_diag(self.hessian, free.diag())
 
     def _violators(self) -> Tensor:
         """Return the columns outside the working set that would leave zero, the steepest first."""
@@ -137,16 +169,17 @@ class _Descent:
         (index,) = (excess > _VIOLATION * self.first).nonzero(as_tuple=True)
         return index[excess[index].argsort(descending=True)]
 
-    def _choose_columns(self) -> None:
+    def _choose_columns(self) -> bool:
         """Add to the columns that have a coefficient those that would leave zero by most."""
         entering = self._violators()
-        if len(self.index) and not len(entering):
-            return
+        if not len(entering):
+            return False
         (support,) = self.v[:-1].any(1).nonzero(as_tuple=True)
         entering = entering[: max(_ENTERING, len(support))]
         index = torch.cat((support, entering)).unique()
         part = self.objective.over(index)
         self._take(index, part.quadratic(self.objective.double).hessian)
+        return True
 
     def _take(self, index: Tensor, hessian: Tensor) -> None:
         """Make a set of columns, whose Hessian is given, the working set."""
@@ -156,9 +189,8 @@ class _Descent:
         self.hessian += (scale == 0).double().diag()  # a constant column stays at zero
         self.corners = _corners(self.objective, self.unit, index)
 
-    def _step(self) -> None:
+    def _move(self, step: Tensor, gain: Tensor) -> None:
         """Step to the minimum of the quadratic over the working set."""
-        step, gain = self._newton_step()
         bent = 0.5 * (step * (self.hessian @ step)).sum(0)
         self.v = self.v.clone()
         self.v[self.index] += step / self.unit[:, None]
@@ -169,19 +201,38 @@ class _Descent:
         ended = partial(self.solution, "completed")
         self.report(self.n_iter, self.curve[-1], self.gap, ended)
 
-    def _look_ahead(self) -> None:
-        """Measure how far the next step would go, and what it would gain."""
+    def _look_ahead(self) -> tuple[Tensor, Tensor]:
+        """Measure how far from the optimum the point is; return the next step and its gain."""
         step, gain = self._newton_step()
-        size = (self.v[self.index] * self.unit[:, None]).abs()
-        largest = torch.maximum(size, step.abs()).amax(0)
-        self.change = float(torch.nan_to_num(step.abs().amax(0) / largest, 0.0).max())
-        gain = (gain - self.floor).clamp(min=0)
-        self.gap = float(torch.nan_to_num(gain / self.value, 0.0).max())
+        if len(self.index):
+            size = (self.v[self.index] * self.unit[:, None]).abs()
+            largest = torch.maximum(size, step.abs()).amax(0)
+            self.change = float(torch.nan_to_num(step.abs().amax(0) / largest, 0.0).max())
+        else:
+            self.change = 0.0
+        gaps = [self._gap_of(target) for target in range(len(self.value))]
+        self.gap, self.blurred = map(max, zip(*gaps, strict=True))
+        return step, gain
+
+    def _gap_of(self, target: int) -> tuple[float, float]:
+        """Return how far a target may be above its least objective, and what rounding makes of it.
+
+        Both are relative to the objective.
+        """
+        unit = torch.cat((self.scale, self.scale.new_ones(1)))[: len(self.bound.corners.slope)]
+        x, gradient = self.v[: len(unit), target] * unit, self.gradient[: len(unit), target] / unit
+        value = float(self.value[target])
+        left = self.bound.left(x, gradient, value, self._gram)
+        blurred = relative(self.bound.blurred(x, value), value, 0.0)
+        return relative(left, value, float(self.nothing[target])), blurred
 
     def _newton_step(self) -> tuple[Tensor, Tensor]:
         """Return the step in scaled coordinates, and its gain to first order."""
         w = self.v[self.index] * self.unit[:, None]
         slope = self.gradient[self.index] / self.unit[:, None]
+        if not len(w):
+            self.landed = w != 0
+            return w, w.new_zeros(w.shape[1])
         columns = zip(slope.T, w.T, strict=True)
         new = torch.stack(
             [minimise_quadratic(self.hessian, g, self.corners, x) for g, x in columns], 1
@@ -189,6 +240,12 @@ class _Descent:
         self.landed = new != 0
         change = self.corners.slope @ (new.abs() - w.abs())
         return new - w, (-(slope * (new - w)).sum(0) - change).clamp(min=0)
+
+
+def _is_narrow(objective: Any) -> bool:
+    """Return whether the Gram matrix of all columns is worth its while."""
+    d = objective.n_features
+    return d <= _NARROW or (d <= _MEDIUM and objective.rows.fewer_than(_FEW_PRODUCTS // d**2))
 
 
 def _corners(objective: Any, unit: Tensor, index: Tensor | None = None) -> Corners:

@@ -1,0 +1,126 @@
+"""How far the optimum may be below a point: a bound that is computed, not guessed.
+
+A convex function lies above its tangents. So the objective at the optimum is at least what it is
+here, less what the gradient could gain on the way there, and how far that is the objective itself
+says: at the optimum it is no higher than here, which bounds the residuals, and the penalty.
+
+References
+----------
+Mangasarian (1985), "Computable numerical bounds for Lagrange multipliers of stationary points of
+nonconvex differentiable nonlinear programs". Ndiaye, Fercoq, Gramfort, Salmon (2017), "Gap safe
+screening rules for sparsity enforcing penalties", JMLR 18.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .corners import Corners, solve_positive
+
+_ROUNDING = 4 * torch.finfo(torch.float64).eps
+_MOST = 1e-7  # of the objective: what may be put down to rounding
+
+
+@dataclass
+class Bound:
+    """What the tangent at a point leaves to gain.
+
+    Parameters
+    ----------
+    loss : object
+    corners : Corners
+        Of the penalty, in the coordinates of the descent.
+    curvature : Tensor of shape (k, k)
+        Of the penalty.
+    least_share : float
+        The least weight of a row, relative to that of all.
+    whitened : bool
+        Whether the coordinates are such that predictions, and the penalty that is smooth, change by
+        as much as x does, root mean square.
+    n_free : int
+        How many of the last coordinates are intercepts, of columns measured from their mean.
+    """
+
+    loss: Any
+    corners: Corners
+    curvature: Tensor
+    least_share: float
+    whitened: bool
+    n_free: int
+
+    def left(self, x: Tensor, gradient: Tensor, value: float, gram: Callable[[], Tensor]) -> float:
+        """Return how much lower than at x the objective may be, at most.
+
+        Parameters
+        ----------
+        x : Tensor of shape (k,)
+        gradient : Tensor of shape (k,)
+            Of a convex function that is no higher than the objective, without the corners.
+        value : float
+            Of the objective at x.
+        gram : callable
+            Returns ``Z^T diag(share) Z``, or less, where it is asked for.
+        """
+        slope, bounded = self.corners.slope, self.corners.bounded
+        beyond = (gradient.abs() - slope).clamp(min=0) * gradient.sign()
+        beyond = torch.where(bounded, (gradient + slope).clamp(max=0), beyond)
+        # But for what is beyond the corners, the tangent is least where coefficients are zero.
+        rigid = (slope > 0) | bounded
+        inside = ((slope * x.abs() + (gradient - beyond) * x).clamp(min=0))[rigid]
+        beyond = torch.where(beyond.abs() <= self._rounding(x, value), 0.0, beyond)
+        gain = float(inside.sum()) + float((beyond * x).clamp(min=0)[rigid].sum())
+        return gain + self._reach(beyond, value, gram) if beyond.any() else gain
+
+    def blurred(self, x: Tensor, value: float) -> float:
+        """Return what of a gap may be made of rounding errors of the gradient."""
+        if self.whitened:
+            return 0.0
+        return min(float(self._rounding(x, value) @ x.abs()), _MOST * value)
+
+    def _rounding(self, x: Tensor, value: float) -> Tensor:
+        """Return how far rounding errors may have moved the gradient."""
+        size = self.loss.largest_slope(value) + self.loss.smoothness * float(x.abs().sum())
+        return _ROUNDING * (size + self.corners.slope)
+
+    def _reach(self, beyond: Tensor, value: float, gram: Callable[[], Tensor]) -> float:
+        """Return how much a slope of the tangent may gain on the way to the optimum."""
+        away = 2 * self.loss.largest_residual(value)  # mean absolute change of predictions
+        spread = away / self.least_share**0.5  # root mean square, at the most
+        k = len(beyond) - self.n_free
+        # The mean of the predictions changes by as much as the intercept.
+        intercept = float(beyond[k:].abs().sum()) * away
+        bent = self._against_curvature(beyond[:k]) + intercept
+        if self.whitened:
+            size = float(torch.linalg.vector_norm(beyond))
+            return min(size * (spread + (8 * value) ** 0.5), bent)
+        slope, rest = self.corners.slope[:k], beyond[:k]
+        kinked = slope > 0
+        # The sum of the coefficients, each times its corner, is at most the objective.
+        gain = float((rest.abs() / slope)[kinked].max()) * value if kinked.any() else 0.0
+        rest = torch.where(kinked, 0.0, rest)
+        if rest.any():
+            step, _ = solve_positive(gram()[:k, :k], rest)
+            gain += max(float(rest @ step), 0.0) ** 0.5 * spread
+        return min(gain + intercept, bent)
+
+    def _against_curvature(self, slope: Tensor) -> float:
+        """Return how much a slope may gain against the curvature of the penalty alone."""
+        lower, info = torch.linalg.cholesky_ex(self.curvature[: len(slope), : len(slope)])
+        if info:
+            return torch.inf
+        return 0.5 * float(slope @ torch.cholesky_solve(slope[:, None], lower)[:, 0])
+
+
+def relative(gap: float, value: float, nothing: float) -> float:
+    """Return a gap relative to the objective; 0 where what is left of that is rounding.
+
+    Parameters
+    ----------
+    gap, value : float
+    nothing : float
+        The objective below which there is nothing left to explain.
+    """
+    return max(gap - nothing, 0.0) / value if value > 0 else 0.0
