@@ -61,8 +61,6 @@ class Objective:
     fit_intercept : bool
     """
 
-    rereadable = True  # whether the rows are there for another pass
-
     def __init__(self, rows: Any, loss: Any, penalty: Any, origin: Origin, fit_intercept: bool):
         self.rows, self.loss, self.penalty = rows, loss, penalty
         self.origin, self.fit_intercept = origin, fit_intercept
@@ -73,6 +71,14 @@ class Objective:
     def n_features(self) -> int:
         """The number of columns of the model."""
         return self.rows.n_features
+
+    @property
+    def rounded(self) -> Tensor | None:
+        """What rounding may have made of the curvature along a direction, of sums that are kept.
+
+        A quadratic form, or the diagonal of one; None where the rows are there for another pass.
+        """
+        return None
 
     @property
     def double(self) -> torch.dtype:

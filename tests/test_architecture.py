@@ -48,6 +48,7 @@ NEVER = {
     "_unformed": ["sklearn", PACKAGE],
     "_recurrences": ["sklearn", "torch", PACKAGE],
     "_doubled_sums": ["sklearn", SOLVERS],
+    "_exact_products": ["sklearn", PACKAGE + "._rows"],
     "_staging": ["sklearn", SOLVERS],
     "_sums": ["sklearn", SOLVERS],
     "_losses": ["sklearn", PACKAGE],
@@ -111,7 +112,7 @@ LAYERS = [
     ["_models"],
     ["_namespaces"],
     ["_arrays"],
-    ["_ahead", "_arrow", "_connection", "_expansion"],
+    ["_ahead", "_arrow", "_connection", "_exact_products", "_expansion"],
     [
         "_callbacks",
         "_prefetch",

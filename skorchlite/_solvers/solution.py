@@ -45,6 +45,13 @@ MESSAGES = {
         "learning_rate='auto', which finds its own step, or scale the columns. The best finite "
         "coefficients are kept."
     ),
+    "blurred": (
+        "The sums over the rows, which are all that is kept of them, do not hold the answer: up to "
+        "{lost:.0e} of what the columns vary by, in some direction, may be rounding, since rows "
+        "are far from each other for how little they differ otherwise. Fit all rows at once (from "
+        "what can be read again), shift the columns of each part, or use a penalty "
+        "(penalty='l2')."
+    ),
     "stalled_gap": (
         "The iterations no longer come closer: the objective may be {optimality:.1e} above the "
         "optimum, relatively, more than tol={tol:.1e}. Use a larger tol, or a penalty "
@@ -81,6 +88,8 @@ class Solution:
         The loss on validation rows after each epoch, summed over the targets.
     moments : Moments or None
         Of the rows, about the present origin, where a solver of squared error made them.
+    metric : Metric or None
+        Of a quadratic objective.
     n_updates : int
     facts : dict
         What else the message of the status tells.
@@ -97,6 +106,7 @@ class Solution:
     balance: tuple[Tensor, list[float]] | None = None
     validation_curve: list[float] | None = None
     moments: Any = None
+    metric: Any = None
     n_updates: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
 
