@@ -232,7 +232,7 @@ class Objective:
         hessian = cross[t:, t:]
         if self.penalty.curvature:
             whiten = hessian.new_ones(len(hessian)).diag() if whiten is None else whiten
-            hessian = hessian + (whiten.T * self.curvature) @ whiten
+            hessian = hessian + whiten.T @ self._bent(whiten)
         return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
 
     @property
@@ -276,8 +276,16 @@ class Objective:
         )
         bend /= total
         bend[-1] *= self.fit_intercept
-        bend[:-1] += self.curvature[:, None] * v[:-1]
+        bend[:-1] += self._bent(v[:-1])
         return bend
+
+    def _bent(self, w: Tensor) -> Tensor:
+        """Return the Hessian of the penalty times w."""
+        form = None if self.basis is None else self.basis.form
+        if form is None or not self.penalty.curvature:
+            return self.curvature[:, None] * w
+        scale = self.origin.unit()[self.rows.n_targets :, None]
+        return self.penalty.curvature * (form @ (w / scale)) / scale
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Any) -> tuple[Tensor, Tensor, float]:
         if self.basis is not None and self.basis.doubled:
@@ -347,7 +355,11 @@ class Objective:
             raise OutOfRangeError
         if not self.fit_intercept:
             gradient[-1] = 0
-        if self.penalty.curvature or self.penalty.corner:
+        if self.basis is not None and self.basis.form is not None:
+            bent = self._bent(v[:-1])
+            value = value + 0.5 * (v[:-1] * bent).sum(0)
+            gradient[:-1] += bent
+        elif self.penalty.curvature or self.penalty.corner:
             unit = self.unit[:, None]
             value = value + self.penalty.value(v[:-1] * unit)
             gradient[:-1] += self.penalty.gradient(v[:-1] * unit) * unit

@@ -79,7 +79,7 @@ class StreamRegressor(TorchRegressor):
             )
             if not is_stream(X):
                 self.__dict__.update(settled(vars(self), X))
-        told = ("diverged", "blurred")
+        told = ("diverged", "blurred", "cancelled")
         if solution is not None and (solution.status in told or _lost(solution, rank)):
             self._warn(solution, stacklevel=4)
         return self

@@ -29,6 +29,7 @@ _SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * e
 _CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made anew
 _SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
 _FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
+_CANCELLED = 12.0  # digits of powers, of which a penalised fit in them keeps four less
 CLEAR = 1e-8  # a part of a curvature that rounding may make and nobody sees
 BLURRED = 1e-6  # one that changes the objective by more than rounding, and coefficients visibly
 
@@ -69,9 +70,19 @@ def descend_quadratic(
     # Of a metric by eigenvectors, whose condition may be anything, it is not known beforehand.
     rate = min(_SAFETY * metric.condition * torch.finfo(dtype).eps, _CONTRACTION)
     status = descent.refine(tol, max_iter, rate)
-    if objective.rounded is not None and metric.blurred(objective.n_null) > BLURRED:
-        status = "blurred"
-    return descent.solution(status)
+    lost = _digits_lost(objective)
+    if lost > _CANCELLED:
+        status = "cancelled"
+    solution = descent.solution(status)
+    solution.facts["cancelled"] = lost
+    return solution
+
+
+def _digits_lost(objective: Any) -> float:
+    """Return how many digits cancel in powers that a penalty keeps the descent in."""
+    basis = objective.basis
+    kept = objective.penalty.curvature and basis is not None and basis.kind == "power"
+    return basis.cancelling if kept else 0.0
 
 
 def quadratic_model(

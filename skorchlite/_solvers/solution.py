@@ -52,6 +52,12 @@ MESSAGES = {
         "what can be read again), shift the columns of each part, or use a penalty "
         "(penalty='l2')."
     ),
+    "cancelled": (
+        "The penalty is on powers of columns so far from zero, relative to their range, that up to "
+        "{cancelled:.0f} digits cancel in their sum, and in these powers the descent has 16. The "
+        "solution may be far from the optimum. Fit all rows at once, which for fewer terms and "
+        "penalty='l2' is done in other terms, centre the columns, or use basis='chebyshev'."
+    ),
     "stalled_gap": (
         "The iterations no longer come closer: the objective may be {optimality:.1e} above the "
         "optimum, relatively, more than tol={tol:.1e}. Use a larger tol, or a penalty "
