@@ -338,4 +338,5 @@ def _stream_of(objective, solution, dtype):
     if solution.moments.cross.ndim == 1 or objective.origin.scale is not None:
         return None
     basis = None if objective.basis is None else objective.basis.plain()
-    return MomentStream(basis, RunningMoments.of(solution.moments, objective.origin))
+    n_null = 0 if solution.rank is None else objective.n_features - solution.rank
+    return MomentStream(basis, RunningMoments.of(solution.moments, objective.origin, n_null))

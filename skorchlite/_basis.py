@@ -7,6 +7,7 @@ converted in rational arithmetic, exactly.
 
 import copy
 from collections.abc import Sequence
+from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -129,6 +130,33 @@ class Basis(Expansion):
         others are differences.
         """
         return 0.0 if self.kind in ("power", "raw", "hermite") else 1.0
+
+    @property
+    def form(self) -> Tensor | None:
+        """The curvature of a penalty on the caller's coefficients, where it is no diagonal."""
+        return None
+
+    @property
+    def cancelling(self) -> float:
+        """How many digits cancel where powers of the columns make what is of size 1 on the data.
+
+        That is the size of the coefficients of Chebyshev's polynomials in columns scaled to 1.
+        """
+        centre, half = np.abs(self.low / 2 + self.high / 2), self.high / 2 - self.low / 2
+        far = 1 + 2 * centre / np.where(half > 0, half, np.inf)
+        degrees = np.minimum(self.terms.degrees.of_columns, self.terms.degrees.most)
+        digits = degrees * np.log10(far + np.sqrt(far * far + 1))
+        return float(np.where(half > 0, digits, 0).max())
+
+    def decimals_from_caller(self) -> np.ndarray:
+        """Return the powers in ones, the first column, and the terms; in decimal arithmetic.
+
+        A power is made of terms that come no later.
+        """
+        matrices = [_as_decimals(parts) for parts in self._from_caller.connections]
+        eye = np.full((len(self.terms),) * 2, Decimal(0), dtype=object)
+        np.fill_diagonal(eye, Decimal(1))
+        return np.roll(self._from_caller.moved(eye, Decimal(0), matrices), 1, 0).T
 
     def over(self, low: np.ndarray, high: np.ndarray, own: bool = False) -> "Basis":
         """Return the terms on other intervals of the columns, in the ``own`` family if asked for.
@@ -323,6 +351,13 @@ def _between(own: Interval, other: Interval) -> tuple[Any, Any]:
     """Return the slope and the offset of t in the other interval as a function of t in this one."""
     (centre, half), (other_centre, other_half) = own, other
     return Fraction(half) / other_half, Fraction(centre - other_centre) / other_half
+
+
+def _as_decimals(parts: Rationals) -> np.ndarray:
+    whole = Decimal(parts.denominator)
+    decimals = np.empty(parts.numerators.size, dtype=object)
+    decimals[:] = [Decimal(number) / whole for number in parts.numerators.ravel().tolist()]
+    return decimals.reshape(parts.numerators.shape)
 
 
 def _spelled(caller: str, name: str, degree: int) -> str:

@@ -38,7 +38,7 @@ class Conversion:
         values : ndarray of shape (n_terms + 1, n_targets)
             The last row holds the constants.
         """
-        return self._moved(values, constant, [parts.doubles for parts in self.connections])
+        return self.moved(values, constant, [parts.doubles for parts in self.connections])
 
     def exactly(self, values: Rationals) -> np.ndarray:
         """Return the nearest doubles of what rational coefficients are in the other functions.
@@ -50,17 +50,17 @@ class Conversion:
         """
         if len(self.connections) > 1:  # the denominators of all columns would make a long one
             fractions, matrices = values.fractions, [parts.fractions for parts in self.connections]
-            return as_doubles(self._moved(fractions[:-1], fractions[-1], matrices))
+            return as_doubles(self.moved(fractions[:-1], fractions[-1], matrices))
         (parts,), integers = self.connections, values.numerators
-        moved = self._moved(integers[:-1], integers[-1], [parts.numerators], parts.denominator)
+        moved = self.moved(integers[:-1], integers[-1], [parts.numerators], parts.denominator)
         return Rationals(moved, values.denominator * parts.denominator).doubles
 
     def sizes(self, values: np.ndarray) -> np.ndarray:
         """Return the sums of absolute values that make up each coefficient."""
         sizes = [np.abs(parts.doubles) for parts in self.connections]
-        return self._moved(np.abs(values), 0, sizes)[:-1]
+        return self.moved(np.abs(values), 0, sizes)[:-1]
 
-    def _moved(
+    def moved(
         self, values: np.ndarray, constant: Any, matrices: Sequence[np.ndarray], whole: int = 1
     ) -> np.ndarray:
         """Return the coefficients in the other functions, of which the matrices hold multiples."""

@@ -1,4 +1,4 @@
-"""The sums of squared error in one column, in doubled precision."""
+"""Sums over rows in doubled precision: of squared error in one column, and of products."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from . import _doubled
-from ._staging import Origin
+from ._exact_products import exact_gram
+from ._staging import Origin, staged
 
 _SCAN_ROWS = 65_536
 
@@ -37,6 +38,22 @@ def doubled_slopes(
             gradient[0][:, k], gradient[1][:, k] = high, low
         total += len(X) if weight is None else float(weight.sum())
     return value, gradient[0] + gradient[1], total
+
+
+def doubled_products(rows: Any, origin: Origin) -> tuple[list[_doubled.Pair]]:
+    """Return the sums of products of ``[targets, features, 1]``, a pair for each place.
+
+    What is measured from the origin, and scaled by the root of a weight, is a double.
+    """
+    k = rows.n_targets + rows.n_features + 1
+    total = None
+    for A, weight in staged(rows, origin, torch.float64):
+        if weight is not None:
+            A *= weight.to(A.dtype).sqrt()[:, None]
+        high, low = exact_gram(A[:, :k])
+        part = high.cpu(), low.cpu()
+        total = part if total is None else _doubled.add(total, part)
+    return ([] if total is None else [total],)
 
 
 def _terms(basis: Any, x: Tensor, shift: Tensor, scale: Tensor) -> _doubled.Pair:

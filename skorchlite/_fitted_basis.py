@@ -1,6 +1,6 @@
 """The basis that suits the data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from ._basis import Basis
+from ._penalised_basis import PenalisedBasis, is_cheap
 from ._recurrences import Step, family, orthogonal, slopes, values
 from ._rows import NoWeightError, OutOfRangeError
-from ._terms import Degrees, terms_of
+from ._terms import Degrees, Terms, terms_of
 
 _SAMPLE_ROWS = 4_096
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
 _CONDITION = 1e4  # of a Gram matrix, which then is exact enough for a fit in one pass
 _PARTS = 1_024  # of an interval, of which each gives a row
+CANCELLED = 9.0  # digits that powers may lose before a fit in them loses its own
 _STEEP = 1e8  # a slope at which rounding t to doubles changes a term by more than can be told
 
 
@@ -31,6 +33,7 @@ def fitted_basis(
     least_squares: bool,
     literal: bool = False,
     lasting: bool = False,
+    curvature: float = 0.0,
 ) -> Basis:
     """Return the basis for the data: its intervals take a pass over the columns.
 
@@ -52,27 +55,70 @@ def fitted_basis(
         Whether the columns are to be those of a textbook, which scales nothing.
     lasting : bool, default=False
         Whether rows may follow that reach further.
+    curvature : float, default=0.0
+        That of a penalty on the coefficients, if it is smooth and its solver takes any quadratic.
     """
     terms = terms_of(degrees)
     kind = _kind_of(rows, degrees, caller, fit_intercept, penalised, literal)
-    sampled = kind is None and not lasting and terms.degree > 1
+    spread = kind is None
+    if not (lasting or literal) and _may_combine(rows, terms, caller, curvature):
+        spread = True
+    sampled = spread and not lasting and terms.degree > 1
     low, high, sample = intervals(rows, sampled)
     one_column = len(low) == 1 and least_squares and not (penalised or literal or lasting)
     doubled = one_column and rows.n_rows * terms.degree <= _DOUBLED_ENTRIES
     basis = partial(Basis, terms, caller, low=low, high=high)
-    basis_of_kind = basis("chebyshev" if kind is None else kind, doubled=doubled)
-    if sample is None:
-        return basis_of_kind
-    t = (sample - basis_of_kind.centre) / basis_of_kind.half
-    chebyshev = family("chebyshev", terms.degree)
-    uneven = [j for j in range(t.shape[1]) if _nearly_dependent(values(chebyshev, t[:, j]))]
+    own = basis("chebyshev" if kind is None else kind, doubled=doubled)
+    if kind is None:
+        return own if sample is None else _spread_basis(rows, sample, basis, doubled)
+    if not spread or own.cancelling < CANCELLED or not is_cheap(own, curvature):
+        return own
+    base = _spread_basis(rows, sample, basis, False)
+    return PenalisedBasis(base, _vanishing(rows, base), curvature, fit_intercept)
+
+
+def _may_combine(rows: Any, terms: Terms, caller: str, curvature: float) -> bool:
+    """Return whether the terms may be those of a ``PenalisedBasis``, if powers cancel."""
+    if caller != "power" or not curvature or terms.degree == 1 or terms.degrees.least > 1:
+        return False
+    # Of fewer rows than terms of several columns, the penalty alone determines some.
+    return terms.n_features == 1 or not rows.fewer_than(len(terms) + 1)
+
+
+def _vanishing(rows: Any, basis: Basis) -> np.ndarray:
+    """Return which terms are known to be nothing but rounding errors on the rows."""
+    if basis.slopes is None or not rows.fewer_than(_SAMPLE_ROWS):
+        return np.zeros(len(basis.terms), bool)
+    table = np.array([np.r_[0, slopes] for slopes in basis.slopes])
+    return np.isinf(np.take_along_axis(table, basis.powers.T, 1)).any(0)
+
+
+def _spread_basis(
+    rows: Any, sample: np.ndarray, basis: Callable[..., Basis], doubled: bool
+) -> Basis:
+    """Return the basis in polynomials that are far from dependent on the rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    sample : ndarray of shape (n_sampled, n_features)
+    basis : callable
+        Returns a basis of a kind.
+    doubled : bool
+    """
+    chebyshev = basis("chebyshev", doubled=doubled, even=True)
+    centre, half, degree = chebyshev.centre, chebyshev.half, chebyshev.terms.degree
+    t, steps = (sample - centre) / half, family("chebyshev", degree)
+    uneven = [j for j in range(t.shape[1]) if _nearly_dependent(values(steps, t[:, j]))]
     if not uneven:
-        return basis("chebyshev", doubled=doubled, even=True)
+        return chebyshev
     if rows.rereadable and not rows.fewer_than(_SAMPLE_ROWS):
+        low, high = chebyshev.low, chebyshev.high
         rare = _of_each_part(rows, low, high, [j for j in uneven if low[j] < high[j]])
-        t = np.concatenate((t, (rare - basis_of_kind.centre) / basis_of_kind.half))
-    steps, medians, largest = _orthogonal_on(t, uneven, terms.degree)
-    return basis("orthogonal", steps=steps, slopes=medians, doubled=doubled and largest < _STEEP)
+        t = np.concatenate((t, (rare - centre) / half))
+    all_steps, medians, largest = _orthogonal_on(t, uneven, degree)
+    doubled = doubled and largest < _STEEP
+    return basis("orthogonal", steps=all_steps, slopes=medians, doubled=doubled)
 
 
 def _orthogonal_on(

@@ -61,8 +61,6 @@ class Objective:
     fit_intercept : bool
     """
 
-    rereadable = True  # whether the rows are there for another pass
-
     def __init__(self, rows: Any, loss: Any, penalty: Any, origin: Origin, fit_intercept: bool):
         self.rows, self.loss, self.penalty = rows, loss, penalty
         self.origin, self.fit_intercept = origin, fit_intercept
@@ -73,6 +71,14 @@ class Objective:
     def n_features(self) -> int:
         """The number of columns of the model."""
         return self.rows.n_features
+
+    @property
+    def rounded(self) -> Tensor | None:
+        """What rounding may have made of the curvature along a direction, of sums that are kept.
+
+        A quadratic form, or the diagonal of one; None where the rows are there for another pass.
+        """
+        return None
 
     @property
     def double(self) -> torch.dtype:
@@ -226,7 +232,7 @@ class Objective:
         hessian = cross[t:, t:]
         if self.penalty.curvature:
             whiten = hessian.new_ones(len(hessian)).diag() if whiten is None else whiten
-            hessian = hessian + (whiten.T * self.curvature) @ whiten
+            hessian = hessian + whiten.T @ self._bent(whiten)
         return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
 
     @property
@@ -270,8 +276,16 @@ class Objective:
         )
         bend /= total
         bend[-1] *= self.fit_intercept
-        bend[:-1] += self.curvature[:, None] * v[:-1]
+        bend[:-1] += self._bent(v[:-1])
         return bend
+
+    def _bent(self, w: Tensor) -> Tensor:
+        """Return the Hessian of the penalty times w."""
+        form = None if self.basis is None else self.basis.form
+        if form is None or not self.penalty.curvature:
+            return self.curvature[:, None] * w
+        scale = self.origin.unit()[self.rows.n_targets :, None]
+        return self.penalty.curvature * (form @ (w / scale)) / scale
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Any) -> tuple[Tensor, Tensor, float]:
         if self.basis is not None and self.basis.doubled:
@@ -341,7 +355,11 @@ class Objective:
             raise OutOfRangeError
         if not self.fit_intercept:
             gradient[-1] = 0
-        if self.penalty.curvature or self.penalty.corner:
+        if self.basis is not None and self.basis.form is not None:
+            bent = self._bent(v[:-1])
+            value = value + 0.5 * (v[:-1] * bent).sum(0)
+            gradient[:-1] += bent
+        elif self.penalty.curvature or self.penalty.corner:
             unit = self.unit[:, None]
             value = value + self.penalty.value(v[:-1] * unit)
             gradient[:-1] += self.penalty.gradient(v[:-1] * unit) * unit

@@ -39,8 +39,9 @@ class StreamRegressor(TorchRegressor):
         ``learning_rate="auto"`` averaged and preconditioned with the moments so far, else with the
         step that is given, ``t_`` going on from chunk to chunk.
 
-        Where a chunk takes digits from the moments so that they determine fewer coefficients than
-        before, such as by a row far from all others, a warning says so.
+        Where chunks are far from each other the moments are made in doubled precision. Where they
+        have lost digits all the same, as those of ``fit`` may have, which are in single doubles, a
+        ConvergenceWarning says so.
 
         After ``fit`` it goes on from there: from the moments, which ``fit`` keeps up to 500 columns
         where it has them, else from the coefficients.
@@ -78,7 +79,8 @@ class StreamRegressor(TorchRegressor):
             )
             if not is_stream(X):
                 self.__dict__.update(settled(vars(self), X))
-        if solution is not None and (solution.status == "diverged" or _lost(solution, rank)):
+        told = ("diverged", "blurred", "cancelled")
+        if solution is not None and (solution.status in told or _lost(solution, rank)):
             self._warn(solution, stacklevel=4)
         return self
 

@@ -13,6 +13,11 @@ from ._polynomial import OUTSIDE, BoundedRows, ExpandedRows
 from ._recurrences import FAMILIES
 from ._terms import degrees_of, terms_of
 
+_OTHER_TERMS = (
+    "A penalty was set after chunks that were learned in other terms than those that it is on. "
+    "Call fit to begin anew."
+)
+
 
 class TorchPolyRegressor(StreamRegressor):
     """Polynomial regression that keeps its digits on raw columns.
@@ -29,7 +34,9 @@ class TorchPolyRegressor(StreamRegressor):
     rational arithmetic. Least squares in one input column is done in doubled precision where rows
     times degree are at most a million. ``predict`` evaluates the model as it was fitted. With a
     penalty or ``positive=True``, which act on the coefficients of the basis, the terms are those of
-    the basis; of powers, columns are scaled before these are taken.
+    the basis; of powers, columns are scaled before these are taken. Where powers of columns far
+    from zero cancel, least squares with ``penalty="l2"`` is fitted in combinations of orthogonal
+    polynomials that make the penalty, in as many digits as cancel, no harder than none.
 
     Parameters
     ----------
@@ -432,8 +439,15 @@ class TorchPolyRegressor(StreamRegressor):
             least_squares=self.loss == "squared_error" and not stochastic,
             literal=stochastic and self.preconditioner is None,
             lasting=stochastic,
+            curvature=self._form_curvature(stochastic),
         )
         return ExpandedRows(rows, basis)
+
+    def _form_curvature(self, stochastic):
+        """Return the curvature of a penalty that may be any quadratic form for the solver."""
+        penalty, by_newton = self._penalty(), self.solver in ("auto", "newton")
+        smooth = penalty.smooth and self.loss == "squared_error"
+        return penalty.curvature if smooth and by_newton and not stochastic else 0.0
 
     def _goes_on(self, rows):
         least = self._degrees(rows.n_features).least
@@ -459,12 +473,12 @@ class TorchPolyRegressor(StreamRegressor):
     def _widen(self, stream, rows):
         basis, penalised = stream.basis, self._penalised
         low, high = self._reached(basis, rows)
-        if not hasattr(stream, "change_basis"):
+        if basis.form is not None:
+            if not self._penalty().smooth:
+                raise ValueError(_OTHER_TERMS)
+        elif not hasattr(stream, "change_basis"):
             if penalised and not basis.diagonal:
-                raise ValueError(
-                    "A penalty was set after chunks that were learned in other terms than those "
-                    "that it is on. Call fit to begin anew."
-                )
+                raise ValueError(_OTHER_TERMS)
             stream.basis = basis.seen_to(low, high)
         elif basis.can_move(self.fit_intercept):
             moved = basis.over(low, high, own=penalised)
@@ -475,10 +489,13 @@ class TorchPolyRegressor(StreamRegressor):
         return ExpandedRows(rows, basis)
 
     def _attributes(self, objective, data, solution):
+        basis, found = objective.basis, objective.solution(solution.v, solution.v_low)
+        if basis.form is not None:
+            basis, found = basis.base, basis.in_base(*found)
         return {
             **super()._attributes(objective, data, solution),
-            "_basis": objective.basis,
-            "_basis_solution": objective.solution(solution.v, solution.v_low),
+            "_basis": basis,
+            "_basis_solution": found,
             "powers_": objective.basis.powers,
             "n_output_features_": len(objective.basis.powers),
             "domain_": objective.basis.domain,

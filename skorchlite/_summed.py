@@ -7,6 +7,7 @@ recommendations", The American Statistician 37(3).
 """
 
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from . import _doubled
+from ._doubled_sums import doubled_products
+from ._exact_products import exact_product
 from ._moments import Moments
 from ._objective import Objective, Quadratic
 from ._rows import OutOfRangeError
@@ -22,6 +25,7 @@ from ._staging import Origin
 Pair = tuple[np.ndarray, np.ndarray]  # without torch, so that it can be kept by an estimator
 
 _FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a sum of squares two digits
+_ROUNDING = 4.0  # of a sum of products, in units of eps
 
 
 @dataclass(frozen=True)
@@ -36,20 +40,44 @@ class RunningMoments:
     cross : pair of ndarray of shape (k, k), or (k,)
         About the mean, or about zero where there is no intercept; the diagonal where columns are
         many.
+    rounded : ndarray of shape (k,) or (k, k)
+        What rounding may have made of ``cross`` along a direction is at most the form that this is
+        the diagonal of, or the matrix.
+    n_null : int, default=0
+        Along how many directions the features are known not to vary, which the sums cannot say.
     """
 
     weight: float
     mean: Pair
     cross: Pair
+    rounded: np.ndarray
+    n_null: int = 0
 
     @classmethod
-    def of(cls, moments: Moments, origin: Origin) -> "RunningMoments":
-        """Return the moments of one chunk, which were measured from an origin."""
+    def of(cls, moments: Moments, origin: Origin, n_null: int = 0) -> "RunningMoments":
+        """Return the moments of some rows that were summed in doubles from an origin."""
         if origin.scale is not None:
             raise OutOfRangeError
         mean = _doubled.two_sum(origin.shift, moments.mean)
         cross = moments.cross, torch.zeros_like(moments.cross)
-        return cls(moments.weight, _arrays(mean), _arrays(cross))
+        squares = moments.cross.diagonal() if moments.cross.ndim == 2 else moments.cross
+        summed = squares + moments.weight * moments.mean**2
+        rounded = _ROUNDING * torch.finfo(torch.float64).eps * summed
+        return cls(moments.weight, _arrays(mean), _arrays(cross), rounded.numpy(), n_null)
+
+    @classmethod
+    def of_products(cls, products: _doubled.Pair, origin: Origin, centre: bool) -> "RunningMoments":
+        """Return the moments of some rows from their products with ones, in doubled precision."""
+        k = len(origin.shift)
+        weight = products[0][k, k] + products[1][k, k]
+        total = products[0][k, :k], products[1][k, :k]
+        cross = products[0][:k, :k], products[1][:k, :k]
+        mean = _doubled.divide(total, weight)
+        if centre:
+            high, low = _outer(total, mean)
+            cross = _doubled.add(cross, (-high, -low))
+        mean = _doubled.add(mean, (origin.shift, torch.zeros_like(origin.shift)))
+        return cls(float(weight), _arrays(mean), _arrays(cross), np.zeros(k))
 
     def in_terms(self, n_targets: int, terms: np.ndarray, centre: bool) -> "RunningMoments":
         """Return the moments of other columns, which are combinations of these and a constant.
@@ -64,26 +92,55 @@ class RunningMoments:
         turn = torch.block_diag(torch.eye(n_targets).double(), torch.from_numpy(terms[:-1]))
         constants = torch.from_numpy(np.concatenate((np.zeros(n_targets), terms[-1])))
         high, low = _tensors(self.mean)
-        mean = turn.T @ (high + low) + constants * centre
-        cross = turn.T @ _tensors(self.cross)[0] @ turn
-        zero = torch.zeros_like
+        mean = exact_product(_exactly(turn), (high[:, None], low[:, None]))
+        mean = _doubled.add((mean[0][:, 0], mean[1][:, 0]), _exactly(constants * centre))
+        cross = _turned(_tensors(self.cross), turn)
+        rounded = torch.from_numpy(_matrix(self.rounded))
+        # A matrix, since of one change of terms after the other a diagonal would grow with each.
+        rounded = turn.T @ rounded @ turn if rounded.any() else rounded.diagonal()
         return RunningMoments(
-            self.weight, _arrays((mean, zero(mean))), _arrays((cross, zero(cross)))
+            self.weight, _arrays(mean), _arrays(cross), rounded.numpy(), self.n_null
         )
 
     def merged(self, other: "RunningMoments", centre: bool) -> "RunningMoments":
-        """Return the moments of both sets of rows."""
+        """Return the moments of both sets of rows.
+
+        Where both are far from each other, their distance is most of what they vary by, and all
+        that a double would hold of it.
+        """
         weight = self.weight + other.weight
         mean, cross = _tensors(self.mean), _tensors(self.cross)
         away = _doubled.add(_tensors(other.mean), (-mean[0], -mean[1]))
-        share = other.weight / weight
-        mean = _doubled.add(mean, (away[0] * share, away[1] * share))
+        share = torch.tensor([other.weight], dtype=torch.float64)
+        moved = _doubled.divide(_doubled.multiply(away, _exactly(share)), share.new_tensor(weight))
+        mean = _doubled.add(mean, moved)
         cross = _doubled.add(cross, _tensors(other.cross))
         if centre:
-            square = away[0] ** 2 if cross[0].ndim == 1 else torch.outer(away[0], away[0])
-            between = square * (self.weight * share)
-            cross = _doubled.add(cross, (between, torch.zeros_like(between)))
-        return RunningMoments(weight, _arrays(mean), _arrays(cross))
+            square = _doubled.multiply(away, moved) if cross[0].ndim == 1 else _outer(away, moved)
+            own = _exactly(share.new_tensor(self.weight))
+            cross = _doubled.add(cross, _doubled.multiply(square, own))
+        rounded = self.rounded, other.rounded
+        if rounded[0].ndim != rounded[1].ndim:
+            rounded = _matrix(rounded[0]), _matrix(rounded[1])
+        rounded = rounded[0] + rounded[1]
+        return RunningMoments(weight, _arrays(mean), _arrays(cross), rounded, self.n_null)
+
+
+def _outer(a: _doubled.Pair, b: _doubled.Pair) -> _doubled.Pair:
+    return _doubled.multiply((a[0][:, None], a[1][:, None]), (b[0][None], b[1][None]))
+
+
+def _matrix(form: np.ndarray) -> np.ndarray:
+    return np.diag(form) if form.ndim == 1 else form
+
+
+def _exactly(number: Tensor) -> _doubled.Pair:
+    return number, torch.zeros_like(number)
+
+
+def _turned(cross: _doubled.Pair, turn: Tensor) -> _doubled.Pair:
+    """Return the products of combinations of the columns."""
+    return exact_product(exact_product(cross, _exactly(turn)), _exactly(turn))
 
 
 def _arrays(pair: _doubled.Pair) -> Pair:
@@ -111,6 +168,17 @@ def moments_of_chunk(objective: Any, diagonal: bool = False) -> RunningMoments:
         objective.origin = origin = Origin(origin.shift + moments.mean)
         moments = objective.quadratic(objective.double).moments
     return RunningMoments.of(moments, origin)
+
+
+def doubled_moments_of_chunk(objective: Any) -> RunningMoments:
+    """Return the same in doubled precision, from where ``moments_of_chunk`` left the origin.
+
+    It takes some twenty times as long, and keeps what rows that are far from each other differ by
+    apart from their distance.
+    """
+    (parts,) = objective.rows.total(partial(doubled_products, origin=objective.origin))
+    products = reduce(_doubled.add, parts)
+    return RunningMoments.of_products(products, objective.origin, objective.fit_intercept)
 
 
 @dataclass
@@ -144,8 +212,6 @@ class SummedObjective(Objective):
         Part of its own curvature to add in each column, for a metric that few rows make safe.
     """
 
-    rereadable = False
-
     def __init__(
         self,
         moments: RunningMoments,
@@ -164,16 +230,34 @@ class SummedObjective(Objective):
 
     def quadratic(self, dtype: torch.dtype, whiten: Tensor | None = None) -> Quadratic:
         """Return the quadratic objective, in coordinates ``w = whiten @ a`` if given."""
-        moments = self._present()
+        moments, ridge = self._present(), None
+        if self.ridge:
+            t = self.rows.n_targets
+            own = moments.cross.diagonal()[t:] / moments.weight + self.curvature
+            ridge = self.ridge * own.diag()
         if whiten is not None:
             t = self.rows.n_targets
             turn = torch.block_diag(torch.eye(t, dtype=whiten.dtype), whiten)
-            cross = turn.T @ moments.cross @ turn
-            moments = Moments(moments.weight, moments.mean @ turn, cross)
+            high, low = _turned(_tensors(self.moments.cross), turn)
+            moments = Moments(moments.weight, moments.mean @ turn, high + low)
+            ridge = None if ridge is None else whiten.T @ ridge @ whiten
         quadratic = self._quadratic_of(moments, whiten)
-        if self.ridge:
-            quadratic.hessian = quadratic.hessian + self.ridge * quadratic.hessian.diagonal().diag()
+        if ridge is not None:
+            quadratic.hessian = quadratic.hessian + ridge
         return quadratic
+
+    @property
+    def rounded(self) -> Tensor:
+        """What rounding may have made of the curvature along a direction, as a form."""
+        own = slice(self.rows.n_targets, None)
+        rounded = self.moments.rounded
+        rounded = rounded[own] if rounded.ndim == 1 else rounded[own, own]
+        return torch.from_numpy(rounded) / self.moments.weight
+
+    @property
+    def n_null(self) -> int:
+        """Along how many directions the columns are known not to vary."""
+        return self.moments.n_null
 
     def spread(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean, deviation and covariance with the targets."""
@@ -191,7 +275,10 @@ class SummedObjective(Objective):
         square = np.ix_(keep, keep)
         part = SummedObjective(
             RunningMoments(
-                moments.weight, (high[keep], low[keep]), (cross[square], cross_low[square])
+                moments.weight,
+                (high[keep], low[keep]),
+                (cross[square], cross_low[square]),
+                moments.rounded[keep] if moments.rounded.ndim == 1 else moments.rounded[square],
             ),
             t,
             None,
@@ -210,10 +297,13 @@ class SummedObjective(Objective):
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Any) -> tuple[Tensor, Tensor, float]:
         t, moments = self.rows.n_targets, self._present()
-        cross = moments.cross / moments.weight
-        towards = torch.cat((-torch.eye(t, dtype=v.dtype), v[:-1]))
-        bend = cross @ towards
-        off = moments.mean @ towards + v[-1]
-        value = 0.5 * ((towards * bend).sum(0) + off**2)
-        slope = bend[t:] + torch.outer(moments.mean[t:], off)
+        w = _exactly(v[:-1]) if v_low is None else (v[:-1], v_low[:-1])
+        own = torch.eye(t, dtype=v.dtype)
+        towards = torch.cat((-own, w[0])), torch.cat((0 * own, w[1]))
+        bend = exact_product(_tensors(self.moments.cross), towards)
+        value, _ = _doubled.total(_doubled.multiply(towards, bend), 0)
+        slope = (bend[0] + bend[1])[t:] / moments.weight
+        off = moments.mean @ towards[0] + v[-1]
+        value = 0.5 * (value / moments.weight + off**2)
+        slope = slope + torch.outer(moments.mean[t:], off)
         return value.clamp(min=0), torch.cat((slope, off[None])), 1.0

@@ -32,6 +32,9 @@ class Metric:
     null : Tensor of shape (d, d - rank) or None
         Directions along which the objective does not change; None where there are none, or where
         the factor has no part in them in the caller's units.
+    blur : Tensor of shape (n_directions,) or None
+        The part of the curvature along each that rounding may have made where only sums are left,
+        from 0 to 1; None where nothing is lost.
     """
 
     factor: Tensor
@@ -39,11 +42,24 @@ class Metric:
     condition: float
     live: Tensor
     null: Tensor | None = None
+    blur: Tensor | None = None
 
     @property
     def rank(self) -> int:
         """The number of directions along which the objective changes."""
         return self.factor.shape[1]
+
+    def blurred(self, n_null: int = 0) -> float:
+        """Return the largest part of a curvature that the rounding of sums may have made.
+
+        It may have made all of it along so many directions that are known to have none.
+        """
+        if self.blur is None or not len(self.blur):
+            return 0.0
+        parts = self.blur.sort(descending=True)[0]
+        n_known = min(n_null - int((~self.live).sum()), int((parts >= 1).sum()))
+        parts = parts[max(n_known, 0) :]
+        return float(parts[0]) if len(parts) else 0.0
 
     def apply(self, gradient: Tensor) -> Tensor:
         """Return the Newton step against the gradient."""
@@ -127,8 +143,10 @@ def spectral_metric(objective: Any, hessian: Tensor, rounding: Tensor) -> Metric
     scaled = (hessian / torch.outer(scale, scale))[live][:, live]
     values, vectors = torch.linalg.eigh(scaled)
     rounding = torch.where(live, rounding, torch.zeros_like(rounding))
-    factor, null, condition = resolved(objective, values, eye[:, live] @ vectors, scale, rounding)
-    return Metric(factor, scale, condition, live, torch.cat((null, constant), 1))
+    factor, null, condition, blur = resolved(
+        objective, values, eye[:, live] @ vectors, scale, rounding
+    )
+    return Metric(factor, scale, condition, live, torch.cat((null, constant), 1), blur)
 
 
 def resolved(
@@ -137,8 +155,8 @@ def resolved(
     vectors: Tensor,
     scale: Tensor,
     rounding: Tensor,
-) -> tuple[Tensor, Tensor, float]:
-    """Return (factor, null directions, condition) from eigenvalues and eigenvectors.
+) -> tuple[Tensor, Tensor, float, Tensor | None]:
+    """Return (factor, null directions, condition, blur) from eigenvalues and eigenvectors.
 
     A Gram matrix holds singular values down to ``sqrt(eps)`` of the largest only. Where smaller
     ones matter, the columns are multiplied by the inverse root of that matrix and a second pass
@@ -160,16 +178,22 @@ def resolved(
     clipped = values.clamp(min=_SUMMED * eps * top)
     directions, curvature, least = vectors / clipped.sqrt(), values / clipped, 1.0
     unresolved = (curvature < 1) & (_made_by_rounding(directions, rounding, mean) < 1)
-    if unresolved.any() and not objective.rereadable:
-        curvature = torch.where(unresolved, 0.0, curvature)
-    elif unresolved.any():
+    if unresolved.any():
         whitened = objective.quadratic(objective.double, directions / scale[:, None])
         curvature, turn = torch.linalg.eigh(whitened.hessian)
         directions, least = directions @ turn, eps * float(curvature[-1])
-    keep = curvature >= _made_by_rounding(directions, rounding, mean).clamp(min=least)
+    made, blur = _made_by_rounding(directions, rounding, mean), None
+    if objective.rounded is not None:
+        form, unscaled = objective.rounded, directions / scale[:, None]
+        across = form[:, None] * unscaled if form.ndim == 1 else form @ unscaled
+        summed = (unscaled * across).sum(0)
+        # What the rounding of the data may have made is not known from the rows either.
+        blur = (summed / torch.maximum(curvature, made)).nan_to_num(0.0).clamp(max=1)
+        made = torch.maximum(made, summed)
+    keep = curvature >= made.clamp(min=least)
     factor = directions[:, keep] / curvature[keep].sqrt()
     condition = top * float((factor * factor).sum(0).max()) if keep.any() else 1.0
-    return factor / scale[:, None], directions[:, ~keep] / scale[:, None], condition
+    return factor / scale[:, None], directions[:, ~keep] / scale[:, None], condition, blur
 
 
 def _made_by_rounding(directions: Tensor, rounding: Tensor, mean: float) -> Tensor:

@@ -29,6 +29,9 @@ _SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * e
 _CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made anew
 _SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
 _FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
+_CANCELLED = 12.0  # digits of powers, of which a penalised fit in them keeps four less
+CLEAR = 1e-8  # a part of a curvature that rounding may make and nobody sees
+BLURRED = 1e-6  # one that changes the objective by more than rounding, and coefficients visibly
 
 
 def descend_quadratic(
@@ -67,7 +70,19 @@ def descend_quadratic(
     # Of a metric by eigenvectors, whose condition may be anything, it is not known beforehand.
     rate = min(_SAFETY * metric.condition * torch.finfo(dtype).eps, _CONTRACTION)
     status = descent.refine(tol, max_iter, rate)
-    return descent.solution(status)
+    lost = _digits_lost(objective)
+    if lost > _CANCELLED:
+        status = "cancelled"
+    solution = descent.solution(status)
+    solution.facts["cancelled"] = lost
+    return solution
+
+
+def _digits_lost(objective: Any) -> float:
+    """Return how many digits cancel in powers that a penalty keeps the descent in."""
+    basis = objective.basis
+    kept = objective.penalty.curvature and basis is not None and basis.kind == "power"
+    return basis.cancelling if kept else 0.0
 
 
 def quadratic_model(
@@ -115,6 +130,11 @@ def _precondition(
         return None
     made = _rounding_unit(objective, data_eps) * (1 + objective.distance() / metric.scale)
     noise = max(torch.finfo(dtype).eps, float(made.max()) ** 2)
+    if objective.rounded is not None:
+        form = objective.rounded
+        summed = (form if form.ndim == 1 else form.diagonal()) / metric.scale**2
+        if metric.condition * float(summed.max()) > CLEAR:
+            return None
     return metric if _SAFETY * metric.condition * noise < _CONTRACTION else None
 
 
@@ -218,6 +238,7 @@ class _Descent:
             change=self.change,
             status=status,
             moments=self.quadratic.moments,
+            metric=self.metric,
         )
 
     def _search_line(self, before: Tensor, gradient: Tensor, direction: Tensor) -> Tensor:

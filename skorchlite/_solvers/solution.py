@@ -45,6 +45,19 @@ MESSAGES = {
         "learning_rate='auto', which finds its own step, or scale the columns. The best finite "
         "coefficients are kept."
     ),
+    "blurred": (
+        "The sums over the rows, which are all that is kept of them, do not hold the answer: up to "
+        "{lost:.0e} of what the columns vary by, in some direction, may be rounding, since rows "
+        "are far from each other for how little they differ otherwise. Fit all rows at once (from "
+        "what can be read again), shift the columns of each part, or use a penalty "
+        "(penalty='l2')."
+    ),
+    "cancelled": (
+        "The penalty is on powers of columns so far from zero, relative to their range, that up to "
+        "{cancelled:.0f} digits cancel in their sum, and in these powers the descent has 16. The "
+        "solution may be far from the optimum. Fit all rows at once, which for fewer terms and "
+        "penalty='l2' is done in other terms, centre the columns, or use basis='chebyshev'."
+    ),
     "stalled_gap": (
         "The iterations no longer come closer: the objective may be {optimality:.1e} above the "
         "optimum, relatively, more than tol={tol:.1e}. Use a larger tol, or a penalty "
@@ -78,6 +91,8 @@ class Solution:
         The loss on validation rows after each epoch, summed over the targets.
     moments : Moments or None
         Of the rows, about the present origin, where a solver of squared error made them.
+    metric : Metric or None
+        Of a quadratic objective.
     n_updates : int
     facts : dict
         What else the message of the status tells.
@@ -93,6 +108,7 @@ class Solution:
     status: str
     validation_curve: list[float] | None = None
     moments: Any = None
+    metric: Any = None
     n_updates: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
 

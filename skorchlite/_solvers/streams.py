@@ -3,6 +3,8 @@
 A stream learns from one objective after the other, each over the rows of a chunk.
 """
 
+from dataclasses import replace
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -10,12 +12,20 @@ import torch
 from torch import Tensor
 
 from .._staging import Origin
-from .._summed import RunningMoments, SummedObjective, moments_of_chunk
+from .._summed import (
+    RunningMoments,
+    SummedObjective,
+    doubled_moments_of_chunk,
+    moments_of_chunk,
+)
 from .loop import Loop, Settings, make_loop
 from .minibatches import Minibatches
 from .newton import newton
+from .quadratic import BLURRED, CLEAR, quadratic_model
 from .solution import Solution
 from .stochastic import divergence
+
+_FEW_PRODUCTS = 4_000_000  # which take milliseconds in doubled precision
 
 
 class MomentStream:
@@ -43,10 +53,31 @@ class MomentStream:
 
     def learn(self, objective: Any, start: Tensor | None, **limits: Any) -> tuple[Any, Solution]:
         """Return the objective over all rows so far, and its solution."""
-        moments = moments_of_chunk(objective)
+        chunk = moments_of_chunk(objective)
+        summed, solution = self._solved(chunk, objective, limits)
+        few = objective.rows.n_rows * objective.n_features**2 <= _FEW_PRODUCTS
+        known = 0 if few else summed.n_null
+        if solution.metric.blurred(known) > CLEAR and objective.double == torch.float64:
+            chunk = doubled_moments_of_chunk(objective)
+            summed, solution = self._solved(chunk, objective, limits)
+        solution.facts["lost"] = solution.metric.blurred(summed.n_null)
+        if solution.facts["lost"] > BLURRED:
+            solution.status = "blurred"
+        self.moments = summed.moments
+        if not self.moments.rounded.any():  # then the rank is that of the rows
+            n_null = summed.n_features - solution.metric.rank
+            self.moments = replace(self.moments, n_null=n_null)
+        return summed, solution
+
+    def _solved(
+        self, chunk: RunningMoments, objective: Any, limits: dict
+    ) -> tuple[SummedObjective, Solution]:
+        """Return the objective over all rows so far and those of a chunk, and its solution."""
+        moments = chunk
         if self.moments is not None:
-            moments = self.moments.merged(moments, objective.fit_intercept)
-        summed = SummedObjective(
+            moments = self.moments.merged(chunk, objective.fit_intercept)
+        make = partial(
+            SummedObjective,
             moments,
             objective.rows.n_targets,
             self.basis,
@@ -54,8 +85,10 @@ class MomentStream:
             objective.penalty,
             objective.fit_intercept,
         )
+        summed = make()
         solution = newton(summed, None, **limits)
-        self.moments = moments
+        if solution.metric is None:  # corners have no use for one
+            _, solution.metric, _ = quadratic_model(make(), torch.float64, limits["data_eps"])
         return summed, solution
 
 

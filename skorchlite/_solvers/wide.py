@@ -87,7 +87,7 @@ def wide_metric(objective: Any, quadratic: Quadratic, rounding: Tensor) -> Metri
     span, length = basis @ turn[:, keep], length[keep]
     noise = torch.where(live, rounding, torch.zeros_like(rounding)) * deviation / unit
     values = length**2 + objective.penalty.curvature
-    factor, _, condition = resolved(objective, values, span, unit, noise)
+    factor, _, condition, _ = resolved(objective, values, span, unit, noise)
     return Metric(factor, scale, condition, live)
 
 

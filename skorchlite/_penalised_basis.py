@@ -1,0 +1,170 @@
+"""Terms in which a penalty on powers of columns far from zero is no harder than none.
+
+Powers of such a column are dependent beyond what doubles hold, and the penalty is on them. In the
+polynomials that the model is fitted in it is a quadratic form whose curvatures span far more than
+doubles do. So the terms here are combinations of these polynomials in which that form and the
+squares of the terms add up to one: what is left to solve has a small condition. The combinations
+are made, and coefficients converted, in decimal arithmetic of as many digits as the powers cancel.
+"""
+
+from decimal import Context, Decimal, localcontext
+from math import log10
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._basis import Basis
+
+_PRODUCTS_OF_DIGITS = 150_000_000
+_DIGITS = 40  # besides those that cancel
+
+
+def digits_for(base: Basis, alpha: float) -> int:
+    """Return how many digits the arithmetic takes."""
+    return _DIGITS + int(2 * base.cancelling + abs(log10(alpha)))
+
+
+def is_cheap(base: Basis, alpha: float) -> bool:
+    """Return whether that takes a fraction of a second."""
+    return len(base.terms) ** 3 * digits_for(base, alpha) <= _PRODUCTS_OF_DIGITS
+
+
+class PenalisedBasis(Basis):
+    """Combinations ``psi = B^T [phi, 1]`` of the terms of another basis.
+
+    Parameters
+    ----------
+    base : Basis
+        Of kind "chebyshev" or "orthogonal", for powers.
+    vanishing : ndarray of bool of shape (n_terms,)
+        Which of its terms are nothing but rounding errors on the rows.
+    alpha : float
+        Curvature of the penalty on coefficients of the powers, above zero.
+    intercept : bool
+        Whether there is one, which takes up what the terms have of a constant.
+    """
+
+    def __init__(self, base: Basis, vanishing: np.ndarray, alpha: float, intercept: bool):
+        vars(self).update(base.plain().__dict__)
+        self.base, self.kind, self.intercept, self.slopes = base, "penalised", intercept, None
+        self.digits = digits_for(base, alpha)
+        with localcontext(Context(self.digits)):
+            moved = base.decimals_from_caller()  # powers in ones and, from lower to higher, phi
+            seen = moved.copy()
+            seen[:, 1:][:, vanishing] = Decimal(0)
+            triangle = _cholesky(_gram(seen[:, int(intercept) :]), Decimal(alpha))
+            self.to_powers = _inverse(triangle).T
+            self.from_powers = triangle.T
+            self.constants = moved[:, 0]
+            parts = _lower_product(self.to_powers.T, moved)
+        self.parts, self.powers_of = (
+            torch.from_numpy(matrix.astype(float)) for matrix in (parts, self.to_powers)
+        )
+        self.fitted = self.parts[:, int(intercept) :].clone()
+        self.fitted[:, len(self.fitted[0]) - len(vanishing) :][:, torch.from_numpy(vanishing)] = 0
+        self._form = self.powers_of.T @ self.powers_of
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether the coefficients differ from the caller's in scale only."""
+        return False
+
+    @property
+    def form(self) -> Tensor:
+        """The curvature of a penalty on the caller's coefficients."""
+        return self._form
+
+    @property
+    def rounding(self) -> Tensor:
+        """How far the rounding of the data can be amplified in each term."""
+        return self.fitted.abs()[:, -len(self.terms) :] @ self.base.rounding
+
+    def can_move(self, fit_intercept: bool) -> bool:
+        """Return False: the terms are those for the rows that they were made for."""
+        return False
+
+    def expand(self, X: Tensor, out: Tensor) -> Tensor:
+        """Return the terms of a block, of shape (n_terms, n_rows)."""
+        terms = self.base.expand(X, out)
+        parts = self.fitted.to(terms)
+        mixed = parts[:, -len(terms) :] @ terms
+        return mixed if self.intercept else mixed.add_(parts[:, :1])
+
+    def in_base(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (coef, intercept) for the terms of the other basis.
+
+        Parameters
+        ----------
+        coef : ndarray of shape (n_targets, n_terms)
+        intercept : ndarray of shape (n_targets,)
+        """
+        moved = coef @ self.parts.numpy()
+        return np.ascontiguousarray(moved[:, 1:]), intercept + (not self.intercept) * moved[:, 0]
+
+    def to_caller(self, w: Tensor) -> Tensor:
+        """Return the caller's coefficients from those of the terms; float64 tensors."""
+        return self.powers_of @ w
+
+    def from_caller(self, u: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (coefficients of the terms, constant) from the caller's; float64 tensors."""
+        with localcontext(Context(self.digits)):
+            powers = _decimals(u.numpy())
+            w = (self.from_powers @ powers).astype(float)
+            moved = (self.constants @ powers).astype(float) * self.intercept
+        return torch.from_numpy(w), constant + torch.from_numpy(moved)
+
+    def caller_solution(
+        self, v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the caller's (coef, intercept), converted without a rounding error."""
+        t = v.shape[1]
+        with localcontext(Context(self.digits)):
+            w = _decimals(v.numpy()) + _decimals(v_low.numpy())
+            origin = _decimals(shift.numpy())
+            powers = self.to_powers @ w[:-1]
+            intercept = w[-1] + origin[:t] - origin[t:] @ w[:-1] - self.constants @ powers
+            coef = powers.astype(float)
+            intercept = intercept.astype(float) * fit_intercept
+        return np.ascontiguousarray(coef.T), intercept
+
+
+def _decimals(doubles: np.ndarray) -> np.ndarray:
+    decimals = np.empty(doubles.shape, dtype=object)
+    decimals.ravel()[:] = [Decimal(value) for value in doubles.ravel().tolist()]
+    return decimals
+
+
+def _gram(rows: np.ndarray) -> np.ndarray:
+    """Return the lower triangle of ``R R^T``, R itself having no more above the diagonal."""
+    size = len(rows)
+    gram, more = np.full((size, size), Decimal(0), dtype=object), rows.shape[1] - size
+    for i, row in enumerate(rows):
+        stop = i + 1 + more
+        gram[i, : i + 1] = rows[: i + 1, :stop] @ row[:stop]
+    return gram
+
+
+def _lower_product(triangle: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the product of a lower triangle and rows."""
+    return np.stack([row[: i + 1] @ rows[: i + 1] for i, row in enumerate(triangle)])
+
+
+def _cholesky(matrix: np.ndarray, alpha: Decimal) -> np.ndarray:
+    """Return the lower triangle L of ``matrix + alpha = L L^T``; of the matrix that of it."""
+    triangle = matrix + np.diag(np.full(len(matrix), alpha, dtype=object))
+    for k in range(len(matrix)):
+        triangle[k:, k] -= triangle[k:, :k] @ triangle[k, :k] if k else Decimal(0)
+        triangle[k:, k] /= triangle[k, k].sqrt()
+    return triangle
+
+
+def _inverse(triangle: np.ndarray) -> np.ndarray:
+    """Return the inverse of a lower triangle."""
+    inverse: Any = np.full(triangle.shape, Decimal(0), dtype=object)
+    for k, row in enumerate(triangle):
+        inverse[k, k] = 1 / row[k]
+        if k:
+            inverse[k, :k] = -(row[:k] @ inverse[:k, :k]) / row[k]
+    return inverse
