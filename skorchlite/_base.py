@@ -29,6 +29,7 @@ from ._solvers import (
 )
 from ._staging import pilot_origin, plain_origin, widest_origin
 from ._summed import RunningMoments
+from ._torch_state import torch_settings
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 MANY_COLUMNS = 2_000  # whose moments are too many to keep, and to add up block by block
@@ -112,7 +113,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         """
         home = dict if is_stream(X) else partial(settled, X=X)
         task = Task(self, X, y, sample_weight, home) if has_callbacks(self) else None
-        with untouched_on_error(self):
+        with torch_settings(np.inf), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
                 X,

@@ -20,6 +20,7 @@ from ._readers import is_stream
 from ._rows import NoWeightError, OutOfRangeError
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
 from ._staging import pilot_origin, plain_origin
+from ._torch_state import torch_settings
 
 _ROWS_A_COLUMN = 4  # of a stream that is learned from part by part
 
@@ -69,7 +70,7 @@ class StreamRegressor(TorchRegressor):
             before; what was learned is then left as it was.
         """
         first, rank = not hasattr(self, "coef_"), getattr(self, "rank_", None)
-        with untouched_on_error(self):
+        with torch_settings(np.inf), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
                 X,

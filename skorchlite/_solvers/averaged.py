@@ -155,8 +155,8 @@ class AveragedStream:
         squares = squared_norms(objective, pilot.coordinates, torch.float64)
         row = float((squares**2).sum() / squares.sum()) if squares.sum() > 0 else 1.0
         rows, penalty = pilot.largest(1.0, 0.0), pilot.largest(0.0, 1.0)
-        measured = torch.tensor([*pilot.of_loss(loss, v), max(rows, 1.0), row])
-        self.curvature.lerp_(measured.double(), share)
+        measured = [*pilot.of_loss(loss, v), max(rows, 1.0), row]
+        self.curvature.lerp_(torch.tensor(measured, dtype=torch.float64), share)
         return self._bounds(n_rows, penalty)
 
     def _bounds(self, n_rows: int, penalty: float) -> tuple[float, float]:
