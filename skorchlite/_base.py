@@ -15,7 +15,7 @@ from ._callbacks import Stopped, Task, has_callbacks
 from ._data import over_all_ranks, read
 from ._namespaces import portable, restored, settled
 from ._objective import Objective
-from ._parameters import Parameters
+from ._parameters import Parameters, plain_parameters
 from ._predict import Predictor
 from ._readers import is_stream
 from ._rows import OutOfRangeError
@@ -113,7 +113,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         """
         home = dict if is_stream(X) else partial(settled, X=X)
         task = Task(self, X, y, sample_weight, home) if has_callbacks(self) else None
-        with torch_settings(np.inf), untouched_on_error(self):
+        with torch_settings(np.inf), plain_parameters(self), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
                 X,

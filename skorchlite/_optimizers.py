@@ -13,6 +13,7 @@ import inspect
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -129,7 +130,7 @@ def make_optimizer(
 
     One by its name, or that is to find its own step, decays no weights unless ``params`` says so.
     """
-    params = dict(params or {})
+    params = {name: _plain(value) for name, value in (params or {}).items()}
     if "lr" in params:
         raise ValueError("solver_params holds 'lr'. Give the step as learning_rate.")
     name = solver if isinstance(solver, str) else solver.__name__
@@ -151,6 +152,11 @@ def make_optimizer(
         raise ValueError(
             f"solver_params={params} cannot be used with solver={name!r}: {error}."
         ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy, as grids make them, as Python's, which torch takes."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 OPTIMIZERS = {

@@ -1,7 +1,10 @@
 """What the parameters of both estimators are, and what they ask for."""
 
+import contextlib
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +25,23 @@ from ._solvers import FULL_BATCH, Settings
 
 _BATCH = 256  # rows, where the choice is left to us
 _PLAIN = {str, int, float, bool, type(None)}  # kinds of parameters that hold no data
+
+
+@contextlib.contextmanager
+def plain_parameters(estimator: Any) -> Iterator[None]:
+    """Let parameters that are NumPy scalars, as grids make them, be Python's for a while.
+
+    A parameter is what was given again at the end. Torch takes no ``np.bool_`` for a bool, and a
+    ``np.float32`` would spread its precision.
+    """
+    own = vars(estimator)
+    given = {name: value for name, value in own.items() if isinstance(value, np.generic)}
+    given = {name: given[name] for name in given.keys() & set(estimator._get_param_names())}
+    own.update({name: value.item() for name, value in given.items()})
+    try:
+        yield
+    finally:
+        own.update(given)
 
 
 class Parameters(BaseEstimator):

@@ -16,6 +16,7 @@ from ._batches import ArrayRows
 from ._data import over_all_ranks, read
 from ._namespaces import settled
 from ._objective import Objective
+from ._parameters import plain_parameters
 from ._readers import is_stream
 from ._rows import NoWeightError, OutOfRangeError
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
@@ -70,7 +71,7 @@ class StreamRegressor(TorchRegressor):
             before; what was learned is then left as it was.
         """
         first, rank = not hasattr(self, "coef_"), getattr(self, "rank_", None)
-        with torch_settings(np.inf), untouched_on_error(self):
+        with torch_settings(np.inf), plain_parameters(self), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
                 X,
