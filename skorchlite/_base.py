@@ -113,7 +113,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         """
         home = dict if is_stream(X) else partial(settled, X=X)
         task = Task(self, X, y, sample_weight, home) if has_callbacks(self) else None
-        with torch_settings(np.inf), plain_parameters(self), untouched_on_error(self):
+        with torch_settings(), plain_parameters(self), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
                 X,

@@ -71,7 +71,7 @@ class StreamRegressor(TorchRegressor):
             before; what was learned is then left as it was.
         """
         first, rank = not hasattr(self, "coef_"), getattr(self, "rank_", None)
-        with torch_settings(np.inf), plain_parameters(self), untouched_on_error(self):
+        with torch_settings(), plain_parameters(self), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
                 X,

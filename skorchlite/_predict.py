@@ -45,7 +45,7 @@ class Predictor(RegressorMixin):
             return predicted_chunks(self, X)
         if not is_stream(X):
             check_same_namespace(X, self, attribute="coef_", method="predict")
-        with torch_settings(np.inf):
+        with torch_settings():
             rows, single = read_to_predict(self, X)
             with computing(rows.n_rows * rows.n_features if rows.indexed else np.inf):
                 y_pred = self._predict(rows, single)
@@ -73,7 +73,7 @@ class Predictor(RegressorMixin):
         score : float
             1 for perfect predictions, 0 for those no better than the mean of y.
         """
-        with torch_settings(np.inf):
+        with torch_settings():
             return self._score(X, y, sample_weight)
 
     def _score(self, X, y, sample_weight):

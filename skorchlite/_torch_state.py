@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from math import inf
 from typing import Any
 
 import torch
@@ -21,18 +22,16 @@ _FORKED = False  # whether this process was forked from one that had torch
 
 
 @contextlib.contextmanager
-def torch_settings(n_entries: float) -> Iterator[None]:
-    """Compute without autograd, float32 products in full precision, small work in one thread.
+def torch_settings() -> Iterator[None]:
+    """Compute without autograd, and float32 products in full precision.
 
-    Full precision means neither TF32 nor bfloat16. Threads that wait for each other cost small
-    work more than it takes, a thousand times more where other processes keep the cores busy. The
-    settings are the caller's again at the end.
+    Full precision means neither TF32 nor bfloat16. The settings are the caller's again at the end.
 
     What the caller has set does not matter: a default device, an inference mode, the detection of
     anomalies. The default dtype stays, since targets or constants that a data set or a loss makes
     are to be as the caller has them.
     """
-    with _unset(), torch.no_grad(), threads_for(n_entries):
+    with _unset(), torch.no_grad(), threads_for(inf):
         yield
 
 
@@ -88,7 +87,11 @@ def _full_precision() -> Iterator[None]:
 
 
 def threads_for(n_entries: float) -> AbstractContextManager:
-    """Work in one thread where each operation is on few numbers, or no other would ever answer."""
+    """Work in one thread where each operation is on few numbers, or no other would ever answer.
+
+    Threads that wait for each other cost small work more than it takes, a thousand times more where
+    other processes keep the cores busy.
+    """
     few = _FORKED or n_entries < _ONE_THREAD
     return _threads(lambda usual: 1) if few else nullcontext()
 
