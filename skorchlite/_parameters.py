@@ -36,8 +36,9 @@ def plain_parameters(estimator: Any) -> Iterator[None]:
     """
     own = vars(estimator)
     given = {name: value for name, value in own.items() if isinstance(value, np.generic)}
-    given = {name: given[name] for name in given.keys() & set(estimator._get_param_names())}
-    own.update({name: value.item() for name, value in given.items()})
+    if given:
+        given = {name: given[name] for name in estimator._get_param_names() if name in given}
+        own.update({name: value.item() for name, value in given.items()})
     try:
         yield
     finally:
