@@ -51,9 +51,10 @@ def check_fit(
     Returns X, y and sample_weight as they will be read, block by block. Whether the numbers are
     finite is left to the sums that the first pass makes anyway.
     """
+    # Before its columns are counted, since of what is no table scikit-learn counts none.
+    table = None if y is None else _check_table(estimator, X, least=int(whole))
     validate_data(estimator, X, y, reset=reset, skip_check_array=True)
-    X = _check_table(estimator, X, least=int(whole))
-    y = _check_target(estimator, y, least=int(whole))
+    X, y = table, _check_target(estimator, y, least=int(whole))
     if X.shape[:1] != y.shape[:1]:
         check_consistent_length(X, y)  # raises, in scikit-learn's words
     return X, as_mapped(y), _check_weight(estimator, sample_weight, X.shape[0], whole)

@@ -82,7 +82,10 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             the data, so persist it before. A stochastic solver brings batches of rows here.
 
             Or what yields blocks ``(X, y)`` or ``(X, y, sample_weight)``, or such rows: a torch
-            ``DataLoader`` or ``Dataset``, ``arrow_blocks``, a list of blocks, any iterable. They
+            ``DataLoader`` or ``Dataset``, ``arrow_blocks``, a list of blocks, any iterable. A row
+            has one target, or several but not as many as features, which are given in blocks. A
+            ``Dataset``, and a list of such rows, may be cross-validated: with the default scoring,
+            since scorers by name ask for y. Blocks
             are read ahead while those before are computed with, and not kept. Squared error needs
             one pass, or two with corners in the penalty or polynomial terms, and more where the
             columns are nearly dependent; other losses one for each of their steps. A stream has an
