@@ -1,7 +1,7 @@
 """The border: what comes in is checked and never copied whole; what goes out has its kind."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -151,19 +151,50 @@ def check_score(estimator: Any, y: Any, sample_weight: Any, y_pred: Any) -> tupl
     return y, _check_weight(estimator, sample_weight, y.shape[0])
 
 
-def check_finite(name: str, X: Any, y: Any = None, sample_weight: Any = None) -> None:
+def check_finite(
+    name: str,
+    X: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    first: int = 0,
+    names: Sequence[str] | None = None,
+) -> None:
     """Raise scikit-learn's error, which names the estimator, if a number is not finite.
 
-    It reads block by block.
+    It reads block by block, and says where the number is: ``first`` is the number of the first row,
+    and ``names`` are those of the columns, if X does not say them.
     """
+    names = getattr(X, "names", names)
     for array, label in ((X, "X"), (y, "y"), (sample_weight, "sample_weight")):
         if array is None:
             continue
-        array = array.matrix.data if isinstance(array, SparseTable) else array
-        size = max(_BLOCK // (array.shape[1] if len(array.shape) == 2 else 1), 1)
-        for start in range(0, array.shape[0], size):
-            block = to_numpy(array[start : start + size])
-            assert_all_finite(block, estimator_name=name, input_name=label)
+        numbers = array.matrix.data if isinstance(array, SparseTable) else array
+        size = max(_BLOCK // (numbers.shape[1] if len(numbers.shape) == 2 else 1), 1)
+        for start in range(0, numbers.shape[0], size):
+            block = np.asarray(to_numpy(numbers[start : start + size]))
+            try:
+                assert_all_finite(block, estimator_name=name, input_name=label)
+            except ValueError as error:
+                place = _place(array, start, block, first, names if label == "X" else None)
+                raise ValueError(f"{error}\n{place}") from error
+
+
+def _place(
+    array: Any,
+    start: int,
+    block: np.ndarray,
+    first: int = 0,
+    names: Sequence[str] | None = None,
+) -> str:
+    """Return where the first number is that is not finite, of those that begin with ``start``."""
+    bad, *column = (int(index[0]) for index in np.nonzero(~np.isfinite(block.astype(float))))
+    row = start + bad
+    if isinstance(array, SparseTable):
+        matrix = array.matrix
+        column = [int(matrix.indices[row])]
+        row = int(np.searchsorted(matrix.indptr, row, side="right")) - 1
+    beside = "".join(f", column {j if names is None else repr(names[j])}" for j in column)
+    return f"The first of them is in row {first + row}{beside}, counted from 0."
 
 
 def native(array: Any) -> Any:
@@ -355,13 +386,19 @@ def _check_weight(
         _check_numbers(estimator, sample_weight, "sample_weight")
     if not n_samples and not len(sample_weight):
         return np.zeros(0)
-    weight = _check_sample_weight(
-        to_numpy(sample_weight),
-        np.broadcast_to(np.float64(0), (n_samples, 1)),
-        dtype=np.float64,
-        ensure_non_negative=True,
-        allow_all_zero_weights=not whole,
-    )
+    try:
+        weight = _check_sample_weight(
+            to_numpy(sample_weight),
+            np.broadcast_to(np.float64(0), (n_samples, 1)),
+            dtype=np.float64,
+            ensure_non_negative=True,
+            allow_all_zero_weights=not whole,
+        )
+    except ValueError as error:
+        if not str(error).startswith("Input sample_weight contains"):
+            raise
+        weight = np.asarray(to_numpy(sample_weight), dtype=np.float64)
+        raise ValueError(f"{error}\n{_place(weight, 0, weight)}") from error
     if not whole:
         return weight
     # The objective is a mean, so that only their ratios matter; their sums must not overflow.

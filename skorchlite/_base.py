@@ -82,14 +82,15 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             the data, so persist it before. A stochastic solver brings batches of rows here.
 
             Or what yields blocks ``(X, y)`` or ``(X, y, sample_weight)``, or such rows: a torch
-            ``DataLoader`` or ``Dataset``, ``arrow_blocks``, a list of blocks, any iterable. A row
-            has one target, or several but not as many as features, which are given in blocks. A
-            ``Dataset``, and a list of such rows, may be cross-validated: with the default scoring,
-            since scorers by name ask for y. Blocks
+            ``DataLoader`` or ``Dataset``, ``arrow_blocks``, a list of blocks, any iterable. They
             are read ahead while those before are computed with, and not kept. Squared error needs
             one pass, or two with corners in the penalty or polynomial terms, and more where the
             columns are nearly dependent; other losses one for each of their steps. A stream has an
             order of its own: ``shuffle`` mixes rows that come one after the other.
+
+            A row has one target, or several but not as many as features, which are given in blocks.
+            A ``Dataset``, and a list of rows with their targets, can be cross-validated with the
+            default scoring; scorers by name ask for y.
         y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets), default=None
             Target values; None where X yields them. With a dask X: a dask collection too, of any
             chunks, or in memory, from where its parts go to the workers with each pass.

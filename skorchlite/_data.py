@@ -90,7 +90,7 @@ class Data:
 def check_rows_finite(rows: Any, name: str) -> tuple:
     """Raise the error, which names the estimator, if a number is not finite."""
     if isinstance(rows, ArrayRows):  # a stream is checked as it comes
-        check_finite(name, *rows.arrays)
+        check_finite(name, *rows.arrays, first=rows.first)
     return ()
 
 

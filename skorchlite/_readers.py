@@ -194,7 +194,7 @@ class BlockReader:
         self._started, n_rows = True, 0
         for number, X, y, weight in _blocks_of(self.source):
             where = f"in block {number}, which begins with row {n_rows}"
-            X, y, weight = self._check(X, y, weight, where)
+            X, y, weight = self._check(X, y, weight, where, n_rows)
             n_rows += X.shape[0]
             yield X, y, weight
         if not n_rows:
@@ -209,7 +209,7 @@ class BlockReader:
             )
         self.n_rows = n_rows
 
-    def _check(self, X: Any, y: Any, weight: Any, where: str) -> tuple:
+    def _check(self, X: Any, y: Any, weight: Any, where: str, first: int) -> tuple:
         if self.targets and y is None:
             raise ValueError(f"There are no targets {where}. A block is (X, y[, sample_weight]).")
         try:
@@ -221,11 +221,12 @@ class BlockReader:
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{error}\n(This is {where}.)") from error
-        X = _converted(X)
+        names, X = getattr(X, "names", None), _converted(X)
         try:
-            check_finite(type(self.estimator).__name__, X, y, weight)
+            check_finite(type(self.estimator).__name__, X, y, weight, first, names)
         except ValueError as error:
-            row = min(_bad_rows(part) for part in (X, y, weight) if part is not None)
+            rows = (_bad_rows(part) for part in (X, y, weight) if part is not None)
+            row = next(row for row in rows if row < np.inf)
             raise ValueError(
                 f"{error}\n(This is {where}, and in row {row} of it, all counted from 0.)"
             ) from error
