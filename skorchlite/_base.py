@@ -15,7 +15,7 @@ from ._callbacks import Stopped, Task, has_callbacks
 from ._data import over_all_ranks, read
 from ._namespaces import portable, restored, settled
 from ._objective import Objective
-from ._parameters import Parameters, plain_parameters
+from ._parameters import Parameters, plain_parameters, stalled_at
 from ._predict import Predictor
 from ._readers import is_stream
 from ._rows import OutOfRangeError
@@ -306,12 +306,15 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
     def _warnings(self, solution):
         """Yield what is to be said of a solution, and the category of the warning."""
         if (solution.status in MESSAGES and self.tol is not None) or solution.status == "diverged":
-            message = MESSAGES[solution.status].format(
+            status, facts = solution.status, solution.facts
+            if status in ("stalled", "stalled_epochs") and callable(self.loss):
+                status, facts = "stalled_callable", {**facts, "reason": stalled_at(self.loss)}
+            message = MESSAGES[status].format(
                 max_iter=self.max_iter,
                 tol=self.tol,
                 change=solution.change,
                 optimality=solution.optimality,
-                **solution.facts,
+                **facts,
             )
             yield message, ConvergenceWarning
 

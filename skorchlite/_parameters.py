@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import (
 )
 
 from ._arrays import FLOATS
-from ._losses import LOSSES, make_loss
+from ._losses import LOSSES, CallableLoss, make_loss
 from ._optimizers import OPTIMIZERS
 from ._penalties import PENALTIES, make_penalty
 from ._schedules import SCHEDULES
@@ -172,3 +172,24 @@ def _validate_plain(cls, kinds, values):
     """Validate parameters, once for the same ones; ``kinds`` tells True from 1."""
     params = dict(zip(cls._get_param_names(), values, strict=True))
     validate_parameter_constraints(cls._parameter_constraints, params, caller_name=cls.__name__)
+
+
+def stalled_at(function):
+    """Return why a descent may have stalled with a loss that is given as a callable."""
+    slopes = CallableLoss(function).slopes_beside_zero()
+    if slopes is None:
+        return (
+            "Of a loss given as a callable only the gradient is known, whose rounding, or a jump "
+            "of it, may be what is left. Use a larger tol, or a loss by its name."
+        )
+    below, above = slopes
+    quantile = above / (above - below)
+    known = (
+        "absolute_error'" if abs(quantile - 0.5) < 1e-6 else f"quantile', quantile={quantile:.6g}"
+    )
+    return (
+        "The gradient of this loss jumps where a residual is zero, so that it need not vanish at "
+        "the optimum, and of a loss given as a callable nothing else is known: the coefficients "
+        f"may be as good as exact. If the loss is linear on either side use loss='{known}, which "
+        "is solved to its optimum and checked; else a larger tol."
+    )
