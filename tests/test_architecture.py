@@ -33,6 +33,7 @@ NEVER = {
     "_base": ["torch.distributed"],
     "_arrays": [SOLVERS, PACKAGE + "._batches"],
     "_tables": ["sklearn", "torch", PACKAGE],
+    "_views": ["sklearn", PACKAGE],
     "_arrow": ["sklearn", "torch"],
     "_callbacks": ["sklearn", "torch", PACKAGE],
     "_prefetch": ["sklearn", "torch", PACKAGE],
@@ -129,6 +130,7 @@ LAYERS = [
         "_torch_state",
         "_tables",
         "_version",
+        "_views",
         "datasets",
     ],
 ]
