@@ -43,11 +43,13 @@ def check_fit(
     sample_weight: Any,
     reset: bool = True,
     whole: bool = True,
+    weightless: bool = False,
 ) -> tuple[Any, Any, Any]:
     """Check the training data; set ``n_features_in_`` and ``feature_names_in_``.
 
     Without ``reset`` they are those of the chunks before, and are checked against these.
-    Of what is not the ``whole`` data there may be no rows, or none with weight.
+    Of what is not the ``whole`` data there may be no rows, and none with weight; the latter also
+    where it may be ``weightless``.
     Returns X, y and sample_weight as they will be read, block by block. Whether the numbers are
     finite is left to the sums that the first pass makes anyway.
     """
@@ -57,7 +59,8 @@ def check_fit(
     X, y = table, _check_target(estimator, y, least=int(whole))
     if X.shape[:1] != y.shape[:1]:
         check_consistent_length(X, y)  # raises, in scikit-learn's words
-    return X, as_mapped(y), _check_weight(estimator, sample_weight, X.shape[0], whole)
+    weight = _check_weight(estimator, sample_weight, X.shape[0], whole, weightless or not whole)
+    return X, as_mapped(y), weight
 
 
 def check_validation(
@@ -125,7 +128,7 @@ def check_part(name: str, X: Any, y: Any = None, sample_weight: Any = None) -> t
     y = None if y is None else _check_target(name, y, least=0)
     if y is not None and X.shape[:1] != y.shape[:1]:
         check_consistent_length(X, y)
-    return X, y, _check_weight(name, sample_weight, X.shape[0], whole=False)
+    return X, y, _check_weight(name, sample_weight, X.shape[0], whole=False, weightless=True)
 
 
 def is_dask(X: Any) -> bool:
@@ -173,7 +176,8 @@ def check_finite(
         for start in range(0, numbers.shape[0], size):
             block = np.asarray(to_numpy(numbers[start : start + size]))
             try:
-                assert_all_finite(block, estimator_name=name, input_name=label)
+                with np.errstate(invalid="ignore"):  # the sum of both infinities is no number
+                    assert_all_finite(block, estimator_name=name, input_name=label)
             except ValueError as error:
                 place = _place(array, start, block, first, names if label == "X" else None)
                 raise ValueError(f"{error}\n{place}") from error
@@ -377,7 +381,11 @@ def _check_target(estimator: Any, y: Any, least: int = 1) -> Any:
 
 
 def _check_weight(
-    estimator: Any, sample_weight: Any, n_samples: int, whole: bool = True
+    estimator: Any,
+    sample_weight: Any,
+    n_samples: int,
+    whole: bool = True,
+    weightless: bool = False,
 ) -> np.ndarray | None:
     if sample_weight is None:
         return None
@@ -392,7 +400,7 @@ def _check_weight(
             np.broadcast_to(np.float64(0), (n_samples, 1)),
             dtype=np.float64,
             ensure_non_negative=True,
-            allow_all_zero_weights=not whole,
+            allow_all_zero_weights=weightless,
         )
     except ValueError as error:
         if not str(error).startswith("Input sample_weight contains"):
@@ -403,7 +411,7 @@ def _check_weight(
         return weight
     # The objective is a mean, so that only their ratios matter; their sums must not overflow.
     largest = weight.max()
-    return weight if 1e-100 < largest < 1e100 else weight / largest
+    return weight if 1e-100 < largest < 1e100 or not largest else weight / largest
 
 
 def _numeric(array: np.ndarray, name: str) -> np.ndarray:

@@ -346,4 +346,5 @@ def _stream_of(objective, solution, dtype):
     if solution.moments.cross.ndim == 1 or objective.origin.scale is not None:
         return None
     basis = None if objective.basis is None else objective.basis.plain()
-    return MomentStream(basis, RunningMoments.of(solution.moments, objective.origin))
+    moments = RunningMoments.of(solution.moments, objective.origin)
+    return MomentStream(basis, objective.fit_intercept, moments)

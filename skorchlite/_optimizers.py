@@ -102,8 +102,7 @@ class TorchOptimizer:
     def __init__(self, x: Tensor, rate: float, kind: type[torch.optim.Optimizer], **params: Any):
         self.x, self._make = x, partial(kind, [x], lr=rate, **params)  # type: ignore[call-arg]
         self.optimizer = self._make()
-        closure = inspect.signature(kind.step).parameters.get("closure")
-        self.needs_closure = closure is not None and closure.default is closure.empty
+        self.needs_closure = _needs_closure(kind)
         self.own_scale = not issubclass(kind, _IN_GRADIENTS)
         self.damping = 1 - self.optimizer.defaults.get("momentum", 0)
         self._rate = rate
@@ -121,6 +120,34 @@ class TorchOptimizer:
         """Forget the steps so far."""
         self.optimizer = self._make()
         self._rate = -1.0
+
+
+def check_optimizer(solver: Any, own_step: bool) -> None:
+    """Raise if a class cannot make the steps that are wanted, before there is work for it.
+
+    Parameters
+    ----------
+    solver : str or torch.optim.Optimizer class
+    own_step : bool
+        Whether the descent is to find its step itself.
+    """
+    if isinstance(solver, str):
+        return
+    if issubclass(solver, torch.optim.SparseAdam):
+        raise ValueError(
+            f"solver={solver.__name__} takes sparse gradients, and those of all coefficients are "
+            "dense. Use solver='adam'."
+        )
+    if own_step and _needs_closure(solver):
+        raise ValueError(
+            "learning_rate='auto' changes the gradients that an optimizer is given, and "
+            f"{solver.__name__} evaluates its own. Give learning_rate a number."
+        )
+
+
+def _needs_closure(kind: type[torch.optim.Optimizer]) -> bool:
+    closure = inspect.signature(kind.step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
 
 
 def make_optimizer(

@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import (
 
 from ._arrays import FLOATS
 from ._losses import LOSSES, CallableLoss, make_loss
-from ._optimizers import OPTIMIZERS
+from ._optimizers import OPTIMIZERS, check_optimizer
 from ._penalties import PENALTIES, make_penalty
 from ._schedules import SCHEDULES
 from ._solvers import FULL_BATCH, Settings
@@ -133,16 +133,21 @@ class Parameters(BaseEstimator):
 
     def _penalty(self):
         """Return the penalty object."""
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ValueError(
+                "l1_ratio must be set when penalty is 'elasticnet'. Give a number from 0 to 1."
+            )
         return make_penalty(self.penalty, self.alpha, self.l1_ratio, self.positive)
 
-    def _settings(self):
-        """Return what the stochastic solver is to do."""
+    def _settings(self, seed=None):
+        """Return what the stochastic solver is to do; the seed is drawn if there is none."""
         solver = "sgd" if self.solver == "auto" else self.solver
         if not isinstance(solver, str) and not issubclass(solver, torch.optim.Optimizer):
             raise ValueError(
                 f"solver={solver.__name__} is no torch.optim.Optimizer. Give a name or such a "
                 "class."
             )
+        check_optimizer(solver, own_step=self.learning_rate == "auto")
         # SGDRegressor's schedules count samples: its batches are of one.
         default = 1 if self.learning_rate in SCHEDULES else _BATCH
         return Settings(
@@ -158,7 +163,7 @@ class Parameters(BaseEstimator):
             average=int(self.average),
             n_iter_no_change=self.n_iter_no_change,
             early_stopping=self.early_stopping,
-            seed=self._seed(),
+            seed=self._seed() if seed is None else seed,
         )
 
     def _seed(self):

@@ -93,6 +93,7 @@ LAYERS = [
     [
         "_solvers.corners",
         "_solvers.extrapolation",
+        "_solvers.incremental",
         "_solvers.minibatches",
         "_solvers.solution",
         "_solvers.starts",

@@ -961,3 +961,14 @@ def test_place_of_a_bad_number_far_on_is_told():
     wording = r"(?s)in row 1000000, column 1, counted.*in block 142, which begins with row 994000"
     with pytest.raises(ValueError, match=wording):
         TorchSGDRegressor().fit(source)
+
+
+def test_both_infinities_are_refused_without_a_warning_of_numpy(Estimator):
+    bad = X.copy()
+    bad[3, 1], bad[3, 2], bad[4, 0] = -np.inf, np.inf, np.nan
+    model = Estimator().fit(X, y)
+    for rows in (bad[:4], torch.from_numpy(bad[:4]), [(bad[:4], y[:4])]):
+        with pytest.raises(ValueError, match=r"(?s)X contains infinity.*row 3, column 1, counted"):
+            model.predict(rows)
+    with pytest.raises(ValueError, match=r"(?s)X contains infinity.*row 3, column 1, counted"):
+        Estimator().fit(bad[:4], y[:4])

@@ -135,3 +135,46 @@ def test_torch_is_given_numbers_of_python_by_optimizers_too():
         solver=torch.optim.Adam, learning_rate=0.125, solver_params=params, **STEPS
     ).fit(X, y)
     np.testing.assert_array_equal(given.coef_, expected.coef_)
+
+
+# --- refused before any work ----------------------------------------------------------------
+
+
+def test_elasticnet_without_a_ratio_has_the_message_of_scikit_learn(Estimator):
+    model = Estimator(penalty="elasticnet", l1_ratio=None)
+    for method in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match="l1_ratio must be set when penalty is 'elasticnet'"):
+            method(X, y)
+    Estimator(penalty="l2", l1_ratio=None).fit(X, y)
+
+
+class Counted:
+    """Rows that say how often they were read."""
+
+    n_read = 0
+
+    def __iter__(self):
+        self.n_read += 1
+        yield X, y
+
+
+@pytest.mark.parametrize(
+    "parameters, wording",
+    [
+        (
+            {"solver": torch.optim.SparseAdam, "learning_rate": 0.01},
+            r"solver=SparseAdam takes sparse gradients.*dense.*solver='adam'",
+        ),
+        ({"solver": torch.optim.SparseAdam}, "solver=SparseAdam takes sparse gradients"),
+        ({"solver": torch.optim.LBFGS}, "LBFGS evaluates its own. Give learning_rate a number"),
+        ({"solver": dict}, "solver=dict is no torch.optim.Optimizer"),
+    ],
+    ids=str,
+)
+def test_optimizers_that_cannot_be_used_are_refused_before_a_pass(Estimator, parameters, wording):
+    source = Counted()
+    with pytest.raises(ValueError, match=wording):
+        Estimator(**parameters).fit(source)
+    assert source.n_read <= 1  # its first block, whose columns the coefficients are of
+    with pytest.raises(ValueError, match=wording):
+        Estimator(**parameters).partial_fit(X, y)
