@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ._torch_state import one_thread_less, torch_settings
+from ._torch_state import one_thread_less, threads_for
 
 _NAME = "skorchlite-reader"
 _DEPTH = 2  # blocks that wait
@@ -20,12 +20,12 @@ _READERS = threading.local()  # that the present work of a Python thread has beg
 
 @contextlib.contextmanager
 def computing(n_entries: float) -> Iterator[None]:
-    """Compute with ``torch_settings``, at the end of which nothing is read any more.
+    """Compute, in few threads where work is little; at the end nothing is read any more.
 
     Where an error ends the work, its traceback would keep alive what reads ahead.
     """
     outer = getattr(_READERS, "begun", None)
-    with torch_settings(n_entries):
+    with threads_for(n_entries):
         _READERS.begun = begun = list[weakref.ref[Generator]]()
         try:
             yield

@@ -1,7 +1,7 @@
 """The border: what comes in is checked and never copied whole; what goes out has its kind."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,20 +43,24 @@ def check_fit(
     sample_weight: Any,
     reset: bool = True,
     whole: bool = True,
+    weightless: bool = False,
 ) -> tuple[Any, Any, Any]:
     """Check the training data; set ``n_features_in_`` and ``feature_names_in_``.
 
     Without ``reset`` they are those of the chunks before, and are checked against these.
-    Of what is not the ``whole`` data there may be no rows, or none with weight.
+    Of what is not the ``whole`` data there may be no rows, and none with weight; the latter also
+    where it may be ``weightless``.
     Returns X, y and sample_weight as they will be read, block by block. Whether the numbers are
     finite is left to the sums that the first pass makes anyway.
     """
+    # Before its columns are counted, since of what is no table scikit-learn counts none.
+    table = None if y is None else _check_table(estimator, X, least=int(whole))
     validate_data(estimator, X, y, reset=reset, skip_check_array=True)
-    X = _check_table(estimator, X, least=int(whole))
-    y = _check_target(estimator, y, least=int(whole))
+    X, y = table, _check_target(estimator, y, least=int(whole))
     if X.shape[:1] != y.shape[:1]:
         check_consistent_length(X, y)  # raises, in scikit-learn's words
-    return X, as_mapped(y), _check_weight(estimator, sample_weight, X.shape[0], whole)
+    weight = _check_weight(estimator, sample_weight, X.shape[0], whole, weightless or not whole)
+    return X, as_mapped(y), weight
 
 
 def check_validation(
@@ -124,7 +128,7 @@ def check_part(name: str, X: Any, y: Any = None, sample_weight: Any = None) -> t
     y = None if y is None else _check_target(name, y, least=0)
     if y is not None and X.shape[:1] != y.shape[:1]:
         check_consistent_length(X, y)
-    return X, y, _check_weight(name, sample_weight, X.shape[0], whole=False)
+    return X, y, _check_weight(name, sample_weight, X.shape[0], whole=False, weightless=True)
 
 
 def is_dask(X: Any) -> bool:
@@ -150,19 +154,51 @@ def check_score(estimator: Any, y: Any, sample_weight: Any, y_pred: Any) -> tupl
     return y, _check_weight(estimator, sample_weight, y.shape[0])
 
 
-def check_finite(name: str, X: Any, y: Any = None, sample_weight: Any = None) -> None:
+def check_finite(
+    name: str,
+    X: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    first: int = 0,
+    names: Sequence[str] | None = None,
+) -> None:
     """Raise scikit-learn's error, which names the estimator, if a number is not finite.
 
-    It reads block by block.
+    It reads block by block, and says where the number is: ``first`` is the number of the first row,
+    and ``names`` are those of the columns, if X does not say them.
     """
+    names = getattr(X, "names", names)
     for array, label in ((X, "X"), (y, "y"), (sample_weight, "sample_weight")):
         if array is None:
             continue
-        array = array.matrix.data if isinstance(array, SparseTable) else array
-        size = max(_BLOCK // (array.shape[1] if len(array.shape) == 2 else 1), 1)
-        for start in range(0, array.shape[0], size):
-            block = to_numpy(array[start : start + size])
-            assert_all_finite(block, estimator_name=name, input_name=label)
+        numbers = array.matrix.data if isinstance(array, SparseTable) else array
+        size = max(_BLOCK // (numbers.shape[1] if len(numbers.shape) == 2 else 1), 1)
+        for start in range(0, numbers.shape[0], size):
+            block = np.asarray(to_numpy(numbers[start : start + size]))
+            try:
+                with np.errstate(invalid="ignore"):  # the sum of both infinities is no number
+                    assert_all_finite(block, estimator_name=name, input_name=label)
+            except ValueError as error:
+                place = _place(array, start, block, first, names if label == "X" else None)
+                raise ValueError(f"{error}\n{place}") from error
+
+
+def _place(
+    array: Any,
+    start: int,
+    block: np.ndarray,
+    first: int = 0,
+    names: Sequence[str] | None = None,
+) -> str:
+    """Return where the first number is that is not finite, of those that begin with ``start``."""
+    bad, *column = (int(index[0]) for index in np.nonzero(~np.isfinite(block.astype(float))))
+    row = start + bad
+    if isinstance(array, SparseTable):
+        matrix = array.matrix
+        column = [int(matrix.indices[row])]
+        row = int(np.searchsorted(matrix.indptr, row, side="right")) - 1
+    beside = "".join(f", column {j if names is None else repr(names[j])}" for j in column)
+    return f"The first of them is in row {first + row}{beside}, counted from 0."
 
 
 def native(array: Any) -> Any:
@@ -345,7 +381,11 @@ def _check_target(estimator: Any, y: Any, least: int = 1) -> Any:
 
 
 def _check_weight(
-    estimator: Any, sample_weight: Any, n_samples: int, whole: bool = True
+    estimator: Any,
+    sample_weight: Any,
+    n_samples: int,
+    whole: bool = True,
+    weightless: bool = False,
 ) -> np.ndarray | None:
     if sample_weight is None:
         return None
@@ -354,18 +394,24 @@ def _check_weight(
         _check_numbers(estimator, sample_weight, "sample_weight")
     if not n_samples and not len(sample_weight):
         return np.zeros(0)
-    weight = _check_sample_weight(
-        to_numpy(sample_weight),
-        np.broadcast_to(np.float64(0), (n_samples, 1)),
-        dtype=np.float64,
-        ensure_non_negative=True,
-        allow_all_zero_weights=not whole,
-    )
+    try:
+        weight = _check_sample_weight(
+            to_numpy(sample_weight),
+            np.broadcast_to(np.float64(0), (n_samples, 1)),
+            dtype=np.float64,
+            ensure_non_negative=True,
+            allow_all_zero_weights=weightless,
+        )
+    except ValueError as error:
+        if not str(error).startswith("Input sample_weight contains"):
+            raise
+        weight = np.asarray(to_numpy(sample_weight), dtype=np.float64)
+        raise ValueError(f"{error}\n{_place(weight, 0, weight)}") from error
     if not whole:
         return weight
     # The objective is a mean, so that only their ratios matter; their sums must not overflow.
     largest = weight.max()
-    return weight if 1e-100 < largest < 1e100 else weight / largest
+    return weight if 1e-100 < largest < 1e100 or not largest else weight / largest
 
 
 def _numeric(array: np.ndarray, name: str) -> np.ndarray:

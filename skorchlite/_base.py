@@ -15,7 +15,7 @@ from ._callbacks import Stopped, Task, has_callbacks
 from ._data import over_all_ranks, read
 from ._namespaces import portable, restored, settled
 from ._objective import Objective
-from ._parameters import Parameters
+from ._parameters import Parameters, plain_parameters, stalled_at
 from ._predict import Predictor
 from ._readers import is_stream
 from ._rows import OutOfRangeError
@@ -29,6 +29,7 @@ from ._solvers import (
 )
 from ._staging import pilot_origin, plain_origin, widest_origin
 from ._summed import RunningMoments
+from ._torch_state import torch_settings
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 MANY_COLUMNS = 2_000  # whose moments are too many to keep, and to add up block by block
@@ -86,6 +87,10 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             one pass, or two with corners in the penalty or polynomial terms, and more where the
             columns are nearly dependent; other losses one for each of their steps. A stream has an
             order of its own: ``shuffle`` mixes rows that come one after the other.
+
+            A row has one target, or several but not as many as features, which are given in blocks.
+            A ``Dataset``, and a list of rows with their targets, can be cross-validated with the
+            default scoring; scorers by name ask for y.
         y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets), default=None
             Target values; None where X yields them. With a dask X: a dask collection too, of any
             chunks, or in memory, from where its parts go to the workers with each pass.
@@ -112,7 +117,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         """
         home = dict if is_stream(X) else partial(settled, X=X)
         task = Task(self, X, y, sample_weight, home) if has_callbacks(self) else None
-        with untouched_on_error(self):
+        with torch_settings(), plain_parameters(self), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
                 X,
@@ -301,12 +306,15 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
     def _warnings(self, solution):
         """Yield what is to be said of a solution, and the category of the warning."""
         if (solution.status in MESSAGES and self.tol is not None) or solution.status == "diverged":
-            message = MESSAGES[solution.status].format(
+            status, facts = solution.status, solution.facts
+            if status in ("stalled", "stalled_epochs") and callable(self.loss):
+                status, facts = "stalled_callable", {**facts, "reason": stalled_at(self.loss)}
+            message = MESSAGES[status].format(
                 max_iter=self.max_iter,
                 tol=self.tol,
                 change=solution.change,
                 optimality=solution.optimality,
-                **solution.facts,
+                **facts,
             )
             yield message, ConvergenceWarning
 
@@ -339,4 +347,5 @@ def _stream_of(objective, solution, dtype):
         return None
     basis = None if objective.basis is None else objective.basis.plain()
     n_null = 0 if solution.rank is None else objective.n_features - solution.rank
-    return MomentStream(basis, RunningMoments.of(solution.moments, objective.origin, n_null))
+    moments = RunningMoments.of(solution.moments, objective.origin, n_null)
+    return MomentStream(basis, objective.fit_intercept, moments)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ._ahead import read_ahead
 from ._rows import Block, Rows
+from ._views import viewed
 
 _DIRECT = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -134,9 +135,7 @@ def as_tensor(block: Any, device: torch.device) -> Tensor:
             narrow = block.dtype.kind == "f" and block.dtype.itemsize < 4
             block = np.array(block, dtype=np.float32 if narrow else np.float64, order="K")
             block = np.ascontiguousarray(block) if min(block.strides, default=0) < 0 else block
-        # from_numpy warns of a read-only array; the blocks are never written to.
-        convert = torch.from_numpy if block.flags.writeable else torch.from_dlpack
-        block = convert(block)
+        block = viewed(block)
     elif block.dtype not in (torch.float32, torch.float64):
         narrow = block.dtype in (torch.float16, torch.bfloat16)
         block = block.to(torch.float32 if narrow or device.type == "mps" else torch.float64)

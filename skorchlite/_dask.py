@@ -84,7 +84,7 @@ def _sums(
     y: Any,
     sample_weight: Any,
 ) -> tuple:
-    with torch_settings(np.inf):
+    with torch_settings():
         return add_up(read(X, y, sample_weight, first))
 
 
@@ -244,5 +244,5 @@ def _predicted(X: Any, model: Any, meta: np.ndarray) -> np.ndarray:
     if not X.shape[0]:
         return meta
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
-    with torch_settings(np.inf):
+    with torch_settings():
         return to_numpy(model._predict(ArrayRows(X, None, None, device), is_single(X)))

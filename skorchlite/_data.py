@@ -90,7 +90,7 @@ class Data:
 def check_rows_finite(rows: Any, name: str) -> tuple:
     """Raise the error, which names the estimator, if a number is not finite."""
     if isinstance(rows, ArrayRows):  # a stream is checked as it comes
-        check_finite(name, *rows.arrays)
+        check_finite(name, *rows.arrays, first=rows.first)
     return ()
 
 
@@ -108,10 +108,12 @@ def read(
     y_val: Any = None,
     *,
     reset: bool = True,
+    chunk: bool = False,
 ) -> Data:
     """Return the data of a fit, checked; set ``n_features_in_`` and ``feature_names_in_``.
 
-    Without ``reset`` the columns must be those of the chunks before.
+    Without ``reset`` the columns must be those of the chunks before. A ``chunk`` may be without
+    weight.
     """
     if is_dask(X):
         chunks, X, y, sample_weight = read_chunks(estimator, X, y, sample_weight, reset)
@@ -128,7 +130,7 @@ def read(
             return _data(estimator, rows, X, y, sample_weight, X_val, y_val)
         X, y, sample_weight = arrays
     whole = not estimator.distributed
-    X, y, sample_weight = check_fit(estimator, X, y, sample_weight, reset, whole)
+    X, y, sample_weight = check_fit(estimator, X, y, sample_weight, reset, whole, chunk)
     rows = rows_in_memory(X, y, sample_weight, _device(estimator, X))
     return _data(estimator, rows, X, y, sample_weight, X_val, y_val)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ._recurrences import Step
 from ._terms import Terms
+from ._views import viewed
 
 
 class Expansion:
@@ -58,7 +59,7 @@ class Expansion:
 
     def _mapped(self, X: Tensor, like: Tensor) -> Tensor:
         """Return the columns mapped to [-1, 1], of shape (n_features, n_rows)."""
-        centre, half = torch.from_numpy(self.centre), torch.from_numpy(self.half)
+        centre, half = viewed(self.centre), viewed(self.half)
         return ((X.to(like.dtype) - centre.to(like)) / half.to(like)).T
 
     def _columns(self, t: Tensor, room: Tensor | None = None) -> Iterator[tuple[int, Tensor]]:

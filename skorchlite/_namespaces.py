@@ -9,6 +9,7 @@ from sklearn import get_config
 from sklearn.utils._array_api import _is_numpy_namespace, get_namespace_and_device, move_to
 
 from ._arrays import is_dask, to_numpy
+from ._views import viewed
 
 Home = tuple[Any, Any]  # a namespace, and a device of it
 
@@ -65,7 +66,7 @@ def restored(state: dict) -> dict:
     state = {name: value for name, value in state.items() if name != _DEVICES}
     for name, device in devices.items():
         try:
-            state[name] = torch.from_numpy(state[name]).to(device)
+            state[name] = viewed(state[name]).to(device)
         except (RuntimeError, AssertionError, NotImplementedError):
             break  # it stays in NumPy, and predicts anything where dispatch is off
     return state

@@ -13,6 +13,7 @@ import inspect
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,8 +102,7 @@ class TorchOptimizer:
     def __init__(self, x: Tensor, rate: float, kind: type[torch.optim.Optimizer], **params: Any):
         self.x, self._make = x, partial(kind, [x], lr=rate, **params)  # type: ignore[call-arg]
         self.optimizer = self._make()
-        closure = inspect.signature(kind.step).parameters.get("closure")
-        self.needs_closure = closure is not None and closure.default is closure.empty
+        self.needs_closure = _needs_closure(kind)
         self.own_scale = not issubclass(kind, _IN_GRADIENTS)
         self.damping = 1 - self.optimizer.defaults.get("momentum", 0)
         self._rate = rate
@@ -122,6 +122,34 @@ class TorchOptimizer:
         self._rate = -1.0
 
 
+def check_optimizer(solver: Any, own_step: bool) -> None:
+    """Raise if a class cannot make the steps that are wanted, before there is work for it.
+
+    Parameters
+    ----------
+    solver : str or torch.optim.Optimizer class
+    own_step : bool
+        Whether the descent is to find its step itself.
+    """
+    if isinstance(solver, str):
+        return
+    if issubclass(solver, torch.optim.SparseAdam):
+        raise ValueError(
+            f"solver={solver.__name__} takes sparse gradients, and those of all coefficients are "
+            "dense. Use solver='adam'."
+        )
+    if own_step and _needs_closure(solver):
+        raise ValueError(
+            "learning_rate='auto' changes the gradients that an optimizer is given, and "
+            f"{solver.__name__} evaluates its own. Give learning_rate a number."
+        )
+
+
+def _needs_closure(kind: type[torch.optim.Optimizer]) -> bool:
+    closure = inspect.signature(kind.step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
+
+
 def make_optimizer(
     solver: Any, x: Tensor, rate: float, params: dict | None, own_step: bool = False
 ) -> Any:
@@ -129,7 +157,7 @@ def make_optimizer(
 
     One by its name, or that is to find its own step, decays no weights unless ``params`` says so.
     """
-    params = dict(params or {})
+    params = {name: _plain(value) for name, value in (params or {}).items()}
     if "lr" in params:
         raise ValueError("solver_params holds 'lr'. Give the step as learning_rate.")
     name = solver if isinstance(solver, str) else solver.__name__
@@ -151,6 +179,11 @@ def make_optimizer(
         raise ValueError(
             f"solver_params={params} cannot be used with solver={name!r}: {error}."
         ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy, as grids make them, as Python's, which torch takes."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 OPTIMIZERS = {

@@ -1,7 +1,10 @@
 """What the parameters of both estimators are, and what they ask for."""
 
+import contextlib
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +17,32 @@ from sklearn.utils._param_validation import (
 )
 
 from ._arrays import FLOATS
-from ._losses import LOSSES, make_loss
-from ._optimizers import OPTIMIZERS
+from ._losses import LOSSES, CallableLoss, make_loss
+from ._optimizers import OPTIMIZERS, check_optimizer
 from ._penalties import PENALTIES, make_penalty
 from ._schedules import SCHEDULES
 from ._solvers import FULL_BATCH, Settings
 
 _BATCH = 256  # rows, where the choice is left to us
 _PLAIN = {str, int, float, bool, type(None)}  # kinds of parameters that hold no data
+
+
+@contextlib.contextmanager
+def plain_parameters(estimator: Any) -> Iterator[None]:
+    """Let parameters that are NumPy scalars, as grids make them, be Python's for a while.
+
+    A parameter is what was given again at the end. Torch takes no ``np.bool_`` for a bool, and a
+    ``np.float32`` would spread its precision.
+    """
+    own = vars(estimator)
+    given = {name: value for name, value in own.items() if isinstance(value, np.generic)}
+    if given:
+        given = {name: given[name] for name in estimator._get_param_names() if name in given}
+        own.update({name: value.item() for name, value in given.items()})
+    try:
+        yield
+    finally:
+        own.update(given)
 
 
 class Parameters(BaseEstimator):
@@ -112,16 +133,21 @@ class Parameters(BaseEstimator):
 
     def _penalty(self):
         """Return the penalty object."""
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ValueError(
+                "l1_ratio must be set when penalty is 'elasticnet'. Give a number from 0 to 1."
+            )
         return make_penalty(self.penalty, self.alpha, self.l1_ratio, self.positive)
 
-    def _settings(self):
-        """Return what the stochastic solver is to do."""
+    def _settings(self, seed=None):
+        """Return what the stochastic solver is to do; the seed is drawn if there is none."""
         solver = "sgd" if self.solver == "auto" else self.solver
         if not isinstance(solver, str) and not issubclass(solver, torch.optim.Optimizer):
             raise ValueError(
                 f"solver={solver.__name__} is no torch.optim.Optimizer. Give a name or such a "
                 "class."
             )
+        check_optimizer(solver, own_step=self.learning_rate == "auto")
         # SGDRegressor's schedules count samples: its batches are of one.
         default = 1 if self.learning_rate in SCHEDULES else _BATCH
         return Settings(
@@ -137,7 +163,7 @@ class Parameters(BaseEstimator):
             average=int(self.average),
             n_iter_no_change=self.n_iter_no_change,
             early_stopping=self.early_stopping,
-            seed=self._seed(),
+            seed=self._seed() if seed is None else seed,
         )
 
     def _seed(self):
@@ -151,3 +177,24 @@ def _validate_plain(cls, kinds, values):
     """Validate parameters, once for the same ones; ``kinds`` tells True from 1."""
     params = dict(zip(cls._get_param_names(), values, strict=True))
     validate_parameter_constraints(cls._parameter_constraints, params, caller_name=cls.__name__)
+
+
+def stalled_at(function):
+    """Return why a descent may have stalled with a loss that is given as a callable."""
+    slopes = CallableLoss(function).slopes_beside_zero()
+    if slopes is None:
+        return (
+            "Of a loss given as a callable only the gradient is known, whose rounding, or a jump "
+            "of it, may be what is left. Use a larger tol, or a loss by its name."
+        )
+    below, above = slopes
+    quantile = above / (above - below)
+    known = (
+        "absolute_error'" if abs(quantile - 0.5) < 1e-6 else f"quantile', quantile={quantile:.6g}"
+    )
+    return (
+        "The gradient of this loss jumps where a residual is zero, so that it need not vanish at "
+        "the optimum, and of a loss given as a callable nothing else is known: the coefficients "
+        f"may be as good as exact. If the loss is linear on either side use loss='{known}, which "
+        "is solved to its optimum and checked; else a larger tol."
+    )

@@ -16,10 +16,12 @@ from ._batches import ArrayRows
 from ._data import over_all_ranks, read
 from ._namespaces import settled
 from ._objective import Objective
+from ._parameters import plain_parameters
 from ._readers import is_stream
 from ._rows import NoWeightError, OutOfRangeError
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
 from ._staging import pilot_origin, plain_origin
+from ._torch_state import torch_settings
 
 _ROWS_A_COLUMN = 4  # of a stream that is learned from part by part
 
@@ -43,6 +45,10 @@ class StreamRegressor(TorchRegressor):
         have lost digits all the same, as those of ``fit`` may have, which are in single doubles, a
         ConvergenceWarning says so.
 
+        Parameters that are set between chunks hold from the next one on, but fit_intercept and,
+        with a step that is given, the update (solver, solver_params, preconditioner, average)
+        cannot change.
+
         After ``fit`` it goes on from there: from the moments, which ``fit`` keeps up to 500 columns
         where it has them, else from the coefficients.
 
@@ -55,7 +61,8 @@ class StreamRegressor(TorchRegressor):
         y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets), default=None
             Target values; None where X yields them.
         sample_weight : array-like of shape (n_samples,), default=None
-            Individual weights for each sample, relative to those of the other chunks.
+            Individual weights for each sample, relative to those of the other chunks. A chunk of
+            which all are zero changes nothing; the first one cannot be such a chunk.
 
         Returns
         -------
@@ -70,11 +77,16 @@ class StreamRegressor(TorchRegressor):
             before; what was learned is then left as it was.
         """
         first, rank = not hasattr(self, "coef_"), getattr(self, "rank_", None)
-        with untouched_on_error(self):
+        if self.early_stopping:
+            raise ValueError(
+                "early_stopping should be False with partial_fit: it sets samples of the whole "
+                "data aside, and partial_fit sees chunks."
+            )
+        with torch_settings(), plain_parameters(self), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
                 X,
-                partial(read, self, X, y, sample_weight, reset=first),
+                partial(read, self, X, y, sample_weight, reset=first, chunk=True),
                 partial(self._learn_all, first=first, task=None),
             )
             if not is_stream(X):
@@ -87,13 +99,8 @@ class StreamRegressor(TorchRegressor):
     def _learn_all(self, data, first, task):
         """Take up checked data, a stream block by block; return the last solution.
 
-        Each block is a step of the task, if there is one.
+        Each block is a step of the task, if there is one. What has no weight has no solution.
         """
-        if self.early_stopping:
-            raise ValueError(
-                "early_stopping=True sets samples of the whole data aside, and partial_fit sees "
-                "chunks. Set early_stopping=False."
-            )
         shape = () if data.single_target else (data.rows.n_targets,)
         if not first and shape != np.shape(self.coef_)[:-1]:
             raise ValueError(
@@ -102,7 +109,15 @@ class StreamRegressor(TorchRegressor):
             )
         rows = data.rows
         if rows.indexed or rows.spread:
-            data.check_finite(self)
+            try:
+                data.check_finite(self)
+            except NoWeightError as error:
+                if first:
+                    raise NoWeightError(
+                        f"{error} Those of the first chunk are all zero, which leaves nothing to "
+                        "begin with. Leave the chunk out."
+                    ) from error
+                return None
             return self._learn(data, first)[1]
         if not first:
             self._stream = copy.deepcopy(self._stream)  # that before stays as it is
@@ -182,16 +197,26 @@ class StreamRegressor(TorchRegressor):
             kind = MomentStream
         if isinstance(stream, kind):
             stream = copy.copy(stream)  # what was learned stays as it is if an error comes
+            stream.check(self.fit_intercept)
+            if not by_moments:
+                stream.follow(self._stream_settings(given_step, stream.seed))
             self._widen(stream, rows)
             return self._expand_alike(rows, stream.basis), stream
         rows = self._expand(rows, stochastic=True) if first else self._expand_on(rows)
         if first and by_moments and rows.n_features <= MANY_COLUMNS:
-            return rows, MomentStream(rows.basis)
-        settings = self._settings()
+            return rows, MomentStream(rows.basis, self.fit_intercept)
+        settings = self._stream_settings(given_step)
         if given_step:
-            return rows, LoopStream(rows.basis, settings)
-        settings.batch_size = self.batch_size if isinstance(self.batch_size, Integral) else None
-        return rows, AveragedStream(rows.basis, settings, 0 if first else self._n_rows)
+            return rows, LoopStream(rows.basis, settings, self.fit_intercept)
+        n_seen = 0 if first else self._n_rows
+        return rows, AveragedStream(rows.basis, settings, self.fit_intercept, n_seen)
+
+    def _stream_settings(self, given_step, seed=None):
+        """Return what a stream that steps along batches is to do."""
+        settings = self._settings(seed)
+        if not given_step:
+            settings.batch_size = self.batch_size if isinstance(self.batch_size, Integral) else None
+        return settings
 
 
 def _lost(solution, rank):

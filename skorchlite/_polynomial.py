@@ -12,6 +12,7 @@ from torch import Tensor
 from ._basis import Basis
 from ._rows import Block, Rows, View
 from ._unformed import UnformedTerms
+from ._views import viewed
 
 _MANY_TERMS = 2_000  # which take longer to form than to multiply by
 
@@ -60,7 +61,7 @@ class ExpandedRows(View):
         if weight is None or weight.all():
             return X
         kept = (weight[:, None] > 0) | ~X.isfinite()
-        return torch.where(kept, X, torch.from_numpy(self.basis.centre).to(X))
+        return torch.where(kept, X, viewed(self.basis.centre).to(X))
 
     def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
         """Yield ``(y, terms, sample_weight)``, of which only products with ``terms`` are formed.
@@ -109,7 +110,7 @@ class BoundedRows(View):
     def seen(self, block: Block) -> Block:
         """Return a block as it is dealt with."""
         X, y, weight = block
-        low, high = torch.from_numpy(self.domain).to(X).unbind(1)
+        low, high = viewed(self.domain).to(X).unbind(1)
         if self.outside == "clip":
             # What is infinite stays so, for it to be found.
             X = torch.where(X.isinf(), X, torch.minimum(torch.maximum(X, low), high))
@@ -134,5 +135,5 @@ class BoundedRows(View):
             warnings.warn(message, UserWarning, stacklevel=2)
 
     def _beyond(self, X: Tensor) -> Tensor:
-        low, high = torch.from_numpy(self.domain).to(X).unbind(1)
+        low, high = viewed(self.domain).to(X).unbind(1)
         return ((low > X) | (high < X)).any(1)

@@ -18,6 +18,7 @@ from ._namespaces import returned
 from ._readers import is_stream
 from ._scores import r2, r2_of_rows
 from ._staging import predicted
+from ._torch_state import torch_settings
 
 
 class Predictor(RegressorMixin):
@@ -44,10 +45,11 @@ class Predictor(RegressorMixin):
             return predicted_chunks(self, X)
         if not is_stream(X):
             check_same_namespace(X, self, attribute="coef_", method="predict")
-        rows, single = read_to_predict(self, X)
-        with computing(rows.n_rows * rows.n_features if rows.indexed else np.inf):
-            y_pred = self._predict(rows, single)
-        return to_numpy(y_pred) if is_stream(X) else returned(y_pred, X)
+        with torch_settings():
+            rows, single = read_to_predict(self, X)
+            with computing(rows.n_rows * rows.n_features if rows.indexed else np.inf):
+                y_pred = self._predict(rows, single)
+            return to_numpy(y_pred) if is_stream(X) else returned(y_pred, X)
 
     def score(self, X, y=None, sample_weight=None):
         """Return the coefficient of determination of the predictions, R2.
@@ -71,6 +73,10 @@ class Predictor(RegressorMixin):
         score : float
             1 for perfect predictions, 0 for those no better than the mean of y.
         """
+        with torch_settings():
+            return self._score(X, y, sample_weight)
+
+    def _score(self, X, y, sample_weight):
         if is_dask(X) or (y is None and is_stream(X)):
             check_is_fitted(self)
             return self._score_rows(read(self, X, y, sample_weight, reset=False))
@@ -79,7 +85,7 @@ class Predictor(RegressorMixin):
         y_pred = torch.as_tensor(native(self.predict(X)))
         y, weight = check_score(self, y, sample_weight, y_pred)
         if len(y_pred) < 2:
-            return _undefined_score()
+            return _undefined_score(stacklevel=4)
         with computing(y_pred.numel()):
             y = as_tensor(y, y_pred.device).reshape(len(y_pred), -1)
             weight = None if weight is None else as_tensor(weight, y_pred.device)
@@ -104,7 +110,7 @@ class Predictor(RegressorMixin):
             if not np.isfinite(score) and data.rows.indexed:
                 data.check_finite(self)
             if data.rows.n_rows < 2:
-                return _undefined_score()
+                return _undefined_score(stacklevel=5)
         return score
 
     def _predictor(self, rows):
@@ -112,7 +118,7 @@ class Predictor(RegressorMixin):
         return np.atleast_2d(to_numpy(self.coef_)), np.atleast_1d(to_numpy(self.intercept_)), rows
 
 
-def _undefined_score():
+def _undefined_score(stacklevel):
     message = "R^2 score is not well-defined with less than two samples."
-    warnings.warn(message, UndefinedMetricWarning, stacklevel=3)
+    warnings.warn(message, UndefinedMetricWarning, stacklevel=stacklevel)
     return float("nan")

@@ -6,6 +6,7 @@ by row is put together.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
+from numbers import Real
 from os import PathLike
 from typing import Any
 
@@ -28,7 +29,7 @@ def is_stream(X: Any) -> bool:
     if isinstance(X, DataLoader | Dataset):
         return True
     if isinstance(X, Sequence):
-        return len(X) > 0 and (_n_dims(X[0]) == 2 or _is_block(X[0]))
+        return len(X) > 0 and (_n_dims(X[0]) == 2 or _is_block(X[0]) or _is_row(X[0]))
     array = any(hasattr(X, mark) for mark in _MARKS_OF_ARRAYS)
     return isinstance(X, Iterable) and not (array or isinstance(X, Mapping | Set))
 
@@ -51,11 +52,21 @@ def _is_block(item: Any) -> bool:
     return isinstance(item, list | tuple) and len(item) > 0 and _n_dims(item[0]) == 2
 
 
+def _is_row(item: Any) -> bool:
+    """Return whether an item of a sequence is a row with what goes with it, as zip makes them."""
+    together = isinstance(item, list | tuple) and 2 <= len(item) <= 3
+    return together and len(_shape(item[0])) == 1
+
+
 def as_arrays(source: Any) -> tuple[Any, Any, Any] | None:
     """Return what can be read in any order as X, y and sample_weight; None for a stream."""
     if isinstance(source, TensorDataset):
         return _triple(source.tensors)
-    if not isinstance(source, Dataset) or isinstance(source, IterableDataset):
+    if isinstance(source, Sequence) and not isinstance(source, Dataset):
+        if not _is_row(source[0]):
+            return None
+        _check_row(source, 0, source[0])
+    elif not isinstance(source, Dataset) or isinstance(source, IterableDataset):
         return None
     if not hasattr(source, "__len__"):
         raise ValueError(
@@ -97,6 +108,8 @@ class _Part(Checked):
                 f"Part {part} of the items of {name} has dtype {first.dtype}, which holds no real "
                 "numbers. An item is (x, y[, sample_weight])."
             )
+        if part == 0 and not first.ndim:
+            raise ValueError(_expected_2d(f"The x of an item of {name} is one number."))
         if part == 0 and first.ndim != 1:
             raise ValueError(
                 f"The x of an item of {name} has the shape {first.shape}. It must be one row, of "
@@ -181,7 +194,7 @@ class BlockReader:
         self._started, n_rows = True, 0
         for number, X, y, weight in _blocks_of(self.source):
             where = f"in block {number}, which begins with row {n_rows}"
-            X, y, weight = self._check(X, y, weight, where)
+            X, y, weight = self._check(X, y, weight, where, n_rows)
             n_rows += X.shape[0]
             yield X, y, weight
         if not n_rows:
@@ -196,7 +209,7 @@ class BlockReader:
             )
         self.n_rows = n_rows
 
-    def _check(self, X: Any, y: Any, weight: Any, where: str) -> tuple:
+    def _check(self, X: Any, y: Any, weight: Any, where: str, first: int) -> tuple:
         if self.targets and y is None:
             raise ValueError(f"There are no targets {where}. A block is (X, y[, sample_weight]).")
         try:
@@ -208,11 +221,12 @@ class BlockReader:
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{error}\n(This is {where}.)") from error
-        X = _converted(X)
+        names, X = getattr(X, "names", None), _converted(X)
         try:
-            check_finite(type(self.estimator).__name__, X, y, weight)
+            check_finite(type(self.estimator).__name__, X, y, weight, first, names)
         except ValueError as error:
-            row = min(_bad_rows(part) for part in (X, y, weight) if part is not None)
+            rows = (_bad_rows(part) for part in (X, y, weight) if part is not None)
+            row = next(row for row in rows if row < np.inf)
             raise ValueError(
                 f"{error}\n(This is {where}, and in row {row} of it, all counted from 0.)"
             ) from error
@@ -250,7 +264,8 @@ def _blocks_of(source: Iterable) -> Iterator[tuple]:
     The number is that of the item, or of the first of them, in the order of the source.
     """
     # What is made item by item may be made in the same memory, and blocks are read ahead.
-    lasting = isinstance(source, Sequence) or getattr(source, "batch_size", None) is not None
+    batched = getattr(source, "batch_sampler", None) is not None
+    lasting = isinstance(source, Sequence) or batched
     rows: list[tuple] = []
     number = -1
     for number, item in enumerate(source):
@@ -266,7 +281,10 @@ def _blocks_of(source: Iterable) -> Iterator[tuple]:
                 yield number, *_triple(parts)
         elif len(shape) == 1:
             if shape[0]:  # no row has no columns, and a list without rows has one dimension
+                _check_row(source, number, parts, batched)
                 rows.append(parts)
+        elif len(parts) > 1 and _is_number(parts[0]):
+            raise ValueError(_expected_2d(f"Item {number} of {type(source).__name__} is {parts}."))
         else:
             raise ValueError(
                 f"Item {number} of {type(source).__name__} is no block (X, y[, sample_weight]) "
@@ -275,6 +293,31 @@ def _blocks_of(source: Iterable) -> Iterator[tuple]:
             )
     if rows:
         yield number + 1 - len(rows), *_triple(_together(rows))
+
+
+def _check_row(source: Any, number: int, parts: Sequence[Any], batched: bool = False) -> None:
+    """Raise if what looks like a row is a block of a column that has one dimension.
+
+    It is one in a batch, and where its targets have two dimensions, or as many entries as there are
+    features: as one row it would be fitted without an error, whatever it holds.
+    """
+    shape, *rest = map(_shape, parts)
+    if batched or any(len(other) > 1 or (other == shape and shape[0] > 1) for other in rest):
+        beside = f", and what goes with it {' and '.join(map(str, rest))}" if rest else ""
+        has = f"The x of item {number} of {type(source).__name__} has the shape {shape}{beside}."
+        raise ValueError(_expected_2d(has))
+
+
+def _expected_2d(has: str) -> str:
+    return (
+        f"Expected 2D array, got 1D array instead: {has} Reshape your data either using "
+        "x.reshape(-1, 1) if your data has a single feature or x.reshape(1, -1) if it contains a "
+        "single sample."
+    )
+
+
+def _is_number(part: Any) -> bool:
+    return isinstance(part, Real) or (_n_dims(part) == 0 and not isinstance(part, str))
 
 
 def _shape(X: Any) -> tuple:

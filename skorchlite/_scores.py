@@ -29,7 +29,7 @@ def r2(y: Tensor, y_pred: Tensor, weight: Tensor | None) -> float:
 
 def r2_of_rows(rows: Any, coef: np.ndarray, intercept: np.ndarray) -> float:
     """Return the same for the predictions on rows, in one pass over them."""
-    W, b = torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept)
+    W, b = torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept.copy())
     missed, spread, mean, total = 0 * b, 0 * b, 0 * b, 0.0
     for X, y, weight in rows.blocks(rows.bound(rows.n_features, 8)):
         X, y = X.cpu().double(), y.cpu().double()

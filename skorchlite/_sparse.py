@@ -19,6 +19,7 @@ from torch import Tensor
 from ._batches import ArrayRows, rows_of
 from ._sparse_batches import SparseBatch
 from ._tables import SparseTable
+from ._views import viewed
 
 _FILLED = 0.5  # of a column
 _BLOCK_ENTRIES = 1 << 24
@@ -159,7 +160,7 @@ def _as_torch(matrix: Any, device: torch.device) -> Tensor:
     few = max(matrix.nnz, *matrix.shape) < 2**31
     index = np.int32 if few else np.int64
     parts = matrix.indptr.astype(index, copy=False), matrix.indices.astype(index, copy=False)
-    rows, columns, values = map(torch.from_numpy, (*parts, matrix.data.astype(float, copy=False)))
+    rows, columns, values = map(viewed, (*parts, matrix.data.astype(float, copy=False)))
     return _compressed(rows, columns, values, matrix.shape).to(device)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ._rows import block_rows
+from ._views import viewed
 
 _PILOT_ROWS = 256
 
@@ -151,7 +152,7 @@ def _predicted(
 ) -> tuple[Tensor]:
     double = torch.float32 if rows.device.type == "mps" else torch.float64
     W = torch.from_numpy(coef.T.copy()).to(rows.device, double)
-    b = torch.from_numpy(intercept).to(rows.device, double)
+    b = viewed(intercept).to(rows.device, double)
     if rows.sparse:
         columns = (Z for _, Z, _ in rows.centred(W.new_zeros(rows.n_features), None))
         v = torch.cat((W, b[None]))

@@ -21,6 +21,7 @@ from ._moments import Moments
 from ._objective import Objective, Quadratic
 from ._rows import OutOfRangeError
 from ._staging import Origin
+from ._views import viewed
 
 Pair = tuple[np.ndarray, np.ndarray]  # without torch, so that it can be kept by an estimator
 
@@ -148,7 +149,7 @@ def _arrays(pair: _doubled.Pair) -> Pair:
 
 
 def _tensors(pair: Pair) -> _doubled.Pair:
-    return torch.from_numpy(pair[0]), torch.from_numpy(pair[1])
+    return viewed(pair[0]), viewed(pair[1])
 
 
 def moments_of_chunk(objective: Any, diagonal: bool = False) -> RunningMoments:

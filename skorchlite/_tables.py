@@ -139,6 +139,11 @@ class Frame(Checked):
         self.dtype = dtype
         self.shape = frame.shape
 
+    @property
+    def names(self) -> list:
+        """The names of the columns."""
+        return list(self._frame.columns)
+
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         if hasattr(self._frame, "iloc"):
             return self._frame.iloc[rows].to_numpy(dtype=self.dtype, na_value=np.nan)
@@ -150,6 +155,11 @@ class ArrowTable(Checked):
 
     def __init__(self, table: Any, dtype: np.dtype):
         self._table, self.dtype, self.shape = table, dtype, table.shape
+
+    @property
+    def names(self) -> list:
+        """The names of the columns."""
+        return list(self._table.schema.names)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         if isinstance(rows, slice):

@@ -33,6 +33,7 @@ NEVER = {
     "_base": ["torch.distributed"],
     "_arrays": [SOLVERS, PACKAGE + "._batches"],
     "_tables": ["sklearn", "torch", PACKAGE],
+    "_views": ["sklearn", PACKAGE],
     "_arrow": ["sklearn", "torch"],
     "_callbacks": ["sklearn", "torch", PACKAGE],
     "_prefetch": ["sklearn", "torch", PACKAGE],
@@ -96,6 +97,7 @@ LAYERS = [
     [
         "_solvers.corners",
         "_solvers.extrapolation",
+        "_solvers.incremental",
         "_solvers.minibatches",
         "_solvers.solution",
         "_solvers.starts",
@@ -134,6 +136,7 @@ LAYERS = [
         "_torch_state",
         "_tables",
         "_version",
+        "_views",
         "datasets",
     ],
 ]

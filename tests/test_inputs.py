@@ -899,3 +899,76 @@ def test_pipeline_cross_validation_and_grid_search_accept_the_estimator(Estimato
     step = Estimator.__name__.lower()
     search = GridSearchCV(pipeline, {f"{step}__alpha": [1e-3, 1e3]}, cv=3).fit(X, y)
     assert search.best_params_ == {f"{step}__alpha": 1e-3}
+
+
+# --- where a number is that is not finite ---------------------------------------------------
+
+N_MANY = 1_200_000
+PLACES = {
+    "array": lambda X: X,
+    "Fortran order": np.asfortranarray,
+    "tensor": torch.from_numpy,
+    "single precision": lambda X: X.astype(np.float32),
+    "half precision": lambda X: torch.from_numpy(X).bfloat16(),
+    "sparse": scipy.sparse.csr_array,
+    "sparse columns": scipy.sparse.csc_matrix,
+    "frame without names": lambda X: pd.DataFrame(X),
+}
+
+
+@pytest.mark.parametrize("kind", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_place_of_a_bad_number_is_told(kind, value):
+    bad = np.ones((500, 3))
+    bad[450, 1] = bad[470, 0] = value
+    wording = r"(?s)Input X contains .*is in row 450, column 1, counted from 0"
+    model = TorchSGDRegressor()
+    for fit in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=wording):
+            fit(kind(bad), np.arange(500))
+    model.fit(np.ones((5, 3)), np.arange(5))
+    with pytest.raises(ValueError, match=wording):
+        model.predict(kind(bad))
+    with pytest.raises(ValueError, match=wording):
+        model.fit(np.ones((5, 3)), np.arange(5), X_val=kind(bad), y_val=np.ones(500))
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_column_of_a_bad_number_is_named(Estimator, frame):
+    columns = {"age": np.arange(5.0), "income": np.array([1.0, 2.0, np.nan, 3.0, 4.0])}
+    wording = r"(?s)X contains NaN.*in row 2, column 'income', counted from 0"
+    with pytest.raises(ValueError, match=wording):
+        Estimator().fit(frame(columns), y[:5])
+    with pytest.raises(ValueError, match=r"(?s)row 2, column 'income'.*in block 0.*in row 2 of it"):
+        Estimator().fit([(frame(columns), y[:5])])
+
+
+def test_place_of_a_bad_target_and_weight_is_told(Estimator):
+    with pytest.raises(ValueError, match=r"(?s)y contains NaN.*in row 7, counted from 0"):
+        Estimator().fit(X, with_value(y, np.nan))
+    with pytest.raises(ValueError, match=r"(?s)y contains inf.*in row 7, column 0, counted"):
+        Estimator().fit(X, with_value(np.ones((60, 2)), np.inf))
+    with pytest.raises(ValueError, match=r"(?s)sample_weight contains NaN.*in row 7, counted"):
+        Estimator().fit(X, y, with_value(ones, np.nan))
+
+
+def test_place_of_a_bad_number_far_on_is_told():
+    bad = np.zeros((N_MANY, 2), np.float32)
+    bad[1_000_000, 1] = np.nan
+    with pytest.raises(ValueError, match=r"(?s)X contains NaN.*in row 1000000, column 1, counted"):
+        TorchSGDRegressor().fit(bad, bad[:, 0])
+    source = [(bad[i : i + 7000], bad[i : i + 7000, 0]) for i in range(0, N_MANY, 7000)]
+    wording = r"(?s)in row 1000000, column 1, counted.*in block 142, which begins with row 994000"
+    with pytest.raises(ValueError, match=wording):
+        TorchSGDRegressor().fit(source)
+
+
+def test_both_infinities_are_refused_without_a_warning_of_numpy(Estimator):
+    bad = X.copy()
+    bad[3, 1], bad[3, 2], bad[4, 0] = -np.inf, np.inf, np.nan
+    model = Estimator().fit(X, y)
+    for rows in (bad[:4], torch.from_numpy(bad[:4]), [(bad[:4], y[:4])]):
+        with pytest.raises(ValueError, match=r"(?s)X contains infinity.*row 3, column 1, counted"):
+            model.predict(rows)
+    with pytest.raises(ValueError, match=r"(?s)X contains infinity.*row 3, column 1, counted"):
+        Estimator().fit(bad[:4], y[:4])

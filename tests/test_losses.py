@@ -7,8 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn._loss import loss as sklearn_loss
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import _sgd_fast
 
+from skorchlite import TorchSGDRegressor
 from skorchlite._losses import LOSSES, CallableLoss, make_loss
 from skorchlite._penalties import PENALTIES, make_penalty
 from skorchlite._solvers.active_set import minimise_quadratic
@@ -305,12 +307,53 @@ def test_module_that_is_given_is_not_changed():
         (lambda p, t: (p - t)[:2], r"for 4 samples.*returned \(2,\)"),
         (lambda p, t: 0.5, "for 4 samples.*returned float"),
         (lambda p, t: None, "for 4 samples.*returned NoneType"),
+        (lambda p, t: torch.tensor(1.0), "does not depend on y_pred.*constant"),
+        (lambda p, t: torch.ones(len(t)), "does not depend on y_pred.*constant"),
+        (lambda p, t: (p - t).detach() ** 2, "does not depend on y_pred.*detached"),
+        (lambda p, t: torch.tensor((p - t).tolist()), "does not depend on y_pred"),
+        (lambda p, t: torch.ones(len(t)).requires_grad_() * t, "does not use y_pred"),
+        (lambda p, t: torch.from_numpy(abs(p.numpy() - t.numpy())), "autograd.*numpy.*of torch"),
+        (lambda p, t, weight: (p - t) ** 2, "takes .p, t, weight.*'weight'.*sample_weight"),
+        (lambda p: p**2, "too many positional arguments"),
+        (torch.nn.GaussianNLLLoss(), "GaussianNLLLoss takes.*'var'"),
+        (torch.nn.TripletMarginLoss, "TripletMarginLoss takes.*'negative'"),
+        (torch.nn.AdaptiveLogSoftmaxWithLoss, "a class that cannot be made without arguments"),
     ],
-    ids=["a column", "too short", "a float", "nothing"],
+    ids=[
+        *("a column", "too short", "a float", "nothing", "a constant", "ones", "detached"),
+        *("floats", "parameter", "NumPy", "three arguments", "one argument"),
+        *("three in a module", "three in a class", "a class with arguments"),
+    ],
 )
 def test_callable_that_is_no_loss_is_refused(loss, wording):
     with pytest.raises(ValueError, match=wording):
         make_loss(loss, 0.1, 0.5)
+
+
+@pytest.mark.parametrize(
+    "loss, advice",
+    [
+        (torch.nn.L1Loss(), "loss='absolute_error'"),
+        (torch.nn.functional.l1_loss, "loss='absolute_error'"),
+        (lambda p, t: 3 * (p - t).abs(), "loss='absolute_error'"),
+        (lambda p, t: torch.maximum(0.9 * (t - p), 0.1 * (p - t)), "loss='quantile', quantile=0.9"),
+    ],
+    ids=["L1Loss", "l1_loss", "abs", "pinball"],
+)
+@pytest.mark.parametrize("solver", ["auto", "sgd"])
+def test_callable_whose_gradient_jumps_is_told_by_the_name_that_it_has(loss, advice, solver):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 4))
+    y = X @ [1.0, 2.0, 0.0, -1.0] + rng.standard_normal(200)
+    model = TorchSGDRegressor(loss, solver=solver, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=f"jumps where a residual is zero.*{advice}"):
+        model.fit(X, y)
+
+
+def test_slopes_of_a_smooth_callable_do_not_jump():
+    for loss in (pseudo_huber, torch.nn.MSELoss(), torch.nn.HuberLoss(), torch.nn.SmoothL1Loss()):
+        assert CallableLoss(loss).slopes_beside_zero() is None
+    assert CallableLoss(lambda p, t: (t - p) ** 2 + (t - p).abs()).slopes_beside_zero() is not None
 
 
 # --- penalties ---------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from .._staging import Origin
 from .._summed import RunningMoments, SummedObjective, moments_of_chunk
 from .coordinates import Coordinates, make_coordinates
 from .curvature import Pilot, squared_norms
+from .incremental import IncrementalLearner
 from .loop import Loop, Settings
 from .minibatches import Minibatches
 from .solution import Solution
@@ -35,7 +36,7 @@ _MANY_COLUMNS = 2_000  # whose moments are too many to keep
 _BAND = 0.3  # of the mean residual: a loss is smoothed so far for its curvature to be measured
 
 
-class AveragedStream:
+class AveragedStream(IncrementalLearner):
     """The descent; it keeps no row.
 
     Parameters
@@ -43,24 +44,30 @@ class AveragedStream:
     basis : object or None
         Of the row source.
     settings : Settings
+    fit_intercept : bool
     n_seen : int
         Rows that an earlier fit has seen, which the first chunk starts from.
     """
 
     solver = "sgd"
 
-    def __init__(self, basis: Any, settings: Settings, n_seen: int):
-        self.basis, self.preconditioner = basis, settings.preconditioner
-        self.batch_size, self.seed = settings.batch_size or _BATCH, settings.seed
-        self.shuffle = settings.shuffle
+    def __init__(self, basis: Any, settings: Settings, fit_intercept: bool, n_seen: int):
+        super().__init__(basis, fit_intercept)
+        self.follow(settings)
         self.moments: RunningMoments | None = None
         self.coordinates: Coordinates | None = None
         self.n_seen, self.made_of = n_seen, 0.0
+        self.made_for: tuple[str | None, bool] | None = None
         self.apart = 0.0  # the mean size of a residual
         # Mean curvature of the loss, the same weighted by itself, and of rows: mean and weighted.
         self.curvature = torch.zeros(4, dtype=torch.float64)
         # The last point and the average, measured from zero.
         self.points: tuple[Tensor, Tensor] | None = None
+
+    def follow(self, settings: Settings) -> None:
+        """Go on as the caller has it now."""
+        self.preconditioner, self.shuffle = settings.preconditioner, settings.shuffle
+        self.batch_size, self.seed = settings.batch_size or _BATCH, settings.seed
 
     def learn(self, objective: Any, start: Tensor | None, **limits: Any) -> tuple[Any, Solution]:
         """Take the steps of a chunk; return its objective, and the average that they led to."""
@@ -72,8 +79,10 @@ class AveragedStream:
         moments = moments_of_chunk(objective, diagonal=many)
         if self.moments is not None:
             moments = self.moments.merged(moments, objective.fit_intercept)
-        if self.coordinates is None or moments.weight > _GROWTH * self.made_of:
+        made_for = self.preconditioner, objective.penalty.smooth
+        if made_for != self.made_for or moments.weight > _GROWTH * self.made_of:
             self._make_coordinates(objective, moments)
+            self.made_for = made_for
         self.moments, objective.origin = moments, self.origin
         loop = self._loop(objective)
         self.seed += 1  # the next chunk has an order of its own
@@ -155,8 +164,8 @@ class AveragedStream:
         squares = squared_norms(objective, pilot.coordinates, torch.float64)
         row = float((squares**2).sum() / squares.sum()) if squares.sum() > 0 else 1.0
         rows, penalty = pilot.largest(1.0, 0.0), pilot.largest(0.0, 1.0)
-        measured = torch.tensor([*pilot.of_loss(loss, v), max(rows, 1.0), row])
-        self.curvature.lerp_(measured.double(), share)
+        measured = [*pilot.of_loss(loss, v), max(rows, 1.0), row]
+        self.curvature.lerp_(torch.tensor(measured, dtype=torch.float64), share)
         return self._bounds(n_rows, penalty)
 
     def _bounds(self, n_rows: int, penalty: float) -> tuple[float, float]:

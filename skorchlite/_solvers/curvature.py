@@ -97,7 +97,7 @@ def drawing(squares: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
     if int(times.max()) == 1:
         return None, None, squares
     drawn = torch.repeat_interleave(torch.arange(len(squares)), times)
-    weight = len(drawn) / len(squares) / times[drawn]
+    weight = len(drawn) / len(squares) / times[drawn].double()
     return drawn, weight, squares[drawn] * weight
 
 

@@ -96,6 +96,12 @@ class Loop:
         self.t, self.n_seen = 1, 0
         self._begun, self._paid = False, 0.0  # whether a batch has, and its penalties so far
 
+    def take(self, objective: Any) -> None:
+        """Go on with another objective, over other rows or with another penalty."""
+        self.objective = objective
+        for name in ("_unit", "_curvature"):
+            vars(self).pop(name, None)
+
     def point(self, u: Tensor | None = None) -> Tensor:
         """Return coefficients and intercept at u or, without one, where the loop has come to."""
         if u is None:
@@ -227,23 +233,39 @@ def make_loop(
     rate = float(rate) if isinstance(rate, Real) else settings.eta0
     own_step = settings.learning_rate == "auto"
     optimizer = make_optimizer(settings.solver, u, rate, settings.solver_params, own_step)
-    schedule = corners = None
-    if not own_step:
-        schedule = make_schedule(
-            settings.learning_rate,
-            settings.eta0,
-            settings.power_t,
-            settings.alpha,
-            objective.loss,
-            optimizer,
-        )
-    if not objective.penalty.smooth:
-        _refuse_unless_proximal(optimizer, settings, objective.penalty)
-        weights = u[: objective.n_features]
-        corner = coordinates.corner(objective)[: objective.n_features].to(u)
-        corners = CumulativePenalty(weights, corner, objective.penalty.positive)
+    schedule = None if own_step else schedule_of(settings, objective.loss, optimizer)
     average = Average(u, settings.average) if settings.average else None
-    return Loop(objective, coordinates.to(u), u, optimizer, schedule, average, corners)
+    loop = Loop(objective, coordinates.to(u), u, optimizer, schedule, average)
+    loop.corners = make_corners(loop, settings)
+    return loop
+
+
+def schedule_of(settings: Settings, loss: Any, optimizer: Any) -> Any:
+    """Return the schedule that the settings ask for."""
+    return make_schedule(
+        settings.learning_rate,
+        settings.eta0,
+        settings.power_t,
+        settings.alpha,
+        loss,
+        optimizer,
+    )
+
+
+def make_corners(loop: Loop, settings: Settings) -> CumulativePenalty | None:
+    """Return what follows each step of a loop where the penalty has corners; None elsewhere."""
+    objective, coordinates = loop.objective, loop.coordinates
+    if objective.penalty.smooth:
+        return None
+    _refuse_unless_proximal(loop.optimizer, settings, objective.penalty)
+    if coordinates.factor is not None:
+        raise ValueError(
+            "A penalty with 'l1', or positive=True, was set after chunks that were learned in "
+            "coordinates which mix the coefficients. Call fit to begin anew, or set "
+            "preconditioner='diagonal' from the first chunk on."
+        )
+    corner = coordinates.corner(objective)[: objective.n_features].to(loop.u)
+    return CumulativePenalty(loop.u[: objective.n_features], corner, objective.penalty.positive)
 
 
 def _refuse_unless_proximal(optimizer: Any, settings: Settings, penalty: Any) -> None:

@@ -166,8 +166,11 @@ class _Frame:
         n, coordinates = self.n_rows, self.coordinates
         gradient = coordinates.pull(model.gradient[:n, None])[:, 0]
         hessian = coordinates.pull(coordinates.pull(model.hessian[:n, :n]).T)
-        factor, Z = coordinates.factor, model.Z[:, :n]
-        Z = Z.mul_(coordinates.unit.T) if factor is None else Z @ factor
+        unit, factor, Z = coordinates.unit, coordinates.factor, model.Z[:, :n]
+        if factor is not None:
+            Z = Z @ factor
+        elif unit is not None:
+            Z.mul_(unit.T)
         return replace(model, point=x, gradient=gradient, hessian=hessian, Z=Z)
 
 

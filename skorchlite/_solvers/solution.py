@@ -33,6 +33,10 @@ MESSAGES = {
         "constant model, above tol={tol:.1e}. Use a larger tol, a penalty (penalty='l2'), or "
         "solver='auto'."
     ),
+    "stalled_callable": (
+        "The iterations no longer come closer: the norm of the gradient is {optimality:.1e} of "
+        "that at the constant model, above tol={tol:.1e}. {reason}"
+    ),
     "diverged": (
         "The loss was no longer finite at update {t}, in epoch {epoch}: with a step of {rate:.3g} "
         "the descent diverges. Steps below {bound:.2g} are stable here (2 / the largest curvature "

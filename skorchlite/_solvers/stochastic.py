@@ -296,11 +296,6 @@ def _without_noise(
     report: Report,
 ) -> Solution:
     """Let the variance-reduced descent find its own step."""
-    if loop.optimizer.needs_closure:
-        raise ValueError(
-            "learning_rate='auto' changes the gradients that an optimizer is given, and "
-            f"{settings.solver.__name__} evaluates its own. Give learning_rate a number."
-        )
     descent = VarianceReduced(
         loop.objective,
         loop.coordinates,

@@ -18,7 +18,8 @@ from .._summed import (
     doubled_moments_of_chunk,
     moments_of_chunk,
 )
-from .loop import Loop, Settings, make_loop
+from .incremental import IncrementalLearner
+from .loop import Loop, Settings, make_corners, make_loop, schedule_of
 from .minibatches import Minibatches
 from .newton import newton
 from .quadratic import BLURRED, CLEAR, quadratic_model
@@ -26,23 +27,26 @@ from .solution import Solution
 from .stochastic import divergence
 
 _FEW_PRODUCTS = 4_000_000  # which take milliseconds in doubled precision
+_LASTING = ("solver", "solver_params", "preconditioner", "average")
 
 
-class MomentStream:
+class MomentStream(IncrementalLearner):
     """The moments of all chunks, which hold the answer for squared error.
 
     Parameters
     ----------
     basis : object or None
         Of the row source.
+    fit_intercept : bool
     moments : RunningMoments or None, default=None
         Of rows seen before.
     """
 
     solver = "newton"
 
-    def __init__(self, basis: Any, moments: RunningMoments | None = None):
-        self.basis, self.moments = basis, moments
+    def __init__(self, basis: Any, fit_intercept: bool, moments: RunningMoments | None = None):
+        super().__init__(basis, fit_intercept)
+        self.moments = moments
 
     def change_basis(self, basis: Any, n_targets: int, centre: bool) -> None:
         """Go on in the terms of another basis."""
@@ -92,7 +96,7 @@ class MomentStream:
         return summed, solution
 
 
-class LoopStream:
+class LoopStream(IncrementalLearner):
     """The loop with a given step, which each chunk is an epoch of.
 
     Parameters
@@ -100,25 +104,60 @@ class LoopStream:
     basis : object or None
         Of the row source.
     settings : Settings
+    fit_intercept : bool
     """
 
     solver = "sgd"
 
-    def __init__(self, basis: Any, settings: Settings):
-        self.basis, self.settings = basis, settings
+    def __init__(self, basis: Any, settings: Settings, fit_intercept: bool):
+        super().__init__(basis, fit_intercept)
+        self.settings = settings
         self.solver = settings.solver_name
         self.loop: Loop | None = None
         self.origin: Origin | None = None
+        self.corner: tuple[float, bool] = 0.0, False  # of the penalty of the last chunk
+        self._steps_changed = False
+
+    @property
+    def seed(self) -> int:
+        """Of the order of the next chunk."""
+        return self.settings.seed
+
+    def follow(self, settings: Settings) -> None:
+        """Go on as the caller has it now: with other steps, but with the same update."""
+        before, self.settings = self.settings, settings
+        changed = [name for name in _LASTING if getattr(before, name) != getattr(settings, name)]
+        if changed:
+            raise ValueError(
+                f"{' and '.join(changed)} changed after chunks that were learned with what it was "
+                "before. Call fit to begin anew."
+            )
+        self._steps_changed = _steps(before) != _steps(settings)
+
+    def _prepare(self, objective: Any, start: Tensor | None, limits: dict[str, Any]) -> Loop:
+        """Return the loop over a chunk."""
+        kind = objective.penalty.corner, objective.penalty.positive
+        if self.loop is None:
+            kinds = {name: limits[name] for name in ("dtype", "data_eps")}
+            self.loop = make_loop(objective, start, self.settings, **kinds)
+            self.origin, self.corner = objective.origin, kind
+        loop, objective.origin = self.loop, self.origin
+        loop.take(objective)
+        if kind != self.corner:
+            try:
+                loop.corners = make_corners(loop, self.settings)
+            except ValueError:
+                loop.objective = None
+                raise
+            self.corner = kind
+        if self._steps_changed:
+            loop.schedule = schedule_of(self.settings, objective.loss, loop.optimizer)
+            self._steps_changed = False
+        return loop
 
     def learn(self, objective: Any, start: Tensor | None, **limits: Any) -> tuple[Any, Solution]:
         """Take the steps of a chunk; return its objective, and the point that they led to."""
-        settings = self.settings
-        if self.loop is None:
-            kinds = {name: limits[name] for name in ("dtype", "data_eps")}
-            self.loop = make_loop(objective, start, settings, **kinds)
-            self.origin = objective.origin
-        loop, objective.origin = self.loop, self.origin
-        loop.objective = objective
+        settings, loop = self.settings, self._prepare(objective, start, limits)
         batches = Minibatches(
             objective,
             settings.batch_size,
@@ -151,3 +190,9 @@ class LoopStream:
             facts=facts,
         )
         return objective, solution
+
+
+def _steps(settings: Settings) -> tuple:
+    """Return what makes a schedule."""
+    alpha = settings.alpha if settings.learning_rate == "optimal" else None
+    return settings.learning_rate, settings.eta0, settings.power_t, alpha

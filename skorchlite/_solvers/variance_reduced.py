@@ -46,6 +46,7 @@ _NARROWER = 0.3  # of a band, from epoch to epoch
 _FOLDS = 2.0  # by how many factors of e an epoch is to shrink the error in the narrowest band
 _UNDONE = 0.2  # of an epoch without gain: one that was undone, and whose step was too long
 _GAIN, _FALL = 0.9, 1 - 1e-8  # of optimality, of objective: an epoch that leaves more was idle
+_FLAT = 1e-6  # optimality of what is the optimum to rounding
 _TINY = 1e-300
 _EXACT_FIT = 1e-6  # of the first objective: smaller ones are no scale to measure a gap by
 
@@ -240,6 +241,8 @@ class VarianceReduced:
         if self.learned is not self.loss:
             return "stalled_gap"
         below = 0.5 * anchor.norm**2 / max(anchor.curvature, _TINY)
+        if not self.loss.convex and anchor.optimality > _FLAT:
+            return "stalled_epochs"  # a curvature that is measured is as large as a jump of a slope
         return "converged" if (below <= _ROUNDING * anchor.value).all() else "stalled_epochs"
 
     def _judge(self) -> None:

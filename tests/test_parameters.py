@@ -1,0 +1,180 @@
+"""What parameters may be, and what is said of those that have no effect."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+
+rng = np.random.default_rng(0)
+X = rng.standard_normal((80, 3))
+y = 1 + X @ [1.0, -2.0, 0.5] + rng.standard_normal(80)
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+STEPS = {"random_state": 0, "max_iter": 5, "tol": None}
+# For each parameter a value of Python, and parameters beside which it has an effect.
+VALUES = {
+    "loss": ("huber", {}),
+    "penalty": ("elasticnet", {"alpha": 0.1}),
+    "alpha": (0.25, {"penalty": "l2"}),
+    "l1_ratio": (0.5, {"penalty": "elasticnet", "alpha": 0.1}),
+    "epsilon": (0.75, {"loss": "huber"}),
+    "quantile": (0.25, {"loss": "quantile"}),
+    "fit_intercept": (False, {}),
+    "positive": (True, {}),
+    "solver": ("gradient", {}),
+    "solver_params": ({"momentum": 0.5, "nesterov": True}, {"learning_rate": 0.01, **STEPS}),
+    "preconditioner": ("diagonal", STEPS),
+    "learning_rate": (0.125, STEPS),
+    "eta0": (0.125, {"learning_rate": "constant", **STEPS}),
+    "power_t": (0.5, {"learning_rate": "invscaling", **STEPS}),
+    "batch_size": (16, STEPS),
+    "max_iter": (7, {"learning_rate": 0.125, "random_state": 0, "tol": None}),
+    "tol": (0.5, {"learning_rate": 0.125, "random_state": 0}),
+    "shuffle": (False, {"learning_rate": 0.125, **STEPS}),
+    "average": (2, {"learning_rate": 0.125, **STEPS}),
+    "early_stopping": (True, STEPS),
+    "validation_fraction": (0.25, {"early_stopping": True, **STEPS}),
+    "n_iter_no_change": (2, {"learning_rate": 0.125, "random_state": 0}),
+    "warm_start": (True, {}),
+    "device": ("cpu", {}),
+    "dtype": ("float32", {}),
+    "distributed": (False, {}),
+    "random_state": (3, {"batch_size": 16, "max_iter": 5, "tol": None}),
+    "verbose": (1, {}),
+    "degree": (2, {}),
+    "interaction_only": (True, {}),
+    "basis": ("chebyshev", {}),
+    "extrapolation": ("clip", {}),
+}
+
+
+def of_numpy(value):
+    """The ways in which NumPy has a value; floats are such that half precision holds them."""
+    if isinstance(value, dict):
+        return [{name: of_numpy(part)[0] for name, part in value.items()}]
+    if isinstance(value, bool):
+        return [np.bool_(value)]
+    if isinstance(value, int):
+        return [np.int64(value), np.int8(value), np.uint16(value)]
+    if isinstance(value, float):
+        return [np.float64(value), np.float32(value), np.float16(value)]
+    return [np.str_(value)]
+
+
+def cases():
+    for Estimator in (TorchSGDRegressor, TorchPolyRegressor):
+        for name in Estimator()._get_param_names():
+            yield pytest.param(Estimator, name, id=f"{Estimator.__name__}-{name}")
+
+
+every_parameter = pytest.mark.parametrize("Estimator, name", list(cases()))
+
+
+def fitted(estimator):
+    estimator.fit(X, y)
+    return estimator.coef_, estimator.intercept_, estimator.n_iter_, estimator.predict(2 * X)
+
+
+@every_parameter
+def test_scalars_of_numpy_are_those_of_python(Estimator, name):
+    value, beside = VALUES[name]
+    expected = fitted(Estimator(**beside, **{name: value}))
+    for given in of_numpy(value):
+        estimator = Estimator(**beside, **{name: given})
+        for mine, its in zip(expected, fitted(estimator), strict=True):
+            np.testing.assert_array_equal(its, mine)
+        for kept in (estimator, clone(estimator)):
+            assert kept.get_params()[name] is given or kept.get_params()[name] == given
+            assert type(kept.get_params()[name]) is type(given)
+
+
+@every_parameter
+def test_scalars_of_numpy_are_taken_by_chunks_too(Estimator, name):
+    value, beside = VALUES[name]
+    if name in ("early_stopping", "validation_fraction"):
+        return  # which chunks have no use for
+    expected = Estimator(**{"random_state": 0, **beside, name: value}).partial_fit(X, y)
+    for given in of_numpy(value):
+        estimator = Estimator(**{"random_state": 0, **beside, name: given}).partial_fit(X, y)
+        np.testing.assert_array_equal(estimator.coef_, expected.coef_)
+        assert type(estimator.get_params()[name]) is type(given)
+
+
+@every_parameter
+def test_grids_of_numpy_scalars(Estimator, name):
+    value, beside = VALUES[name]
+    grid = np.array([value, value]) if np.isscalar(value) else [value]
+    search = GridSearchCV(Estimator(**beside), {name: grid}, cv=2, error_score="raise")
+    search.fit(X, y)
+    assert np.isfinite(search.best_score_)
+
+
+def test_parameters_are_as_given_where_a_fit_fails(Estimator):
+    estimator = Estimator(positive=np.True_, alpha=np.float32(0.5), penalty=np.str_("l2"))
+    before = estimator.get_params()
+    bad = X.copy()
+    bad[3, 1] = np.nan
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        estimator.fit(bad, y)
+    after = estimator.get_params()
+    assert [(k, type(v)) for k, v in after.items()] == [(k, type(v)) for k, v in before.items()]
+    assert after == before
+
+
+def test_torch_is_given_numbers_of_python_by_optimizers_too():
+    params = {"betas": (0.5, 0.9), "eps": np.float64(1e-8), "amsgrad": np.True_}
+    given = TorchSGDRegressor(
+        solver="adam", learning_rate=0.125, solver_params=params, **STEPS
+    ).fit(X, y)
+    params = {**params, "eps": 1e-8, "amsgrad": True}
+    expected = TorchSGDRegressor(
+        solver=torch.optim.Adam, learning_rate=0.125, solver_params=params, **STEPS
+    ).fit(X, y)
+    np.testing.assert_array_equal(given.coef_, expected.coef_)
+
+
+# --- refused before any work ----------------------------------------------------------------
+
+
+def test_elasticnet_without_a_ratio_has_the_message_of_scikit_learn(Estimator):
+    model = Estimator(penalty="elasticnet", l1_ratio=None)
+    for method in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match="l1_ratio must be set when penalty is 'elasticnet'"):
+            method(X, y)
+    Estimator(penalty="l2", l1_ratio=None).fit(X, y)
+
+
+class Counted:
+    """Rows that say how often they were read."""
+
+    n_read = 0
+
+    def __iter__(self):
+        self.n_read += 1
+        yield X, y
+
+
+@pytest.mark.parametrize(
+    "parameters, wording",
+    [
+        (
+            {"solver": torch.optim.SparseAdam, "learning_rate": 0.01},
+            r"solver=SparseAdam takes sparse gradients.*dense.*solver='adam'",
+        ),
+        ({"solver": torch.optim.SparseAdam}, "solver=SparseAdam takes sparse gradients"),
+        ({"solver": torch.optim.LBFGS}, "LBFGS evaluates its own. Give learning_rate a number"),
+        ({"solver": dict}, "solver=dict is no torch.optim.Optimizer"),
+    ],
+    ids=str,
+)
+def test_optimizers_that_cannot_be_used_are_refused_before_a_pass(Estimator, parameters, wording):
+    source = Counted()
+    with pytest.raises(ValueError, match=wording):
+        Estimator(**parameters).fit(source)
+    assert source.n_read <= 1  # its first block, whose columns the coefficients are of
+    with pytest.raises(ValueError, match=wording):
+        Estimator(**parameters).partial_fit(X, y)
