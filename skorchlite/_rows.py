@@ -146,6 +146,17 @@ class Rows(ABC):
             total += len(X) if weight is None else float(weight.sum())
         return count, total
 
+    def lightest(self) -> tuple[list[float], float]:
+        """Return the least weight of a row here that has any, and the sum of weights."""
+        least, total = torch.inf, 0.0
+        for X, _, weight in self.blocks(self.bound(self.n_features, 8)):
+            if weight is None:
+                least, total = min(least, 1.0), total + len(X)
+            elif (weight > 0).any():
+                least = min(least, float(weight[weight > 0].min()))
+                total += float(weight.sum())
+        return [least], total
+
 
 def block_rows(width: int, itemsize: int, device: torch.device) -> int:
     """Return how many rows of that width make a block: a power of two, which products like."""

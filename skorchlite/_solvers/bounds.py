@@ -13,6 +13,7 @@ screening rules for sparsity enforcing penalties", JMLR 18.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any
 
 import torch
@@ -112,6 +113,12 @@ class Bound:
         if info:
             return torch.inf
         return 0.5 * float(slope @ torch.cholesky_solve(slope[:, None], lower)[:, 0])
+
+
+def least_share(objective: Any) -> float:
+    """Return the least weight of a row, relative to that of all, in a pass over the rows."""
+    least, total = objective.rows.total(methodcaller("lightest"))
+    return min(least) / total if total > 0 else 1.0
 
 
 def relative(gap: float, value: float, nothing: float) -> float:

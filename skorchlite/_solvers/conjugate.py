@@ -45,6 +45,7 @@ class ConjugateDescent:
             self._measure()
             self.first_norm = torch.maximum(self.first_norm, self.norm)
         self.curve = [problem.objective.total(self.value)]
+        self.first_value = self.value
 
     @property
     def norm(self) -> Tensor:
@@ -52,9 +53,24 @@ class ConjugateDescent:
         return torch.linalg.vector_norm(self.gradient, dim=0)
 
     @property
-    def optimality(self) -> float:
+    def flatness(self) -> float:
         """The largest norm of a gradient, relative to that of the first."""
         return float(torch.nan_to_num(self.norm / self.first_norm, 0.0).max())
+
+    @property
+    def gaps(self) -> Tensor:
+        """How far each target may be above its least objective.
+
+        It is a bound where no direction is less curved than the least curvature, which is that of
+        the penalty or else that of the steps.
+        """
+        problem = self.problem
+        bent = (problem.objective.curvature[:, None] * problem.unit[:-1] ** 2)[
+            problem.unit[:-1] > 0
+        ]
+        least = torch.maximum(self.least, bent.min()) if bent.any() else self.least
+        gap = torch.where(self.norm > 0, 0.5 * self.norm**2 / least, 0.0)
+        return torch.where(torch.isinf(least), torch.nan, gap)
 
     def run(self, tol: float, max_iter: int) -> str:
         """Step until the coefficients are within tol, relatively; return how it ended."""
@@ -109,6 +125,6 @@ class ConjugateDescent:
         self.change = float(moved.nan_to_num(0.0).max())
         self.n_iter += 1
         self.curve.append(self.problem.objective.total(self.value))
-        self.report(self.n_iter, self.curve[-1], self.optimality, self.solution)
+        self.report(self.n_iter, self.curve[-1], None, self.solution)
         ratio = torch.where(square > 0, (self.gradient**2).sum(0) / square, 0.0)
         return ratio * direction - self.gradient

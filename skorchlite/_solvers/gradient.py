@@ -1,8 +1,9 @@
-"""Full-batch descent that holds no matrix: for wide data, and for losses of any kind.
+"""Full-batch descent by gradients: for wide data, and for losses of any kind.
 
-Columns are centred and scaled to like curvature. The descent is by conjugate gradients where the
-objective is quadratic, else by limited-memory quasi-Newton steps. A loss with corners is smoothed,
-less and less.
+The descent is by conjugate gradients where the objective is quadratic, else by limited-memory
+quasi-Newton steps. A loss with corners is smoothed, less and less. Coordinates are those of least
+squares where their matrix has room, but for squared error, which they would solve, and for
+penalties with corners, which are those of single coefficients; else columns are centred and scaled.
 """
 
 from dataclasses import replace
@@ -11,15 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .bounds import relative
 from .conjugate import ConjugateDescent
-from .limited_memory import Descent, Scaled
+from .limited_memory import MANY_COLUMNS, Descent, Scaled, Whitened
 from .solution import Report, Solution
 
 _SHRINK = 0.1  # of the width of a smoothed loss, from stage to stage
 _STAGE = 1e-3  # of what smoothing leaves: what is left of a stage
 _STALE = 2  # stages without gain, after which rounding errors are all that is left
-_EXACT_FIT = 1e-6  # of the first objective: smaller ones are no scale to measure a gap by
-_NEAR = 1e-7  # a relative subgradient that counts as zero where rounding stops the descent
+_NOTHING = 1e-14  # of the objective at the start: what is left of it then is rounding
+_CLOSER = 1e-3  # than tol asks for: a bound by the gradient is far from the gap that it bounds
+_FLAT = 1e-7  # a relative subgradient that counts as zero where no bound is known
 
 
 def gradient(
@@ -57,31 +60,51 @@ def gradient(
         For a loss with corners, ``optimality`` is the relative gap to a lower bound, and
         ``loss_curve`` has an entry for each stage.
     """
-    problem = Scaled(objective, data_eps)
+    quadratic = objective.loss.quadratic and objective.penalty.smooth
+    few = objective.n_features <= MANY_COLUMNS and objective.penalty.smooth
+    problem: Scaled = (
+        Whitened(objective, dtype, data_eps)
+        if few and not quadratic
+        else Scaled(objective, data_eps)
+    )
     point = problem.start(None if start is None else start[:-1])
-    if objective.loss.quadratic and objective.penalty.smooth:
-        descent: Any = ConjugateDescent(problem, point, report)
-        status, optimality = _settled(descent, descent.run(tol, max_iter)), descent.optimality
-    else:
-        descent = Descent(problem, point, max_iter, report)
-        solve = _by_smoothing if objective.loss.corners else _directly
-        status, optimality = solve(descent, tol)
-    return replace(descent.solution(), status=status, optimality=optimality)
-
-
-def _settled(descent: Any, status: str) -> str:
-    """Return how a descent ended, where rounding is all that is left of its gradient."""
-    return "converged" if status == "stalled" and descent.optimality <= _NEAR else status
+    if quadratic:
+        conjugate = ConjugateDescent(problem, point, report)
+        status = conjugate.run(tol, max_iter)
+        gaps = zip(conjugate.gaps, conjugate.value, conjugate.first_value, strict=True)
+        gap = max(relative(float(g), float(v), _NOTHING * float(f)) for g, v, f in gaps)
+        status = "converged" if status == "stalled" and gap <= tol else status
+        return replace(conjugate.solution(), status=status, optimality=gap)
+    descent = Descent(problem, point, max_iter, report)
+    solve = _by_smoothing if objective.loss.corners else _directly
+    status, gap = solve(descent, tol)
+    return replace(descent.solution(), status=status, optimality=gap)
 
 
 def _directly(descent: Descent, tol: float) -> tuple[str, float]:
-    """Minimise a smooth loss; return (status, relative subgradient)."""
-    descent.curve.append(descent.problem.objective.total(descent.value))
-    descent.run(lambda: tol * descent.precise())
-    if descent.active.any():
-        return "max_iter", descent.optimality
-    met = (descent.norm <= tol * descent.precise()).all()
-    return _settled(descent, "converged" if met else "stalled"), descent.optimality
+    """Minimise a smooth loss; return (status, relative gap)."""
+    problem = descent.problem
+    descent.curve.append(problem.objective.total(descent.value))
+    descent.run(lambda: _CLOSER * tol * descent.precise())
+    ended = "max_iter" if descent.active.any() else "stalled"
+    met = bool((descent.norm <= tol * descent.precise()).all())
+    if not problem.objective.loss.convex:  # nothing is known of it away from here
+        settled = met or (ended == "stalled" and descent.flatness <= _FLAT)
+        return "converged" if settled else ended, torch.nan
+    bound, gaps = problem.bound(), []
+    for j, value in enumerate(descent.value.tolist()):
+        left = _left(problem, bound, descent.x[:, j], descent.gradient[:, j], value)
+        if left == torch.inf:  # by the least curvature that the steps have met
+            left = 0.5 * float(descent.norm[j] ** 2 / descent.least[j])
+        gaps.append(relative(left, value, _NOTHING * float(descent.first_value[j])))
+    gap = max(gaps)
+    return "converged" if gap <= tol else ended + "_gap", gap
+
+
+def _left(problem: Scaled, bound: Any, x: Tensor, gradient: Tensor, value: float) -> float:
+    """Return how much lower than at x the objective of a target may be, at most."""
+    k = len(bound.corners.slope)
+    return bound.left(x[:k], gradient[:k], value, lambda: problem.gram[:k, :k])
 
 
 def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
@@ -90,7 +113,7 @@ def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
     For small widths the solution is affine in the width, and so two of them tell the last one.
     """
     problem, loss = descent.problem, descent.problem.objective.loss
-    bracket = _Bracket(descent.x, descent.value)
+    bracket = _Bracket(problem, descent.x, descent.value)
     descent.curve.append(problem.objective.total(bracket.upper))
     width = float(bracket.upper.max()) / loss.smoothed(1.0).bound
     before, stale, gap = descent.x, 0, bracket.gap
@@ -99,7 +122,8 @@ def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
         smoothed, last = loss.smoothed(width), gap
         descent.enter(smoothed, gap > tol)
         share = torch.where(ahead, _STAGE**2, _STAGE)  # the bound from below is closer then
-        enough = share * smoothed.bound / problem.size(descent.x)
+        away = problem.size(descent.x) / bracket.bound.least_share**0.5
+        enough = share * smoothed.bound / away
         descent.run(enough.clone)
         x = descent.x
         limit = problem.within(x - _SHRINK / (1 - _SHRINK) * (before - x), x.sign())
@@ -117,22 +141,20 @@ def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
 class _Bracket:
     """Bounds on the minimum of each target, the upper one attained at ``x``."""
 
-    def __init__(self, x: Tensor, value: Tensor):
-        self.x, self.upper, self.first = x, value, value
-        self.lower = torch.full_like(value, -torch.inf)
+    def __init__(self, problem: Scaled, x: Tensor, value: Tensor):
+        self.problem, self.x, self.upper, self.first = problem, x, value, value
+        self.lower = torch.zeros_like(value)  # as no loss is below zero
+        self.bound = problem.bound()
 
     @property
     def gap(self) -> Tensor:
         """The distance of the bounds, relative to the objective."""
-        unit = torch.maximum(self.upper, _EXACT_FIT * self.first)
-        return torch.where(unit > 0, (self.upper - self.lower) / unit, 0.0)  # 0: a constant target
+        triples = zip(self.upper - self.lower, self.upper, _NOTHING * self.first, strict=True)
+        return self.upper.new_tensor([relative(*map(float, triple)) for triple in triples])
 
     def narrow(self, descent: Descent, tangents: Any, limit: Tensor) -> Tensor:
         """Take up the end of a stage; return for which targets ``limit`` is the better point."""
         problem, x = descent.problem, descent.x
-        lower, _ = problem.evaluate(x, tangents)
-        # Where the descent ended short of the minimum, that may be lower by its slope.
-        self.lower = torch.maximum(self.lower, lower - descent.norm * problem.size(x))
         values = []
         for point in (x, limit):
             value, _ = problem.evaluate(point, problem.objective.loss)
@@ -140,4 +162,9 @@ class _Bracket:
             self.upper = torch.where(better, value, self.upper)
             self.x = torch.where(better, point, self.x)
             values.append(value)
+        # Where the descent ended short of the minimum, that may be lower by its slope.
+        lower, gradient = problem.evaluate(x, tangents)
+        for j, upper in enumerate(self.upper.tolist()):
+            left = _left(problem, self.bound, x[:, j], gradient[:, j], upper)
+            self.lower[j] = max(float(self.lower[j]), float(lower[j]) - left)
         return values[1] < values[0]

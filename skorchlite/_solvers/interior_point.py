@@ -29,177 +29,18 @@ from .._losses import Hinge, SquaredError
 from .._models import Model
 from .bounds import Bound, relative
 from .corners import Corners, factorised
+from .hinges import Hinges
 
 _STEPS = 100
 _IDLE = 6  # steps that gain less than a tenth
+_GAIN = 1e-3  # of the objective
 _TO_EDGE = 0.995  # part of the way to the boundary
 _ENOUGH = 1e-4  # of what tol allows: coefficients are to be closer than the objective asks for
 _ROUNDING = 1e-15  # of the objective
 _CROSSINGS = 3
-_STIFF = 1e6  # relative to the curvature of squared error
 _NOTHING = 1e-14  # of the objective at zero, below which there is nothing left to explain
 _LOST = 1e3  # radii
-_ZEROS = 1e-13  # of the objective, which may be lost for coefficients that are exactly zero
-
-
-class Hinges:
-    """Weighted hinges in ``t = sign * form - at``, with their dual variables.
-
-    Inside the interval ``t - bend * d = u - v``, where u is zero unless d is at its upper end and v
-    is zero unless d is at its lower one. The steps keep ``p = d - low``, ``q = high - d``, u and v
-    above zero while the products ``u q`` and ``v p`` shrink.
-
-    Parameters
-    ----------
-    hinge : Hinge
-    weight : Tensor of shape (m,)
-    low, high : Tensor of shape (m,), default=None
-        In place of those of the hinge, for each.
-    """
-
-    def __init__(
-        self,
-        hinge: Hinge,
-        weight: Tensor,
-        low: Tensor | None = None,
-        high: Tensor | None = None,
-    ):
-        self.sign, self.at, self.bend, self.weight = hinge.sign, hinge.at, hinge.bend, weight
-        self.low = torch.full_like(weight, hinge.low) if low is None else low
-        self.high = torch.full_like(weight, hinge.high) if high is None else high
-        self.capped = bool(torch.isfinite(self.high).all())
-        self.d = self.p = self.q = self.u = self.v = torch.zeros_like(weight)
-        self.to_d = self.to_u = self.to_v = torch.zeros_like(weight)
-        self.count = float(weight.sum()) * (1 + self.capped)
-
-    def of(self, form: Tensor) -> Tensor:
-        """Return t."""
-        return self.sign * form - self.at
-
-    def begin(self, form: Tensor, margin: float, steep: float) -> None:
-        """Begin where the products are at least ``margin * steep``.
-
-        Parameters
-        ----------
-        form : Tensor of shape (m,)
-        margin : float
-            In units of t, by which u and v exceed what they have to be.
-        steep : float
-            In units of d, at which it begins where there is no upper end.
-        """
-        t = self.of(form)
-        if self.capped:
-            width = self.high - self.low
-            d = t / self.bend if self.bend else 0.5 * (self.low + self.high)
-            self.d = torch.minimum(
-                torch.maximum(d, self.low + 0.1 * width), self.high - 0.1 * width
-            )
-        else:
-            d = (t / self.bend).clamp(min=0) if self.bend else torch.zeros_like(t)
-            self.d = self.low + d + steep
-        self.p, self.q = self.d - self.low, self.high - self.d
-        rest = t - self.bend * self.d
-        away = margin * steep / (0.5 * width) if self.capped else margin
-        self.u, self.v = rest.clamp(min=0) + away, (-rest).clamp(min=0) + away
-
-    def products(self, length: float = 0.0) -> float:
-        """Return the sum of what vanishes at the optimum, after a part of the step."""
-        if not length:
-            products = self.v * self.p + (self.u * self.q if self.capped else 0.0)
-        else:
-            products = (self.v + length * self.to_v) * (self.p + length * self.to_d)
-            if self.capped:
-                upper = (self.u + length * self.to_u) * (self.q - length * self.to_d)
-                products = products + upper
-        return float(self.weight @ products)
-
-    def linearise(self, form: Tensor, target: float, again: float) -> None:
-        """Write the step of d as ``theta * (sign * change of the form + rest)``.
-
-        Parameters
-        ----------
-        form : Tensor of shape (m,)
-        target : float
-            Of the products.
-        again : float
-            The part of what the last step would leave of them that is to be made up for.
-        """
-        self.goal_v: Any = target
-        self.goal_u: Any = target
-        if again:
-            self.goal_v = target - again * self.to_v * self.to_d
-            self.goal_u = target + again * self.to_u * self.to_d if self.capped else target
-        inverse = self.v / self.p + self.bend
-        self.rest = self.of(form) - self.bend * self.d + self.goal_v / self.p
-        if self.capped:
-            inverse = inverse + self.u / self.q
-            self.rest = self.rest - self.goal_u / self.q
-        self.theta = 1 / inverse
-
-    def step(self, change: Tensor) -> float:
-        """Set the step that belongs to a change of the form; return 1 / how far it may go."""
-        self.to_d = self.theta * (self.sign * change + self.rest)
-        self.to_v = (self.goal_v - self.v * self.to_d) / self.p - self.v
-        ratios = [-self.to_d / self.p, -self.to_v / self.v]
-        if self.capped:
-            self.to_u = (self.goal_u + self.u * self.to_d) / self.q - self.u
-            ratios += [self.to_d / self.q, -self.to_u / self.u]
-        return float(torch.cat(ratios).max())
-
-    def move(self, length: float) -> None:
-        """Go a part of the step."""
-        step = length * self.to_d
-        self.d, self.p, self.q = self.d + step, self.p + step, self.q - step
-        self.v = self.v + length * self.to_v
-        if self.capped:
-            self.u = self.u + length * self.to_u
-
-    def settle(self, size: float) -> None:
-        """Send d to the end of its interval where it is not inside, and hold it there.
-
-        Parameters
-        ----------
-        size : float
-            Of t where it is not zero.
-        """
-        inside = self.inside(size)
-        self.d = torch.where(inside, self.d, torch.where(self.p > self.q, self.high, self.low))
-        self.theta = torch.where(inside, 1 / self.bend if self.bend else _STIFF, 0.0)
-
-    def aim(self, form: Tensor) -> None:
-        """Let the next step make t what d asks for, where d is inside."""
-        self.rest = self.of(form) - self.bend * self.d
-
-    def follow(self, change: Tensor) -> None:
-        """Take the step of d that belongs to a change of the form."""
-        d = self.d + self.theta * (self.sign * change + self.rest)
-        self.d = torch.minimum(torch.maximum(d, self.low), self.high)
-
-    def excess(self, form: Tensor, d: Tensor) -> float:
-        """Return by how much the hinges exceed ``d t - bend / 2 d^2``, which is never negative."""
-        t = self.of(form)
-        if self.bend:
-            best = self.steepest(form)
-            return float(self.weight @ ((best - d) * (t - 0.5 * self.bend * (best + d))))
-        above = (self.high - d) * t if self.capped else torch.zeros_like(t)
-        return float(self.weight @ torch.where(t > 0, above, (self.low - d) * t))
-
-    def steepest(self, form: Tensor) -> Tensor:
-        """Return the d of hinges that bend."""
-        return torch.minimum(torch.maximum(self.of(form) / self.bend, self.low), self.high)
-
-    def inside(self, size: float) -> Tensor:
-        """Return which dual variables are inside their interval rather than at an end.
-
-        Parameters
-        ----------
-        size : float
-            Of t where it is not zero.
-        """
-        if not self.capped:
-            return self.p * size > self.v * float(self.p.max())
-        width = self.high - self.low
-        return (self.p * size > self.v * width) & (self.q * size > self.u * width)
+_ZEROS = 1e-12  # of the objective, which may be lost for coefficients that are exactly zero
 
 
 class InteriorPoint:
@@ -234,7 +75,7 @@ class InteriorPoint:
     ):
         self.model, self.loss, self.corners, self.bound = model, loss, corners, bound
         self.curvature, self.quadratic = curvature, model.hessian + curvature
-        self.rows = [Hinges(hinge, model.share) for hinge in loss.hinges]
+        self.rows = [Hinges(hinge, model.share) for hinge in loss.hinges if len(model.y)]
         self._corner_hinges(float(model.share.sum()) or 1.0)
         self.start, self.x, self.radius, self.at_edge = x, x, radius, False
         self.nothing = _NOTHING * self.value(torch.zeros_like(x))
@@ -299,16 +140,19 @@ class InteriorPoint:
         self._begin()
         everything = [*self.rows, *(hinges for _, hinges in self.coefficients)]
         count = sum(hinges.count for hinges in everything)
-        least, flattest, idle = torch.inf, torch.inf, 0
+        least, flattest, idle, lowest = torch.inf, torch.inf, 0, torch.inf
         enough = max(_ENOUGH * tol, _ROUNDING)
         while self.n_iter < min(_STEPS, max_iter):
             left = sum(hinges.products() for hinges in everything)
             pull = self._pull_at(self.x)
             slope = float(torch.linalg.vector_norm(pull))
-            idle = idle + 1 if left > 0.9 * least and slope > 0.9 * flattest else 0
-            least, flattest = min(least, left), min(flattest, slope)
+            lower = self.best[0] < lowest - _GAIN * abs(self.best[0])
+            gains = lower or left < 0.9 * least or slope < 0.9 * flattest
+            idle = 0 if gains else idle + 1
+            least, flattest, lowest = min(least, left), min(flattest, slope), self.best[0]
             lost = root_mean_square(self.model.Z @ (self.x - self.start)) > _LOST * self.radius
-            done = left <= enough * abs(self.best[0]) or self.best[0] == 0.0
+            explained = bool(self.rows) and self.best[0] <= self.nothing
+            done = explained or left <= enough * abs(self.best[0])
             if done or idle >= _IDLE or lost:
                 break
             self._step(everything, left, count, pull)
@@ -323,6 +167,7 @@ class InteriorPoint:
         return root_mean_square(self.model.Z @ (self.best[1] - self.start))
 
     def _keep(self, x: Tensor, worth: float = 0.0) -> None:
+        x = torch.where(self.corners.bounded, x.clamp(min=0), x)
         value = self.value(x)
         if value <= self.best[0] + worth * abs(self.best[0]) + (self.nothing if worth else 0.0):
             self.best = value, x
@@ -334,8 +179,7 @@ class InteriorPoint:
             self.at_edge = True
             self.x = self.start + self.radius / moved * (self.x - self.start)
             self.best = self.value(self.start), self.start
-        x = torch.where(self.corners.bounded, self.x.clamp(min=0), self.x)
-        self._keep(x)
+        self._keep(self.x)
         self.duals = [[hinges.d for hinges in self.rows]]
         if not self.at_edge:
             self._keep(self._crossed_over(), worth=_ZEROS)
@@ -347,29 +191,32 @@ class InteriorPoint:
         Equations for these are solved by the method of multipliers, which are the dual variables.
         """
         x = self.x.clone()
+        size = max(float(x.abs().max()), self.margin)
         for index, hinges in self.coefficients:
-            hinges.settle(float(x.abs().max()))
+            hinges.settle(size)
             x[index] = torch.where(hinges.theta > 0, 0.0, x[index])
+        self._keep(x, worth=_ZEROS)
         for hinges in self.rows:
             hinges.settle(float(self.residual_at(x).abs().mean()))
         (free,) = self.corners.free(x).nonzero(as_tuple=True)
-        lower = factorised(self._matrix()[free][:, free])
         for _ in range(_CROSSINGS):
             residual = self.residual_at(x)
             for hinges in self.rows:
                 hinges.aim(residual)
+            lower = factorised(self._matrix()[free][:, free])
             right = self._right(self._pull_at(x))
             step = torch.zeros_like(x)
             step[free] = torch.cholesky_solve(right[free, None], lower)[:, 0]
             x, change = x + step, -(self.model.Z @ step)
             for hinges in self.rows:
                 hinges.follow(change)
-        return torch.where(self.corners.bounded, x.clamp(min=0), x)
+        return x
 
     def _find_bound(self) -> None:
         """Bound what is left to gain, by whichever dual variables do so best."""
         value, x = self.best
-        self.left = min(self._left(value, x, duals) for duals in self.duals)
+        bounds = (self._left(value, x, duals) for duals in self.duals)
+        self.left = min(value, *bounds)  # neither losses nor penalties are below zero
 
     def _left(self, value: float, x: Tensor, duals: list[Tensor]) -> float:
         # The lines of rows that are not kept are below them, but for at the start.
@@ -382,7 +229,7 @@ class InteriorPoint:
     def _duals_of(self, x: Tensor) -> list[Tensor]:
         """Return the dual variables that belong to x, where hinges bend."""
         residual = self.residual_at(x)
-        return [hinges.steepest(residual) if hinges.bend else hinges.d for hinges in self.rows]
+        return [hinges.steepest(residual) if hinges.bends else hinges.d for hinges in self.rows]
 
     @cached_property
     def first_gradient(self) -> Tensor:
@@ -405,6 +252,7 @@ class InteriorPoint:
             hinges.begin(residual, margin, steep)
         for index, hinges in self.coefficients:
             hinges.begin(self.x[index], margin, steep / float(hinges.weight[0]))
+        self.margin = margin  # what sizes are in these coordinates
 
     def residual_at(self, x: Tensor) -> Tensor:
         """Return the residuals of the rows that are kept."""

@@ -13,15 +13,21 @@ Wright (2006), "Numerical optimization", chapter 7.
 
 from collections import deque
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._rows import OutOfRangeError
+from .bounds import Bound, least_share
+from .corners import Corners
+from .metric import Metric
+from .quadratic import least_norm, quadratic_model
 from .solution import Report, Solution
 from .starts import is_near
 
+MANY_COLUMNS = 2_000  # whose products take a matrix that is not made here
 _PAIRS = 30  # steps that are remembered
 _TRIALS = 20  # points along a direction
 _IDLE = 100  # steps without any gain, after which rounding errors are all that is left
@@ -35,6 +41,8 @@ class Scaled:
 
     ``unit`` is zero for what stays zero: constant columns, and an intercept that is not fitted.
     """
+
+    metric: Metric | None = None  # by which the rank is known
 
     def __init__(self, objective: Any, data_eps: float):
         self.objective, t = objective, objective.rows.n_targets
@@ -59,26 +67,64 @@ class Scaled:
 
     def start(self, w: Tensor | None) -> Tensor:
         """Return where to start: at the mean of the targets, with coefficients w if near."""
-        x = self.unit.new_zeros(len(self.unit), len(self.target_mean))
+        x = self.corner.new_zeros(len(self.corner), len(self.target_mean))
         if w is not None and is_near(w, self.deviation):
-            x[:-1] = torch.where(self.unit[:-1] > 0, w / self.unit[:-1], 0.0)
+            x[:-1] = self.coordinates_of(w)
             x = x.clamp(min=0) if self.positive else x
         if not self.objective.loss.residual:
             x[-1] = self.target_mean
         return x
 
-    def size(self, x: Tensor) -> Tensor:
-        """Return how far the solution may be for each target: in these units, as far as y."""
-        return torch.linalg.vector_norm(x[:-1], dim=0) + self.target_deviation
+    def point(self, x: Tensor) -> Tensor:
+        """Return x in the coordinates of the objective."""
+        return self.unit * x
+
+    def pull(self, gradient: Tensor) -> Tensor:
+        """Return a gradient of the objective in these coordinates."""
+        return self.unit * gradient
+
+    def solution(self, x: Tensor) -> Tensor:
+        """Return the point at which a descent ended."""
+        return self.point(x)
 
     def evaluate(self, x: Tensor, loss: Any) -> tuple[Tensor, Tensor]:
         """Return the value for each target and the gradient of what is smooth."""
-        value, gradient = self.objective.evaluate(self.unit * x, loss=loss)
-        return value, self.unit * gradient
+        value, gradient = self.objective.evaluate(self.point(x), loss=loss)
+        return value, self.pull(gradient)
 
     def bend(self, x: Tensor) -> Tensor:
         """Return the Hessian times x, of squared error with a smooth penalty."""
-        return self.unit * self.objective.bend(self.unit * x)
+        return self.pull(self.objective.bend(self.point(x)))
+
+    def size(self, x: Tensor) -> Tensor:
+        """Return how far the solution may be for each target, about: in these units, as far as y."""
+        return torch.linalg.vector_norm(x[:-1], dim=0) + self.target_deviation
+
+    def bound(self) -> Bound:
+        """Return what bounds the gap at a point."""
+        objective, n_free = self.objective, int(self.objective.fit_intercept)
+        live = slice(None) if n_free else slice(-1)
+        curvature = torch.cat((objective.curvature, objective.curvature[:0].new_zeros(1)))
+        curvature = (curvature[:, None] * self.unit**2)[live, 0].diag()
+        bounded = torch.cat(
+            (torch.full_like(self.unit[:-1] > 0, self.positive), self.unit[-1:] < 0)
+        )
+        corners = Corners(self.corner[live, 0], bounded[live, 0])
+        least = least_share(objective)
+        return Bound(objective.loss, corners, curvature, least, whitened=False, n_free=n_free)
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """The products of the columns in these coordinates, or zeros where they are many."""
+        objective, k = self.objective, len(self.unit)
+        gram = torch.zeros(k, k, dtype=torch.float64)
+        if objective.n_features <= MANY_COLUMNS:
+            gram[:-1, :-1] = objective.quadratic(objective.double).hessian
+        return self.unit * gram * self.unit.T
+
+    def coordinates_of(self, w: Tensor) -> Tensor:
+        """Return coefficients in these coordinates."""
+        return torch.where(self.unit[:-1] > 0, w / self.unit[:-1], 0.0)
 
     def subgradient(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Return the subgradient of minimum norm."""
@@ -97,6 +143,55 @@ class Scaled:
     def within(self, x: Tensor, orthant: Tensor) -> Tensor:
         """Return x with zero for what left the orthant."""
         return torch.where(self.bounded & (x.sign() != orthant), 0.0, x)
+
+
+class Whitened(Scaled):
+    """The objective in coordinates in which predictions change by as much as x does.
+
+    They are those of the directions that least squares tells apart, so that columns that depend on
+    each other are no harder than others, and of all minima the one of minimum norm is found.
+    """
+
+    def __init__(self, objective: Any, dtype: torch.dtype, data_eps: float):
+        super().__init__(objective, data_eps)
+        self.quadratic, self.metric, _ = quadratic_model(objective, dtype, data_eps)
+        self.w_factor = factor = self.metric.factor
+        free = factor.new_full((1, 1), objective.fit_intercept)
+        self.factor = torch.block_diag(factor, free)
+        self.curvature = factor.T @ (objective.curvature[:, None] * factor)
+        self.corner = self.factor.new_zeros(self.factor.shape[1], 1)
+        self.bounded = self.corner > 0
+
+    def coordinates_of(self, w: Tensor) -> Tensor:
+        """Return coefficients in these coordinates."""
+        return self.w_factor.T @ (self.quadratic.hessian @ w)
+
+    def point(self, x: Tensor) -> Tensor:
+        """Return x in the coordinates of the objective."""
+        return self.factor @ x
+
+    def pull(self, gradient: Tensor) -> Tensor:
+        """Return a gradient of the objective in these coordinates."""
+        return self.factor.T @ gradient
+
+    def solution(self, x: Tensor) -> Tensor:
+        """Return the point at which a descent ended, of minimum norm."""
+        v = self.point(x)
+        if self.w_factor.shape[1] == self.objective.n_features:
+            return v
+        assert self.metric is not None
+        w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
+        return torch.cat((w, v[-1:]))
+
+    def bound(self) -> Bound:
+        """Return what bounds the gap at a point."""
+        n_free = int(self.objective.fit_intercept)
+        k = len(self.corner) - 1 + n_free
+        none = self.corner[:k, 0]
+        free = none.new_zeros(n_free, n_free)
+        curvature = torch.block_diag(self.curvature, free)
+        corners, least = Corners(none, none > 0), least_share(self.objective)
+        return Bound(self.objective.loss, corners, curvature, least, whitened=True, n_free=n_free)
 
 
 class _Memory:
@@ -175,7 +270,7 @@ class Descent:
         return torch.linalg.vector_norm(self.subgradient, dim=0)
 
     @property
-    def optimality(self) -> float:
+    def flatness(self) -> float:
         """The largest norm of a subgradient, relative to that of the first."""
         return float(torch.nan_to_num(self.norm / self.first_norm, 0.0).max())
 
@@ -186,7 +281,12 @@ class Descent:
         """
         size = torch.linalg.vector_norm(self.x[:-1], dim=0)
         size = torch.where(size > 0, size, self.problem.target_deviation)
-        return torch.minimum(self.memory.least_curvature(self.norm) * size, self.first_norm)
+        return torch.minimum(self.least * size, self.first_norm)
+
+    @property
+    def least(self) -> Tensor:
+        """The least curvature that the last steps have met."""
+        return self.memory.least_curvature(self.norm)
 
     def run(self, enough: Callable[[], Tensor]) -> None:
         """Step until the norm of the subgradient is small enough, or rounding or time ends it."""
@@ -198,7 +298,7 @@ class Descent:
                 total = self.problem.objective.total(self.value)
                 if self.loss is self.problem.objective.loss:
                     self.curve.append(total)
-                self.report(self.n_iter, total, self.optimality, self.solution)
+                self.report(self.n_iter, total, None, self.solution)
             small = self.norm <= torch.maximum(enough(), floor)
             self.active = self.active & ~small & (self.idle < _IDLE)
 
@@ -290,12 +390,12 @@ class Descent:
 def solution_at(descent: Any) -> Solution:
     """Return the record of a descent in scaled coordinates, so far."""
     return Solution(
-        v=descent.problem.unit * descent.x,
+        v=descent.problem.solution(descent.x),
         v_low=torch.zeros_like(descent.x),
         n_iter=descent.n_iter,
         loss_curve=list(descent.curve),
-        optimality=descent.optimality,
-        rank=None,
+        optimality=float("nan"),
+        rank=None if descent.problem.metric is None else descent.problem.metric.rank,
         change=descent.change,
         status="completed",
     )

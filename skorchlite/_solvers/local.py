@@ -32,7 +32,6 @@ _FLAT = 0.1  # slope at which a line search ends, relative to that at its start
 _TRIALS = 40
 _WIDE = 10.0  # times as wide as its bends, a loss begins with wider ones
 _ROUNDING = 1e-14  # of the objective
-_EPS = torch.finfo(torch.float64).eps
 
 
 @dataclass
@@ -83,9 +82,9 @@ class LocalDescent:
         self.start, self.x, self.raw = x, x, model.Z @ x
         self.n_iter, self.left = 0, torch.inf
         self.curve: list[float] = []
-        self.best = self.value(x, self.raw), x
         # Differences below are made of rounding, where hardly anything of y is left to explain.
         self.nothing = _ROUNDING * self.value(0 * x, 0 * self.raw)
+        self.best = self.value(x, self.raw), x
 
     def minimise(self, tol: float, max_iter: int) -> None:
         """Descend until rounding is all that is left to gain."""
@@ -152,9 +151,10 @@ class LocalDescent:
         self.curve.append(self.best[0])
 
     def _improve(self, x: Tensor, raw: Tensor) -> None:
-        # Of values that differ by rounding the later is the better: its zeros are exact.
+        # Of values that differ by rounding the later is the better: it has the smaller gradient,
+        # and its zeros are exact.
         value = self.value(x, raw)
-        if value <= self.best[0] * (1 + _EPS):
+        if value <= self.best[0] * (1 + _ROUNDING) + self.nothing:
             self.best = value, x
 
     def _settle(self, slopes: Slopes) -> None:

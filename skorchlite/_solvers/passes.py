@@ -251,7 +251,7 @@ class _Descent:
         return local
 
     def _descended(self, model: Model, x: Tensor, tol: float, radius: float) -> Any:
-        descend: Any = InteriorPoint if self.loss.pieces else LocalDescent
+        descend: Any = InteriorPoint if self.loss.hinges else LocalDescent
         frame = self.frame
         local = descend(model, self.loss, frame.corners, frame.curvature, self.bound, x, radius)
         local.minimise(max(self.tol, tol), self.max_iter - self.n_iter)

@@ -1,0 +1,176 @@
+"""Hinges, which losses and penalties in pieces are sums of, and their place in a descent."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._losses import Hinge
+
+_STIFF = 1e6  # of an equation that is to hold, relative to the curvature of squared error
+
+
+class Hinges:
+    """Weighted hinges in ``t = sign * form - at``, with their dual variables.
+
+    Inside the interval ``t - bend * d = u - v``, where u is zero unless d is at its upper end and v
+    is zero unless d is at its lower one. The steps keep ``p = d - low``, ``q = high - d``, u and v
+    above zero while the products ``u q`` and ``v p`` shrink.
+
+    Parameters
+    ----------
+    hinge : Hinge
+    weight : Tensor of shape (m,)
+    low, high : Tensor of shape (m,), default=None
+        In place of those of the hinge, for each.
+    """
+
+    def __init__(
+        self,
+        hinge: Hinge,
+        weight: Tensor,
+        low: Tensor | None = None,
+        high: Tensor | None = None,
+    ):
+        self.sign, self.at, self.bend, self.weight = hinge.sign, hinge.at, hinge.bend, weight
+        self.low = torch.full_like(weight, hinge.low) if low is None else low
+        self.high = torch.full_like(weight, hinge.high) if high is None else high
+        self.capped = bool(torch.isfinite(self.high).all())
+        self.d = self.p = self.q = self.u = self.v = torch.zeros_like(weight)
+        self.to_d = self.to_u = self.to_v = torch.zeros_like(weight)
+        self.count = float(weight.sum()) * (1 + self.capped)
+
+    @property
+    def bends(self) -> bool:
+        """Whether the slope of the hinges changes between its ends."""
+        return bool(self.bend)
+
+    def of(self, form: Tensor) -> Tensor:
+        """Return t."""
+        return self.sign * form - self.at
+
+    def begin(self, form: Tensor, margin: float, steep: float) -> None:
+        """Begin where the products are at least ``margin * steep``.
+
+        Parameters
+        ----------
+        form : Tensor of shape (m,)
+        margin : float
+            In units of t, by which u and v exceed what they have to be.
+        steep : float
+            In units of d, at which it begins where there is no upper end.
+        """
+        t = self.of(form)
+        if self.capped:
+            width = self.high - self.low
+            d = self.steepest(form) if self.bends else 0.5 * (self.low + self.high)
+            self.d = torch.minimum(
+                torch.maximum(d, self.low + 0.1 * width), self.high - 0.1 * width
+            )
+        else:
+            self.d = steep + (self.steepest(form) if self.bends else self.low)
+        self.p, self.q = self.d - self.low, self.high - self.d
+        rest = t - self.bend * self.d
+        away = margin * steep / (0.5 * width) if self.capped else margin
+        self.u, self.v = rest.clamp(min=0) + away, (-rest).clamp(min=0) + away
+
+    def products(self, length: float = 0.0) -> float:
+        """Return the sum of what vanishes at the optimum, after a part of the step."""
+        if not length:
+            products = self.v * self.p + (self.u * self.q if self.capped else 0.0)
+        else:
+            products = (self.v + length * self.to_v) * (self.p + length * self.to_d)
+            if self.capped:
+                upper = (self.u + length * self.to_u) * (self.q - length * self.to_d)
+                products = products + upper
+        return float(self.weight @ products)
+
+    def linearise(self, form: Tensor, target: float, again: float) -> None:
+        """Write the step of d as ``theta * (sign * change of the form + rest)``.
+
+        Parameters
+        ----------
+        form : Tensor of shape (m,)
+        target : float
+            Of the products.
+        again : float
+            The part of what the last step would leave of them that is to be made up for.
+        """
+        self.goal_v: Any = target
+        self.goal_u: Any = target
+        if again:
+            self.goal_v = target - again * self.to_v * self.to_d
+            self.goal_u = target + again * self.to_u * self.to_d if self.capped else target
+        inverse = self.v / self.p + self.bend
+        self.rest = self.of(form) - self.bend * self.d + self.goal_v / self.p
+        if self.capped:
+            inverse = inverse + self.u / self.q
+            self.rest = self.rest - self.goal_u / self.q
+        self.theta = 1 / inverse
+
+    def step(self, change: Tensor) -> float:
+        """Set the step that belongs to a change of the form; return 1 / how far it may go."""
+        self.to_d = self.theta * (self.sign * change + self.rest)
+        self.to_v = (self.goal_v - self.v * self.to_d) / self.p - self.v
+        ratios = [-self.to_d / self.p, -self.to_v / self.v]
+        if self.capped:
+            self.to_u = (self.goal_u + self.u * self.to_d) / self.q - self.u
+            ratios += [self.to_d / self.q, -self.to_u / self.u]
+        return float(torch.cat(ratios).max())
+
+    def move(self, length: float) -> None:
+        """Go a part of the step."""
+        step = length * self.to_d
+        self.d, self.p, self.q = self.d + step, self.p + step, self.q - step
+        self.v = self.v + length * self.to_v
+        if self.capped:
+            self.u = self.u + length * self.to_u
+
+    def settle(self, size: float) -> None:
+        """Send d to the end of its interval where it is not inside, and hold it there.
+
+        Parameters
+        ----------
+        size : float
+            Of t where it is not zero.
+        """
+        inside = self.inside(size)
+        self.d = torch.where(inside, self.d, torch.where(self.p > self.q, self.high, self.low))
+        give = 1 / self.bend if self.bends else _STIFF
+        self.theta = torch.where(inside, give, 0.0)
+
+    def aim(self, form: Tensor) -> None:
+        """Let the next step make t what d asks for, where d is inside."""
+        self.rest = self.of(form) - self.bend * self.d
+
+    def follow(self, change: Tensor) -> None:
+        """Take the step of d that belongs to a change of the form."""
+        d = self.d + self.theta * (self.sign * change + self.rest)
+        self.d = torch.minimum(torch.maximum(d, self.low), self.high)
+        self.p, self.q = self.d - self.low, self.high - self.d
+
+    def excess(self, form: Tensor, d: Tensor) -> float:
+        """Return by how much the hinges exceed ``d t - bend / 2 d^2``, which is never negative."""
+        t = self.of(form)
+        if self.bend:
+            best = self.steepest(form)
+            return float(self.weight @ ((best - d) * (t - 0.5 * self.bend * (best + d))))
+        above = (self.high - d) * t if self.capped else torch.zeros_like(t)
+        return float(self.weight @ torch.where(t > 0, above, (self.low - d) * t))
+
+    def steepest(self, form: Tensor) -> Tensor:
+        """Return the slopes of hinges that bend."""
+        return torch.minimum(torch.maximum(self.of(form) / self.bend, self.low), self.high)
+
+    def inside(self, size: float) -> Tensor:
+        """Return which dual variables are inside their interval rather than at an end.
+
+        Parameters
+        ----------
+        size : float
+            Of t where it is not zero.
+        """
+        if not self.capped:
+            return self.p * size > self.v * float(self.p.max())
+        width = self.high - self.low
+        return (self.p * size > self.v * width) & (self.q * size > self.u * width)
