@@ -243,7 +243,8 @@ def test_nonconvex_loss_descends():
     coef, _, solution = solve(X, y, lambda p, y: torch.log1p((p - y) ** 2), "l1", 0.01)
     assert np.isfinite(coef).all()
     assert (np.diff(solution.loss_curve) <= 1e-12).all()
-    assert solution.optimality < 1e-6
+    assert solution.status == "converged"
+    assert np.isnan(solution.optimality)  # of what is not convex nothing is known elsewhere
 
 
 def test_constant_column_stays_out():
