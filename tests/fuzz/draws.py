@@ -1,0 +1,167 @@
+"""Problems, each of one integer."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from skorchlite import TorchSGDRegressor
+
+from .tables import log_uniform, pick, table, target, weights
+
+LOSSES = (
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "epsilon_insensitive",
+    "squared_epsilon_insensitive",
+    "log_cosh",
+)
+TUBES = ("huber", "epsilon_insensitive", "squared_epsilon_insensitive")
+
+
+@dataclass
+class Draw:
+    """A problem: data, and the estimator that is to fit it."""
+
+    seed: int
+    X: np.ndarray
+    y: np.ndarray
+    sample_weight: np.ndarray | None = None
+    estimator: type = TorchSGDRegressor
+    parameters: dict = field(default_factory=dict)
+    traits: list = field(default_factory=list)
+
+    def data(self):
+        """Return what ``fit`` takes."""
+        return self.X, self.y, self.sample_weight
+
+    @property
+    def rows(self):
+        """What ``predict`` takes."""
+        return self.X
+
+    @property
+    def kept(self):
+        """Which rows have weight."""
+        return np.ones(len(self.X), bool) if self.sample_weight is None else self.sample_weight > 0
+
+    @property
+    def small(self):
+        """Whether a fit is to be done at once: at most 100 rows and 50 columns."""
+        return self.X.shape[0] <= 100 and self.X.shape[1] <= 50
+
+    def model(self):
+        """Return the estimator, not fitted."""
+        return self.estimator(**self.parameters)
+
+    def fit(self):
+        """Return the estimator, fitted."""
+        return self.model().fit(*self.data())
+
+    def objective(self, model):
+        """Return the objective of a fitted model, for each target, in extended precision."""
+        from .problems import problems
+
+        return [p.value(*p.solution_of(model)) for p in problems(self)]
+
+    def least(self):
+        """Return the least objective that a reference finds, for each target."""
+        from .problems import problems
+        from .references import reference
+
+        return [reference(p).value for p in problems(self)]
+
+    @property
+    def kind(self):
+        """The estimator, loss and penalty, as ``--only`` asks for."""
+        given = self.parameters
+        penalty = given.get("penalty") or "none"
+        signed = "+" if given.get("positive") else ""
+        family = {"TorchSGDRegressor": "linear", "TorchPolyRegressor": "poly"}
+        name = family[self.estimator.__name__]
+        return f"{name}/{given.get('loss', 'squared_error')}/{penalty}{signed}"
+
+
+def draw(seed):
+    """Return the problem of a seed.
+
+    >>> d = draw(3)
+    >>> d.X.shape[0] == len(d.y)
+    True
+    """
+    rng = np.random.default_rng([seed, 14])
+    n, d = shape(rng)
+    X, traits = table(rng, n, d)
+    y, trait = target(rng, X)
+    sample_weight, more = weights(rng, X, y)
+    drawn = Draw(seed, X, y, sample_weight, traits=[f"{n}x{d}", *traits, trait, *more])
+    drawn.parameters = parameters(rng, drawn)
+    return drawn
+
+
+def shape(rng):
+    """Return numbers of rows and columns."""
+    kind = pick(rng, tall=6, small=2, square=1, wide=2, tiny=1, large=0.3)
+    if kind == "tall":
+        n = int(rng.integers(8, 101))
+        return n, int(rng.integers(1, min(n // 3, 12) + 1))
+    if kind == "small":
+        return int(rng.integers(3, 20)), int(rng.integers(1, 6))
+    if kind == "square":
+        n = int(rng.integers(1, 31))
+        return n, n
+    if kind == "wide":
+        n = int(rng.integers(2, 40))
+        return n, int(rng.integers(n, 51))
+    if kind == "tiny":
+        return int(rng.integers(1, 5)), int(rng.integers(1, 5))
+    return int(rng.integers(100, 400)), int(rng.integers(5, 51))
+
+
+def parameters(rng, drawn):
+    """Return the parameters of the estimator, but for those that are at their default."""
+    given = {"loss": str(rng.choice(LOSSES))}
+    penalty = pick(rng, none=5, l2=2, l1=2, elasticnet=1)
+    if penalty != "none":
+        given["penalty"] = penalty
+    if rng.uniform() < 0.2:
+        given["positive"] = True
+    if rng.uniform() < 0.2:
+        given["fit_intercept"] = False
+    kept = slice(None) if drawn.sample_weight is None else drawn.sample_weight > 0
+    X, y = drawn.X[kept].astype(float), drawn.y[kept].astype(float)
+    if given["loss"] in TUBES:
+        size = np.median(np.abs(y - np.median(y))) or np.abs(y).max() or 1.0
+        given["epsilon"] = _round(size * log_uniform(rng, -3, 1))
+        if given["loss"] != "huber" and rng.uniform() < 0.1:
+            given["epsilon"] = 0.0
+    if given["loss"] == "quantile":
+        given["quantile"] = float(rng.choice([0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99]))
+    if penalty != "none":
+        given["alpha"] = _round(_alpha(rng, X, y, given))
+    if penalty == "elasticnet":
+        given["l1_ratio"] = float(rng.choice([0.0, 0.15, 0.5, 0.95, 1.0]))
+    solver = pick(rng, auto=8, newton=1, gradient=1)
+    if solver != "auto":
+        given["solver"] = solver
+    return given
+
+
+def _round(number):
+    """Return two digits of a number, which are enough and read well."""
+    return float(f"{number:.1e}")
+
+
+def _alpha(rng, X, y, given):
+    """Return a factor of the penalty, from far below what it takes to change much to far above."""
+    near, centre = X - np.median(X, 0), y - np.median(y)
+    slope = {"squared_error": centre, "squared_epsilon_insensitive": 2 * centre}.get(
+        given["loss"], np.clip(centre, -1, 1)
+    )
+    if given["loss"] == "huber":
+        slope = np.clip(centre, -given["epsilon"], given["epsilon"])
+    if given["penalty"] == "l2":
+        return (np.median(near**2) or 1.0) * log_uniform(rng, -8, 3)
+    largest = np.abs(near.T @ slope).max() / len(y)
+    return (largest or 1.0) * log_uniform(rng, -6, 1)

@@ -1,0 +1,280 @@
+"""What is said of a fit: four verdicts, each of which a draw may fail."""
+
+import signal
+import time
+import warnings
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from .orthonormal import WIDE, orthonormal
+from .problems import EPS, problems
+from .references import reference
+
+SILENT, CRASH, SLOW, CONSTRAINT = "SILENT", "CRASH", "SLOW", "CONSTRAINT"
+ALARM, BOUND, ABSURD, PREDICT = "FALSE ALARM", "FALSE BOUND", "ABSURD", "PREDICT"
+KINDS = (SILENT, CRASH, SLOW, CONSTRAINT, ABSURD, BOUND, PREDICT, ALARM)
+
+WRONG = 1e-6  # a relative excess of the objective that is no rounding
+TOL = 1e-10  # the default of the estimators
+ROUNDINGS = 8  # of the predictions, that are allowed
+SECONDS = 1.0  # of processor time, for a small problem
+PATIENCE = 3.0  # seconds after which a fit is cut off
+
+
+@dataclass
+class Failure:
+    """A verdict that a fit failed, and the line of code that shows it."""
+
+    kind: str
+    check: str
+    words: str
+
+
+@dataclass
+class Outcome:
+    """All that is said of one draw."""
+
+    failures: list = field(default_factory=list)
+    told: bool = False  # wrong, and says so
+    unsure: bool = False  # the references leave room for doubt
+    seconds: float = 0.0
+
+    def fail(self, kind, check, words):
+        """Add a failure."""
+        self.failures.append(Failure(kind, check, words))
+
+
+class OutOfTimeError(BaseException):
+    """A fit was cut off."""
+
+
+@contextmanager
+def limited(seconds):
+    """Cut off what takes more processor time."""
+
+    def end(*_):
+        raise OutOfTimeError
+
+    before = signal.signal(signal.SIGPROF, end)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def judge(drawn, fit=None):
+    """Return the outcome of a draw.
+
+    Parameters
+    ----------
+    fit : callable, default=None
+        Fits a draw in place of ``Draw.fit``, so that the judge can be judged.
+    """
+    outcome = Outcome()
+    fit = type(drawn).fit if fit is None else fit
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = _timed(drawn, fit, outcome)
+    _judge_warnings(caught, outcome)
+    if model is None:
+        return outcome
+    if not (np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()):
+        outcome.fail(ABSURD, "assert np.isfinite(m.coef_).all()", "not finite")
+        return outcome
+    warned = any(issubclass(w.category, ConvergenceWarning) for w in caught)
+    _judge_values(drawn, model, warned, outcome)
+    return outcome
+
+
+def _timed(drawn, fit, outcome):
+    """Return the fitted model, or None with the reason in the outcome."""
+    small = drawn.small
+    patience = PATIENCE if small else 4 * PATIENCE
+    for _ in range(2):
+        start = time.process_time()
+        try:
+            with limited(patience):
+                model = fit(drawn)
+        except OutOfTimeError:
+            outcome.fail(SLOW, "assert t < 1", f"not done in {patience:.0f} s")
+            return None
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}".splitlines()[0][:150]
+            outcome.fail(CRASH, "assert m.coef_ is not None", words)
+            return None
+        outcome.seconds = time.process_time() - start
+        if outcome.seconds < SECONDS or not small:
+            return model
+    outcome.fail(SLOW, "assert t < 1", f"{outcome.seconds:.1f} s")
+    return model
+
+
+def _judge_warnings(caught, outcome):
+    known = (ConvergenceWarning, np.exceptions.RankWarning)
+    for kind, words in Counter(
+        (w.category.__name__, str(w.message).splitlines()[0][:150])
+        for w in caught
+        if not issubclass(w.category, known)
+    ):
+        outcome.fail(CRASH, "assert m.coef_ is not None", f"{kind}: {words}")
+
+
+def _judge_values(drawn, model, warned, outcome):
+    converged = bool(model.converged_)
+    right, wrong, worst = [], None, 0.0
+    for index, problem in enumerate(problems(drawn)):
+        found = Found(problem, reference(problem), *problem.solution_of(model))
+        outcome.unsure |= not found.sure
+        right.append(found.right)
+        worst = max(worst, found.certain_excess)
+        if found.excess > WRONG:
+            wrong = wrong or (index, found)
+        _judge_coef(problem, index, found, outcome)
+    if wrong:
+        index, found = wrong
+        outcome.told = not converged
+        if converged:
+            outcome.fail(
+                SILENT,
+                f"assert d.objective(m)[{index}] <= {found.limit!r}",
+                f"{found.value:.9g} where {found.best.value:.9g} is there",
+            )
+    if all(right) and (warned or not converged):
+        how = "converged_ is False" if not converged else "a ConvergenceWarning"
+        outcome.fail(ALARM, "assert m.converged_", f"{how}, within {worst:.0e} of the least")
+    _judge_optimality(model.optimality_, worst, outcome)
+    _judge_predictions(drawn, model, outcome)
+
+
+class Found:
+    """A solution beside the reference.
+
+    What 53 bits of the coefficients leave open is no excess: that is measured at the reference,
+    since coefficients that are absurd are no excuse.
+    """
+
+    def __init__(self, problem, best, coef, intercept):
+        self.problem, self.best = problem, best
+        self.coef, self.intercept = coef, intercept
+        self.value = problem.value(coef, intercept)
+        own = problem.rounding(coef, intercept)
+        needed = problem.rounding(best.coef, best.intercept)
+        self.off = np.minimum(np.maximum(own, needed), 8 * needed)
+        self.allowed = problem.allowance(best.coef, best.intercept, ROUNDINGS * self.off)
+        exact = best.value <= 64 * self.allowed
+        self.scale = max(best.constant if exact else best.value, best.value, self.allowed, 1e-300)
+
+    @property
+    def limit(self):
+        """The largest objective that is not wrong."""
+        return float(self.best.value + self.allowed + WRONG * self.scale)
+
+    @property
+    def excess(self):
+        """How far the objective is above the reference, relatively."""
+        return max(0.0, self.value - self.best.value - self.allowed) / self.scale
+
+    @property
+    def certain_excess(self):
+        """The same relative to the larger of the two."""
+        return self.excess * self.scale / max(self.scale, self.value)
+
+    @property
+    def sure(self):
+        """Whether the bound shows that the reference is the least."""
+        return self.best.value - self.best.lower <= 1e-8 * self.scale + self.allowed
+
+    @property
+    def right(self):
+        """Whether it is the optimum to the tolerance, as far as can be seen."""
+        return self.sure and self.value - self.best.value <= TOL * self.scale + self.allowed
+
+
+def _judge_coef(problem, index, found, outcome):
+    row = "m.coef_" if problem.target is None else f"m.coef_[{index}]"
+    coef = found.coef
+    if problem.positive and (coef < 0).any():
+        outcome.fail(CONSTRAINT, "assert (m.coef_ >= 0).all()", f"a coefficient of {coef.min()}")
+    zero = zeros(problem, found)
+    if (coef[zero] != 0).any():
+        j = int(np.flatnonzero(zero & (coef != 0))[0])
+        outcome.fail(CONSTRAINT, f"assert {row}[{j}] == 0", f"{coef[j]} where 0 is the optimum")
+    if problem.l1 or problem.l2 or problem.positive:
+        return
+    spare = undetermined(problem, coef)
+    size = np.linalg.norm(coef - spare)
+    floor = (
+        1e-10 * np.abs(problem.y).max() / np.maximum(np.abs(problem.A).max(0, initial=0), 1e-300)
+    )
+    if np.linalg.norm(spare) > 10 * size + float(np.linalg.norm(floor)):
+        outcome.fail(
+            ABSURD,
+            f"assert np.linalg.norm({row}) < {11 * size:.3g}",
+            f"norm {np.linalg.norm(coef):.2g} where {size:.2g} predicts the same",
+        )
+
+
+def zeros(problem, found):
+    """Return which coefficients are zero in every optimum, by a wide margin."""
+    if not problem.l1 or problem.loss != "squared_error" or not found.sure:
+        return np.zeros(len(found.coef), bool)
+    best = found.best
+    slope = problem.centred.T @ (problem.s * problem.residual(best.coef, best.intercept))
+    slope = slope if problem.positive else np.abs(slope)
+    # Of a value that is off by g the slopes are off by about sqrt(2 g) times the deviation.
+    room = np.sqrt(2 * max(best.value - best.lower, 0) + 4 * found.allowed) * problem.size
+    return np.asarray(slope + room < problem.l1 * 0.999, bool)
+
+
+def undetermined(problem, coef):
+    """Return the part of coefficients along which predictions do not change, in the units given."""
+    d = len(coef)
+    if not d:
+        return coef
+    Z = np.where(problem.live, problem.centred / problem.size, 0) * np.sqrt(problem.s)[:, None]
+    _, _, directions = np.linalg.svd(Z.astype(float))
+    far = np.sqrt(problem.s @ np.square(problem.A)) / problem.size
+    made = np.where(problem.live, EPS * (d**0.5) * np.maximum(far, 1), np.inf).astype(float)
+    V = directions.T
+    length = np.linalg.norm(Z.astype(float) @ V, axis=0)
+    with np.errstate(invalid="ignore"):
+        noise = np.sqrt(np.nansum(np.square(V * made[:, None]), axis=0))
+    null = V[:, length <= 4 * noise]
+    null = np.column_stack((null, np.eye(d)[:, ~problem.live]))
+    null = (null / problem.size[:, None]).astype(WIDE)
+    N = orthonormal(null, 1e-12 * np.sqrt(np.square(null).sum(0))).basis
+    return (N @ (N.T @ np.asarray(coef, WIDE))).astype(float)
+
+
+def _judge_optimality(optimality, excess, outcome):
+    if optimality is None or np.isnan(optimality):
+        return
+    if optimality < 0:
+        outcome.fail(BOUND, "assert m.optimality_ >= 0", f"optimality_ is {optimality:.2g}")
+    elif excess > 1e-9 + 1.001 * optimality:
+        outcome.fail(
+            BOUND,
+            f"assert m.optimality_ >= {excess:.3g}",
+            f"optimality_ is {optimality:.2g}, and the excess {excess:.2g}",
+        )
+
+
+def _judge_predictions(drawn, model, outcome):
+    prediction = np.asarray(model.predict(drawn.rows), float)
+    for problem in problems(drawn):
+        coef, intercept = problem.solution_of(model)
+        column = prediction if problem.target is None else prediction[:, problem.target]
+        off = np.abs(column[drawn.kept] - (problem.y - problem.residual(coef, intercept)))
+        if (off > 64 * problem.rounding(coef, intercept)).any():
+            outcome.fail(
+                PREDICT,
+                "assert np.allclose(m.predict(d.rows), d.rows @ m.coef_.T + m.intercept_)",
+                f"predictions and coefficients differ by {float(off.max()):.2g}",
+            )
+            return
