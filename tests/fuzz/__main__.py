@@ -55,23 +55,18 @@ def main(arguments=None):
             examples.setdefault((failure.kind, drawn.kind), seed - 1)
             if not asked.quiet and (not kinds or failure.kind in kinds):
                 print("\n".join(lines_of(drawn, failure)), end="\n\n", flush=True)
-    return summary(
-        counts, examples, n_draws, (asked.seed, seed - 1), time.monotonic() - start, fitting
-    )
+    took = f"in {time.monotonic() - start:.0f} s ({fitting:.0f} s of fits)"
+    print(f"{n_draws} draws, seeds {asked.seed} to {seed - 1}, {took}")
+    return summary(counts, examples, n_draws)
 
 
 def summary(counts, examples, n_draws):
     """Print what was counted; return the exit status."""
     from .verdicts import ALARM, KINDS
 
-    print(
-        f"{n_draws} draws, seeds {seeds[0]} to {seeds[1]}, in {seconds:.0f} s ({fitting:.0f} s of fits)"
-    )
     for kind in KINDS:
         print(f"{counts[kind]:6d}  {kind}")
-        parts = [
-            (counts[key], key[1]) for key in counts if isinstance(key, tuple) and key[0] == kind
-        ]
+        parts = [(counts[key], key[1]) for key in examples if key[0] == kind]
         for count, name in sorted(parts, reverse=True)[:12]:
             print(f"          {count:4d}  {name}  (seed {examples[kind, name]})")
     print(f"{counts['told']:6d}  wrong, and says so")

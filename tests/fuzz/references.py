@@ -46,8 +46,9 @@ def reference(problem):
     b = best_constant(problem)
     found = [(problem.value(nothing, b), nothing, b)]
     slopes = []
-    for start in starts(problem, solver):
-        coef, intercept, p = start
+    for coef, intercept, p in starts(problem, solver):
+        # As coefficients that an estimator can hold.
+        coef, intercept = coef.astype(float), float(intercept)
         found.append((problem.value(coef, intercept), coef, intercept))
         slopes.append(p)
     found = [point for point in found if np.isfinite(point[0])]
