@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from skorchlite import TorchSGDRegressor
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 
-from .tables import log_uniform, pick, table, target, weights
+from .polynomials import powers_of, terms
+from .tables import curve, log_uniform, narrow_table, pick, table, target, weights
 
 LOSSES = (
     "squared_error",
@@ -17,6 +18,7 @@ LOSSES = (
     "squared_epsilon_insensitive",
     "log_cosh",
 )
+POLYNOMIALS = 0.25  # part of the draws
 TUBES = ("huber", "epsilon_insensitive", "squared_epsilon_insensitive")
 
 
@@ -49,7 +51,21 @@ class Draw:
     @property
     def small(self):
         """Whether a fit is to be done at once: at most 100 rows and 50 columns."""
-        return self.X.shape[0] <= 100 and self.X.shape[1] <= 50
+        return self.X.shape[0] <= 100 and self.columns.shape[1] <= 50
+
+    @property
+    def columns(self):
+        """The columns of the model, roughly."""
+        if self.estimator is TorchSGDRegressor:
+            return self.X
+        return terms(self.X, self.powers, self.parameters.get("basis", "power"))
+
+    @property
+    def powers(self):
+        """The degree of each column in each term."""
+        given = self.parameters
+        interaction_only = given.get("interaction_only", False)
+        return powers_of(given.get("degree", 2), self.X.shape[1], interaction_only)
 
     def model(self):
         """Return the estimator, not fitted."""
@@ -61,9 +77,9 @@ class Draw:
 
     def objective(self, model):
         """Return the objective of a fitted model, for each target, in extended precision."""
-        from .problems import problems
+        from .verdicts import beside_references
 
-        return [p.value(*p.solution_of(model)) for p in problems(self)]
+        return [found.value for found in beside_references(self, model)]
 
     def least(self):
         """Return the least objective that a reference finds, for each target."""
@@ -91,13 +107,50 @@ def draw(seed):
     True
     """
     rng = np.random.default_rng([seed, 14])
+    polynomial = np.random.default_rng([seed, 15]).uniform() < POLYNOMIALS
+    return polynomial_draw(seed, rng) if polynomial else linear_draw(seed, rng)
+
+
+def linear_draw(seed, rng):
+    """Return a problem for the linear estimator."""
     n, d = shape(rng)
     X, traits = table(rng, n, d)
     y, trait = target(rng, X)
     sample_weight, more = weights(rng, X, y)
     drawn = Draw(seed, X, y, sample_weight, traits=[f"{n}x{d}", *traits, trait, *more])
-    drawn.parameters = parameters(rng, drawn)
+    drawn.parameters = parameters(rng, drawn, X)
     return drawn
+
+
+def polynomial_draw(seed, rng):
+    """Return a problem for the polynomial estimator, of at most 50 terms."""
+    n, d = int(rng.integers(2, 101)), int(rng.choice([1, 2, 3, 4], p=[0.55, 0.25, 0.1, 0.1]))
+    X, traits = narrow_table(rng, n, d)
+    given = {"degree": degree(rng, d)}
+    if d > 1 and rng.uniform() < 0.1:
+        given["interaction_only"] = True
+    n_terms = len(powers_of(given["degree"], d, given.get("interaction_only", False)))
+    if not 1 <= n_terms <= 50:
+        given = {"degree": 2}
+    if rng.uniform() < 0.3:
+        given["basis"] = str(rng.choice(["chebyshev", "legendre", "hermite"]))
+    y, trait = curve(rng, X)
+    sample_weight, more = weights(rng, X, y)
+    drawn = Draw(seed, X, y, sample_weight, TorchPolyRegressor, given)
+    drawn.traits = [f"{n}x{d}", *traits, trait, *more]
+    drawn.parameters = given | parameters(rng, drawn, drawn.columns)
+    return drawn
+
+
+def degree(rng, d):
+    """Return a degree of any form."""
+    highest = {1: 20, 2: 7, 3: 4, 4: 3}[d]
+    most = int(rng.integers(1, highest + 1) if rng.uniform() < 0.5 else rng.integers(1, 4))
+    kind = pick(rng, int=6, list=1, tuple=1)
+    if kind == "list":
+        degrees = [int(k) for k in rng.integers(0, most + 1, d)]
+        return degrees if max(degrees) else [1] * d
+    return (int(rng.integers(0, most + 1)), most) if kind == "tuple" else most
 
 
 def shape(rng):
@@ -119,7 +172,7 @@ def shape(rng):
     return int(rng.integers(100, 400)), int(rng.integers(5, 51))
 
 
-def parameters(rng, drawn):
+def parameters(rng, drawn, columns):
     """Return the parameters of the estimator, but for those that are at their default."""
     given = {"loss": str(rng.choice(LOSSES))}
     penalty = pick(rng, none=5, l2=2, l1=2, elasticnet=1)
@@ -130,7 +183,7 @@ def parameters(rng, drawn):
     if rng.uniform() < 0.2:
         given["fit_intercept"] = False
     kept = slice(None) if drawn.sample_weight is None else drawn.sample_weight > 0
-    X, y = drawn.X[kept].astype(float), drawn.y[kept].astype(float)
+    X, y = columns[kept].astype(float), drawn.y[kept].astype(float)
     if given["loss"] in TUBES:
         size = np.median(np.abs(y - np.median(y))) or np.abs(y).max() or 1.0
         given["epsilon"] = _round(size * log_uniform(rng, -3, 1))

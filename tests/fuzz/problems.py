@@ -5,8 +5,11 @@ from functools import cached_property
 
 import numpy as np
 
+from skorchlite import TorchPolyRegressor
+
 from ..solvers_of_peers import FORMULAS, SHARES
-from .orthonormal import WIDE
+from .orthonormal import WIDE, exactly
+from .polynomials import complete, domain_of, terms
 
 EPS = float(np.finfo(float).eps)
 
@@ -35,6 +38,7 @@ class Problem:
     fit_intercept: bool = True
     data_eps: float = EPS
     target: int | None = None
+    polynomial: "Polynomial | None" = None
 
     def losses(self, r):
         """Return the loss of each residual."""
@@ -58,11 +62,10 @@ class Problem:
         terms = np.abs(self.A) @ np.abs(np.asarray(coef, WIDE)) + abs(WIDE(intercept))
         return EPS * (terms + np.abs(self.y)).astype(float)
 
-    def allowance(self, coef, intercept, off):
-        """Return what a change of the predictions by ``off`` can add to the objective."""
-        r = self.residual(coef, intercept)
+    def allowance(self, r, off):
+        """Return what a change of the predictions by ``off`` can add to the losses."""
         worse = np.maximum(self.losses(r + off), self.losses(r - off)) - self.losses(r)
-        return float(self.s @ worse) + 4 * EPS * float(self.penalty(coef))
+        return float(self.s @ worse)
 
     def solution_of(self, model):
         """Return the coefficients and the intercept that a model has for the target."""
@@ -104,6 +107,29 @@ class Problem:
         return np.where(self.live, GREY * self.data_eps * d**0.5 * far / self.size, np.inf)
 
 
+@dataclass
+class Polynomial:
+    """What columns are terms of."""
+
+    X: np.ndarray
+    powers: np.ndarray
+    basis: str
+    complete: bool
+
+    def exact_terms(self):
+        """Return the terms in the arithmetic of mpmath."""
+        return terms(exactly(self.X), self.powers, self.basis)
+
+    @cached_property
+    def span(self):
+        """Columns of another basis that span the same, and what rounding of X may make of each."""
+        if not self.complete:
+            return None
+        low, high = domain_of(self.X)
+        far = np.abs(self.X).max(0) / (high - low) * 2
+        return terms(self.X, self.powers, "chebyshev"), 1 + self.powers**2 @ far
+
+
 # Times that a direction is above the rounding of the data for it to be asked for.
 GREY = 200.0
 
@@ -113,14 +139,18 @@ def problems(drawn):
     X, y, weight = drawn.X, drawn.y, drawn.sample_weight
     weight = np.ones(len(X), WIDE) if weight is None else np.asarray(weight, WIDE)
     kept = weight > 0
-    A, s = np.asarray(X[kept], WIDE), weight[kept] / weight[kept].sum()
+    X, s = np.asarray(X[kept], WIDE), weight[kept] / weight[kept].sum()
     given = {"alpha": 1e-4, "l1_ratio": 0.15} | drawn.parameters
     l1, l2 = np.multiply(SHARES[given.get("penalty")](given["l1_ratio"]), given["alpha"])
     same = ("loss", "epsilon", "quantile", "positive", "fit_intercept")
     more = {name: given[name] for name in same if name in given}
+    if drawn.estimator is TorchPolyRegressor:
+        basis, full = given.get("basis", "power"), given.get("fit_intercept", True)
+        of = Polynomial(X, drawn.powers, basis, complete(given["degree"], full))
+        X, more["polynomial"] = terms(X, of.powers, basis), of
     y = np.asarray(y[kept], WIDE)
     columns = [(None, y)] if y.ndim == 1 else list(enumerate(y.T))
     return [
-        Problem(A, column, s, l1=float(l1), l2=float(l2), target=target, **more)
+        Problem(X, column, s, l1=float(l1), l2=float(l2), target=target, **more)
         for target, column in columns
     ]

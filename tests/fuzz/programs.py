@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import clarabel
+import mpmath
 import numpy as np
 import scipy.sparse as sp
 
 from ..solvers_of_peers import LINES
-from .orthonormal import WIDE, orthonormal
+from .orthonormal import BITS, WIDE, exactly, orthonormal, rounded
+from .problems import GREY
 
 BOUNDED = ("absolute_error", "huber", "quantile", "epsilon_insensitive", "log_cosh")
 FAR = 1e4  # units of y
@@ -16,12 +18,51 @@ FAR = 1e4  # units of y
 
 @dataclass
 class Coordinates:
-    """How the coefficients are those of a program: ``coef = transform @ u[first:]``."""
+    """How predictions and the penalty are those of a program.
 
-    B: np.ndarray  # of the centred columns, without the intercept
-    transform: np.ndarray
+    Parameters
+    ----------
+    B : ndarray of shape (n, k)
+        What u is multiplied by, without the intercept.
+    transform : ndarray of shape (d, k) or None
+        What makes coefficients of u; None where that is not needed.
+    l1, H
+        The penalty is ``sum l1 |u| + 1/2 u'Hu``.
+    exact : bool
+        Whether B is what it stands for, to much more than 53 bits.
+    """
+
+    B: np.ndarray
+    transform: np.ndarray | None
     l1: np.ndarray
     H: np.ndarray
+    exact: bool = True
+
+
+SMALL_MARGIN = 1e-8  # below which 64 bits are too few
+WORK = 60_000  # products of mpmath that a draw is worth
+
+
+def smooth_coordinates(problem):
+    """Return orthonormal coordinates, for a penalty without corners."""
+    if problem.polynomial is not None:
+        return polynomial_coordinates(problem)
+    root, Z = np.sqrt(problem.s)[:, None], usable(problem)
+    if problem.l2:
+        l2 = np.sqrt(WIDE(problem.l2)) / problem.size
+        found = orthonormal(np.vstack((root * Z, np.diag(l2))), 0)
+    else:
+        found = orthonormal(root * Z, problem.cutoff)
+    return in_columns(problem, Z, found)
+
+
+def in_columns(problem, Z, found, exact=True):
+    """Return coordinates in which a transform of the scaled columns is orthonormal."""
+    transform = found.transform / problem.size[:, None]
+    tail = np.sqrt(WIDE(problem.l2)) * transform
+    k = transform.shape[1]
+    B = found.basis[: len(Z)] / np.sqrt(problem.s)[:, None]
+    return Coordinates(B, transform, np.zeros(k), tail.T @ tail, exact)
 
 
 def usable(problem):
@@ -29,31 +70,68 @@ def usable(problem):
     Z = np.where(problem.live, problem.centred / problem.size, 0)
     root = np.sqrt(problem.s)[:, None]
     found = orthonormal(root * Z, problem.cutoff)
-    if found.transform.shape[1] == min(Z.shape[1], len(Z)):
-        return Z, found
-    return (found.basis @ (found.basis.T @ (root * Z))) / root, found
+    if found.basis.shape[1] == min(Z.shape[1], len(Z)):
+        return Z
+    return (found.basis @ (found.basis.T @ (root * Z))) / root
 
 
-def smooth_coordinates(problem):
-    """Return orthonormal coordinates, for a penalty without corners."""
-    Z, found = usable(problem)
+def polynomial_coordinates(problem):
+    """Return orthonormal coordinates of terms, which may be dependent to any degree."""
     root = np.sqrt(problem.s)[:, None]
-    d, l2 = Z.shape[1], np.sqrt(WIDE(problem.l2)) / problem.size
-    if problem.l2:
-        found = orthonormal(np.vstack((root * Z, np.diag(l2))), np.zeros(d))
-    B = Z @ found.transform
-    transform = found.transform / problem.size[:, None]
-    tail = np.sqrt(WIDE(problem.l2)) * transform
-    return Coordinates(B, transform, np.zeros(B.shape[1]), tail.T @ tail)
+    span = problem.polynomial.span
+    if span is not None and not problem.l2:
+        columns, amplified = span
+        Z = columns - problem.s @ columns
+        cutoff = problem.data_eps * GREY * len(amplified) ** 0.5 * amplified
+        found = orthonormal(root * Z, cutoff)
+        k = found.basis.shape[1]
+        return Coordinates(found.basis / root, None, np.zeros(k), np.zeros((k, k)))
+    Z = np.where(problem.live, problem.centred / problem.size, 0)
+    l2 = np.sqrt(WIDE(problem.l2)) / problem.size
+    stacked = np.vstack((root * Z, np.diag(l2))) if problem.l2 else root * Z
+    cutoff = 0 if problem.l2 else problem.cutoff
+    found = orthonormal(stacked, cutoff)
+    exact = found.margin > SMALL_MARGIN
+    if not exact and stacked.shape[0] * stacked.shape[1] ** 2 <= WORK:
+        found, exact = precisely(problem, l2, cutoff), True
+    return in_columns(problem, Z, found, exact)
+
+
+def precisely(problem, l2, cutoff):
+    """Return orthonormal coordinates by way of mpmath."""
+    with mpmath.workprec(BITS):
+        A, s = problem.polynomial.exact_terms(), exactly(problem.s)
+        A = A - s @ A / s.sum() if problem.fit_intercept else A
+        Z = np.where(problem.live, A / exactly(problem.size), mpmath.mpf(0))
+        stacked = exactly(np.sqrt(problem.s))[:, None] * Z
+        if problem.l2:
+            stacked = np.vstack((stacked, np.diag(exactly(l2)) + mpmath.mpf(0)))
+        found = orthonormal(stacked, cutoff)
+        found.basis, found.transform = rounded(found.basis), rounded(found.transform)
+    return found
 
 
 def column_coordinates(problem):
     """Return the columns scaled, for a penalty with corners and for signs."""
-    Z, _ = usable(problem)
+    if problem.polynomial is None:
+        Z = usable(problem)
+    else:
+        Z = np.where(problem.live, problem.centred / problem.size, 0)
     size = problem.size
-    d = len(size)
-    l1, l2 = WIDE(problem.l1) / size, WIDE(problem.l2) / size**2
-    return Coordinates(Z, np.diag(1 / size), l1 * np.ones(d), np.diag(l2))
+    return Coordinates(
+        Z, np.diag(1 / size), WIDE(problem.l1) / size, np.diag(WIDE(problem.l2) / size**2)
+    )
+
+
+@dataclass
+class Point:
+    """A solution: its objective, its residuals and, where known, its coefficients."""
+
+    value: float
+    r: np.ndarray
+    coef: np.ndarray | None = None
+    intercept: float = 0.0
+    penalty: float = 0.0
 
 
 class Solver:
@@ -81,12 +159,25 @@ class Solver:
         u = x[:k]
         return u, -z[: len(self.y)] * self.scale
 
-    def answer(self, u):
-        """Return the coefficients and the intercept of a point of the program."""
+    def at(self, u):
+        """Return the point that ``u`` of the program stands for."""
+        c, problem = self.coordinates, self.problem
         u = np.asarray(u, WIDE) * self.unit
-        coef = self.coordinates.transform @ u[self.first :]
-        start = u[0] + self.shift if self.first else WIDE(0)
-        return coef, start - self.problem.mean @ coef
+        w, start = u[self.first :], (u[0] + self.shift if self.first else WIDE(0))
+        penalty = np.abs(w) @ c.l1 + w @ c.H @ w / 2
+        r = problem.y - start - c.B @ w
+        value = float(problem.s @ problem.losses(r) + penalty)
+        if c.transform is None:
+            return Point(value, r, penalty=float(penalty))
+        coef = (c.transform @ w).astype(float)
+        intercept = float(start - problem.mean @ coef) if self.first else 0.0
+        if problem.polynomial is not None and c.exact:
+            return Point(value, r, coef, intercept, float(penalty))
+        # As coefficients that an estimator can hold.
+        r = problem.residual(coef, intercept)
+        penalty = problem.penalty(coef)
+        value = float(problem.s @ problem.losses(r) + penalty)
+        return Point(value, r, coef, intercept, float(penalty))
 
     @cached_property
     def scale(self):

@@ -1,39 +1,26 @@
 """The least objective of a problem: the best of some solvers, and a bound below it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..solvers_of_peers import CURVATURES, FORMULAS, SLOPES
 from .orthonormal import WIDE
-from .programs import Solver, column_coordinates, smooth_coordinates
+from .programs import Point, Solver, column_coordinates, smooth_coordinates
 
 
 @dataclass
 class Reference:
-    """A point, its objective and a lower bound of all objectives.
+    """The best point, a lower bound of all objectives, and the objective of the best constant."""
 
-    Parameters
-    ----------
-    coef, intercept : extended precision
-    value : float
-        Of the coefficients as they are.
-    lower : float
-        By weak duality.
-    constant : float
-        The objective of the best constant.
-    """
-
-    coef: np.ndarray
-    intercept: float
-    value: float
+    point: Point
     lower: float
     constant: float
 
     @property
-    def sure(self):
-        """Whether the two are close enough to judge small excesses by."""
-        return self.value - self.lower <= 1e-9 * max(abs(self.value), 1e-300)
+    def value(self):
+        """The objective of the point."""
+        return self.point.value
 
 
 def reference(problem):
@@ -41,50 +28,44 @@ def reference(problem):
     smooth = not (problem.l1 or problem.positive)
     coordinates = smooth_coordinates(problem) if smooth else column_coordinates(problem)
     solver = Solver(problem, coordinates)
-    d = problem.A.shape[1]
-    nothing = np.zeros(d, WIDE)
-    b = best_constant(problem)
-    found = [(problem.value(nothing, b), nothing, b)]
-    slopes = []
-    for coef, intercept, p in starts(problem, solver):
-        # As coefficients that an estimator can hold.
-        coef, intercept = coef.astype(float), float(intercept)
-        found.append((problem.value(coef, intercept), coef, intercept))
+    constant = best_constant(problem, solver)
+    points, slopes = [solver.at(constant)], []
+    sizes = constant
+    for u, p in starts(problem, solver):
+        points.append(solver.at(u))
+        sizes = np.maximum(sizes, np.abs(u))
         slopes.append(p)
-    found = [point for point in found if np.isfinite(point[0])]
-    value, coef, intercept = min(found, key=lambda point: point[0])
-    slopes.append(slopes_at(problem, coef, intercept))
+    points = [point for point in points if np.isfinite(point.value)]
+    best = min(points, key=lambda point: point.value)
+    slopes.append(slopes_at(problem, best.r))
     lower = max(
-        (bound(problem, solver, p, coef) for p in slopes if p is not None and np.isfinite(p).all()),
+        (bound(solver, p, sizes) for p in slopes if p is not None and np.isfinite(p).all()),
         default=-np.inf,
     )
-    return Reference(coef, intercept, value, float(lower), found[0][0])
+    return Reference(best, float(lower), points[0].value)
 
 
 def starts(problem, solver):
-    """Yield points and the slopes of their rows."""
+    """Yield points of a program and the slopes of their rows."""
     if problem.loss == "log_cosh":
         yield from log_cosh_starts(problem, solver)
         return
     u, p = solver.solve()
-    yield *solver.answer(u), p
+    yield u, p
     if problem.loss in SLOPES:
-        u = newton(solver, u)
-        yield *solver.answer(u), None
+        yield newton(solver, u), None
 
 
 def log_cosh_starts(problem, solver):
     """Yield points by exponential cones or, in units where these fail, by what it is near to."""
     if 1e-2 < solver.unit < 1e3:
         u, p = solver.solve()
-        yield *solver.answer(u), p
+        yield u, p
     else:
-        problem.loss = "squared_error" if solver.unit < 1 else "absolute_error"
-        other = Solver(problem, solver.coordinates)
-        problem.loss = "log_cosh"
-        u = other.solve()[0]
-        yield *solver.answer(u), None
-    yield *solver.answer(newton(solver, u)), None
+        near = "squared_error" if solver.unit < 1 else "absolute_error"
+        u = Solver(replace(problem, loss=near), solver.coordinates).solve()[0]
+        yield u, None
+    yield newton(solver, u), None
 
 
 def newton(solver, u):
@@ -134,34 +115,38 @@ def newton(solver, u):
     return u
 
 
-def best_constant(problem):
-    """Return the intercept of least loss among a few, for a scale to measure by."""
+def best_constant(problem, solver):
+    """Return the constant of least loss among a few, for a scale to measure by."""
+    u = np.zeros(solver.B.shape[1], WIDE)
     if not problem.fit_intercept:
-        return WIDE(0)
+        return u
     order = np.argsort(problem.y)
     share = np.cumsum(problem.s[order])
-    y = problem.y[order]
-    at = {"quantile": problem.quantile}.get(problem.loss, 0.5)
-    guesses = [problem.s @ problem.y, y[int(np.searchsorted(share, at).clip(0, len(y) - 1))]]
-    nothing = np.zeros(problem.A.shape[1])
-    return min(guesses, key=lambda b: problem.value(nothing, b))
+    at = problem.quantile if problem.loss == "quantile" else 0.5
+    middle = problem.y[order][int(np.searchsorted(share, at).clip(0, len(share) - 1))]
+
+    def constant(b):
+        return np.append((b - solver.shift) / solver.unit, u[1:])
+
+    guesses = [constant(b) for b in (problem.s @ problem.y, middle)]
+    return min(guesses, key=lambda u: solver.at(u).value)
 
 
-def slopes_at(problem, coef, intercept):
-    """Return the slopes of the rows at a point, where the loss has one."""
+def slopes_at(problem, r):
+    """Return the slopes of the rows at residuals, where the loss has one."""
     if problem.loss not in SLOPES:
         return None
-    r = problem.residual(coef, intercept)
     return problem.s * SLOPES[problem.loss](r, WIDE(problem.epsilon))
 
 
-def bound(problem, solver, p, coef):
-    """Return what the objective is not below, for coefficients of up to ten times those given.
+def bound(solver, p, sizes):
+    """Return what the objective is not below, for ``|u|`` of up to ten times the sizes.
 
-    Slopes ``p`` of the rows give ``p'y - sum s loss*(p / s) - R*(A'p)``, made to fit before: to
+    Slopes ``p`` of the rows give ``p'y - sum s loss*(p / s) - R*(B'p)``, made to fit before: to
     the range of slopes, of sum zero, and square to what the penalty leaves alone.
     """
-    p = np.asarray(p, WIDE)
+    problem, c = solver.problem, solver.coordinates
+    s, p = problem.s, np.asarray(p, WIDE)
     low, high = {
         "absolute_error": (-1, 1),
         "huber": (-problem.epsilon, problem.epsilon),
@@ -169,32 +154,35 @@ def bound(problem, solver, p, coef):
         "epsilon_insensitive": (-1, 1),
         "log_cosh": (-1, 1),
     }.get(problem.loss, (-np.inf, np.inf))
-    s = problem.s
     p = s * np.clip(p / s, low, high)
-    d = solver.coordinates.B.shape[1]
     if problem.fit_intercept:
         p = p - s * p.sum()
-    if not (problem.l1 or problem.l2 or problem.positive) and d:
-        B = solver.coordinates.B  # orthonormal for the weights
-        for _ in range(2):
-            p = p - s * (B @ (B.T @ p))
+    if not (problem.l1 or problem.l2 or problem.positive) and c.B.shape[1]:
+        for _ in range(2):  # B is orthonormal for the weights
+            p = p - s * (c.B @ (c.B.T @ p))
     q = p / s
     past = max(float((q / high).max()) if high else 0, float((q / low).max()) if low else 0, 1.0)
     q, p = q / WIDE(past), p / WIDE(past)
-    g = problem.centred.T @ p
-    if problem.l1 or problem.positive:
-        over = g - problem.l1 if problem.positive else np.abs(g) - problem.l1
-    else:
-        over = np.abs(g)
-    over = np.maximum(over, 0)
-    if problem.l2:
-        lost = (np.square(over) / (2 * WIDE(problem.l2))).sum()
-    elif problem.l1 or problem.positive:
-        reach = 10 * np.abs(coef) + np.abs(coef * problem.size).max(initial=0) / problem.size
-        lost = (over * reach).sum()
-    else:
-        lost = WIDE(0)
+    reach = 10 * (np.asarray(sizes, WIDE) * solver.unit)[solver.first :]
+    reach = np.maximum(reach, reach.max(initial=0) / 100)
+    lost = lost_to_penalty(problem, c, c.B.T @ p, reach)
     return p @ problem.y - s @ conjugate(problem, q) - lost
+
+
+def lost_to_penalty(problem, c, g, reach):
+    """Return the most of ``g'u - penalty`` for u within reach."""
+    if problem.l1 or problem.positive:
+        over = np.maximum(g - c.l1 if problem.positive else np.abs(g) - c.l1, 0)
+        if not problem.l2:
+            return (over * reach).sum()
+        curve = np.diag(c.H)
+        return np.minimum(over**2 / (2 * curve), over * reach).sum()
+    if not problem.l2:
+        return np.abs(g) @ reach
+    curve, along = np.linalg.eigh(c.H.astype(float))
+    over = along.T.astype(WIDE) @ g
+    curve = np.maximum(curve, 1e-300)
+    return np.minimum(over**2 / (2 * curve), np.abs(over) * np.abs(along.T) @ reach).sum()
 
 
 def conjugate(problem, q):

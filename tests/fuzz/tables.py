@@ -96,6 +96,25 @@ def _dependent(rng, X):
     return X, kind
 
 
+NARROW = dict.fromkeys(PLAIN, 1) | {
+    "normal": 3, "uniform": 3, "sorted": 3, "year": 2, "constant": 0.3, "outlier": 0.5
+}  # fmt: skip
+
+
+def narrow_table(rng, n, d):
+    """Return a few columns to make powers of, and words for them."""
+    names = [pick(rng, **NARROW) for _ in range(d)]
+    X = np.column_stack([PLAIN[name](rng, n) for name in names])
+    if d > 1 and rng.uniform() < 0.15:
+        X[:, :2] = np.eye(2)[rng.integers(0, 2, n)]
+        names[:2] = ["one-hot", "one-hot"]
+    for chance, change in ((0.1, _scaled), (0.15, _offset)):
+        if rng.uniform() < chance:
+            X, trait = change(rng, X)
+            names.append(trait)
+    return X, names
+
+
 # --- targets -----------------------------------------------------------------------------
 
 
@@ -132,6 +151,21 @@ def target(rng, X):
         times = log_uniform(rng, -6, 6)
         y, kind = y * times, f"{kind} times {times:.0e}"
     return y, f"y {kind}"
+
+
+def curve(rng, X):
+    """Return a target that bends, or one as any other, and words for it."""
+    if rng.uniform() < 0.4:
+        return target(rng, X)
+    low, high = X.min(0), X.max(0)
+    t = (X - low) / np.where(high > low, high - low, 1)
+    y = np.sin(t @ rng.uniform(1, 8, X.shape[1])) + rng.choice([0, 0.1]) * rng.standard_normal(
+        len(X)
+    )
+    if rng.uniform() < 0.2:
+        y[rng.integers(0, len(y))] = 10.0 ** rng.choice([2, 6])
+        return y, "y a sine with an outlier"
+    return y, "y a sine"
 
 
 def weights(rng, X, y):

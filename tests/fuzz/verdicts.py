@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from .orthonormal import WIDE, orthonormal
-from .problems import EPS, problems
+from .problems import EPS, GREY, problems
 from .references import reference
 
 SILENT, CRASH, SLOW, CONSTRAINT = "SILENT", "CRASH", "SLOW", "CONSTRAINT"
@@ -128,14 +128,15 @@ def _judge_warnings(caught, outcome):
 def _judge_values(drawn, model, warned, outcome):
     converged = bool(model.converged_)
     right, wrong, worst = [], None, 0.0
-    for index, problem in enumerate(problems(drawn)):
-        found = Found(problem, reference(problem), *problem.solution_of(model))
+    _judge_terms(drawn, model, outcome)
+    for index, found in enumerate(beside_references(drawn, model)):
         outcome.unsure |= not found.sure
         right.append(found.right)
         worst = max(worst, found.certain_excess)
         if found.excess > WRONG:
             wrong = wrong or (index, found)
-        _judge_coef(problem, index, found, outcome)
+        _judge_coef(index, found, converged, outcome)
+        _judge_prediction(found, outcome)
     if wrong:
         index, found = wrong
         outcome.told = not converged
@@ -149,24 +150,37 @@ def _judge_values(drawn, model, warned, outcome):
         how = "converged_ is False" if not converged else "a ConvergenceWarning"
         outcome.fail(ALARM, "assert m.converged_", f"{how}, within {worst:.0e} of the least")
     _judge_optimality(model.optimality_, worst, outcome)
-    _judge_predictions(drawn, model, outcome)
+
+
+def beside_references(drawn, model):
+    """Yield the solution of each target beside its reference."""
+    predictions = np.asarray(model.predict(drawn.rows), float)[drawn.kept]
+    for index, problem in enumerate(problems(drawn)):
+        prediction = predictions[:, index] if predictions.ndim > 1 else predictions
+        yield Found(problem, reference(problem), *problem.solution_of(model), prediction)
 
 
 class Found:
     """A solution beside the reference.
 
-    What 53 bits of the coefficients leave open is no excess: that is measured at the reference,
-    since coefficients that are absurd are no excuse.
+    What 53 bits of the coefficients, or of the predictions of a polynomial, leave open is no
+    excess: that is measured at the reference, since coefficients that are absurd are no excuse.
     """
 
-    def __init__(self, problem, best, coef, intercept):
+    def __init__(self, problem, best, coef, intercept, prediction):
         self.problem, self.best = problem, best
-        self.coef, self.intercept = coef, intercept
-        self.value = problem.value(coef, intercept)
-        own = problem.rounding(coef, intercept)
-        needed = problem.rounding(best.coef, best.intercept)
-        self.off = np.minimum(np.maximum(own, needed), 8 * needed)
-        self.allowed = problem.allowance(best.coef, best.intercept, ROUNDINGS * self.off)
+        self.coef, self.intercept, self.prediction = coef, intercept, prediction
+        point = best.point
+        if problem.polynomial is None:
+            self.value = problem.value(coef, intercept)
+            own = problem.rounding(coef, intercept)
+            needed = problem.rounding(point.coef, point.intercept)
+            off = ROUNDINGS * np.minimum(np.maximum(own, needed), 8 * needed)
+        else:
+            r = problem.y - prediction
+            self.value = float(problem.s @ problem.losses(r) + problem.penalty(coef))
+            off = 64 * EPS * float(np.abs(problem.y - point.r).max() + np.abs(problem.y).max())
+        self.allowed = problem.allowance(point.r, off) + ROUNDINGS * EPS * point.penalty
         exact = best.value <= 64 * self.allowed
         self.scale = max(best.constant if exact else best.value, best.value, self.allowed, 1e-300)
 
@@ -196,16 +210,19 @@ class Found:
         return self.sure and self.value - self.best.value <= TOL * self.scale + self.allowed
 
 
-def _judge_coef(problem, index, found, outcome):
+def _judge_coef(index, found, converged, outcome):
+    problem = found.problem
     row = "m.coef_" if problem.target is None else f"m.coef_[{index}]"
     coef = found.coef
     if problem.positive and (coef < 0).any():
         outcome.fail(CONSTRAINT, "assert (m.coef_ >= 0).all()", f"a coefficient of {coef.min()}")
-    zero = zeros(problem, found)
+    zero = zeros(problem, found) & converged
     if (coef[zero] != 0).any():
         j = int(np.flatnonzero(zero & (coef != 0))[0])
         outcome.fail(CONSTRAINT, f"assert {row}[{j}] == 0", f"{coef[j]} where 0 is the optimum")
     if problem.l1 or problem.l2 or problem.positive:
+        return
+    if problem.polynomial is not None:
         return
     spare = undetermined(problem, coef)
     size = np.linalg.norm(coef - spare)
@@ -225,7 +242,7 @@ def zeros(problem, found):
     if not problem.l1 or problem.loss != "squared_error" or not found.sure:
         return np.zeros(len(found.coef), bool)
     best = found.best
-    slope = problem.centred.T @ (problem.s * problem.residual(best.coef, best.intercept))
+    slope = problem.centred.T @ (problem.s * best.point.r)
     slope = slope if problem.positive else np.abs(slope)
     # Of a value that is off by g the slopes are off by about sqrt(2 g) times the deviation.
     room = np.sqrt(2 * max(best.value - best.lower, 0) + 4 * found.allowed) * problem.size
@@ -234,22 +251,19 @@ def zeros(problem, found):
 
 def undetermined(problem, coef):
     """Return the part of coefficients along which predictions do not change, in the units given."""
-    d = len(coef)
-    if not d:
-        return coef
-    Z = np.where(problem.live, problem.centred / problem.size, 0) * np.sqrt(problem.s)[:, None]
+    live, coef = problem.live, np.asarray(coef, WIDE)
+    Z = (problem.centred / problem.size)[:, live] * np.sqrt(problem.s)[:, None]
+    spare = np.where(live, 0, coef)
+    if not live.any():
+        return spare.astype(float)
     _, _, directions = np.linalg.svd(Z.astype(float))
-    far = np.sqrt(problem.s @ np.square(problem.A)) / problem.size
-    made = np.where(problem.live, EPS * (d**0.5) * np.maximum(far, 1), np.inf).astype(float)
-    V = directions.T
-    length = np.linalg.norm(Z.astype(float) @ V, axis=0)
-    with np.errstate(invalid="ignore"):
-        noise = np.sqrt(np.nansum(np.square(V * made[:, None]), axis=0))
-    null = V[:, length <= 4 * noise]
-    null = np.column_stack((null, np.eye(d)[:, ~problem.live]))
-    null = (null / problem.size[:, None]).astype(WIDE)
+    V = directions.T.astype(WIDE)
+    noise = np.sqrt(np.square(V.T) @ np.square(problem.cutoff[live] / GREY))
+    length = np.sqrt(np.square(Z @ V).sum(0))
+    null = V[:, length <= 4 * noise] / problem.size[live, None]
     N = orthonormal(null, 1e-12 * np.sqrt(np.square(null).sum(0))).basis
-    return (N @ (N.T @ np.asarray(coef, WIDE))).astype(float)
+    spare[live] = N @ (N.T @ coef[live])
+    return spare.astype(float)
 
 
 def _judge_optimality(optimality, excess, outcome):
@@ -265,16 +279,19 @@ def _judge_optimality(optimality, excess, outcome):
         )
 
 
-def _judge_predictions(drawn, model, outcome):
-    prediction = np.asarray(model.predict(drawn.rows), float)
-    for problem in problems(drawn):
-        coef, intercept = problem.solution_of(model)
-        column = prediction if problem.target is None else prediction[:, problem.target]
-        off = np.abs(column[drawn.kept] - (problem.y - problem.residual(coef, intercept)))
-        if (off > 64 * problem.rounding(coef, intercept)).any():
-            outcome.fail(
-                PREDICT,
-                "assert np.allclose(m.predict(d.rows), d.rows @ m.coef_.T + m.intercept_)",
-                f"predictions and coefficients differ by {float(off.max()):.2g}",
-            )
-            return
+def _judge_prediction(found, outcome):
+    problem, solution = found.problem, (found.coef, found.intercept)
+    expected = problem.y - problem.residual(*solution)
+    off = np.abs(found.prediction - expected)
+    if not (off <= 64 * problem.rounding(*solution)).all():
+        outcome.fail(
+            PREDICT,
+            "assert np.allclose(m.predict(d.rows), d.columns @ m.coef_.T + m.intercept_)",
+            f"predictions and coefficients differ by {float(off.max()):.2g}",
+        )
+
+
+def _judge_terms(drawn, model, outcome):
+    """Judge which terms a polynomial has."""
+    if hasattr(model, "powers_") and not np.array_equal(model.powers_, drawn.powers):
+        outcome.fail(PREDICT, "assert (m.powers_ == d.powers).all()", "other terms")
