@@ -41,6 +41,8 @@ def orthonormal(columns, cutoff):
     n_columns = left.shape[1]
     made = np.eye(n_columns, dtype=left.dtype) * (left.dtype.type(1) if left.dtype != object else 1)
     cutoff = np.broadcast_to(np.asarray(cutoff, WIDE), n_columns)
+    if left.dtype == object:
+        cutoff = exactly(cutoff)
     length = norms(left)
     length = np.where(length > 0, length, 1)
     rest, taken, margin = list(range(n_columns)), [], 1.0
@@ -79,7 +81,8 @@ def exactly(numbers):
     """Return numbers as those of mpmath; call it within ``mpmath.workprec``."""
     numbers = np.asarray(numbers)
     parts = numbers.astype(float)
-    low = (numbers - parts).astype(float)  # of extended precision
+    finite = np.isfinite(parts)
+    low = np.where(finite, np.where(finite, numbers, 0) - np.where(finite, parts, 0), 0)
     flat = [mpmath.mpf(float(a)) + float(b) for a, b in zip(parts.flat, low.flat, strict=True)]
     return np.array(flat, object).reshape(numbers.shape)
 

@@ -34,7 +34,7 @@ def domain_of(X):
 
 def terms(X, powers, basis):
     """Return the terms as columns."""
-    X = np.asarray(X, WIDE)
+    X = X if X.dtype == object else np.asarray(X, WIDE)
     if basis == "power":
         t = X
     else:

@@ -6,13 +6,20 @@ from functools import cached_property
 import clarabel
 import mpmath
 import numpy as np
+import scipy.optimize
 import scipy.sparse as sp
 
 from ..solvers_of_peers import LINES
 from .orthonormal import BITS, WIDE, exactly, orthonormal, rounded
 from .problems import GREY
 
-BOUNDED = ("absolute_error", "huber", "quantile", "epsilon_insensitive", "log_cosh")
+BOUNDED = {  # losses with straight ends, and where these begin
+    "absolute_error": lambda problem: 0,
+    "huber": lambda problem: problem.epsilon,
+    "quantile": lambda problem: 0,
+    "epsilon_insensitive": lambda problem: problem.epsilon,
+    "log_cosh": lambda problem: 1,
+}
 FAR = 1e4  # units of y
 
 
@@ -137,14 +144,16 @@ class Point:
 class Solver:
     """Clarabel on a problem in some coordinates."""
 
-    def __init__(self, problem, coordinates):
+    def __init__(self, problem, coordinates, clip=True):
         self.problem, self.coordinates = problem, coordinates
         y = problem.y
         self.shift = _median(y) if problem.fit_intercept else WIDE(0)
         r = np.abs(y - self.shift)
         self.unit = _unit(r, problem.s)
-        if problem.loss in BOUNDED:  # further out a row has the same slope
-            y = np.clip(y, self.shift - FAR * self.unit, self.shift + FAR * self.unit)
+        if clip and problem.loss in BOUNDED:  # further out a row has the same slope
+            straight = BOUNDED[problem.loss](problem)
+            far = FAR * max(self.unit, straight)
+            y = np.clip(y, self.shift - far, self.shift + far)
         self.first = int(problem.fit_intercept)
         ones = np.ones((len(y), self.first), WIDE)
         self.B = np.hstack((ones, coordinates.B)).astype(float)
@@ -158,6 +167,17 @@ class Solver:
         k = self.B.shape[1]
         u = x[:k]
         return u, -z[: len(self.y)] * self.scale
+
+    def solve_linear(self):
+        """Return the same by HiGHS, for a program without curvature."""
+        _, q, A, b, _ = self._quadratic()
+        n, A = len(self.y), A.tocsr()
+        found = scipy.optimize.linprog(
+            q, A_ub=A[n:], b_ub=b[n:], A_eq=A[:n], b_eq=b[:n], bounds=(None, None), method="highs"
+        )
+        if found.x is None:
+            return np.full(self.B.shape[1], np.nan), None
+        return found.x[: self.B.shape[1]], found.eqlin.marginals * self.scale
 
     def at(self, u):
         """Return the point that ``u`` of the program stands for."""
@@ -335,11 +355,13 @@ def _unit(r, s):
     return r[kept][order][int(np.searchsorted(below, below[-1] / 2).clip(0, kept.sum() - 1))]
 
 
-def _clarabel(P, q, A, b, cones, tol=1e-12, max_iter=100):
+def _clarabel(P, q, A, b, cones, tol=1e-12, max_iter=100, **more):
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.max_threads = 1
     settings.max_iter = max_iter
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = tol
+    for name, value in more.items():
+        setattr(settings, name, value)
     found = clarabel.DefaultSolver(P, q, A, b, cones, settings).solve()
     return np.array(found.x), np.array(found.z)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..solvers_of_peers import CURVATURES, FORMULAS, SLOPES
+from ..solvers_of_peers import CURVATURES, FORMULAS, LINES, SLOPES
 from .orthonormal import WIDE
 from .programs import Point, Solver, column_coordinates, smooth_coordinates
 
@@ -23,30 +23,33 @@ class Reference:
         return self.point.value
 
 
+SURE = 1e-9  # a relative gap between the best point and the bound that ends the search
+
+
 def reference(problem):
     """Return the best that is found for a problem."""
     smooth = not (problem.l1 or problem.positive)
     coordinates = smooth_coordinates(problem) if smooth else column_coordinates(problem)
     solver = Solver(problem, coordinates)
-    constant = best_constant(problem, solver)
-    points, slopes = [solver.at(constant)], []
-    sizes = constant
+    sizes = best_constant(problem, solver)
+    best = solver.at(sizes)
+    constant, lower = best.value, 0.0  # no loss is negative
     for u, p in starts(problem, solver):
-        points.append(solver.at(u))
+        point = solver.at(u)
+        if not np.isfinite(point.value):
+            continue
         sizes = np.maximum(sizes, np.abs(u))
-        slopes.append(p)
-    points = [point for point in points if np.isfinite(point.value)]
-    best = min(points, key=lambda point: point.value)
-    slopes.append(slopes_at(problem, best.r))
-    lower = max(
-        (bound(solver, p, sizes) for p in slopes if p is not None and np.isfinite(p).all()),
-        default=-np.inf,
-    )
-    return Reference(best, float(lower), points[0].value)
+        best = min(best, point, key=lambda point: point.value)
+        for slopes in (p, slopes_at(problem, best.r)):
+            if slopes is not None and np.isfinite(slopes).all():
+                lower = max(lower, float(bound(solver, slopes, sizes)))
+        if best.value - lower <= SURE * max(best.value, 1e-12 * constant):
+            break
+    return Reference(best, lower, constant)
 
 
 def starts(problem, solver):
-    """Yield points of a program and the slopes of their rows."""
+    """Yield points of a program and the slopes of their rows, better and better."""
     if problem.loss == "log_cosh":
         yield from log_cosh_starts(problem, solver)
         return
@@ -54,6 +57,15 @@ def starts(problem, solver):
     yield u, p
     if problem.loss in SLOPES:
         yield newton(solver, u), None
+    whole = Solver(problem, solver.coordinates, clip=False)
+    if not np.array_equal(whole.y, solver.y):
+        u, p = whole.solve()
+        yield u, p
+        if problem.loss in SLOPES:
+            yield newton(whole, u), None
+    if problem.loss in LINES and not problem.l2:
+        yield whole.solve_linear()
+    yield whole.solve(equilibrate_enable=False)
 
 
 def log_cosh_starts(problem, solver):
@@ -61,11 +73,11 @@ def log_cosh_starts(problem, solver):
     if 1e-2 < solver.unit < 1e3:
         u, p = solver.solve()
         yield u, p
-    else:
-        near = "squared_error" if solver.unit < 1 else "absolute_error"
-        u = Solver(replace(problem, loss=near), solver.coordinates).solve()[0]
-        yield u, None
-    yield newton(solver, u), None
+        yield newton(solver, u), None
+    for near in ("squared_error", "absolute_error"):
+        for clip in (True, False):
+            u = Solver(replace(problem, loss=near), solver.coordinates, clip).solve()[0]
+            yield newton(solver, u), None
 
 
 def newton(solver, u):

@@ -21,6 +21,7 @@ KINDS = (SILENT, CRASH, SLOW, CONSTRAINT, ABSURD, BOUND, PREDICT, ALARM)
 WRONG = 1e-6  # a relative excess of the objective that is no rounding
 TOL = 1e-10  # the default of the estimators
 ROUNDINGS = 8  # of the predictions, that are allowed
+UNITS = 1e-10  # of the objective of a constant, whose 16th digit is no excess
 SECONDS = 1.0  # of processor time, for a small problem
 PATIENCE = 3.0  # seconds after which a fit is cut off
 
@@ -182,7 +183,8 @@ class Found:
             off = 64 * EPS * float(np.abs(problem.y - point.r).max() + np.abs(problem.y).max())
         self.allowed = problem.allowance(point.r, off) + ROUNDINGS * EPS * point.penalty
         exact = best.value <= 64 * self.allowed
-        self.scale = max(best.constant if exact else best.value, best.value, self.allowed, 1e-300)
+        least = best.constant * (1 if exact else UNITS)
+        self.scale = max(best.value, least, self.allowed, 1e-300)
 
     @property
     def limit(self):
