@@ -8,6 +8,7 @@ from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 
 from .polynomials import powers_of, terms
 from .tables import curve, log_uniform, narrow_table, pick, table, target, weights
+from .variations import FORMS, vary
 
 LOSSES = (
     "squared_error",
@@ -33,15 +34,17 @@ class Draw:
     estimator: type = TorchSGDRegressor
     parameters: dict = field(default_factory=dict)
     traits: list = field(default_factory=list)
+    form: str = "array"
 
     def data(self):
         """Return what ``fit`` takes."""
-        return self.X, self.y, self.sample_weight
+        plain = self.X, self.y, self.sample_weight
+        return plain if self.form == "array" else FORMS[self.form](*plain)
 
     @property
     def rows(self):
-        """What ``predict`` takes."""
-        return self.X
+        """What ``predict`` is judged by: the same numbers, in doubles."""
+        return self.X.astype(float)
 
     @property
     def kept(self):
@@ -51,7 +54,8 @@ class Draw:
     @property
     def small(self):
         """Whether a fit is to be done at once: at most 100 rows and 50 columns."""
-        return self.X.shape[0] <= 100 and self.columns.shape[1] <= 50
+        stochastic = self.parameters.get("solver") == "sgd"
+        return self.X.shape[0] <= 100 and self.columns.shape[1] <= 50 and not stochastic
 
     @property
     def columns(self):
@@ -108,7 +112,9 @@ def draw(seed):
     """
     rng = np.random.default_rng([seed, 14])
     polynomial = np.random.default_rng([seed, 15]).uniform() < POLYNOMIALS
-    return polynomial_draw(seed, rng) if polynomial else linear_draw(seed, rng)
+    drawn = polynomial_draw(seed, rng) if polynomial else linear_draw(seed, rng)
+    vary(np.random.default_rng([seed, 16]), drawn)
+    return drawn
 
 
 def linear_draw(seed, rng):

@@ -139,6 +139,7 @@ def problems(drawn):
     X, y, weight = drawn.X, drawn.y, drawn.sample_weight
     weight = np.ones(len(X), WIDE) if weight is None else np.asarray(weight, WIDE)
     kept = weight > 0
+    eps = float(np.finfo(np.float32).eps) if X.dtype == np.float32 else EPS
     X, s = np.asarray(X[kept], WIDE), weight[kept] / weight[kept].sum()
     given = {"alpha": 1e-4, "l1_ratio": 0.15} | drawn.parameters
     l1, l2 = np.multiply(SHARES[given.get("penalty")](given["l1_ratio"]), given["alpha"])
@@ -151,6 +152,6 @@ def problems(drawn):
     y = np.asarray(y[kept], WIDE)
     columns = [(None, y)] if y.ndim == 1 else list(enumerate(y.T))
     return [
-        Problem(X, column, s, l1=float(l1), l2=float(l2), target=target, **more)
+        Problem(X, column, s, l1=float(l1), l2=float(l2), data_eps=eps, target=target, **more)
         for target, column in columns
     ]

@@ -11,11 +11,23 @@ from .programs import Point, Solver, column_coordinates, smooth_coordinates
 
 @dataclass
 class Reference:
-    """The best point, a lower bound of all objectives, and the objective of the best constant."""
+    """The best that was found.
+
+    Parameters
+    ----------
+    point : Point
+    lower : float
+        What no objective is below.
+    constant : float
+        The objective of the best constant.
+    rank : int
+        The number of directions of the columns that were told apart, in orthonormal coordinates.
+    """
 
     point: Point
     lower: float
     constant: float
+    rank: int
 
     @property
     def value(self):
@@ -45,7 +57,7 @@ def reference(problem):
                 lower = max(lower, float(bound(solver, slopes, sizes)))
         if best.value - lower <= SURE * max(best.value, 1e-12 * constant):
             break
-    return Reference(best, lower, constant)
+    return Reference(best, lower, constant, coordinates.B.shape[1])
 
 
 def starts(problem, solver):
@@ -207,6 +219,7 @@ def conjugate(problem, q):
     if problem.loss == "squared_epsilon_insensitive":
         return q**2 / 4 + epsilon * np.abs(q)
     if problem.loss == "log_cosh":
-        a, b = np.clip(1 + q, 0, 2), np.clip(1 - q, 0, 2)
-        return (a * np.log(np.where(a > 0, a, 1)) + b * np.log(np.where(b > 0, b, 1))) / 2
+        q = np.clip(np.abs(q), 0, 1)
+        last = np.where(q < 1, q, 0)
+        return ((1 + q) * np.log1p(q) + (1 - q) * np.log1p(-last)) / 2
     return np.zeros_like(q)

@@ -22,6 +22,7 @@ WRONG = 1e-6  # a relative excess of the objective that is no rounding
 TOL = 1e-10  # the default of the estimators
 ROUNDINGS = 8  # of the predictions, that are allowed
 UNITS = 1e-10  # of the objective of a constant, whose 16th digit is no excess
+CLEAR = 1e-5  # a singular value of scaled terms that no rounding has made
 SECONDS = 1.0  # of processor time, for a small problem
 PATIENCE = 3.0  # seconds after which a fit is cut off
 
@@ -224,9 +225,7 @@ def _judge_coef(index, found, converged, outcome):
         outcome.fail(CONSTRAINT, f"assert {row}[{j}] == 0", f"{coef[j]} where 0 is the optimum")
     if problem.l1 or problem.l2 or problem.positive:
         return
-    if problem.polynomial is not None:
-        return
-    spare = undetermined(problem, coef)
+    spare = undetermined(problem, coef, found.best.rank)
     size = np.linalg.norm(coef - spare)
     floor = (
         1e-10 * np.abs(problem.y).max() / np.maximum(np.abs(problem.A).max(0, initial=0), 1e-300)
@@ -251,8 +250,11 @@ def zeros(problem, found):
     return np.asarray(slope + room < problem.l1 * 0.999, bool)
 
 
-def undetermined(problem, coef):
-    """Return the part of coefficients along which predictions do not change, in the units given."""
+def undetermined(problem, coef, rank):
+    """Return the part of coefficients along which predictions do not change, in the units given.
+
+    Of the terms of a polynomial it is none, unless those that change them stand out clearly.
+    """
     live, coef = problem.live, np.asarray(coef, WIDE)
     Z = (problem.centred / problem.size)[:, live] * np.sqrt(problem.s)[:, None]
     spare = np.where(live, 0, coef)
@@ -260,9 +262,15 @@ def undetermined(problem, coef):
         return spare.astype(float)
     _, _, directions = np.linalg.svd(Z.astype(float))
     V = directions.T.astype(WIDE)
-    noise = np.sqrt(np.square(V.T) @ np.square(problem.cutoff[live] / GREY))
     length = np.sqrt(np.square(Z @ V).sum(0))
-    null = V[:, length <= 4 * noise] / problem.size[live, None]
+    if problem.polynomial is None:
+        noise = np.sqrt(np.square(V.T) @ np.square(problem.cutoff[live] / GREY))
+        none = length <= 4 * noise
+    elif (length > CLEAR).sum() == rank:
+        none = length <= CLEAR
+    else:
+        return np.zeros(len(coef))
+    null = V[:, none] / problem.size[live, None]
     N = orthonormal(null, 1e-12 * np.sqrt(np.square(null).sum(0))).basis
     spare[live] = N @ (N.T @ coef[live])
     return spare.astype(float)
@@ -285,7 +293,10 @@ def _judge_prediction(found, outcome):
     problem, solution = found.problem, (found.coef, found.intercept)
     expected = problem.y - problem.residual(*solution)
     off = np.abs(found.prediction - expected)
-    if not (off <= 64 * problem.rounding(*solution)).all():
+    rounding = problem.rounding(*solution)
+    if problem.polynomial is not None:  # which has predictions from another basis
+        rounding = 100 * (rounding + rounding.max())
+    if not (off <= 64 * rounding).all():
         outcome.fail(
             PREDICT,
             "assert np.allclose(m.predict(d.rows), d.columns @ m.coef_.T + m.intercept_)",
