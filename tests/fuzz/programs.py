@@ -142,22 +142,21 @@ class Point:
 
 
 class Solver:
-    """Clarabel on a problem in some coordinates."""
+    """Clarabel on a problem in some coordinates, about an origin and in a unit of y."""
 
-    def __init__(self, problem, coordinates, clip=True):
+    def __init__(self, problem, coordinates, clip=True, around=None, unit=None):
         self.problem, self.coordinates = problem, coordinates
-        y = problem.y
-        self.shift = _median(y) if problem.fit_intercept else WIDE(0)
-        r = np.abs(y - self.shift)
-        self.unit = _unit(r, problem.s)
-        if clip and problem.loss in BOUNDED:  # further out a row has the same slope
-            straight = BOUNDED[problem.loss](problem)
-            far = FAR * max(self.unit, straight)
-            y = np.clip(y, self.shift - far, self.shift + far)
         self.first = int(problem.fit_intercept)
-        ones = np.ones((len(y), self.first), WIDE)
-        self.B = np.hstack((ones, coordinates.B)).astype(float)
-        self.y = ((y - self.shift) / self.unit).astype(float)
+        whole = np.hstack((np.ones((len(problem.y), self.first), WIDE), coordinates.B))
+        if around is None:
+            around = np.zeros(whole.shape[1], WIDE)
+            around[: self.first] = _median(problem.y)
+        self.origin, r = around, problem.y - whole @ around
+        self.unit = _unit(np.abs(r), problem.s) if unit is None else WIDE(unit)
+        if clip and problem.loss in BOUNDED:  # further out a row has the same slope
+            far = FAR * max(self.unit, BOUNDED[problem.loss](problem))
+            r = np.clip(r, -far, far)
+        self.B, self.y = whole.astype(float), (r / self.unit).astype(float)
         self.s = problem.s.astype(float)
 
     def solve(self, **settings):
@@ -179,11 +178,18 @@ class Solver:
             return np.full(self.B.shape[1], np.nan), None
         return found.x[: self.B.shape[1]], found.eqlin.marginals * self.scale
 
+    def whole(self, u):
+        """Return ``u`` in the units of y, and not about the origin."""
+        v = self.origin + np.asarray(u, WIDE) * self.unit
+        if self.problem.positive:
+            v[self.first :] = np.maximum(v[self.first :], 0)
+        return v
+
     def at(self, u):
         """Return the point that ``u`` of the program stands for."""
         c, problem = self.coordinates, self.problem
-        u = np.asarray(u, WIDE) * self.unit
-        w, start = u[self.first :], (u[0] + self.shift if self.first else WIDE(0))
+        v = self.whole(u)
+        w, start = v[self.first :], (v[0] if self.first else WIDE(0))
         penalty = np.abs(w) @ c.l1 + w @ c.H @ w / 2
         r = problem.y - start - c.B @ w
         value = float(problem.s @ problem.losses(r) + penalty)
@@ -220,6 +226,12 @@ class Solver:
         H[self.first :, self.first :] = c.H * self.unit**2 / self.factor
         return l1, H
 
+    def _start(self):
+        """Return the origin in units of the program, without the intercept, which costs nothing."""
+        start = (self.origin / self.unit).astype(float)
+        start[: self.first] = 0
+        return start
+
     def _quadratic(self):
         """Return P, q, A, b and cones, for losses of linear and quadratic pieces."""
         problem, (n, k) = self.problem, self.B.shape
@@ -229,7 +241,7 @@ class Solver:
         flat = float(flat / self.unit)
         l1, H = self._penalty()
         eye = sp.identity(n, format="csc")
-        blocks, costs, curves, lows = [sp.csc_matrix(self.B)], [np.zeros(k)], [H], []
+        blocks, costs, curves, lows = [sp.csc_matrix(self.B)], [H @ self._start()], [H], []
         at = k
         if curvature:
             blocks.append(eye)
@@ -258,7 +270,7 @@ class Solver:
         l1, H = self._penalty()
         blocks, costs = (
             [sp.csc_matrix(self.B), eye, zero],
-            [np.zeros(k), np.zeros(n), self.s * times],
+            [H @ self._start(), np.zeros(n), self.s * times],
         )
         blocks += [zero, zero]
         costs += [np.zeros(n), np.zeros(n)]
@@ -269,7 +281,7 @@ class Solver:
         n, k = self.B.shape
         A, b = [sp.hstack(blocks, format="csc")], [self.y]
         cones = [clarabel.ZeroConeT(n)]
-        rows = []
+        rows, start = [], self._start()[self.first :]
         problem = self.problem
         corners = problem.l1 > 0 and not problem.positive
         if problem.l1 > 0 and problem.positive:
@@ -283,16 +295,16 @@ class Solver:
                 row = sp.lil_matrix((d, at + d))
                 row[np.arange(d), np.arange(self.first, k)] = sign
                 row[np.arange(d), at + np.arange(d)] = -1
-                rows.append((row, np.zeros(d)))
+                rows.append((row, -sign * start))
             at += d
         if problem.positive:
-            lows.append((self.first, k - self.first, -1.0, 0.0))
+            lows.append((self.first, k - self.first, -1.0, start))
         for start, count, sign, bound in lows:
             row = sp.coo_matrix(
                 (np.full(count, sign), (np.arange(count), start + np.arange(count))),
                 shape=(count, at),
             )
-            rows.append((row, np.full(count, bound)))
+            rows.append((row, np.broadcast_to(bound, count)))
         m = 0
         for row, bound in rows:
             A.append(row)

@@ -42,54 +42,91 @@ def reference(problem):
     """Return the best that is found for a problem."""
     smooth = not (problem.l1 or problem.positive)
     coordinates = smooth_coordinates(problem) if smooth else column_coordinates(problem)
-    solver = Solver(problem, coordinates)
-    sizes = best_constant(problem, solver)
-    best = solver.at(sizes)
-    constant, lower = best.value, 0.0  # no loss is negative
-    for u, p in starts(problem, solver):
+    return Search(problem, coordinates).best()
+
+
+class Search:
+    """The best point so far, and the slopes of rows, which give bounds."""
+
+    def __init__(self, problem, coordinates):
+        self.problem = problem
+        self.solver = solver = Solver(problem, coordinates)
+        u = best_constant(problem, solver)
+        self.v, self.point = solver.whole(u), solver.at(u)
+        self.constant, self.lower, self.slopes = self.point.value, 0.0, []  # no loss is negative
+        self.sizes = np.abs(self.v)
+
+    def best(self):
+        """Return the reference."""
+        tried = starts(self.problem, self.solver)
+        while not self.sure and (start := next(tried, None)):
+            self.learn(*start)
+        for _ in range(2):
+            if not self.sure and self.problem.loss != "log_cosh":
+                self.learn(*self.about())
+        rank = len(self.v) - self.solver.first
+        return Reference(self.point, self.lower, self.constant, rank)
+
+    @property
+    def sure(self):
+        """Whether the bound is as close as is asked for."""
+        room = SURE * max(self.point.value, 1e-12 * self.constant)
+        return self.point.value - self.lower <= room
+
+    def about(self):
+        """Return what the solver finds about the best point, where all numbers are near 1."""
+        value = max(self.point.value, 1e-12 * self.constant, 1e-300)
+        quadratic = self.solver.factor == self.solver.unit**2
+        unit = value**0.5 if quadratic else value
+        near = Solver(self.problem, self.solver.coordinates, around=self.v, unit=unit)
+        return near, *near.solve()
+
+    def learn(self, solver, u, p):
+        """Take a point and slopes into account."""
         point = solver.at(u)
         if not np.isfinite(point.value):
-            continue
-        sizes = np.maximum(sizes, np.abs(u))
-        best = min(best, point, key=lambda point: point.value)
-        for slopes in (p, slopes_at(problem, best.r)):
-            if slopes is not None and np.isfinite(slopes).all():
-                lower = max(lower, float(bound(solver, slopes, sizes)))
-        if best.value - lower <= SURE * max(best.value, 1e-12 * constant):
-            break
-    return Reference(best, lower, constant, coordinates.B.shape[1])
+            return
+        v = solver.whole(u)
+        self.sizes = np.maximum(self.sizes, np.abs(v))
+        if point.value < self.point.value:
+            self.v, self.point = v, point
+        found = [q for q in (p, slopes_at(self.problem, self.point.r)) if q is not None]
+        self.slopes += [q for q in found if np.isfinite(q).all()]
+        # Of all anew, since the sizes may have grown.
+        bounds = (float(bound(self.solver, q, self.sizes)) for q in self.slopes)
+        self.lower = max([0.0, *bounds])
 
 
 def starts(problem, solver):
-    """Yield points of a program and the slopes of their rows, better and better."""
+    """Yield solvers, points of theirs and the slopes of rows, better and better."""
     if problem.loss == "log_cosh":
         yield from log_cosh_starts(problem, solver)
         return
     u, p = solver.solve()
-    yield u, p
+    yield solver, u, p
     if problem.loss in SLOPES:
-        yield newton(solver, u), None
+        yield solver, newton(solver, u), None
     whole = Solver(problem, solver.coordinates, clip=False)
     if not np.array_equal(whole.y, solver.y):
         u, p = whole.solve()
-        yield u, p
+        yield whole, u, p
         if problem.loss in SLOPES:
-            yield newton(whole, u), None
+            yield whole, newton(whole, u), None
     if problem.loss in LINES and not problem.l2:
-        yield whole.solve_linear()
-    yield whole.solve(equilibrate_enable=False)
+        yield whole, *whole.solve_linear()
+    yield whole, *whole.solve(equilibrate_enable=False)
 
 
 def log_cosh_starts(problem, solver):
     """Yield points by exponential cones or, in units where these fail, by what it is near to."""
     if 1e-2 < solver.unit < 1e3:
         u, p = solver.solve()
-        yield u, p
-        yield newton(solver, u), None
+        yield solver, u, p
+        yield solver, newton(solver, u), None
     for near in ("squared_error", "absolute_error"):
         for clip in (True, False):
             u = Solver(replace(problem, loss=near), solver.coordinates, clip).solve()[0]
-            yield newton(solver, u), None
+            yield solver, newton(solver, u), None
 
 
 def newton(solver, u):
@@ -150,7 +187,7 @@ def best_constant(problem, solver):
     middle = problem.y[order][int(np.searchsorted(share, at).clip(0, len(share) - 1))]
 
     def constant(b):
-        return np.append((b - solver.shift) / solver.unit, u[1:])
+        return np.append((b - solver.origin[0]) / solver.unit, u[1:])
 
     guesses = [constant(b) for b in (problem.s @ problem.y, middle)]
     return min(guesses, key=lambda u: solver.at(u).value)
@@ -164,7 +201,7 @@ def slopes_at(problem, r):
 
 
 def bound(solver, p, sizes):
-    """Return what the objective is not below, for ``|u|`` of up to ten times the sizes.
+    """Return what the objective is not below, for points of up to ten times the sizes.
 
     Slopes ``p`` of the rows give ``p'y - sum s loss*(p / s) - R*(B'p)``, made to fit before: to
     the range of slopes, of sum zero, and square to what the penalty leaves alone.
@@ -187,7 +224,7 @@ def bound(solver, p, sizes):
     q = p / s
     past = max(float((q / high).max()) if high else 0, float((q / low).max()) if low else 0, 1.0)
     q, p = q / WIDE(past), p / WIDE(past)
-    reach = 10 * (np.asarray(sizes, WIDE) * solver.unit)[solver.first :]
+    reach = 10 * sizes[solver.first :]
     reach = np.maximum(reach, reach.max(initial=0) / 100)
     lost = lost_to_penalty(problem, c, c.B.T @ p, reach)
     return p @ problem.y - s @ conjugate(problem, q) - lost
@@ -206,7 +243,7 @@ def lost_to_penalty(problem, c, g, reach):
     curve, along = np.linalg.eigh(c.H.astype(float))
     over = along.T.astype(WIDE) @ g
     curve = np.maximum(curve, 1e-300)
-    return np.minimum(over**2 / (2 * curve), np.abs(over) * np.abs(along.T) @ reach).sum()
+    return np.minimum(over**2 / (2 * curve), np.abs(over) * (np.abs(along.T) @ reach)).sum()
 
 
 def conjugate(problem, q):

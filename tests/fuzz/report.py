@@ -1,6 +1,6 @@
 """A failure as three lines of code that anyone can paste."""
 
-from .verdicts import CRASH, SLOW
+from .verdicts import ALARM, CRASH, SLOW
 
 
 def lines_of(drawn, failure):
@@ -13,6 +13,6 @@ def lines_of(drawn, failure):
     if failure.kind == SLOW:
         first = "import time; " + first
         second = f"t = time.process_time(); {second}; t = time.process_time() - t"
-    if failure.kind == CRASH and "Warning" in failure.words:
+    if failure.kind in (CRASH, ALARM) and "Warning" in failure.words:
         first = 'import warnings; warnings.simplefilter("error"); ' + first
     return [first, second, f"{failure.check}  # {failure.kind}: {failure.words}"]

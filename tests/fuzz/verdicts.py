@@ -5,13 +5,14 @@ import time
 import warnings
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from .orthonormal import WIDE, orthonormal
 from .problems import EPS, GREY, problems
+from .programs import smooth_coordinates
 from .references import reference
 
 SILENT, CRASH, SLOW, CONSTRAINT = "SILENT", "CRASH", "SLOW", "CONSTRAINT"
@@ -89,9 +90,24 @@ def judge(drawn, fit=None):
     if not (np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()):
         outcome.fail(ABSURD, "assert np.isfinite(m.coef_).all()", "not finite")
         return outcome
-    warned = any(issubclass(w.category, ConvergenceWarning) for w in caught)
-    _judge_values(drawn, model, warned, outcome)
+    told = {w.category for w in caught}
+    _judge_values(drawn, model, ConvergenceWarning in told, outcome)
+    if np.exceptions.RankWarning in told and by_nature(drawn):
+        words = "a RankWarning for terms that are equal by the nature of a column"
+        outcome.fail(ALARM, "assert True, 'without a warning'", words)
     return outcome
+
+
+def by_nature(drawn):
+    """Return whether terms are no longer dependent without powers of columns of two numbers."""
+    problem = problems(drawn)[0]
+    if problem.polynomial is None or problem.polynomial.span is None:
+        return False
+    numbers = [len(np.unique(column)) for column in problem.polynomial.X.T]
+    few = np.where(np.array(numbers) < 3, numbers, drawn.powers.max() + 1)
+    kept = (drawn.powers < few).all(1)
+    unpenalised = replace(problem, l1=0.0, l2=0.0, positive=False)
+    return int(kept.sum()) == smooth_coordinates(unpenalised).B.shape[1]
 
 
 def _timed(drawn, fit, outcome):
