@@ -3,6 +3,7 @@
 import time
 import warnings
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -211,6 +212,29 @@ def test_draws_are_the_same_each_time():
         np.testing.assert_array_equal(one.X, other.X)
         np.testing.assert_array_equal(one.y, other.y)
         assert one.parameters == other.parameters
+
+
+def exact_mean_loss(problem, coef, intercept):
+    """The mean of |r| in rational arithmetic, and how far the rounding of coefficients moves it."""
+    coef, intercept = [Fraction(float(w)) for w in coef], Fraction(float(intercept))
+    total, weight = Fraction(0), Fraction(0)
+    for row, y, s in zip(problem.A, problem.y, problem.s, strict=True):
+        terms = [Fraction(float(x)) * w for x, w in zip(row, coef, strict=True)]
+        total += Fraction(float(s)) * abs(Fraction(float(y)) - intercept - sum(terms))
+        weight += Fraction(float(s))
+    return float(total / weight)
+
+
+def test_objectives_are_those_of_rational_arithmetic():
+    """To far less than the rounding of coefficients, columns dependent or not."""
+    seeds = (draw(seed) for seed in range(400))
+    kept = [d for d in seeds if d.kind == "linear/absolute_error/none" and len(d.X) < 40]
+    assert len(kept) > 5
+    for problem in (p for d in kept for p in problems(d)):
+        point = reference(problem).point
+        rounding = problem.s @ problem.rounding(point.coef, point.intercept)
+        exact = exact_mean_loss(problem, point.coef, point.intercept)
+        assert abs(point.value - exact) <= 0.5 * float(rounding) + 1e-15 * exact
 
 
 def test_bounds_show_that_the_references_are_the_least():

@@ -17,6 +17,7 @@ from .references import reference
 
 SILENT, CRASH, SLOW, CONSTRAINT = "SILENT", "CRASH", "SLOW", "CONSTRAINT"
 ALARM, BOUND, ABSURD, PREDICT = "FALSE ALARM", "FALSE BOUND", "ABSURD", "PREDICT"
+TOLD = "TOLD"
 KINDS = (SILENT, CRASH, SLOW, CONSTRAINT, ABSURD, BOUND, PREDICT, ALARM)
 
 WRONG = 1e-6  # a relative excess of the objective that is no rounding
@@ -42,7 +43,7 @@ class Outcome:
     """All that is said of one draw."""
 
     failures: list = field(default_factory=list)
-    told: bool = False  # wrong, and says so
+    told: list = field(default_factory=list)  # what is wrong, and says so
     unsure: bool = False  # the references leave room for doubt
     seconds: float = 0.0
 
@@ -157,13 +158,12 @@ def _judge_values(drawn, model, warned, outcome):
         _judge_prediction(found, outcome)
     if wrong:
         index, found = wrong
-        outcome.told = not converged
-        if converged:
-            outcome.fail(
-                SILENT,
-                f"assert d.objective(m)[{index}] <= {found.limit!r}",
-                f"{found.value:.9g} where {found.best.value:.9g} is there",
-            )
+        failure = Failure(
+            SILENT if converged else TOLD,
+            f"assert d.objective(m)[{index}] <= {found.limit!r}",
+            f"{found.value:.9g} where {found.best.value:.9g} is there",
+        )
+        (outcome.failures if converged else outcome.told).append(failure)
     if all(right) and (warned or not converged):
         how = "converged_ is False" if not converged else "a ConvergenceWarning"
         outcome.fail(ALARM, "assert m.converged_", f"{how}, within {worst:.0e} of the least")
