@@ -44,7 +44,8 @@ class Draw:
     @property
     def rows(self):
         """What ``predict`` is judged by: the same numbers, in doubles."""
-        return self.X.astype(float)
+        X = self.X.astype(float)
+        return FORMS["frame"](X, None, None)[0] if self.form == "frame" else X
 
     @property
     def kept(self):

@@ -19,11 +19,14 @@ class Orthonormal:
     transform : ndarray of shape (k, rank)
     margin : float
         The smallest part of a column that was made a direction of its own.
+    pivots : list of int
+        The column that each direction was made of.
     """
 
     basis: np.ndarray
     transform: np.ndarray
     margin: float
+    pivots: list
 
 
 def orthonormal(columns, cutoff):
@@ -66,7 +69,7 @@ def orthonormal(columns, cutoff):
             along = left[:, j] @ left[:, rest]
             left[:, rest] -= np.outer(left[:, j], along)
             made[:, rest] -= np.outer(made[:, j], along)
-    return Orthonormal(left[:, taken], made[:, taken], margin)
+    return Orthonormal(left[:, taken], made[:, taken], margin, taken)
 
 
 def norms(columns):

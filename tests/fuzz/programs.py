@@ -1,6 +1,6 @@
 """A problem as a conic program in well conditioned coordinates, and Clarabel's answer to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import clarabel
@@ -37,6 +37,8 @@ class Coordinates:
         The penalty is ``sum l1 |u| + 1/2 u'Hu``.
     exact : bool
         Whether B is what it stands for, to much more than 53 bits.
+    triangle : tuple of ndarray or None
+        A matrix of orthogonal columns and a triangular one, whose product B is.
     """
 
     B: np.ndarray
@@ -44,6 +46,7 @@ class Coordinates:
     l1: np.ndarray
     H: np.ndarray
     exact: bool = True
+    triangle: tuple | None = None
 
 
 SMALL_MARGIN = 1e-8  # below which 64 bits are too few
@@ -100,22 +103,41 @@ def polynomial_coordinates(problem):
     found = orthonormal(stacked, cutoff)
     exact = found.margin > SMALL_MARGIN
     if not exact and stacked.shape[0] * stacked.shape[1] ** 2 <= WORK:
-        found, exact = precisely(problem, l2, cutoff), True
+        with mpmath.workprec(BITS):
+            found, _ = precisely(problem, l2, cutoff)
+            found.basis, found.transform = rounded(found.basis), rounded(found.transform)
+        exact = True
     return in_columns(problem, Z, found, exact)
 
 
 def precisely(problem, l2, cutoff):
-    """Return orthonormal coordinates by way of mpmath."""
-    with mpmath.workprec(BITS):
-        A, s = problem.polynomial.exact_terms(), exactly(problem.s)
-        A = A - s @ A / s.sum() if problem.fit_intercept else A
-        Z = np.where(problem.live, A / exactly(problem.size), mpmath.mpf(0))
-        stacked = exactly(np.sqrt(problem.s))[:, None] * Z
-        if problem.l2:
-            stacked = np.vstack((stacked, np.diag(exactly(l2)) + mpmath.mpf(0)))
-        found = orthonormal(stacked, cutoff)
-        found.basis, found.transform = rounded(found.basis), rounded(found.transform)
-    return found
+    """Return orthonormal coordinates of terms, and the terms, in the arithmetic of mpmath."""
+    A, s = problem.polynomial.exact_terms(), exactly(problem.s)
+    A = A - s @ A / s.sum() if problem.fit_intercept else A
+    Z = np.where(problem.live, A / exactly(problem.size), mpmath.mpf(0))
+    stacked = exactly(np.sqrt(problem.s))[:, None] * Z
+    if problem.l2 and np.ndim(l2):
+        stacked = np.vstack((stacked, np.diag(exactly(l2)) + mpmath.mpf(0)))
+    return orthonormal(stacked, cutoff), stacked
+
+
+def triangular_coordinates(problem, plain):
+    """Return the columns as orthogonal ones times a triangle of numbers of up to one.
+
+    Of columns that nearly depend on each other a double holds too little of what they differ by.
+    """
+    root = np.sqrt(problem.s)[:, None]
+    found = orthonormal(root * plain.B, problem.cutoff if problem.polynomial is None else 1e-18)
+    small = found.margin < SMALL_MARGIN and problem.polynomial is not None
+    if small and plain.B.shape[0] * plain.B.shape[1] ** 2 <= WORK:
+        with mpmath.workprec(BITS):
+            found, Z = precisely(problem, 0, mpmath.mpf(2) ** -100)
+            R = rounded(found.basis.T @ Z)
+            Q = rounded(found.basis)
+    else:
+        Q, R = found.basis, found.basis.T @ (root * plain.B)
+    diagonal = R[np.arange(len(R)), found.pivots]
+    return replace(plain, triangle=(Q / root * diagonal, R / diagonal[:, None]))
 
 
 def column_coordinates(problem):
@@ -169,14 +191,14 @@ class Solver:
 
     def solve_linear(self):
         """Return the same by HiGHS, for a program without curvature."""
-        _, q, A, b, _ = self._quadratic()
-        n, A = len(self.y), A.tocsr()
+        _, q, A, b, cones = self._quadratic()
+        n, A = cones[0].dim, A.tocsr()
         found = scipy.optimize.linprog(
             q, A_ub=A[n:], b_ub=b[n:], A_eq=A[:n], b_eq=b[:n], bounds=(None, None), method="highs"
         )
         if found.x is None:
             return np.full(self.B.shape[1], np.nan), None
-        return found.x[: self.B.shape[1]], found.eqlin.marginals * self.scale
+        return found.x[: self.B.shape[1]], found.eqlin.marginals[: len(self.y)] * self.scale
 
     def whole(self, u):
         """Return ``u`` in the units of y, and not about the origin."""
@@ -280,7 +302,9 @@ class Solver:
     def _with_penalty(self, blocks, costs, curves, lows, rounded, l1, at):
         n, k = self.B.shape
         A, b = [sp.hstack(blocks, format="csc")], [self.y]
-        cones = [clarabel.ZeroConeT(n)]
+        if self.coordinates.triangle is not None:
+            A, b, at = self._by_triangle(A[0], costs, curves, at)
+        cones = [clarabel.ZeroConeT(sum(map(len, b)))]
         rows, start = [], self._start()[self.first :]
         problem = self.problem
         corners = problem.l1 > 0 and not problem.positive
@@ -290,7 +314,7 @@ class Solver:
             costs.append(l1[self.first :])
             d = k - self.first
             curves.append(sp.csc_matrix((d, d)))
-            A[0] = sp.hstack((A[0], sp.csc_matrix((n, d))), format="csc")
+            A = [sp.hstack((rows_of, sp.csc_matrix((rows_of.shape[0], d)))) for rows_of in A]
             for sign in (1, -1):
                 row = sp.lil_matrix((d, at + d))
                 row[np.arange(d), np.arange(self.first, k)] = sign
@@ -318,6 +342,19 @@ class Solver:
             cones += [clarabel.ExponentialConeT()] * (2 * n) + [clarabel.NonnegativeConeT(n)]
         P = sp.triu(sp.block_diag(curves), format="csc")
         return P, np.concatenate(costs), sp.vstack(A, format="csc"), np.concatenate(b), cones
+
+    def _by_triangle(self, A, costs, curves, at):
+        """Return the equations with the columns in two factors, the product with one a variable."""
+        Q, R = (factor.astype(float) for factor in self.coordinates.triangle)
+        k, rank = self.B.shape[1], len(R)
+        A = A.tolil()
+        A[:, self.first : k] = 0
+        link = sp.lil_matrix((rank, at + rank))
+        link[:, self.first : k] = R
+        link[np.arange(rank), at + np.arange(rank)] = -1
+        costs.append(np.zeros(rank))
+        curves.append(sp.csc_matrix((rank, rank)))
+        return [sp.hstack((A, sp.csc_matrix(Q))), link], [self.y, np.zeros(rank)], at + rank
 
     def _cosh_rows(self, unit, width):
         """Return the rows of the cones (unit (+-r - t), 1, a) and of a + b <= 2."""

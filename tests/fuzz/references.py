@@ -1,12 +1,21 @@
 """The least objective of a problem: the best of some solvers, and a bound below it."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
 from ..solvers_of_peers import CURVATURES, FORMULAS, LINES, SLOPES
 from .orthonormal import WIDE
-from .programs import Point, Solver, column_coordinates, smooth_coordinates
+from .programs import (
+    Coordinates,
+    Point,
+    Solver,
+    column_coordinates,
+    smooth_coordinates,
+    triangular_coordinates,
+)
 
 
 @dataclass
@@ -58,7 +67,7 @@ class Search:
 
     def best(self):
         """Return the reference."""
-        tried = starts(self.problem, self.solver)
+        tried = chain(without_columns(self.solver), starts(self))
         while not self.sure and (start := next(tried, None)):
             self.learn(*start)
         for _ in range(2):
@@ -66,6 +75,11 @@ class Search:
                 self.learn(*self.about())
         rank = len(self.v) - self.solver.first
         return Reference(self.point, self.lower, self.constant, rank)
+
+    @cached_property
+    def triangular(self):
+        """The columns as a product, for those that nearly depend on each other."""
+        return triangular_coordinates(self.problem, self.solver.coordinates)
 
     @property
     def sure(self):
@@ -78,7 +92,9 @@ class Search:
         value = max(self.point.value, 1e-12 * self.constant, 1e-300)
         quadratic = self.solver.factor == self.solver.unit**2
         unit = value**0.5 if quadratic else value
-        near = Solver(self.problem, self.solver.coordinates, around=self.v, unit=unit)
+        corners = self.problem.l1 or self.problem.positive
+        coordinates = self.triangular if corners else self.solver.coordinates
+        near = Solver(self.problem, coordinates, around=self.v, unit=unit)
         return near, *near.solve()
 
     def learn(self, solver, u, p):
@@ -97,11 +113,31 @@ class Search:
         self.lower = max([0.0, *bounds])
 
 
-def starts(problem, solver):
-    """Yield solvers, points of theirs and the slopes of rows, better and better."""
-    if problem.loss == "log_cosh":
-        yield from log_cosh_starts(problem, solver)
+def without_columns(solver):
+    """Yield the best intercept alone, which a strong penalty with corners leaves."""
+    problem, c = solver.problem, solver.coordinates
+    if not (problem.l1 and problem.fit_intercept):
         return
+    none = Coordinates(c.B[:, :0], None, c.l1[:0], c.H[:0, :0])
+    alone = Solver(replace(problem, l1=0.0, l2=0.0, positive=False), none)
+    u, p = alone.solve()
+    if problem.loss in SLOPES:
+        u = newton(alone, u)
+    yield solver, np.append(u, np.zeros(c.B.shape[1])), p
+
+
+def starts(search):
+    """Yield solvers, points of theirs and the slopes of rows, better and better."""
+    problem, solver = search.problem, search.solver
+    several = log_cosh_starts if problem.loss == "log_cosh" else plain_starts
+    yield from several(problem, solver)
+    if problem.l1 or problem.positive:
+        triangular = Solver(problem, search.triangular)
+        yield triangular, *triangular.solve()
+
+
+def plain_starts(problem, solver):
+    """Yield points by Clarabel, with outliers nearer and where they are, by HiGHS and by Newton."""
     u, p = solver.solve()
     yield solver, u, p
     if problem.loss in SLOPES:
