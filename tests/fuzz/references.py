@@ -31,12 +31,15 @@ class Reference:
         The objective of the best constant.
     rank : int
         The number of directions of the columns that were told apart, in orthonormal coordinates.
+    slopes : ndarray of shape (n,) or None
+        Those of the rows that give the bound.
     """
 
     point: Point
     lower: float
     constant: float
     rank: int
+    slopes: np.ndarray | None
 
     @property
     def value(self):
@@ -44,6 +47,8 @@ class Reference:
         return self.point.value
 
 
+FAR = WIDE("1e2000")  # in place of infinity, so that zero times it is zero
+SEEN = 1e3
 SURE = 1e-9  # a relative gap between the best point and the bound that ends the search
 
 
@@ -63,7 +68,7 @@ class Search:
         u = best_constant(problem, solver)
         self.v, self.point = solver.whole(u), solver.at(u)
         self.constant, self.lower, self.slopes = self.point.value, 0.0, []  # no loss is negative
-        self.sizes = np.abs(self.v)
+        self.sizes, self.best_slopes = np.abs(self.v), None
 
     def best(self):
         """Return the reference."""
@@ -71,10 +76,10 @@ class Search:
         while not self.sure and (start := next(tried, None)):
             self.learn(*start)
         for _ in range(2):
-            if not self.sure and self.problem.loss != "log_cosh":
+            if not self.sure:
                 self.learn(*self.about())
         rank = len(self.v) - self.solver.first
-        return Reference(self.point, self.lower, self.constant, rank)
+        return Reference(self.point, self.lower, self.constant, rank, self.best_slopes)
 
     @cached_property
     def triangular(self):
@@ -97,6 +102,17 @@ class Search:
         near = Solver(self.problem, coordinates, around=self.v, unit=unit)
         return near, *near.solve()
 
+    def reach(self):
+        """Return how large the numbers of a better point may be.
+
+        A penalty with corners is no more than the objective of the constant; and we take it that
+        no number is a thousand times what points so far have, the constant aside, which has none.
+        """
+        l1, seen = self.solver.coordinates.l1, SEEN * self.sizes[self.solver.first :]
+        largest = seen.max(initial=0)
+        seen = np.maximum(seen, largest / SEEN) if largest else FAR
+        return np.minimum(seen, np.where(l1 > 0, self.constant / np.where(l1 > 0, l1, 1), FAR))
+
     def learn(self, solver, u, p):
         """Take a point and slopes into account."""
         point = solver.at(u)
@@ -109,8 +125,11 @@ class Search:
         found = [q for q in (p, slopes_at(self.problem, self.point.r)) if q is not None]
         self.slopes += [q for q in found if np.isfinite(q).all()]
         # Of all anew, since the sizes may have grown.
-        bounds = (float(bound(self.solver, q, self.sizes)) for q in self.slopes)
-        self.lower = max([0.0, *bounds])
+        self.lower, self.best_slopes = 0.0, None
+        for q in self.slopes:
+            lower, feasible = bound(self.solver, q, self.reach())
+            if lower > self.lower:
+                self.lower, self.best_slopes = float(lower), feasible
 
 
 def without_columns(solver):
@@ -155,7 +174,8 @@ def plain_starts(problem, solver):
 
 def log_cosh_starts(problem, solver):
     """Yield points by exponential cones or, in units where these fail, by what it is near to."""
-    if 1e-2 < solver.unit < 1e3:
+    fair = 1e-2 < solver.unit < 1e3
+    if fair:
         u, p = solver.solve()
         yield solver, u, p
         yield solver, newton(solver, u), None
@@ -163,6 +183,8 @@ def log_cosh_starts(problem, solver):
         for clip in (True, False):
             u = Solver(replace(problem, loss=near), solver.coordinates, clip).solve()[0]
             yield solver, newton(solver, u), None
+    if not fair:
+        yield solver, *solver.solve()
 
 
 def newton(solver, u):
@@ -236,8 +258,8 @@ def slopes_at(problem, r):
     return problem.s * SLOPES[problem.loss](r, WIDE(problem.epsilon))
 
 
-def bound(solver, p, sizes):
-    """Return what the objective is not below, for points of up to ten times the sizes.
+def bound(solver, p, reach):
+    """Return what the objective is not below for points within reach, and the slopes that say so.
 
     Slopes ``p`` of the rows give ``p'y - sum s loss*(p / s) - R*(B'p)``, made to fit before: to
     the range of slopes, of sum zero, and square to what the penalty leaves alone.
@@ -260,26 +282,24 @@ def bound(solver, p, sizes):
     q = p / s
     past = max(float((q / high).max()) if high else 0, float((q / low).max()) if low else 0, 1.0)
     q, p = q / WIDE(past), p / WIDE(past)
-    reach = 10 * sizes[solver.first :]
-    reach = np.maximum(reach, reach.max(initial=0) / 100)
     lost = lost_to_penalty(problem, c, c.B.T @ p, reach)
-    return p @ problem.y - s @ conjugate(problem, q) - lost
+    return p @ problem.y - s @ conjugate(problem, q) - lost, p
 
 
 def lost_to_penalty(problem, c, g, reach):
     """Return the most of ``g'u - penalty`` for u within reach."""
     if problem.l1 or problem.positive:
         over = np.maximum(g - c.l1 if problem.positive else np.abs(g) - c.l1, 0)
-        if not problem.l2:
-            return (over * reach).sum()
-        curve = np.diag(c.H)
-        return np.minimum(over**2 / (2 * curve), over * reach).sum()
+        lost = over * reach
+        if problem.l2:
+            lost = np.minimum(lost, over**2 / (2 * np.diag(c.H)))
+        return lost.sum()
     if not problem.l2:
         return np.abs(g) @ reach
     curve, along = np.linalg.eigh(c.H.astype(float))
     over = along.T.astype(WIDE) @ g
-    curve = np.maximum(curve, 1e-300)
-    return np.minimum(over**2 / (2 * curve), np.abs(over) * (np.abs(along.T) @ reach)).sum()
+    curved = over**2 / (2 * np.maximum(curve, 1e-300))
+    return np.minimum(curved, np.abs(over) * (np.abs(along.T) @ reach)).sum()
 
 
 def conjugate(problem, q):

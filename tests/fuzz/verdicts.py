@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from ..solvers_of_peers import SLOPES
 from .orthonormal import WIDE, orthonormal
 from .problems import EPS, GREY, problems
 from .programs import smooth_coordinates
@@ -255,15 +256,22 @@ def _judge_coef(index, found, converged, outcome):
 
 
 def zeros(problem, found):
-    """Return which coefficients are zero in every optimum, by a wide margin."""
-    if not problem.l1 or problem.loss != "squared_error" or not found.sure:
+    """Return which coefficients are zero in every optimum, by a wide margin.
+
+    They are where the slopes of the rows that give the bound leave less in a column than the
+    penalty asks for: all of them where zero itself is the optimum; some where the loss is smooth,
+    so that a value that is off by g has slopes that are off by sqrt(2 g) times the deviation.
+    """
+    best, coef = found.best, found.best.point.coef
+    if not problem.l1 or not found.sure or best.slopes is None or coef is None:
         return np.zeros(len(found.coef), bool)
-    best = found.best
-    slope = problem.centred.T @ (problem.s * best.point.r)
+    slope = problem.centred.T @ best.slopes
     slope = slope if problem.positive else np.abs(slope)
-    # Of a value that is off by g the slopes are off by about sqrt(2 g) times the deviation.
-    room = np.sqrt(2 * max(best.value - best.lower, 0) + 4 * found.allowed) * problem.size
-    return np.asarray(slope + room < problem.l1 * 0.999, bool)
+    gap = max(best.value - best.lower, 0) + found.allowed
+    smooth = np.sqrt(4 * gap) if problem.loss in SLOPES else np.inf
+    zero = slope + smooth * problem.size < 0.99 * problem.l1
+    nothing = not coef.any() and (slope < 0.99 * problem.l1).all()
+    return np.asarray(zero | nothing, bool)
 
 
 def undetermined(problem, coef, rank):
