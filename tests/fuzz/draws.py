@@ -176,7 +176,8 @@ def shape(rng):
         return n, int(rng.integers(n, 51))
     if kind == "tiny":
         return int(rng.integers(1, 5)), int(rng.integers(1, 5))
-    return int(rng.integers(100, 400)), int(rng.integers(5, 51))
+    n, d = int(rng.integers(100, 400)), int(rng.integers(5, 51))
+    return (n, d) if rng.uniform() < 0.6 else (n // 6, 200 + 2 * d)
 
 
 def parameters(rng, drawn, columns):

@@ -294,9 +294,14 @@ def undetermined(problem, coef, rank):
         none = length <= CLEAR
     else:
         return np.zeros(len(coef))
-    null = V[:, none] / problem.size[live, None]
-    N = orthonormal(null, 1e-12 * np.sqrt(np.square(null).sum(0))).basis
-    spare[live] = N @ (N.T @ coef[live])
+    # Either as what is along those directions, or as what is left beside all others.
+    beside = 2 * none.sum() > len(none)
+    span = (
+        V[:, ~none] * problem.size[live, None] if beside else V[:, none] / problem.size[live, None]
+    )
+    N = orthonormal(span, 1e-12 * np.sqrt(np.square(span).sum(0))).basis
+    along = N @ (N.T @ coef[live])
+    spare[live] = coef[live] - along if beside else along
     return spare.astype(float)
 
 
