@@ -104,7 +104,10 @@ class Problem:
         """Below which rounding may have made what a column has beyond others, columns scaled."""
         far = np.sqrt(self.s @ np.square(self.A))
         d = max(self.A.shape[1], 1)
-        return np.where(self.live, GREY * self.data_eps * d**0.5 * far / self.size, np.inf)
+        amplified = 1 if self.polynomial is None else self.polynomial.amplified
+        return np.where(
+            self.live, GREY * self.data_eps * amplified * d**0.5 * far / self.size, np.inf
+        )
 
 
 @dataclass
@@ -121,13 +124,19 @@ class Polynomial:
         return terms(exactly(self.X), self.powers, self.basis)
 
     @cached_property
+    def amplified(self):
+        """How many times the rounding of X may be in each term, relatively."""
+        if self.basis == "power":
+            return self.powers.sum(1)
+        low, high = domain_of(self.X)
+        return 1 + self.powers**2 @ (np.abs(self.X).max(0) / (high - low) * 2)
+
+    @cached_property
     def span(self):
-        """Columns of another basis that span the same, and what rounding of X may make of each."""
+        """Terms of another basis that span the same, or None."""
         if not self.complete:
             return None
-        low, high = domain_of(self.X)
-        far = np.abs(self.X).max(0) / (high - low) * 2
-        return terms(self.X, self.powers, "chebyshev"), 1 + self.powers**2 @ far
+        return Polynomial(self.X, self.powers, "chebyshev", True)
 
 
 # Times that a direction is above the rounding of the data for it to be asked for.

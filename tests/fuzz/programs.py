@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from ..solvers_of_peers import LINES
 from .orthonormal import BITS, WIDE, exactly, orthonormal, rounded
+from .polynomials import terms
 from .problems import GREY
 
 BOUNDED = {  # losses with straight ends, and where these begin
@@ -90,7 +91,7 @@ def polynomial_coordinates(problem):
     root = np.sqrt(problem.s)[:, None]
     span = problem.polynomial.span
     if span is not None and not problem.l2:
-        columns, amplified = span
+        columns, amplified = terms(span.X, span.powers, span.basis), span.amplified
         Z = columns - problem.s @ columns
         cutoff = problem.data_eps * GREY * len(amplified) ** 0.5 * amplified
         found = orthonormal(root * Z, cutoff)

@@ -199,6 +199,8 @@ class Found:
             r = problem.y - prediction
             self.value = float(problem.s @ problem.losses(r) + problem.penalty(coef))
             off = 64 * EPS * float(np.abs(problem.y - point.r).max() + np.abs(problem.y).max())
+            if point.coef is not None:
+                off = np.maximum(off, ROUNDINGS * problem.rounding(point.coef, point.intercept))
         self.allowed = problem.allowance(point.r, off) + ROUNDINGS * EPS * point.penalty
         exact = best.value <= 64 * self.allowed
         least = best.constant * (1 if exact else UNITS)
