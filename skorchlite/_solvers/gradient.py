@@ -4,6 +4,9 @@ The descent is by conjugate gradients where the objective is quadratic, else by 
 quasi-Newton steps. A loss with corners is smoothed, less and less. Coordinates are those of least
 squares where their matrix has room, but for squared error, which they would solve, and for
 penalties with corners, which are those of single coefficients; else columns are centred and scaled.
+
+Where steps along gradients stall before the bound is as close as is asked for, as they do at kinks
+and where columns are nearly dependent, a small problem is ended by Newton's.
 """
 
 from dataclasses import replace
@@ -15,8 +18,11 @@ from torch import Tensor
 from .bounds import relative
 from .conjugate import ConjugateDescent
 from .limited_memory import MANY_COLUMNS, Descent, Scaled, Whitened
+from .newton import newton
 from .solution import Report, Solution
 
+_SMALL = 1 << 21  # rows times columns, whose Newton steps take no longer than the descent before
+_STEPS = 200  # of a small problem, before it is ended by Newton's
 _SHRINK = 0.1  # of the width of a smoothed loss, from stage to stage
 _STAGE = 1e-3  # of what smoothing leaves: what is left of a stage
 _STALE = 2  # stages without gain, after which rounding errors are all that is left
@@ -60,6 +66,49 @@ def gradient(
         For a loss with corners, ``optimality`` is the relative gap to a lower bound, and
         ``loss_curve`` has an entry for each stage.
     """
+    most = min(max_iter, _STEPS) if _is_small(objective) else max_iter
+    solution = _descend(objective, start, tol, most, dtype, data_eps, report)
+    if solution.status == "converged" or solution.n_iter >= max_iter or not _is_small(objective):
+        return solution
+    n_iter, curve = solution.n_iter, solution.loss_curve
+
+    def tell(n: int, value: float, gap: float | None, ended: Any) -> None:
+        report(n_iter + n, value, gap, lambda: _joined(n_iter, curve, ended()))
+
+    last = newton(
+        objective,
+        None,
+        tol=tol,
+        max_iter=max_iter - n_iter,
+        dtype=dtype,
+        data_eps=data_eps,
+        report=tell,
+    )
+    return _joined(n_iter, curve, last)
+
+
+def _is_small(objective: Any) -> bool:
+    """Return whether Newton steps are cheap, and can be taken."""
+    d = objective.n_features
+    return (
+        d <= MANY_COLUMNS and objective.loss.convex and objective.rows.fewer_than(_SMALL // (d + 1))
+    )
+
+
+def _joined(n_iter: int, curve: list[float], last: Solution) -> Solution:
+    """Return the record of a descent that went on after so many steps."""
+    return replace(last, n_iter=n_iter + last.n_iter, loss_curve=[*curve, *last.loss_curve])
+
+
+def _descend(
+    objective: Any,
+    start: Tensor | None,
+    tol: float,
+    max_iter: int,
+    dtype: torch.dtype,
+    data_eps: float,
+    report: Report,
+) -> Solution:
     quadratic = objective.loss.quadratic and objective.penalty.smooth
     few = objective.n_features <= MANY_COLUMNS and objective.penalty.smooth
     problem: Scaled = (

@@ -97,7 +97,7 @@ class Scaled:
         return self.pull(self.objective.bend(self.point(x)))
 
     def size(self, x: Tensor) -> Tensor:
-        """Return how far the solution may be for each target, about: in these units, as far as y."""
+        """Return about how far the solution may be for each target, in these units."""
         return torch.linalg.vector_norm(x[:-1], dim=0) + self.target_deviation
 
     def bound(self) -> Bound:
@@ -389,13 +389,14 @@ class Descent:
 
 def solution_at(descent: Any) -> Solution:
     """Return the record of a descent in scaled coordinates, so far."""
+    problem, v = descent.problem, descent.problem.solution(descent.x)
     return Solution(
-        v=descent.problem.solution(descent.x),
-        v_low=torch.zeros_like(descent.x),
+        v=v,
+        v_low=torch.zeros_like(v),
         n_iter=descent.n_iter,
         loss_curve=list(descent.curve),
         optimality=float("nan"),
-        rank=None if descent.problem.metric is None else descent.problem.metric.rank,
+        rank=None if problem.metric is None else problem.metric.rank,
         change=descent.change,
         status="completed",
     )
