@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._connection import Rationals, as_integers, connection
+from ._connection import Rationals, as_fractions, as_integers, connection
 from ._conversion import Conversion
 from ._expansion import Expansion
 from ._recurrences import Step, family, rooted
@@ -30,7 +30,7 @@ _CLASSES: dict[str, Any] = {
     "hermite": np.polynomial.Hermite,
 }
 _LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
-_DERIVED = ("unit", "_to_caller", "_from_caller")
+_DERIVED = ("unit", "_to_caller", "_from_caller", "seen")
 
 Interval = tuple[Any, Any]  # centre and half length, rational numbers
 
@@ -61,6 +61,9 @@ class Basis(Expansion):
         Whether the data covers the intervals so evenly that Chebyshev's polynomials are far from
         dependent.
     """
+
+    # Rows of the data, to tell why it determines fewer terms; kept in the process of a fit only.
+    seen: np.ndarray | None = None
 
     def __init__(
         self,
@@ -189,10 +192,11 @@ class Basis(Expansion):
         bound = self.kind not in ("power", "raw", "rooted")
         return not bound or (fit_intercept and self.terms.degrees.least <= 1)
 
-    def terms_of(self, other: "Basis") -> np.ndarray:
+    def terms_of(self, other: "Basis") -> tuple[np.ndarray, np.ndarray]:
         """Return the terms of another basis, with as many terms, in terms of this one.
 
-        Of shape (n_terms + 1, n_terms); the last row holds the constants.
+        In doubled precision, which moments have: a pair of arrays of shape (n_terms + 1, n_terms);
+        the last row holds the constants.
         """
         parts = [
             connection(theirs, ours, *_between(*ends))
@@ -200,7 +204,11 @@ class Basis(Expansion):
                 other.steps, self.steps, self._intervals, other._intervals, strict=True
             )
         ]
-        return Conversion(self.terms, parts, self._lowest)(np.eye(len(self.terms)))
+        matrices = [part.fractions for part in parts]
+        eye = np.eye(len(self.terms), dtype=int).astype(object)
+        exact = Conversion(self.terms, parts, self._lowest).moved(eye, 0, matrices)
+        high = exact.astype(float)
+        return high, (exact - as_fractions(high)).astype(float)
 
     def name_of(self, powers: np.ndarray, names: Sequence[str]) -> str:
         """Return the name of a term, of powers as PolynomialFeatures spells it."""

@@ -7,11 +7,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ._arrays import to_numpy
-from ._fitted_basis import fitted_basis, intervals
+from ._fitted_basis import SAMPLE_ROWS, fitted_basis, intervals
 from ._partial_fit import StreamRegressor
 from ._polynomial import OUTSIDE, BoundedRows, ExpandedRows
 from ._recurrences import FAMILIES
 from ._terms import degrees_of, terms_of
+from ._undetermined import cause
 
 _OTHER_TERMS = (
     "A penalty was set after chunks that were learned in other terms than those that it is on. "
@@ -232,7 +233,11 @@ class TorchPolyRegressor(StreamRegressor):
     rank_ : int or None
         Number of independent directions in the (centred) columns of the model, at the rounding
         of the data; None where the solver has no need of it (other losses than squared error, and
-        penalties with corners).
+        penalties with corners). Below ``n_output_features_`` the coefficients are those of least
+        norm: without a warning where it is in the nature of the columns (two values, a constant,
+        products of dummies that vanish, linear functions of others), and with a ``RankWarning``
+        where the degree is too high for the distinct values of a column, for the rows or for
+        double precision.
     solver_ : str
         The solver that was used, or the name of its class.
     device_ : str
@@ -467,7 +472,7 @@ class TorchPolyRegressor(StreamRegressor):
                 "partial_fit goes on with the terms of the chunks before, and degree, basis or "
                 "interaction_only has changed since. Call fit to begin anew."
             )
-        low, high, _ = intervals(rows)
+        low, high, *_ = intervals(rows)
         return np.minimum(low, basis.low), np.maximum(high, basis.high)
 
     def _widen(self, stream, rows):
@@ -510,13 +515,20 @@ class TorchPolyRegressor(StreamRegressor):
 
     def _warnings(self, solution):
         yield from super()._warnings(solution)
+        seen, self._basis.seen = self._basis.seen, None
         known = self.rank_ is not None and not self._penalty().curvature
-        if known and self.rank_ < self.n_output_features_:
+        if not known or seen is None or self.rank_ >= self.n_output_features_:
+            return
+        powers = to_numpy(self.powers_)
+        n_rows = len(seen) if len(seen) < SAMPLE_ROWS else self._n_rows
+        found = cause(seen, n_rows, powers, self.fit_intercept, self.rank_)
+        if found is not None:
+            names = _check_feature_names_in(self, None)
+            reason, cure = found.told(names, powers.max(0).tolist(), self._basis.name_of)
             message = (
-                f"The data determines {self.rank_} of the {self.n_output_features_} coefficients: "
-                f"degree={self.degree} asks for more terms than the distinct values and the "
-                "independent columns of X tell apart in double precision. Of all coefficients with "
-                "the least loss, those of least norm are returned, as far as rounding lets them be "
-                "found. Lower the degree, or use a penalty (penalty='l2')."
+                f"The data determines {self.rank_} of the {self.n_output_features_} coefficients "
+                f"that degree={self.degree} asks for: {reason}. Of all coefficients with the least "
+                "loss, those of least norm are returned, as far as rounding lets them be found. "
+                f"{cure}, or use a penalty (penalty='l2')."
             )
             yield message, np.exceptions.RankWarning
