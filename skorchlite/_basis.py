@@ -91,7 +91,7 @@ class Basis(Expansion):
 
     @property
     def powers(self) -> np.ndarray:
-        """The degree of each column in each term."""
+        """The degree of each column in each term; see ``Terms``."""
         return self.terms.powers
 
     @property
@@ -119,11 +119,12 @@ class Basis(Expansion):
         """How far the rounding of the data can be amplified in each term."""
         far = 1 + np.abs(self.centre) / self.half
         if self.slopes is None:
-            return torch.from_numpy(np.full(len(self.powers), far.max() * self.terms.degree))
+            return torch.from_numpy(np.full(len(self.terms), far.max() * self.terms.degree))
         degrees = np.arange(1 + self.terms.degree)
         table = np.array([np.r_[0, np.maximum(slopes, degrees[1:])] for slopes in self.slopes])
-        by_column = np.take_along_axis(table, self.powers.T, 1) * far[:, None]
-        return torch.from_numpy(by_column.sum(0))
+        terms, columns, powers = self.terms.entries
+        amplified = table[columns, powers] * far[columns]
+        return torch.from_numpy(np.bincount(terms, amplified, len(self.terms)))
 
     @property
     def magnitude(self) -> float:
@@ -238,8 +239,11 @@ class Basis(Expansion):
     @cached_property
     def unit(self) -> Tensor:
         """What a coefficient of a term is in the caller's units, where only they differ."""
-        with np.errstate(over="ignore"):
-            return torch.from_numpy(np.prod(self.half ** -self.powers.astype(float), 1))
+        unit = np.ones(len(self.terms))
+        terms, columns, powers = self.terms.entries
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.multiply.at(unit, terms, self.half[columns] ** -powers.astype(float))
+        return torch.from_numpy(unit)
 
     def to_caller(self, w: Tensor) -> Tensor:
         """Return the caller's coefficients from those of the terms; float64 tensors."""

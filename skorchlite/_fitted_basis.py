@@ -94,8 +94,9 @@ def _vanishing(rows: Any, basis: Basis) -> np.ndarray:
     """Return which terms are known to be nothing but rounding errors on the rows."""
     if basis.slopes is None or not rows.fewer_than(SAMPLE_ROWS):
         return np.zeros(len(basis.terms), bool)
+    terms, columns, powers = basis.terms.entries
     table = np.array([np.r_[0, slopes] for slopes in basis.slopes])
-    return np.isinf(np.take_along_axis(table, basis.powers.T, 1)).any(0)
+    return np.bincount(terms, np.isinf(table[columns, powers]), len(basis.terms)) > 0
 
 
 def _spread_basis(

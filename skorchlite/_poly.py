@@ -8,16 +8,20 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ._arrays import to_numpy
 from ._fitted_basis import SAMPLE_ROWS, fitted_basis, intervals
+from ._memory import available_memory
+from ._namespaces import beside
 from ._partial_fit import StreamRegressor
 from ._polynomial import OUTSIDE, BoundedRows, ExpandedRows
 from ._recurrences import FAMILIES
-from ._terms import degrees_of, terms_of
+from ._terms import degrees_of
 from ._undetermined import cause
 
 _OTHER_TERMS = (
     "A penalty was set after chunks that were learned in other terms than those that it is on. "
     "Call fit to begin anew."
 )
+_ALWAYS_THERE = 64 << 20  # bytes, which it takes no time to ask for
+_BYTES_A_TERM = 600  # of its entry in a table, its sums, and 16 rows of a block in the making
 
 
 class TorchPolyRegressor(StreamRegressor):
@@ -422,8 +426,14 @@ class TorchPolyRegressor(StreamRegressor):
         )
         return polynomials if np.ndim(self.intercept_) else polynomials[0]
 
+    @property
+    def powers_(self):
+        """The exponent, or degree, of each column in each term."""
+        powers = self._basis.powers
+        return beside(powers, self.coef_)
+
     def _n_columns(self, n_features):
-        return len(terms_of(self._degrees(n_features)))
+        return self._degrees(n_features).n_terms
 
     @property
     def _penalised(self):
@@ -432,7 +442,16 @@ class TorchPolyRegressor(StreamRegressor):
     def _degrees(self, n_features):
         """Return the degrees that terms may have, as ``degree`` and ``interaction_only`` say."""
         degrees = degrees_of(self.degree, n_features)
-        return degrees.without_powers() if self.interaction_only else degrees
+        degrees = degrees.without_powers() if self.interaction_only else degrees
+        needed = degrees.n_made * _BYTES_A_TERM
+        if needed > _ALWAYS_THERE and needed > (room := available_memory()):
+            raise ValueError(
+                f"degree={self.degree} of {n_features} columns asks for {degrees.n_terms:,} terms, "
+                f"which take about {_in_words(needed)} to fit, and there are {_in_words(room)} of "
+                "memory. Lower the degree, give one for each column (a list), set "
+                "interaction_only=True, or leave columns out."
+            )
+        return degrees
 
     def _expand(self, rows, stochastic):
         basis = fitted_basis(
@@ -501,14 +520,13 @@ class TorchPolyRegressor(StreamRegressor):
             **super()._attributes(objective, data, solution),
             "_basis": basis,
             "_basis_solution": found,
-            "powers_": objective.basis.powers,
-            "n_output_features_": len(objective.basis.powers),
+            "n_output_features_": len(objective.basis.terms),
             "domain_": objective.basis.domain,
         }
 
     def _predictor(self, rows):
         if self.extrapolation != "allow":
-            used = to_numpy(self.powers_).any(0)
+            used = self._basis.terms.used
             domain = np.where(used[:, None], to_numpy(self.domain_), [-np.inf, np.inf])
             rows = BoundedRows(rows, domain, self.extrapolation)
         return *map(to_numpy, self._basis_solution), ExpandedRows(rows, self._basis)
@@ -519,7 +537,7 @@ class TorchPolyRegressor(StreamRegressor):
         known = self.rank_ is not None and not self._penalty().curvature
         if not known or seen is None or self.rank_ >= self.n_output_features_:
             return
-        powers = to_numpy(self.powers_)
+        powers = self._basis.powers
         n_rows = len(seen) if len(seen) < SAMPLE_ROWS else self._n_rows
         found = cause(seen, n_rows, powers, self.fit_intercept, self.rank_)
         if found is not None:
@@ -532,3 +550,7 @@ class TorchPolyRegressor(StreamRegressor):
                 f"{cure}, or use a penalty (penalty='l2')."
             )
             yield message, np.exceptions.RankWarning
+
+
+def _in_words(n_bytes):
+    return f"{n_bytes / 2**30:,.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:,.0f} MiB"
