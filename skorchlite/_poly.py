@@ -13,6 +13,7 @@ from ._namespaces import beside
 from ._partial_fit import StreamRegressor
 from ._polynomial import OUTSIDE, BoundedRows, ExpandedRows
 from ._recurrences import FAMILIES
+from ._sparse_terms import SparseTermRows, raw_basis, stays_sparse
 from ._terms import degrees_of
 from ._undetermined import cause
 
@@ -454,9 +455,12 @@ class TorchPolyRegressor(StreamRegressor):
         return degrees
 
     def _expand(self, rows, stochastic):
+        degrees = self._degrees(rows.n_features)
+        if stays_sparse(rows, degrees, self.basis):
+            return SparseTermRows(rows, raw_basis(rows, degrees))
         basis = fitted_basis(
             rows,
-            self._degrees(rows.n_features),
+            degrees,
             self.basis,
             self.fit_intercept,
             penalised=self._penalised,
@@ -510,7 +514,8 @@ class TorchPolyRegressor(StreamRegressor):
                 stream.change_basis(moved, rows.n_targets, self.fit_intercept)
 
     def _expand_alike(self, rows, basis):
-        return ExpandedRows(rows, basis)
+        sparse = basis.kind == "raw" and stays_sparse(rows, basis.terms.degrees, basis.caller)
+        return SparseTermRows(rows, basis) if sparse else ExpandedRows(rows, basis)
 
     def _attributes(self, objective, data, solution):
         basis, found = objective.basis, objective.solution(solution.v, solution.v_low)
@@ -529,7 +534,7 @@ class TorchPolyRegressor(StreamRegressor):
             used = self._basis.terms.used
             domain = np.where(used[:, None], to_numpy(self.domain_), [-np.inf, np.inf])
             rows = BoundedRows(rows, domain, self.extrapolation)
-        return *map(to_numpy, self._basis_solution), ExpandedRows(rows, self._basis)
+        return *map(to_numpy, self._basis_solution), self._expand_alike(rows, self._basis)
 
     def _warnings(self, solution):
         yield from super()._warnings(solution)
