@@ -250,6 +250,26 @@ class Terms:
         return [Product(*entry) for entry in found]
 
     @cached_property
+    def by_degree(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """The same products by total degree: the terms, the lower terms, and the factors.
+
+        Few columns to high powers have as many slices as terms.
+        """
+        size = len(self.products), 3
+        entries = np.array(
+            [(p.terms.start, p.lower.start, p.factor) for p in self.products], np.int64
+        ).reshape(size)
+        lengths = [p.terms.stop - p.terms.start for p in self.products]
+        within = np.concatenate([np.arange(0), *map(np.arange, lengths)])
+        terms, lower, factor = np.repeat(entries, lengths, 0).T
+        terms, lower = terms + within, lower + within
+        degrees = np.array([len(columns) for columns in self._index])[terms]
+        return [
+            (terms[chosen], lower[chosen], factor[chosen])
+            for chosen in (degrees == k for k in range(2, self.degrees.most + 1))
+        ]
+
+    @cached_property
     def top(self) -> "Top":
         """The terms of the largest total degree."""
         n_lower = sum(len(columns) < self.degrees.most for columns in self._index)

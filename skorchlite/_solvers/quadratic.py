@@ -16,6 +16,7 @@ conjugate gradients for solving linear systems".
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,7 +71,7 @@ def descend_quadratic(
     # Of a metric by eigenvectors, whose condition may be anything, it is not known beforehand.
     rate = min(_SAFETY * metric.condition * torch.finfo(dtype).eps, _CONTRACTION)
     status = descent.refine(tol, max_iter, rate)
-    lost = _digits_lost(objective)
+    lost = _digits_lost(objective, metric.rank)
     if lost > _CANCELLED:
         status = "cancelled"
     solution = descent.solution(status)
@@ -78,11 +79,20 @@ def descend_quadratic(
     return solution
 
 
-def _digits_lost(objective: Any) -> float:
-    """Return how many digits cancel in powers that a penalty keeps the descent in."""
+def _digits_lost(objective: Any, rank: int) -> float:
+    """Return how many digits cancel in powers that a descent had to be in, where they matter.
+
+    A penalty is on them, or the rows, fewer than terms, are not all apart in them.
+    """
     basis = objective.basis
-    kept = objective.penalty.curvature and basis is not None and basis.kind == "power"
-    return basis.cancelling if kept else 0.0
+    if basis is None or basis.kind != "power":
+        return 0.0
+    if objective.penalty.curvature:
+        return basis.cancelling
+    if basis.seen is None or not objective.rows.fewer_than(objective.n_features):
+        return 0.0
+    n_apart = len(np.unique(basis.seen, axis=0)) - objective.fit_intercept
+    return basis.cancelling if rank < n_apart else 0.0
 
 
 def quadratic_model(
