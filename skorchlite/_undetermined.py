@@ -103,6 +103,8 @@ def cause(
         if counts[j] > 1
     }
     reduced = powers[(powers <= np.where(two_valued, counts - 1, degrees)).all(1)]
+    if rank >= len(reduced):  # powers of two values are all that is missing
+        return None
     t = _scaled(rows, fit_intercept)
     asked = len(powers) if n_rows <= _FEW_ROWS else _n_distinct(t, reduced, n_rows)
     few = n_rows - fit_intercept < asked
