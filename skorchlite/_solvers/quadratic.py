@@ -28,6 +28,7 @@ from .wide import wide_metric, wide_quadratic
 
 _SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
 _CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made anew
+_PRODUCT = 100.0  # times eps: the rounding error of a form, of its diagonal
 _SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
 _FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
 _CANCELLED = 12.0  # digits of powers, of which a penalised fit in them keeps four less
@@ -172,7 +173,10 @@ def least_norm(objective: Any, hessian: Any, metric: Metric, w: Tensor) -> Tenso
     """
     excess = metric.excess(w, objective.to_caller)
     moved, size = ((part * (hessian @ part)).sum(0) for part in (excess, w))
-    return w - torch.where(moved <= _SAME**2 * size, excess, torch.zeros_like(excess))
+    # Beside a large excess the products have a rounding error of their own.
+    rounding = (hessian.diagonal()[:, None] * excess * excess).sum(0)
+    same = _SAME**2 * size + _PRODUCT * torch.finfo(w.dtype).eps * rounding
+    return w - torch.where(moved <= same, excess, torch.zeros_like(excess))
 
 
 class _Descent:
