@@ -29,6 +29,7 @@ _CLASSES: dict[str, Any] = {
     "legendre": np.polynomial.Legendre,
     "hermite": np.polynomial.Hermite,
 }
+CANCELLED = 12.0  # digits of powers, of which a fit in them keeps four less
 _LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
 _DERIVED = ("unit", "_to_caller", "_from_caller", "seen")
 

@@ -19,7 +19,7 @@ _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
 _CONDITION = 1e4  # of a Gram matrix, which then is exact enough for a fit in one pass
 _PARTS = 1_024  # of an interval, of which each gives a row
-CANCELLED = 9.0  # digits that powers may lose before a fit in them loses its own
+_CANCELLED = 9.0  # digits that powers may lose before a fit in them loses its own
 _STEEP = 1e8  # a slope at which rounding t to doubles changes a term by more than can be told
 
 
@@ -76,7 +76,7 @@ def fitted_basis(
         own = _spread_basis(rows, np.concatenate((seen, ends)), basis, doubled)
         own.seen = seen
         return own
-    if not spread or own.cancelling < CANCELLED or not is_cheap(own, curvature):
+    if not spread or own.cancelling < _CANCELLED or not is_cheap(own, curvature):
         return own
     base = _spread_basis(rows, np.concatenate((seen, ends)), basis, False)
     return PenalisedBasis(base, _vanishing(rows, base), curvature, fit_intercept)

@@ -67,7 +67,7 @@ def test_such_powers_are_nothing_beside_a_penalty(degree):
 def test_degrees_that_powers_do_not_reach_say_so(degree):
     X, y = RNG.normal(size=(60, 2)), RNG.normal(size=60)
     model = TorchPolyRegressor(degree)
-    with pytest.warns(ConvergenceWarning, match="digits cancel|the degree is this high"):
+    with pytest.warns(ConvergenceWarning, match="or the degree is this high"):
         model.fit(X, y)
     assert not model.converged_
 

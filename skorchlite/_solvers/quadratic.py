@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._basis import CANCELLED
 from .._moments import Moments
 from .._objective import Quadratic
 from .metric import Metric, cholesky_metric, spectral_metric
@@ -31,7 +32,6 @@ _CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made ane
 _PRODUCT = 100.0  # times eps: the rounding error of a form, of its diagonal
 _SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
 _FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
-_CANCELLED = 12.0  # digits of powers, of which a penalised fit in them keeps four less
 CLEAR = 1e-8  # a part of a curvature that rounding may make and nobody sees
 BLURRED = 1e-6  # one that changes the objective by more than rounding, and coefficients visibly
 
@@ -73,7 +73,7 @@ def descend_quadratic(
     rate = min(_SAFETY * metric.condition * torch.finfo(dtype).eps, _CONTRACTION)
     status = descent.refine(tol, max_iter, rate)
     lost = _digits_lost(objective, metric.rank)
-    if lost > _CANCELLED:
+    if lost > CANCELLED:
         status = "cancelled"
     solution = descent.solution(status)
     solution.facts["cancelled"] = lost
