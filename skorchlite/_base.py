@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ._arrays import to_numpy, untouched_on_error
 from ._callbacks import Stopped, Task, has_callbacks
+from ._callers import caller_level
 from ._data import over_all_ranks, read
 from ._namespaces import portable, restored, settled
 from ._objective import Objective
@@ -128,7 +129,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             if task is not None:
                 task.end()
         if solution is not None:
-            self._warn(solution, stacklevel=5)
+            self._warn(solution)
         return self
 
     def _fit(self, data, start, task):
@@ -299,9 +300,9 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             "rank_": solution.rank,
         }
 
-    def _warn(self, solution, stacklevel):
+    def _warn(self, solution):
         for message, category in self._warnings(solution):
-            warnings.warn(message, category, stacklevel=stacklevel)
+            warnings.warn(message, category, stacklevel=caller_level(least=5))
 
     def _warnings(self, solution):
         """Yield what is to be said of a solution, and the category of the warning."""
@@ -348,4 +349,4 @@ def _stream_of(objective, solution, dtype):
     basis = None if objective.basis is None else objective.basis.plain()
     n_null = 0 if solution.rank is None else objective.n_features - solution.rank
     moments = RunningMoments.of(solution.moments, objective.origin, n_null)
-    return MomentStream(basis, objective.fit_intercept, moments)
+    return MomentStream(basis, objective.fit_intercept, moments, solution.rank or 0)

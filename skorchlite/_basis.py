@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._connection import Rationals, as_integers, connection
+from ._connection import Rationals, as_fractions, as_integers, connection
 from ._conversion import Conversion
 from ._expansion import Expansion
 from ._recurrences import Step, family, rooted
@@ -29,8 +29,9 @@ _CLASSES: dict[str, Any] = {
     "legendre": np.polynomial.Legendre,
     "hermite": np.polynomial.Hermite,
 }
+CANCELLED = 12.0  # digits of powers, of which a fit in them keeps four less
 _LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
-_DERIVED = ("unit", "_to_caller", "_from_caller")
+_DERIVED = ("unit", "_to_caller", "_from_caller", "seen")
 
 Interval = tuple[Any, Any]  # centre and half length, rational numbers
 
@@ -62,6 +63,9 @@ class Basis(Expansion):
         dependent.
     """
 
+    # Rows of the data, to tell why it determines fewer terms; kept in the process of a fit only.
+    seen: np.ndarray | None = None
+
     def __init__(
         self,
         terms: Terms,
@@ -88,7 +92,7 @@ class Basis(Expansion):
 
     @property
     def powers(self) -> np.ndarray:
-        """The degree of each column in each term."""
+        """The degree of each column in each term; see ``Terms``."""
         return self.terms.powers
 
     @property
@@ -116,11 +120,12 @@ class Basis(Expansion):
         """How far the rounding of the data can be amplified in each term."""
         far = 1 + np.abs(self.centre) / self.half
         if self.slopes is None:
-            return torch.from_numpy(np.full(len(self.powers), far.max() * self.terms.degree))
+            return torch.from_numpy(np.full(len(self.terms), far.max() * self.terms.degree))
         degrees = np.arange(1 + self.terms.degree)
         table = np.array([np.r_[0, np.maximum(slopes, degrees[1:])] for slopes in self.slopes])
-        by_column = np.take_along_axis(table, self.powers.T, 1) * far[:, None]
-        return torch.from_numpy(by_column.sum(0))
+        terms, columns, powers = self.terms.entries
+        amplified = table[columns, powers] * far[columns]
+        return torch.from_numpy(np.bincount(terms, amplified, len(self.terms)))
 
     @property
     def magnitude(self) -> float:
@@ -189,10 +194,11 @@ class Basis(Expansion):
         bound = self.kind not in ("power", "raw", "rooted")
         return not bound or (fit_intercept and self.terms.degrees.least <= 1)
 
-    def terms_of(self, other: "Basis") -> np.ndarray:
+    def terms_of(self, other: "Basis") -> tuple[np.ndarray, np.ndarray]:
         """Return the terms of another basis, with as many terms, in terms of this one.
 
-        Of shape (n_terms + 1, n_terms); the last row holds the constants.
+        In doubled precision, which moments have: a pair of arrays of shape (n_terms + 1, n_terms);
+        the last row holds the constants.
         """
         parts = [
             connection(theirs, ours, *_between(*ends))
@@ -200,7 +206,11 @@ class Basis(Expansion):
                 other.steps, self.steps, self._intervals, other._intervals, strict=True
             )
         ]
-        return Conversion(self.terms, parts, self._lowest)(np.eye(len(self.terms)))
+        matrices = [part.fractions for part in parts]
+        eye = np.eye(len(self.terms), dtype=int).astype(object)
+        exact = Conversion(self.terms, parts, self._lowest).moved(eye, 0, matrices)
+        high = exact.astype(float)
+        return high, (exact - as_fractions(high)).astype(float)
 
     def name_of(self, powers: np.ndarray, names: Sequence[str]) -> str:
         """Return the name of a term, of powers as PolynomialFeatures spells it."""
@@ -230,8 +240,11 @@ class Basis(Expansion):
     @cached_property
     def unit(self) -> Tensor:
         """What a coefficient of a term is in the caller's units, where only they differ."""
-        with np.errstate(over="ignore"):
-            return torch.from_numpy(np.prod(self.half ** -self.powers.astype(float), 1))
+        unit = np.ones(len(self.terms))
+        terms, columns, powers = self.terms.entries
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.multiply.at(unit, terms, self.half[columns] ** -powers.astype(float))
+        return torch.from_numpy(unit)
 
     def to_caller(self, w: Tensor) -> Tensor:
         """Return the caller's coefficients from those of the terms; float64 tensors."""

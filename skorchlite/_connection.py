@@ -50,6 +50,13 @@ def as_doubles(fractions: np.ndarray) -> np.ndarray:
     return np.array(doubles, dtype=float).reshape(fractions.shape)
 
 
+def as_fractions(doubles: np.ndarray) -> np.ndarray:
+    """Return doubles as the fractions that they are."""
+    fractions = np.empty(doubles.size, dtype=object)
+    fractions[:] = [Fraction(value) for value in doubles.ravel().tolist()]
+    return fractions.reshape(doubles.shape)
+
+
 def _quotient(numerator: int, denominator: int) -> float:
     try:
         return numerator / denominator  # rounded once, however long the integers are

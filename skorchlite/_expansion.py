@@ -11,6 +11,8 @@ from ._recurrences import Step
 from ._terms import Terms
 from ._views import viewed
 
+_MANY_SLICES = 2_000  # of products, which take longer to begin than to compute
+
 
 class Expansion:
     """Products of ``phi_k((x_j - centre_j) / half_j)``.
@@ -39,8 +41,7 @@ class Expansion:
         for k, column_terms in self._columns(t):
             columns, numbers = self.terms.alone[k]
             out[numbers] = column_terms if len(columns) == len(t) else column_terms[columns]
-        for product in self.terms.products:
-            torch.mul(out[product.lower], out[product.factor], out=out[product.terms])
+        self._multiply(out, self.terms.degrees.most)
         return out[self.terms.n_below :]
 
     def lower(self, X: Tensor, out: Tensor) -> Tensor:
@@ -52,10 +53,20 @@ class Expansion:
                 powers = column_terms[columns]
             else:
                 out[numbers] = column_terms[columns]
-        for product in terms.products:
-            if product.terms.start < terms.top.n_lower:
-                torch.mul(out[product.lower], out[product.factor], out=out[product.terms])
+        self._multiply(out, terms.degrees.most - 1)
         return powers
+
+    def _multiply(self, out: Tensor, most: int) -> None:
+        """Write the terms of several columns up to a total degree."""
+        terms = self.terms
+        if len(terms.products) > _MANY_SLICES:
+            for numbers in terms.by_degree[: most - 1]:
+                own, lower, factor = (torch.from_numpy(part).to(out.device) for part in numbers)
+                out[own] = out[lower] * out[factor]
+            return
+        for product in terms.products:
+            if most == terms.degrees.most or product.terms.start < terms.top.n_lower:
+                torch.mul(out[product.lower], out[product.factor], out=out[product.terms])
 
     def _mapped(self, X: Tensor, like: Tensor) -> Tensor:
         """Return the columns mapped to [-1, 1], of shape (n_features, n_rows)."""

@@ -14,12 +14,12 @@ from ._recurrences import Step, family, orthogonal, slopes, values
 from ._rows import NoWeightError, OutOfRangeError
 from ._terms import Degrees, Terms, terms_of
 
-_SAMPLE_ROWS = 4_096
+SAMPLE_ROWS = 4_096
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
 _CONDITION = 1e4  # of a Gram matrix, which then is exact enough for a fit in one pass
 _PARTS = 1_024  # of an interval, of which each gives a row
-CANCELLED = 9.0  # digits that powers may lose before a fit in them loses its own
+_CANCELLED = 9.0  # digits that powers may lose before a fit in them loses its own
 _STEEP = 1e8  # a slope at which rounding t to doubles changes a term by more than can be told
 
 
@@ -63,17 +63,22 @@ def fitted_basis(
     spread = kind is None
     if not (lasting or literal) and _may_combine(rows, terms, caller, curvature):
         spread = True
-    sampled = spread and not lasting and terms.degree > 1
-    low, high, sample = intervals(rows, sampled)
+    sampled = (spread or not penalised) and terms.degrees.most > 1
+    low, high, seen, ends = intervals(rows, sampled)
     one_column = len(low) == 1 and least_squares and not (penalised or literal or lasting)
     doubled = one_column and rows.n_rows * terms.degree <= _DOUBLED_ENTRIES
     basis = partial(Basis, terms, caller, low=low, high=high)
     own = basis("chebyshev" if kind is None else kind, doubled=doubled)
+    own.seen = seen
     if kind is None:
-        return own if sample is None else _spread_basis(rows, sample, basis, doubled)
-    if not spread or own.cancelling < CANCELLED or not is_cheap(own, curvature):
+        if lasting or terms.degree == 1:
+            return own
+        own = _spread_basis(rows, np.concatenate((seen, ends)), basis, doubled)
+        own.seen = seen
         return own
-    base = _spread_basis(rows, sample, basis, False)
+    if not spread or own.cancelling < _CANCELLED or not is_cheap(own, curvature):
+        return own
+    base = _spread_basis(rows, np.concatenate((seen, ends)), basis, False)
     return PenalisedBasis(base, _vanishing(rows, base), curvature, fit_intercept)
 
 
@@ -87,10 +92,11 @@ def _may_combine(rows: Any, terms: Terms, caller: str, curvature: float) -> bool
 
 def _vanishing(rows: Any, basis: Basis) -> np.ndarray:
     """Return which terms are known to be nothing but rounding errors on the rows."""
-    if basis.slopes is None or not rows.fewer_than(_SAMPLE_ROWS):
+    if basis.slopes is None or not rows.fewer_than(SAMPLE_ROWS):
         return np.zeros(len(basis.terms), bool)
+    terms, columns, powers = basis.terms.entries
     table = np.array([np.r_[0, slopes] for slopes in basis.slopes])
-    return np.isinf(np.take_along_axis(table, basis.powers.T, 1)).any(0)
+    return np.bincount(terms, np.isinf(table[columns, powers]), len(basis.terms)) > 0
 
 
 def _spread_basis(
@@ -112,7 +118,7 @@ def _spread_basis(
     uneven = [j for j in range(t.shape[1]) if _nearly_dependent(values(steps, t[:, j]))]
     if not uneven:
         return chebyshev
-    if rows.rereadable and not rows.fewer_than(_SAMPLE_ROWS):
+    if rows.rereadable and not rows.fewer_than(SAMPLE_ROWS):
         low, high = chebyshev.low, chebyshev.high
         rare = _of_each_part(rows, low, high, [j for j in uneven if low[j] < high[j]])
         t = np.concatenate((t, (rare - centre) / half))
@@ -164,11 +170,11 @@ def _kind_of(
     return "rooted" if powers and (degrees.least <= 1 or one_column) else caller
 
 
-def intervals(rows: Any, sampled: bool = False) -> tuple[np.ndarray, np.ndarray, Any]:
-    """Return the least and the largest number of each column, and a sample of the rows.
+def intervals(rows: Any, sampled: bool = False) -> tuple[np.ndarray, np.ndarray, Any, Any]:
+    """Return the least and the largest number of each column, a sample of the rows, and ends.
 
-    The sample, None if it is not asked for, has the ends of each block too, lest it should miss
-    all that are far from the others.
+    The ends of each block go with the sample, lest it should miss all that are far from the others;
+    they are no rows. Both are None if no sample is asked for.
     """
     ends, samples = rows.total(partial(_ends, sampled=sampled))
     if not ends:
@@ -177,8 +183,8 @@ def intervals(rows: Any, sampled: bool = False) -> tuple[np.ndarray, np.ndarray,
     low, high = bounds[:, 0].amin(0), bounds[:, 1].amax(0)
     if not torch.isfinite(low + high).all():
         raise OutOfRangeError
-    sample = torch.cat([*samples, *ends]).numpy() if sampled else None
-    return low.numpy(), high.numpy(), sample
+    sample = (torch.cat(samples).numpy(), torch.cat(ends).numpy()) if sampled else (None, None)
+    return low.numpy(), high.numpy(), *sample
 
 
 def _ends(rows: Any, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
@@ -195,10 +201,10 @@ def _ends(rows: Any, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
         ends.append(torch.stack(least_and_most).cpu().double())
         if sampled:
             if counted:
-                step = max(rows.n_rows * rows.n_places // _SAMPLE_ROWS, 1)
+                step = max(rows.n_rows * rows.n_places // SAMPLE_ROWS, 1)
             # A copy: of a slice, the block would be kept.
             samples.append(X[::step].to("cpu", torch.float64, copy=True))
-            while sum(map(len, samples)) > 2 * _SAMPLE_ROWS and not counted:
+            while sum(map(len, samples)) > 2 * SAMPLE_ROWS and not counted:
                 samples, step = [part[::2].clone() for part in samples], 2 * step
     return ends, samples
 

@@ -47,6 +47,15 @@ def settled(attributes: Mapping[str, Any], X: Any) -> dict[str, Any]:
     return attributes
 
 
+def beside(array: np.ndarray, like: Any) -> Any:
+    """Return an array in the namespace and on the device of a fitted one."""
+    if isinstance(like, np.ndarray):
+        return array
+    if isinstance(like, torch.Tensor):
+        return torch.tensor(array, device=like.device)
+    return like.__array_namespace__().asarray(array, device=like.device)
+
+
 def portable(state: dict) -> dict:
     """Return the state of an estimator with NumPy arrays only, and where its tensors were.
 

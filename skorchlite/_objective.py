@@ -20,6 +20,7 @@ from ._moments import Moments, moments_of
 from ._rows import OutOfRangeError, TargetRows
 from ._staging import Origin
 
+_HEAD_ROWS = 256
 _UNDERFLOW = 1e9  # sums of squares within this of the smallest number have lost digits
 
 
@@ -191,8 +192,8 @@ class Objective:
         if not torch.isfinite(sums.sum() + squares.sum()):
             raise OutOfRangeError
         # A loss with corners has no use for the squares of the targets.
-        squared = slice(t if self.loss.corners else 0, None)
-        _check_underflow(squares[squared], sums[squared, 0], self.double)
+        first = t if self.loss.corners else 0
+        self._check_underflow(squares, sums[:, 0], self.double, first)
         mean = sums[:, 0] / total if self.fit_intercept else torch.zeros_like(squares)
         covariance = sums[t:, 1:] / total - torch.outer(mean[t:], mean[:t])
         return mean, (squares / total - mean**2).clamp(min=0).sqrt(), covariance
@@ -224,7 +225,8 @@ class Objective:
         if not isfinite(float(products.sum())):
             raise OutOfRangeError
         moments = moments_of(products, t + d, self.fit_intercept)
-        _check_underflow(products.diagonal()[: t + d], moments.mean, dtype)
+        plain = whiten is None
+        self._check_underflow(products.diagonal()[: t + d], moments.mean, dtype, plain=plain)
         return self._quadratic_of(moments, whiten)
 
     def _quadratic_of(self, moments: Moments, whiten: Tensor | None) -> Quadratic:
@@ -249,8 +251,18 @@ class Objective:
 
     @cached_property
     def unit(self) -> Tensor:
-        """What a coefficient of z is in the caller's units, where these differ in scale only."""
-        return self.to_caller(self.origin.shift.new_ones(self.n_features, 1))[:, 0]
+        """What a coefficient of z is in the caller's units, where these differ in scale only.
+
+        Ones where there is no penalty, which alone asks for it.
+        """
+        ones = self.origin.shift.new_ones(self.n_features, 1)
+        penalty = self.penalty
+        if not (penalty.curvature or penalty.corner or penalty.positive):
+            return ones[:, 0]
+        unit = self.to_caller(ones)[:, 0]
+        if not torch.isfinite(unit).all():
+            raise OutOfRangeError
+        return unit
 
     def evaluate(
         self, v: Tensor, v_low: Tensor | None = None, loss: Any = None
@@ -365,9 +377,44 @@ class Objective:
             gradient[:-1] += self.penalty.gradient(v[:-1] * unit) * unit
         return value, gradient
 
+    def _check_underflow(
+        self,
+        squares: Tensor,
+        sums: Tensor,
+        dtype: torch.dtype,
+        first: int = 0,
+        plain: bool = True,
+    ) -> None:
+        """Raise if squares of a column that is not constant are below the range of the dtype.
 
-def _check_underflow(squares: Tensor, sums: Tensor, dtype: torch.dtype) -> None:
-    """Raise if the squares of a column that is not constant are below the range of the dtype."""
-    smallest = _UNDERFLOW * torch.finfo(dtype).tiny
-    if float(squares.min()) < smallest and (sums[squares < smallest] != 0).any():
-        raise OutOfRangeError
+        Parameters
+        ----------
+        squares, sums : Tensor of shape (n_columns,)
+        dtype : torch.dtype
+        first : int, default=0
+            The first of the columns that matter.
+        plain : bool, default=True
+            Whether they are those of the rows, and no combinations.
+        """
+        small = squares < _UNDERFLOW * torch.finfo(dtype).tiny
+        small[:first] = False
+        if self.basis is not None and self.basis.form is not None:
+            # Such a column is nothing beside the penalty, and the others are of a size with it.
+            small[self.rows.n_targets :] = False
+        if small.any() and ((sums[small] != 0).any() or (plain and self._varies(small))):
+            raise OutOfRangeError
+
+    def _varies(self, columns: Tensor) -> bool:
+        """Return whether some columns vary in the first rows, as those of tiny numbers do.
+
+        Their squares vanish, and so does their sum about a mean that these rows gave.
+        """
+        if self.rows.sparse:
+            return False
+        head = self.rows.head(_HEAD_ROWS)
+        if head is None:
+            return False
+        X, y, weight = head
+        away = torch.cat((y.cpu().double(), X.cpu().double()), 1)[:, columns]
+        away = away if weight is None else away[weight.cpu() > 0]
+        return bool((away != self.origin.shift[columns]).any())

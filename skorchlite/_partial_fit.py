@@ -76,7 +76,7 @@ class StreamRegressor(TorchRegressor):
             If the chunk or a parameter cannot be used, or has other columns or targets than those
             before; what was learned is then left as it was.
         """
-        first, rank = not hasattr(self, "coef_"), getattr(self, "rank_", None)
+        first = not hasattr(self, "coef_")
         if self.early_stopping:
             raise ValueError(
                 "early_stopping should be False with partial_fit: it sets samples of the whole "
@@ -91,9 +91,8 @@ class StreamRegressor(TorchRegressor):
             )
             if not is_stream(X):
                 self.__dict__.update(settled(vars(self), X))
-        told = ("diverged", "blurred", "cancelled")
-        if solution is not None and (solution.status in told or _lost(solution, rank)):
-            self._warn(solution, stacklevel=4)
+        if solution is not None and solution.status in ("diverged", "blurred", "cancelled"):
+            self._warn(solution)
         return self
 
     def _learn_all(self, data, first, task):
@@ -217,11 +216,3 @@ class StreamRegressor(TorchRegressor):
         if not given_step:
             settings.batch_size = self.batch_size if isinstance(self.batch_size, Integral) else None
         return settings
-
-
-def _lost(solution, rank):
-    """Return whether a chunk left coefficients undetermined that those before had determined.
-
-    Such as by a row far from all others, beside which the moments have no digits for these.
-    """
-    return solution.rank is not None and rank is not None and solution.rank < rank

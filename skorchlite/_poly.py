@@ -7,16 +7,23 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ._arrays import to_numpy
-from ._fitted_basis import fitted_basis, intervals
+from ._basis import CANCELLED
+from ._fitted_basis import SAMPLE_ROWS, fitted_basis, intervals
+from ._memory import available_memory
+from ._namespaces import beside
 from ._partial_fit import StreamRegressor
 from ._polynomial import OUTSIDE, BoundedRows, ExpandedRows
 from ._recurrences import FAMILIES
-from ._terms import degrees_of, terms_of
+from ._sparse_terms import SparseTermRows, raw_basis, stays_sparse
+from ._terms import degrees_of
+from ._undetermined import cause
 
 _OTHER_TERMS = (
     "A penalty was set after chunks that were learned in other terms than those that it is on. "
     "Call fit to begin anew."
 )
+_ALWAYS_THERE = 64 << 20  # bytes, which it takes no time to ask for
+_BYTES_A_TERM = 600  # of its entry in a table, its sums, and 16 rows of a block in the making
 
 
 class TorchPolyRegressor(StreamRegressor):
@@ -232,7 +239,11 @@ class TorchPolyRegressor(StreamRegressor):
     rank_ : int or None
         Number of independent directions in the (centred) columns of the model, at the rounding
         of the data; None where the solver has no need of it (other losses than squared error, and
-        penalties with corners).
+        penalties with corners). Below ``n_output_features_`` the coefficients are those of least
+        norm: without a warning where it is in the nature of the columns (two values, a constant,
+        products of dummies that vanish, linear functions of others), and with a ``RankWarning``
+        where the degree is too high for the distinct values of a column, for the rows or for
+        double precision.
     solver_ : str
         The solver that was used, or the name of its class.
     device_ : str
@@ -417,8 +428,14 @@ class TorchPolyRegressor(StreamRegressor):
         )
         return polynomials if np.ndim(self.intercept_) else polynomials[0]
 
+    @property
+    def powers_(self):
+        """The exponent, or degree, of each column in each term."""
+        powers = self._basis.powers
+        return beside(powers, self.coef_)
+
     def _n_columns(self, n_features):
-        return len(terms_of(self._degrees(n_features)))
+        return self._degrees(n_features).n_terms
 
     @property
     def _penalised(self):
@@ -427,12 +444,24 @@ class TorchPolyRegressor(StreamRegressor):
     def _degrees(self, n_features):
         """Return the degrees that terms may have, as ``degree`` and ``interaction_only`` say."""
         degrees = degrees_of(self.degree, n_features)
-        return degrees.without_powers() if self.interaction_only else degrees
+        degrees = degrees.without_powers() if self.interaction_only else degrees
+        needed = degrees.n_made * _BYTES_A_TERM
+        if needed > _ALWAYS_THERE and needed > (room := available_memory()):
+            raise ValueError(
+                f"degree={self.degree} of {n_features} columns asks for {degrees.n_terms:,} terms, "
+                f"which take about {_in_words(needed)} to fit, and there are {_in_words(room)} of "
+                "memory. Lower the degree, give one for each column (a list), set "
+                "interaction_only=True, or leave columns out."
+            )
+        return degrees
 
     def _expand(self, rows, stochastic):
+        degrees = self._degrees(rows.n_features)
+        if stays_sparse(rows, degrees, self.basis):
+            return SparseTermRows(rows, raw_basis(rows, degrees))
         basis = fitted_basis(
             rows,
-            self._degrees(rows.n_features),
+            degrees,
             self.basis,
             self.fit_intercept,
             penalised=self._penalised,
@@ -453,6 +482,14 @@ class TorchPolyRegressor(StreamRegressor):
         least = self._degrees(rows.n_features).least
         return self.basis == "power" or (self.fit_intercept and least <= 1)
 
+    def _solve(self, *problem):
+        objective, solution = super()._solve(*problem)
+        digits = objective.basis.cancelling if objective.basis.kind == "power" else 0.0
+        if self._penalised and digits > CANCELLED and solution.status == "converged":
+            # No solver has a bound that holds beside the rounding errors of such powers.
+            solution.status, solution.facts["cancelled"] = "cancelled", digits
+        return objective, solution
+
     def _expand_on(self, rows):
         basis = self._basis
         low, high = self._reached(basis, rows)
@@ -467,7 +504,7 @@ class TorchPolyRegressor(StreamRegressor):
                 "partial_fit goes on with the terms of the chunks before, and degree, basis or "
                 "interaction_only has changed since. Call fit to begin anew."
             )
-        low, high, _ = intervals(rows)
+        low, high, *_ = intervals(rows)
         return np.minimum(low, basis.low), np.maximum(high, basis.high)
 
     def _widen(self, stream, rows):
@@ -486,7 +523,8 @@ class TorchPolyRegressor(StreamRegressor):
                 stream.change_basis(moved, rows.n_targets, self.fit_intercept)
 
     def _expand_alike(self, rows, basis):
-        return ExpandedRows(rows, basis)
+        sparse = basis.kind == "raw" and stays_sparse(rows, basis.terms.degrees, basis.caller)
+        return SparseTermRows(rows, basis) if sparse else ExpandedRows(rows, basis)
 
     def _attributes(self, objective, data, solution):
         basis, found = objective.basis, objective.solution(solution.v, solution.v_low)
@@ -496,27 +534,37 @@ class TorchPolyRegressor(StreamRegressor):
             **super()._attributes(objective, data, solution),
             "_basis": basis,
             "_basis_solution": found,
-            "powers_": objective.basis.powers,
-            "n_output_features_": len(objective.basis.powers),
+            "n_output_features_": len(objective.basis.terms),
             "domain_": objective.basis.domain,
         }
 
     def _predictor(self, rows):
         if self.extrapolation != "allow":
-            used = to_numpy(self.powers_).any(0)
+            used = self._basis.terms.used
             domain = np.where(used[:, None], to_numpy(self.domain_), [-np.inf, np.inf])
             rows = BoundedRows(rows, domain, self.extrapolation)
-        return *map(to_numpy, self._basis_solution), ExpandedRows(rows, self._basis)
+        return *map(to_numpy, self._basis_solution), self._expand_alike(rows, self._basis)
 
     def _warnings(self, solution):
         yield from super()._warnings(solution)
+        seen, self._basis.seen = self._basis.seen, None
         known = self.rank_ is not None and not self._penalty().curvature
-        if known and self.rank_ < self.n_output_features_:
+        if not known or seen is None or self.rank_ >= self.n_output_features_:
+            return
+        powers = self._basis.powers
+        n_rows = len(seen) if len(seen) < SAMPLE_ROWS else self._n_rows
+        found = cause(seen, n_rows, powers, self.fit_intercept, self.rank_)
+        if found is not None:
+            names = _check_feature_names_in(self, None)
+            reason, cure = found.told(names, powers.max(0).tolist(), self._basis.name_of)
             message = (
-                f"The data determines {self.rank_} of the {self.n_output_features_} coefficients: "
-                f"degree={self.degree} asks for more terms than the distinct values and the "
-                "independent columns of X tell apart in double precision. Of all coefficients with "
-                "the least loss, those of least norm are returned, as far as rounding lets them be "
-                "found. Lower the degree, or use a penalty (penalty='l2')."
+                f"The data determines {self.rank_} of the {self.n_output_features_} coefficients "
+                f"that degree={self.degree} asks for: {reason}. Of all coefficients with the least "
+                "loss, those of least norm are returned, as far as rounding lets them be found. "
+                f"{cure}, or use a penalty (penalty='l2')."
             )
             yield message, np.exceptions.RankWarning
+
+
+def _in_words(n_bytes):
+    return f"{n_bytes / 2**30:,.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:,.0f} MiB"

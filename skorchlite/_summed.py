@@ -80,28 +80,29 @@ class RunningMoments:
         mean = _doubled.add(mean, (origin.shift, torch.zeros_like(origin.shift)))
         return cls(float(weight), _arrays(mean), _arrays(cross), np.zeros(k))
 
-    def in_terms(self, n_targets: int, terms: np.ndarray, centre: bool) -> "RunningMoments":
+    def in_terms(self, n_targets: int, terms: Pair, centre: bool) -> "RunningMoments":
         """Return the moments of other columns, which are combinations of these and a constant.
 
         Parameters
         ----------
         n_targets : int
             The first columns, which stay as they are.
-        terms : ndarray of shape (n_features + 1, n_features)
+        terms : pair of ndarray of shape (n_features + 1, n_features)
             The last row holds the constants.
         """
-        turn = torch.block_diag(torch.eye(n_targets).double(), torch.from_numpy(terms[:-1]))
-        constants = torch.from_numpy(np.concatenate((np.zeros(n_targets), terms[-1])))
+        own = torch.eye(n_targets, dtype=torch.float64)
+        high, low = _tensors(terms)
+        turn = torch.block_diag(own, high[:-1]), torch.block_diag(0 * own, low[:-1])
+        none = high.new_zeros(n_targets)
+        constants = torch.cat((none, high[-1])) * centre, torch.cat((none, low[-1])) * centre
         high, low = _tensors(self.mean)
-        mean = exact_product(_exactly(turn), (high[:, None], low[:, None]))
-        mean = _doubled.add((mean[0][:, 0], mean[1][:, 0]), _exactly(constants * centre))
-        cross = _turned(_tensors(self.cross), turn)
+        mean = exact_product(turn, (high[:, None], low[:, None]))
+        mean = _doubled.add((mean[0][:, 0], mean[1][:, 0]), constants)
         rounded = torch.from_numpy(_matrix(self.rounded))
         # A matrix, since of one change of terms after the other a diagonal would grow with each.
-        rounded = turn.T @ rounded @ turn if rounded.any() else rounded.diagonal()
-        return RunningMoments(
-            self.weight, _arrays(mean), _arrays(cross), rounded.numpy(), self.n_null
-        )
+        rounded = turn[0].T @ rounded @ turn[0] if rounded.any() else rounded.diagonal()
+        cross = _arrays(_turned(_tensors(self.cross), turn))
+        return RunningMoments(self.weight, _arrays(mean), cross, rounded.numpy(), self.n_null)
 
     def merged(self, other: "RunningMoments", centre: bool) -> "RunningMoments":
         """Return the moments of both sets of rows.
@@ -139,9 +140,9 @@ def _exactly(number: Tensor) -> _doubled.Pair:
     return number, torch.zeros_like(number)
 
 
-def _turned(cross: _doubled.Pair, turn: Tensor) -> _doubled.Pair:
+def _turned(cross: _doubled.Pair, turn: _doubled.Pair) -> _doubled.Pair:
     """Return the products of combinations of the columns."""
-    return exact_product(exact_product(cross, _exactly(turn)), _exactly(turn))
+    return exact_product(exact_product(cross, turn), turn)
 
 
 def _arrays(pair: _doubled.Pair) -> Pair:
@@ -239,7 +240,7 @@ class SummedObjective(Objective):
         if whiten is not None:
             t = self.rows.n_targets
             turn = torch.block_diag(torch.eye(t, dtype=whiten.dtype), whiten)
-            high, low = _turned(_tensors(self.moments.cross), turn)
+            high, low = _turned(_tensors(self.moments.cross), _exactly(turn))
             moments = Moments(moments.weight, moments.mean @ turn, high + low)
             ridge = None if ridge is None else whiten.T @ ridge @ whiten
         quadratic = self._quadratic_of(moments, whiten)

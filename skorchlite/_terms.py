@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+_KEPT_ENTRIES = 1 << 20  # of a table of degrees, which are kept as int64
+
 
 @dataclass(frozen=True)
 class Degrees:
@@ -31,6 +33,27 @@ class Degrees:
         """Return those of terms up to a total degree."""
         return cls(least, degree, (degree,) * n_features)
 
+    @property
+    def n_terms(self) -> int:
+        """The number of terms, which takes no time to know, however many they are."""
+        counts = self._counts()
+        return sum(counts[self.least :])
+
+    @property
+    def n_made(self) -> int:
+        """The same with those of lower degree that are made on the way."""
+        return sum(self._counts()[1:])
+
+    def _counts(self) -> list[int]:
+        """Return how many products of each total degree there are, from degree zero."""
+        # The coefficients of the product of (1 + x + ... + x^bound) over the columns.
+        total = [1]
+        for bound in set(self.of_columns):
+            total = _times(
+                total, _power([1] * (bound + 1), self.of_columns.count(bound), self.most), self.most
+            )
+        return total + [0] * (self.most + 1 - len(total))
+
     def without_powers(self) -> "Degrees":
         """Return those of terms with no column to a higher power than one."""
         of_columns = tuple(min(degree, 1) for degree in self.of_columns)
@@ -41,6 +64,24 @@ class Degrees:
                 f"degree of at most {most}, and degree asks for {self.least} at least."
             )
         return Degrees(self.least, most, of_columns)
+
+
+def _times(a: list[int], b: list[int], most: int) -> list[int]:
+    """Return the product of two polynomials up to a degree."""
+    product = [0] * min(len(a) + len(b) - 1, most + 1)
+    for i, x in enumerate(a):
+        for j, y in enumerate(b[: len(product) - i]):
+            product[i + j] += x * y
+    return product
+
+
+def _power(a: list[int], exponent: int, most: int) -> list[int]:
+    power = [1]
+    while exponent:
+        if exponent % 2:
+            power = _times(power, a, most)
+        a, exponent = _times(a, a, most), exponent // 2
+    return power
 
 
 def degrees_of(degree: Any, n_features: int) -> Degrees:
@@ -116,8 +157,6 @@ class Terms:
     ----------
     n_below : int
         The number of those that are made on the way.
-    powers : ndarray of shape (n_terms, n_features)
-        The degree of each column in each term.
     alone : dict of int to (ndarray, ndarray)
         By degree: the columns that have a term of their own, and the numbers of these terms, among
         all that are made.
@@ -129,12 +168,6 @@ class Terms:
         self._index = {columns: i for i, columns in enumerate(made)}
         self.n_below = sum(len(columns) < degrees.least for columns in made)
         self.n_made = len(made)
-        powers = np.zeros((len(made), len(degrees.of_columns)), dtype=np.int64)
-        for i, columns in enumerate(made):
-            for column in columns:
-                powers[i, column] += 1
-        self.powers = powers[self.n_below :]
-        self.powers.flags.writeable = False
         alone: dict[int, list[tuple[int, int]]] = {}
         for columns, i in self._index.items():
             if len(set(columns)) == 1:
@@ -145,7 +178,46 @@ class Terms:
         return terms_of, (self.degrees,)
 
     def __len__(self) -> int:
-        return len(self.powers)
+        return self.n_made - self.n_below
+
+    @cached_property
+    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The terms, the columns and the degrees of these in them, where they are not zero."""
+        found = [
+            (i - self.n_below, column, columns.count(column))
+            for columns, i in self._index.items()
+            if i >= self.n_below
+            for column in dict.fromkeys(columns)
+        ]
+        terms, columns, degrees = np.array(found, dtype=np.int64).reshape(-1, 3).T
+        return terms, columns, degrees
+
+    @property
+    def powers(self) -> np.ndarray:
+        """The degree of each column in each term, of shape (n_terms, n_features).
+
+        Of many terms in small integers, made anew each time: most of the degrees are zero.
+        """
+        if len(self) * self.n_features <= _KEPT_ENTRIES:
+            return self._powers
+        kind = np.min_scalar_type(-self.degrees.most)
+        powers = np.zeros((len(self), self.n_features), dtype=kind)
+        terms, columns, degrees = self.entries
+        powers[terms, columns] = degrees
+        return powers
+
+    @cached_property
+    def _powers(self) -> np.ndarray:
+        powers = np.zeros((len(self), self.n_features), dtype=np.int64)
+        terms, columns, degrees = self.entries
+        powers[terms, columns] = degrees
+        powers.flags.writeable = False
+        return powers
+
+    @property
+    def used(self) -> np.ndarray:
+        """Whether a column is in any term, of shape (n_features,)."""
+        return np.array(self.degrees.of_columns) > 0
 
     @property
     def n_features(self) -> int:
@@ -176,6 +248,26 @@ class Terms:
             else:
                 found.append((slice(i, i + 1), slice(lower, lower + 1), factor))
         return [Product(*entry) for entry in found]
+
+    @cached_property
+    def by_degree(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """The same products by total degree: the terms, the lower terms, and the factors.
+
+        Few columns to high powers have as many slices as terms.
+        """
+        size = len(self.products), 3
+        entries = np.array(
+            [(p.terms.start, p.lower.start, p.factor) for p in self.products], np.int64
+        ).reshape(size)
+        lengths = [p.terms.stop - p.terms.start for p in self.products]
+        within = np.concatenate([np.arange(0), *map(np.arange, lengths)])
+        terms, lower, factor = np.repeat(entries, lengths, 0).T
+        terms, lower = terms + within, lower + within
+        degrees = np.array([len(columns) for columns in self._index])[terms]
+        return [
+            (terms[chosen], lower[chosen], factor[chosen])
+            for chosen in (degrees == k for k in range(2, self.degrees.most + 1))
+        ]
 
     @cached_property
     def top(self) -> "Top":

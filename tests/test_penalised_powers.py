@@ -166,7 +166,7 @@ def test_chunks_after_such_a_fit():
 def test_sums_in_such_powers_say_what_they_are(by_chunks):
     X, y = years()
     model = TorchPolyRegressor(10, penalty="l2", alpha=1e-6)
-    with pytest.warns(ConvergenceWarning, match="digits cancel") as told:
+    with pytest.warns(ConvergenceWarning, match="cancel where the columns are this far") as told:
         if by_chunks:
             model.partial_fit(X, y)
         else:
@@ -182,3 +182,20 @@ def test_low_degrees_say_nothing(degree):
         warnings.simplefilter("error")
         model = TorchPolyRegressor(degree, penalty="l2", alpha=1e-3).partial_fit(X, y)
     Reference(X, y, model.powers_, 1e-3).assert_met(model, X, 1e-9, 1e-10)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"penalty": "l1", "alpha": 1.0},
+        {"positive": True},
+        {"penalty": "l2", "alpha": 1e-3, "loss": "huber"},
+    ],
+    ids=str,
+)
+def test_other_penalties_on_such_powers_say_what_they_are(parameters):
+    """Lasso was at 100 times the loss of a constant, ``converged_``."""
+    X, y = years()
+    with pytest.warns(ConvergenceWarning, match="cancel where the columns are this far"):
+        model = TorchPolyRegressor(10, **parameters).fit(X, y)
+    assert not model.converged_

@@ -1,5 +1,7 @@
 """TorchPolyRegressor: terms, exact coefficients, and the pipeline that it stands for."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -380,14 +382,25 @@ def deficient_columns():
     }
 
 
+TOO_HIGH = {
+    "three values",
+    "one row",
+    "one row of one column",
+    "fewer rows than terms",
+    "fewer rows of one column than terms",
+}
+
+
 @pytest.mark.parametrize(
-    "X, degree", [pytest.param(*case, id=name) for name, case in deficient_columns().items()]
+    "X, degree, too_high",
+    [pytest.param(*case, k in TOO_HIGH, id=k) for k, case in deficient_columns().items()],
 )
 @pytest.mark.parametrize("fit_intercept", [True, False])
-def test_rank_deficient_powers_give_the_minimum_norm_solution(X, degree, fit_intercept):
+def test_rank_deficient_powers_give_the_minimum_norm_solution(X, degree, too_high, fit_intercept):
+    """A warning is of degrees that are too high, and not of the nature of the columns."""
     y = 1 + np.random.default_rng(11).standard_normal(len(X))
     estimator = TorchPolyRegressor(degree, fit_intercept=fit_intercept)
-    with pytest.warns(np.exceptions.RankWarning):
+    with pytest.warns(np.exceptions.RankWarning) if too_high else nullcontext():
         estimator.fit(X, y)
     coef, intercept, rank = minimum_norm(terms_of(X, degree), y, fit_intercept=fit_intercept)
     size = 1 + np.abs(coef).max()
@@ -400,8 +413,7 @@ def test_rank_deficient_powers_give_the_minimum_norm_solution(X, degree, fit_int
 def test_powers_of_a_binary_column_share_its_step_equally():
     x = np.array([0.0, 1.0] * 10)[:, None]
     y = np.where(x[:, 0] > 0, 7.0, 1.0)
-    with pytest.warns(np.exceptions.RankWarning, match="determines 1 of the 3 coefficients"):
-        estimator = TorchPolyRegressor(3).fit(x, y)
+    estimator = TorchPolyRegressor(3).fit(x, y)
     np.testing.assert_allclose(estimator.coef_, 2.0, rtol=FLOAT64)
     assert estimator.intercept_ == pytest.approx(1.0, rel=FLOAT64)
     assert estimator.rank_ == 1

@@ -131,6 +131,29 @@ def test_polynomial_of_parts_that_are_far_from_each_other():
     np.testing.assert_allclose(model.predict(x), whole.predict(x), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("far", [1e4, 1e5, 1e6])
+@pytest.mark.parametrize("after_fit", [False, True])
+def test_a_row_that_stretches_the_interval_of_a_polynomial(after_fit, far):
+    """A model that is 1.1 off was ``converged_``."""
+    x = np.random.default_rng(0).uniform(-1, 1, (500, 1))
+    y = np.sin(3 * x[:, 0])
+    model = TorchPolyRegressor(4)
+    model = model.fit(x, y) if after_fit else model.partial_fit(x, y)
+    with pytest.warns(ConvergenceWarning, match="do not hold the answer"):
+        model.partial_fit([[far]], [0.0])
+    assert not model.converged_
+
+
+@pytest.mark.parametrize("far", [10.0, 100.0, 1000.0])
+def test_a_row_that_stretches_it_by_less(far):
+    x = np.random.default_rng(0).uniform(-1, 1, (500, 1))
+    y = np.sin(3 * x[:, 0])
+    model = TorchPolyRegressor(4).partial_fit(x, y).partial_fit([[far]], [0.0])
+    whole = TorchPolyRegressor(4).fit(np.r_[x, [[far]]], np.r_[y, 0.0])
+    np.testing.assert_allclose(model.predict(x), whole.predict(x), rtol=0, atol=1e-6)
+    assert model.converged_
+
+
 def test_products_in_doubled_precision_are_exact():
     rng = np.random.default_rng(0)
     A = torch.from_numpy(rng.normal(size=(30, 3)) * [1.0, 1e8, 1e-8] + [1e8, 0.0, 1.0])

@@ -16,9 +16,11 @@ conjugate gradients for solving linear systems".
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .._basis import CANCELLED
 from .._moments import Moments
 from .._objective import Quadratic
 from .metric import Metric, cholesky_metric, spectral_metric
@@ -27,9 +29,9 @@ from .wide import wide_metric, wide_quadratic
 
 _SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
 _CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made anew
+_PRODUCT = 100.0  # times eps: the rounding error of a form, of its diagonal
 _SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
 _FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
-_CANCELLED = 12.0  # digits of powers, of which a penalised fit in them keeps four less
 CLEAR = 1e-8  # a part of a curvature that rounding may make and nobody sees
 BLURRED = 1e-6  # one that changes the objective by more than rounding, and coefficients visibly
 
@@ -70,19 +72,28 @@ def descend_quadratic(
     # Of a metric by eigenvectors, whose condition may be anything, it is not known beforehand.
     rate = min(_SAFETY * metric.condition * torch.finfo(dtype).eps, _CONTRACTION)
     status = descent.refine(tol, max_iter, rate)
-    lost = _digits_lost(objective)
-    if lost > _CANCELLED:
+    lost = _digits_lost(objective, metric.rank)
+    if lost > CANCELLED:
         status = "cancelled"
     solution = descent.solution(status)
     solution.facts["cancelled"] = lost
     return solution
 
 
-def _digits_lost(objective: Any) -> float:
-    """Return how many digits cancel in powers that a penalty keeps the descent in."""
+def _digits_lost(objective: Any, rank: int) -> float:
+    """Return how many digits cancel in powers that a descent had to be in, where they matter.
+
+    A penalty is on them, or the rows, fewer than terms, are not all apart in them.
+    """
     basis = objective.basis
-    kept = objective.penalty.curvature and basis is not None and basis.kind == "power"
-    return basis.cancelling if kept else 0.0
+    if basis is None or basis.kind != "power":
+        return 0.0
+    if objective.penalty.curvature:
+        return basis.cancelling
+    if basis.seen is None or not objective.rows.fewer_than(objective.n_features):
+        return 0.0
+    n_apart = len(np.unique(basis.seen, axis=0)) - objective.fit_intercept
+    return basis.cancelling if rank < n_apart else 0.0
 
 
 def quadratic_model(
@@ -162,7 +173,10 @@ def least_norm(objective: Any, hessian: Any, metric: Metric, w: Tensor) -> Tenso
     """
     excess = metric.excess(w, objective.to_caller)
     moved, size = ((part * (hessian @ part)).sum(0) for part in (excess, w))
-    return w - torch.where(moved <= _SAME**2 * size, excess, torch.zeros_like(excess))
+    # Beside a large excess the products have a rounding error of their own.
+    rounding = (hessian.diagonal()[:, None] * excess * excess).sum(0)
+    same = _SAME**2 * size + _PRODUCT * torch.finfo(w.dtype).eps * rounding
+    return w - torch.where(moved <= same, excess, torch.zeros_like(excess))
 
 
 class _Descent:

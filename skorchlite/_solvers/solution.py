@@ -57,10 +57,11 @@ MESSAGES = {
         "(penalty='l2')."
     ),
     "cancelled": (
-        "The penalty is on powers of columns so far from zero, relative to their range, that up to "
-        "{cancelled:.0f} digits cancel in their sum, and in these powers the descent has 16. The "
-        "solution may be far from the optimum. Fit all rows at once, which for fewer terms and "
-        "penalty='l2' is done in other terms, centre the columns, or use basis='chebyshev'."
+        "The descent had to be in powers of the columns, of which up to {cancelled:.0f} digits "
+        "cancel where the columns are this far from zero, relative to their range, or the degree "
+        "is this high; doubles hold 16. The solution may be far from the optimum. Lower the "
+        "degree, centre the columns, or use basis='chebyshev'; with penalty='l2' other terms are "
+        "found where all rows are fitted at once and terms are not too many."
     ),
     "stalled_gap": (
         "The iterations no longer come closer: the objective may be {optimality:.1e} above the "

@@ -40,13 +40,21 @@ class MomentStream(IncrementalLearner):
     fit_intercept : bool
     moments : RunningMoments or None, default=None
         Of rows seen before.
+    rank : int, default=0
+        Of their columns.
     """
 
     solver = "newton"
 
-    def __init__(self, basis: Any, fit_intercept: bool, moments: RunningMoments | None = None):
+    def __init__(
+        self,
+        basis: Any,
+        fit_intercept: bool,
+        moments: RunningMoments | None = None,
+        rank: int = 0,
+    ):
         super().__init__(basis, fit_intercept)
-        self.moments = moments
+        self.moments, self.rank = moments, rank
 
     def change_basis(self, basis: Any, n_targets: int, centre: bool) -> None:
         """Go on in the terms of another basis."""
@@ -64,13 +72,16 @@ class MomentStream(IncrementalLearner):
         if solution.metric.blurred(known) > CLEAR and objective.double == torch.float64:
             chunk = doubled_moments_of_chunk(objective)
             summed, solution = self._solved(chunk, objective, limits)
-        solution.facts["lost"] = solution.metric.blurred(summed.n_null)
-        if solution.facts["lost"] > BLURRED:
+        rank = solution.metric.rank
+        # More rows can only add to the rank, unless they take digits from it.
+        lost = max(solution.metric.blurred(summed.n_null), _unheld(summed, solution))
+        lost = 1.0 if rank < self.rank else lost
+        solution.facts["lost"] = lost
+        if lost > BLURRED:
             solution.status = "blurred"
-        self.moments = summed.moments
+        self.moments, self.rank = summed.moments, max(rank, self.rank)
         if not self.moments.rounded.any():  # then the rank is that of the rows
-            n_null = summed.n_features - solution.metric.rank
-            self.moments = replace(self.moments, n_null=n_null)
+            self.moments = replace(self.moments, n_null=summed.n_features - self.rank)
         return summed, solution
 
     def _solved(
@@ -94,6 +105,19 @@ class MomentStream(IncrementalLearner):
         if solution.metric is None:  # corners have no use for one
             _, solution.metric, _ = quadratic_model(make(), torch.float64, limits["data_eps"])
         return summed, solution
+
+
+def _unheld(summed: SummedObjective, solution: Solution) -> float:
+    """Return the part of a target's deviation that rounding may make of predictions.
+
+    Chunks that reach further stretch the interval of polynomials, which rows before are then a
+    small part of, with large coefficients.
+    """
+    if summed.basis is None or not summed.basis.magnitude:
+        return 0.0
+    _, deviation, _ = summed.spread()
+    rounding = torch.finfo(torch.float64).eps * solution.v[:-1].abs().sum(0)
+    return float((rounding / deviation[: len(rounding)]).nan_to_num(0.0).max())
 
 
 class LoopStream(IncrementalLearner):
