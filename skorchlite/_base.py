@@ -306,7 +306,8 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
 
     def _warnings(self, solution):
         """Yield what is to be said of a solution, and the category of the warning."""
-        if (solution.status in MESSAGES and self.tol is not None) or solution.status == "diverged":
+        told = solution.status in ("diverged", "rising", "above_zero")  # whatever tol is
+        if told or (solution.status in MESSAGES and self.tol is not None):
             status, facts = solution.status, solution.facts
             if status in ("stalled", "stalled_epochs") and callable(self.loss):
                 status, facts = "stalled_callable", {**facts, "reason": stalled_at(self.loss)}

@@ -9,6 +9,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from ._arrays import to_numpy
 from ._basis import CANCELLED
 from ._fitted_basis import SAMPLE_ROWS, fitted_basis, intervals
+from ._importances import total_indices
 from ._memory import available_memory
 from ._namespaces import beside
 from ._partial_fit import StreamRegressor
@@ -204,6 +205,12 @@ class TorchPolyRegressor(StreamRegressor):
         are the other arrays; else of NumPy, whatever X is.
     intercept_ : float or ndarray of shape (n_targets,)
         The constant term; 0 where ``fit_intercept=False``.
+    feature_importances_ : ndarray of shape (n_features_in_,)
+        The part of the variance of the predictions that each column takes part in, alone or in
+        products, over columns that are independent and uniform on ``domain_`` (total Sobol
+        indices); of all targets together. They add up to 1, or more where there are products. RFE
+        and SelectFromModel, which take ``coef_`` to have an entry for each column, need
+        ``importance_getter="feature_importances_"``.
     powers_ : ndarray of shape (n_output_features_, n_features_in_)
         The exponent, or degree, of each column in each term, in PolynomialFeatures' order.
     domain_ : ndarray of shape (n_features_in_, 2)
@@ -383,6 +390,13 @@ class TorchPolyRegressor(StreamRegressor):
         return np.array(
             [self._basis.name_of(powers, names) for powers in self._basis.powers], dtype=object
         )
+
+    @property
+    def feature_importances_(self):
+        """How much the predictions vary with each column; see the class."""
+        check_is_fitted(self)
+        coef, _ = map(to_numpy, self._basis_solution)
+        return total_indices(self._basis, coef)
 
     def to_polynomial(self):
         """Return the model as an object of ``numpy.polynomial``.

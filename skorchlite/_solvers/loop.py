@@ -114,10 +114,11 @@ class Loop:
         self.u.copy_(u)
         self._follow()
 
-    def epoch(self, batches: Minibatches) -> float:
+    def epoch(self, batches: Minibatches, at_zero: Tensor | None = None) -> float:
         """Step along each batch; return the mean objective, each batch's before its step.
 
-        Infinite where that is not finite, and the epoch then ends early.
+        Infinite where that is not finite, and the epoch then ends early. ``at_zero`` is added to
+        by the objective of each target where all coefficients are zero.
         """
         value, self._paid = torch.zeros_like(self.v[0]), 0.0
         with threads_for(min(batches.n_batch, batches.n_rows) * len(self.v)):
@@ -125,6 +126,10 @@ class Loop:
                 losses = self._learn(block)
                 losses = losses if block.share is None else losses * block.share
                 value += losses.sum(0) / batches.n_rows
+                if at_zero is not None:
+                    losses = self.objective.loss.value(block.y, torch.zeros_like(block.y))
+                    losses = losses if block.share is None else losses * block.share
+                    at_zero += (losses.sum(0) / batches.n_rows).cpu()
                 if not isfinite(value.sum()):
                     return inf
         return self.objective.total((value + self._paid / len(batches)).cpu())

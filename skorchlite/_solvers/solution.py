@@ -63,6 +63,12 @@ MESSAGES = {
         "degree, centre the columns, or use basis='chebyshev'; with penalty='l2' other terms are "
         "found where all rows are fitted at once and terms are not too many."
     ),
+    "above_zero": (
+        "The epochs ended with an objective above that without any coefficients: with a step of "
+        "{rate:.3g} the noise of the batches outweighs what they gain. Steps below {bound:.2g} are "
+        "stable here (2 / the largest curvature of a batch). Use learning_rate='auto', which finds "
+        "its own step, a smaller step, or larger batches. The best coefficients are kept."
+    ),
     "stalled_gap": (
         "The iterations no longer come closer: the objective may be {optimality:.1e} above the "
         "optimum, relatively, more than tol={tol:.1e}. Use a larger tol, or a penalty "

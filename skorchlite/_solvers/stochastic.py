@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._rows import TargetRows
+from .._rows import OutOfRangeError, TargetRows
 from .._staging import Origin
 from .curvature import stable_step
 from .loop import Loop, Settings, make_loop
@@ -28,6 +28,8 @@ from .variance_reduced import VarianceReduced
 Ended = Callable[[], Solution]
 
 _RISEN = 2.0  # times the first objective: a descent that ended there was none
+_CLEAR = 0.9  # of the objective at zero: an epoch with less on average does not end above it
+_ROUNDINGS = 100.0  # by so many the objective that the batches add up may be off
 
 
 def stochastic(
@@ -195,11 +197,16 @@ class Watch:
     @cached_property
     def _unit(self) -> Tensor:
         """The loss of predicting the mean of the validation targets."""
-        objective, t = self.objective, self.objective.rows.n_targets
-        total, count = self.rows.total(_sum_targets)
-        v = torch.zeros(objective.n_features + 1, t, dtype=torch.float64)
-        v[-1] = (total / count - objective.origin.shift[:t]) / objective.origin.unit()[:t]
-        return objective.mean_loss(v, self.rows)
+        return self.objective.mean_loss(_mean_point(self.objective, self.rows), self.rows)
+
+
+def _mean_point(objective: Any, rows: Any) -> Tensor:
+    """Return the point that predicts the mean of the targets of rows, with no coefficients."""
+    t = objective.rows.n_targets
+    total, count = rows.total(_sum_targets)
+    v = torch.zeros(objective.n_features + 1, t, dtype=torch.float64)
+    v[-1] = (total / count - objective.origin.shift[:t]) / objective.origin.unit()[:t]
+    return v
 
 
 def _sum_targets(rows: Any) -> tuple[Tensor, float]:
@@ -227,7 +234,7 @@ def _with_given_step(
         objective, settings.batch_size, settings.generator, loop.u.dtype, whole=whole
     )
     status, curve, best, idle = "max_iter_epochs", list[float](), inf, 0
-    kept = loop.u.clone()
+    kept, at_zero = loop.u.clone(), torch.zeros(loop.u.shape[1], dtype=torch.float64)
 
     def ended(status: str = "completed") -> Solution:
         v = loop.point() if watch.point is None else watch.point
@@ -235,7 +242,7 @@ def _with_given_step(
 
     while len(curve) < max_iter:
         before = loop.u.clone()
-        value = loop.epoch(batches)
+        value = loop.epoch(batches, None if curve else at_zero)
         if not isfinite(value):
             return _diverged(loop, kept, curve, batches.n_batch)
         curve.append(value)
@@ -255,19 +262,39 @@ def _with_given_step(
             idle = watch.idle = 0
     if not torch.isfinite(loop.u).all():
         return _diverged(loop, kept, curve, batches.n_batch)
-    if tol is not None and curve[-1] > _RISEN * curve[0] + tol:
+    if curve[-1] > _RISEN * curve[0] + (tol or 0.0):
         return _diverged(loop, kept, curve, batches.n_batch, "rising")
+    if watch.point is None and _is_above(loop, curve[-1], at_zero):
+        return _diverged(loop, kept, curve, batches.n_batch, "above_zero")
     if tol is None and status != "converged":
         status = "completed"
     return ended(status)
 
 
+def _is_above(loop: Loop, last: float, bound: Tensor) -> bool:
+    """Return whether the loop ended above a bound; the last epoch tells where it is far below."""
+    if len(bound) == 1 and last < _CLEAR * loop.objective.total(bound):
+        return False
+    try:
+        value, _ = loop.objective.evaluate(loop.point())
+    except OutOfRangeError:
+        return True
+    rounding = _ROUNDINGS * torch.finfo(loop.u.dtype).eps
+    return not bool((value <= bound * (1 + rounding)).all())
+
+
 def _diverged(
     loop: Loop, kept: Tensor, curve: list[float], n_batch: int, status: str = "diverged"
 ) -> Solution:
-    """Return the point before the epoch with the least objective, and what to say."""
-    v = loop.point(kept)
-    value, _ = loop.objective.evaluate(v)
+    """Return the point before the epoch with the least objective, or a constant, and a status."""
+    objective, v = loop.objective, loop.point(kept)
+    value, _ = objective.evaluate(v)
+    constants = [torch.zeros_like(v)]
+    if objective.fit_intercept:
+        constants.append(_mean_point(objective, objective.rows))
+    for constant in constants:
+        other, _ = objective.evaluate(constant)
+        v, value = torch.where(other < value, constant, v), torch.minimum(other, value)
     loop.reset(kept)
     facts = divergence(loop, len(curve) + 1, n_batch)
     curve.append(loop.objective.total(value))
@@ -308,8 +335,10 @@ def _without_noise(
         loop.u.copy_(descent.constant())
 
     def ended() -> Solution:
-        v = descent.point(descent.u) if watch.point is None else watch.point
-        record = descent.n_iter, descent.curve, descent.anchor.optimality, "completed"
+        v, curve = descent.end()
+        if watch.point is not None:
+            v, curve = watch.point, descent.curve
+        record = descent.n_iter, curve, descent.anchor.optimality, "completed"
         return replace(_solution(loop, v, *record), n_updates=descent.n_updates)
 
     def told(n_iter: int, value: float, optimality: float) -> None:

@@ -118,6 +118,7 @@ class VarianceReduced:
         self.n_iter, self.n_updates, self.caution, self.curve = 0, 0, 1.0, list[float]()
         self.epochs: deque[tuple[Tensor, Tensor]] = deque(maxlen=_EPOCHS)
         self.reference: Any = inf
+        self.least: tuple[Tensor, Tensor] | None = None  # objectives of targets, and their points
 
     def run(
         self,
@@ -161,6 +162,7 @@ class VarianceReduced:
                 return self._stalled()
             if self.n_iter == max_iter:
                 return "completed" if tol is None else "max_iter_epochs"
+            self._keep_least()
             with threads_for(self.batches.n_batch * len(self.u)):
                 self._epoch()
             self.n_iter += 1
@@ -175,6 +177,25 @@ class VarianceReduced:
         """Return coefficients and intercept at u, in double precision."""
         v = self.coordinates.model(u).to("cpu", torch.float64)
         return v if self.objective.fit_intercept else torch.cat((v, torch.zeros_like(v[:1])))
+
+    def end(self) -> tuple[Tensor, list[float]]:
+        """Return the point with the least objective so far, and the curve up to it.
+
+        Bands are narrowed at the cost of a little, so that it need not be the last one.
+        """
+        v, value = self.point(self.u), self.anchor.value
+        if self.least is None:
+            return v, self.curve
+        before, least = self.least
+        total = self.objective.total(torch.minimum(before, value))
+        return torch.where(before < value, least, v), [*self.curve[:-1], total]
+
+    def _keep_least(self) -> None:
+        """Take note of the point that an epoch begins from."""
+        if self.loss.corners:
+            value = self.anchor.value
+            least = value if self.least is None else torch.minimum(self.least[0], value)
+            self.least = least, self.end()[0]
 
     def constant(self) -> Tensor:
         """Return the point with all coefficients zero, predictions at about the mean."""
@@ -341,6 +362,9 @@ class VarianceReduced:
         row = self.row * self.anchor.weighted / weighted
         curvature = self.batches.n_rows * self.anchor.curvature / mean
         least = 2 * _FOLDS * width * row / curvature
+        # Narrower bands hide less than the rounding of the objective.
+        size = max(float(self.anchor.value.max()), _EXACT_FIT * float(self.unit.max()))
+        least = max(least, torch.finfo(torch.float64).eps * size / self.loss.smoothed(1.0).bound)
         narrower = min(width, max(_NARROWER * width, least))
         if narrower < width:
             self.learned = self.loss.smoothed(narrower)

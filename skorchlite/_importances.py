@@ -1,0 +1,60 @@
+"""How much the predictions of a polynomial vary with each column.
+
+References
+----------
+Sobol (2001), "Global sensitivity indices for nonlinear mathematical models and their Monte Carlo
+estimates", Mathematics and Computers in Simulation 55. Sudret (2008), "Global sensitivity analysis
+using polynomial chaos expansions", Reliability Engineering and System Safety 93(7).
+"""
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ._connection import connection
+from ._conversion import Conversion
+from ._recurrences import family
+from ._terms import terms_of
+
+
+def total_indices(basis: Any, coef: np.ndarray) -> np.ndarray:
+    """Return the part of the variance of the predictions that each column takes part in.
+
+    Columns are independent and uniform on their domains, where products of Legendre's polynomials
+    are orthogonal: their squared coefficients are the parts. All are zero for a constant.
+
+    Parameters
+    ----------
+    basis : Basis
+    coef : ndarray of shape (n_targets, n_terms)
+        Of the terms of the basis.
+
+    Returns
+    -------
+    indices : ndarray of shape (n_features,)
+        Of all targets together.
+    """
+    terms = terms_of(replace(basis.terms.degrees, least=1))  # which lower ones are a part of
+    legendre = family("legendre", terms.degree)
+    parts = [
+        connection(steps, legendre, (high - low) / 2 / half, ((high + low) / 2 - centre) / half)
+        for steps, (low, high), centre, half in zip(
+            basis.steps, *map(_exactly, (basis.domain, basis.centre, basis.half)), strict=True
+        )
+    ]
+    below = np.zeros((len(terms) - coef.shape[1], len(coef)))
+    values = Conversion(terms, parts, 0)(np.concatenate((below, coef.T)))[:-1]
+    largest = np.abs(values).max(initial=0.0)
+    if not largest > 0:
+        return np.zeros(terms.n_features)
+    variances = ((values / largest) ** 2).sum(1) / np.prod(2 * terms.powers + 1.0, 1)
+    return (terms.powers > 0).T @ variances / variances.sum()
+
+
+def _exactly(values: np.ndarray) -> list:
+    return [
+        [Fraction(x) for x in value] if isinstance(value, list) else Fraction(value)
+        for value in values.tolist()
+    ]
