@@ -83,11 +83,14 @@ class Bound:
 
     def _rounding(self, x: Tensor, value: float) -> Tensor:
         """Return how far rounding errors may have moved the gradient."""
-        size = self.loss.largest_slope(value) + self.loss.smoothness * float(x.abs().sum())
+        size = self.loss.largest_slope(max(value, 0.0)) + self.loss.smoothness * float(
+            x.abs().sum()
+        )
         return _ROUNDING * (size + self.corners.slope)
 
     def _reach(self, beyond: Tensor, value: float, gram: Callable[[], Tensor]) -> float:
         """Return how much a slope of the tangent may gain on the way to the optimum."""
+        value = max(value, 0.0)
         away = 2 * self.loss.largest_residual(value)  # mean absolute change of predictions
         spread = away / self.least_share**0.5  # root mean square, at the most
         k = len(beyond) - self.n_free

@@ -34,6 +34,7 @@ _HALVINGS = 30
 _FEW_HALVINGS = 4
 _NEAR = 1e-3  # of the reach: a step on which all rows stay in their piece
 _ROUNDING = 1e-14  # of the objective
+_BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a word
 _IDLE = 5  # passes that gain nothing
 _SAFETY = 4.0  # rounding of data, in units of eps
 _EPS = torch.finfo(torch.float64).eps
@@ -66,7 +67,19 @@ def descend_by_models(
             max(descent.gap for descent in descents),
             partial(_solution, descents, frame, x),
         )
-    return _solution(descents, frame, x)
+    solution = _solution(descents, frame, x)
+    blurred = [frame.blurred(solution.v[:-1, j], one) for j, one in enumerate(descents)]
+    return _measured(objective, solution, descents) if max(blurred) > tol else solution
+
+
+def _measured(objective: Any, solution: Solution, descents: list["_Descent"]) -> Solution:
+    """Return a solution with the gap that its coefficients have, which are rounded to doubles."""
+    value, _ = objective.evaluate(solution.v)
+    pairs = zip(value.tolist(), descents, strict=True)
+    gap = max(relative(value - one.lower, value, one.nothing) for value, one in pairs)
+    gap = max(gap, solution.optimality)
+    status = solution.status if gap <= _BLURRED else "stalled_gap"
+    return replace(solution, optimality=gap, status=status)
 
 
 def _sampled(
@@ -191,7 +204,7 @@ class _Descent:
         self.reach = torch.inf
         self.base: Tensor | None = None
         self.value = self.lowest = self.gap = torch.inf
-        self.nothing = 0.0
+        self.nothing = self.lower = 0.0
         self.n_iter, self.halvings, self.idle = 0, 0, 0
         self.curve: list[float] = []
         self.status = ""
@@ -225,7 +238,7 @@ class _Descent:
         self.nothing = local.nothing
         new = local.best[1]
         if model.exact:
-            self.gap = local.gap
+            self.gap, self.lower = local.gap, local.best[0] - local.left
             self.curve += local.curve[:-1]
             enough = max(self.tol, local.blurred)
             self.status = "converged" if self.gap <= enough else self._end(idle=True)
@@ -265,6 +278,7 @@ class _Descent:
             left = self.value - local.lower
         else:
             left = self.bound.left(self.base, local.first_gradient, self.value, local.gram)
+        self.lower = self.value - left
         return relative(left, self.value, local.nothing)
 
     def _status(self, moved: float) -> str:
@@ -301,13 +315,12 @@ def _solution(descents: list[_Descent], frame: _Frame, x: Tensor) -> Solution:
         for values in zip_longest(*curves)
     ]
     v = frame.solution(x)
-    gaps = [one.gap + frame.blurred(v[:-1, j], one) for j, one in enumerate(descents)]
     return Solution(
         v=v,
         v_low=torch.zeros_like(v),
         n_iter=max(descent.n_iter for descent in descents),
         loss_curve=summed,
-        optimality=max(gaps),
+        optimality=max(descent.gap for descent in descents),
         rank=frame.rank,
         change=0.0,
         status=unfinished[0] + "_gap" if unfinished else "converged",

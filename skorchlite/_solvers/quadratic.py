@@ -23,6 +23,7 @@ from torch import Tensor
 from .._basis import CANCELLED
 from .._moments import Moments
 from .._objective import Quadratic
+from .bounds import relative
 from .metric import Metric, cholesky_metric, spectral_metric
 from .solution import Report, Solution
 from .wide import wide_metric, wide_quadratic
@@ -31,6 +32,9 @@ _SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * e
 _CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made anew
 _PRODUCT = 100.0  # times eps: the rounding error of a form, of its diagonal
 _SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
+_NOTHING = 1e-14  # of the objective at zero: what is left of it then is rounding
+_FLAT = 1e-6  # of the gradient at zero: more than that is a direction that was not seen
+_ROUNDED = 1e-12  # of the targets: a gradient that is made of rounding errors
 _FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
 CLEAR = 1e-8  # a part of a curvature that rounding may make and nobody sees
 BLURRED = 1e-6  # one that changes the objective by more than rounding, and coefficients visibly
@@ -161,7 +165,12 @@ def _rounding(objective: Any, squares: Tensor, weight: float, data_eps: float) -
 
 
 def _rounding_unit(objective: Any, data_eps: float) -> Any:
-    """Return what rounding may have made of each column at no distance from zero."""
+    """Return what rounding may have made of each column at no distance from zero.
+
+    With a penalty on them there are no coefficients that the data leaves undetermined.
+    """
+    if objective.penalty.curvature:
+        return 0.0
     amplified = 1.0 if objective.basis is None else objective.basis.rounding
     return _SAFETY * data_eps * objective.n_features**0.5 * amplified
 
@@ -194,7 +203,7 @@ class _Descent:
         It is there from anywhere. From zero no rounding of a start that is far away stays in it.
         """
         value, gradient = self.quadratic.value, self.quadratic.gradient
-        self.first_norm = self.metric.norm(gradient)
+        self.first_norm, self.first_value = self.metric.norm(gradient), value
         w = -self.metric.apply(gradient)
         if start is not None:
             there, _ = self.quadratic.at(start)
@@ -242,12 +251,14 @@ class _Descent:
         if self.metric.rank < self.objective.n_features:
             w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
             v = torch.cat((w, v[-1:]))
+        if status == "converged" and not self._resolved:
+            status = "unresolved"
         return Solution(
             v=v,
             v_low=self.v_low,
             n_iter=self.n_iter,
             loss_curve=list(self.curve),
-            optimality=self.optimality,
+            optimality=torch.nan if status == "unresolved" else self._gap,
             rank=self.metric.rank,
             change=self.change,
             status=status,
@@ -291,7 +302,28 @@ class _Descent:
     def _count(self, value: Tensor, gradient: Tensor) -> None:
         self.n_iter += 1
         self.curve.append(self.objective.total(value))
-        relative = self.metric.norm(gradient) / self.first_norm
-        self.optimality = float(torch.nan_to_num(relative, 0.0).max())  # 0/0: a constant target
-        ended = partial(self.solution, "completed")
-        self.report(self.n_iter, self.curve[-1], self.optimality, ended)
+        self.value, self.gradient = value, gradient
+        self.report(self.n_iter, self.curve[-1], None, partial(self.solution, "completed"))
+
+    @property
+    def _gap(self) -> float:
+        """How far a target may be above its least objective, relatively.
+
+        A Newton step gains half the squared gradient in the metric, and what it leaves of the
+        gradient no more than against the curvature of the penalty alone.
+        """
+        gradient, metric = self.gradient, self.metric
+        along = metric.factor.T @ gradient
+        left = 0.5 * (along * along).sum(0)
+        bent = self.objective.curvature[:, None]
+        if self.objective.penalty.curvature:
+            rest = gradient - self.quadratic.hessian @ (metric.factor @ along)
+            left = left + 0.5 * torch.where(bent > 0, rest * rest / bent, 0.0).sum(0)
+        triples = zip(left.tolist(), self.value.tolist(), self.first_value.tolist(), strict=True)
+        return max(relative(gap, value, _NOTHING * first) for gap, value, first in triples)
+
+    @property
+    def _resolved(self) -> bool:
+        """Whether what the metric does not reach of the gradient is next to nothing."""
+        enough = torch.maximum(_FLAT * self.first_norm, _ROUNDED * (2 * self.first_value).sqrt())
+        return bool((self.metric.norm(self.gradient) <= enough).all())

@@ -49,6 +49,11 @@ MESSAGES = {
         "learning_rate='auto', which finds its own step, or scale the columns. The best finite "
         "coefficients are kept."
     ),
+    "unresolved": (
+        "The columns are of so different sizes that directions among the small ones were not "
+        "resolved beside the large ones: the gradient there is not zero. Scale the columns "
+        "(StandardScaler), or use fewer of them than samples."
+    ),
     "blurred": (
         "The sums over the rows, which are all that is kept of them, do not hold the answer: up to "
         "{lost:.0e} of what the columns vary by, in some direction, may be rounding, since rows "
@@ -89,9 +94,9 @@ class Solution:
     n_iter : int
     loss_curve : list of float
         The objective before the first step and after each, summed over the targets.
-    optimality : float or None
-        Norm of the gradient relative to that at the constant model, columns scaled; the largest
-        over the targets. None where it was not measured.
+    optimality : float
+        How far the objective may be above its least, relatively, by a bound that was computed; the
+        largest over the targets. NaN where none was.
     rank : int or None
         None where the solver has no need of it.
     change : float
@@ -113,7 +118,7 @@ class Solution:
     v_low: Tensor
     n_iter: int
     loss_curve: list[float]
-    optimality: float | None
+    optimality: float
     rank: int | None
     change: float
     status: str
