@@ -75,9 +75,9 @@ class Solution:
     n_iter : int
     loss_curve : list of float
         The objective before the first step and after each, summed over the targets.
-    optimality : float or None
+    optimality : float
         Norm of the gradient relative to that at the constant model, columns scaled; the largest
-        over the targets. None where it was not measured.
+        over the targets. NaN where it was not measured.
     rank : int or None
         None where the solver has no need of it.
     change : float
@@ -100,7 +100,7 @@ class Solution:
     v_low: Tensor
     n_iter: int
     loss_curve: list[float]
-    optimality: float | None
+    optimality: float
     rank: int | None
     change: float
     status: str
@@ -111,6 +111,6 @@ class Solution:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-# Called after each step with its number, the objective, the optimality or None, and what returns
+# Called after each step with its number, the objective, the optimality (or None), and what returns
 # the solution if the descent ended there. It may end it by an error.
 Report = Callable[[int, float, float | None, Callable[[], Solution]], None]

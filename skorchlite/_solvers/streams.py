@@ -3,7 +3,7 @@
 A stream learns from one objective after the other, each over the rows of a chunk.
 """
 
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import torch
@@ -150,7 +150,7 @@ class LoopStream(IncrementalLearner):
             v_low=torch.zeros_like(v),
             n_iter=1,
             loss_curve=[value],
-            optimality=None,
+            optimality=nan,
             rank=None,
             change=0.0,
             status=status,
