@@ -116,6 +116,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         ValueError
             If the data or a parameter cannot be used; an earlier fit is then left as it was.
         """
+        self._warn_of_idle(stacklevel=5)
         home = dict if is_stream(X) else partial(settled, X=X)
         task = Task(self, X, y, sample_weight, home) if has_callbacks(self) else None
         with torch_settings(), plain_parameters(self), untouched_on_error(self):
@@ -331,7 +332,11 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
 
     def _report(self, n_iter, value, optimality, ended=None):
         if self.verbose:
-            measured = "" if optimality is None else f", optimality {optimality:.1e}"
+            measured = (
+                ""
+                if optimality is None or np.isnan(optimality)
+                else f", optimality {optimality:.1e}"
+            )
             print(f"[{type(self).__name__}] iteration {n_iter}: objective {value:.10g}{measured}")
 
 

@@ -1,6 +1,8 @@
 """What the parameters of both estimators are, and what they ask for."""
 
 import contextlib
+import inspect
+import warnings
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from numbers import Integral, Real
@@ -21,8 +23,10 @@ from ._losses import LOSSES, CallableLoss, make_loss
 from ._optimizers import OPTIMIZERS, check_optimizer
 from ._penalties import PENALTIES, make_penalty
 from ._schedules import SCHEDULES
-from ._solvers import FULL_BATCH, Settings
+from ._solvers import FULL_BATCH, Settings, is_stochastic
 
+_WITH_EPSILON = ("huber", "epsilon_insensitive", "squared_epsilon_insensitive")
+_HAVING_EFFECT = ("alpha", "l1_ratio", "epsilon", "quantile", "eta0", "power_t", "average")
 _BATCH = 256  # rows, where the choice is left to us
 _PLAIN = {str, int, float, bool, type(None)}  # kinds of parameters that hold no data
 
@@ -107,6 +111,42 @@ class Parameters(BaseEstimator):
             f"solver_params={self.solver_params!r}": bool(self.solver_params),
             "early_stopping=True": self.early_stopping,
         }
+
+    @classmethod
+    @cache
+    def _defaults(cls):
+        return {name: p.default for name, p in inspect.signature(cls).parameters.items()}
+
+    def _warn_of_idle(self, stacklevel):
+        """Warn once of parameters that were set and have no effect.
+
+        Models that differ in these alone are the same, such as on a grid.
+        """
+        default = self._defaults()
+        given = [name for name in _HAVING_EFFECT if getattr(self, name) != default[name]]
+        if given and (idle := self._idle(given)):
+            reasons = "; ".join(f"{name} has no effect with {because}" for name, because in idle)
+            message = f"{reasons}. Leave these at their defaults, or set what they go with."
+            warnings.warn(message, UserWarning, stacklevel=stacklevel)
+
+    def _idle(self, given):
+        """Return which of the parameters that were given have no effect, and because of what."""
+        by_batches = is_stochastic(self.solver, self._asked())
+        scheduled = by_batches and (callable(self.learning_rate) or self.learning_rate in SCHEDULES)
+        optimal = by_batches and self.learning_rate == "optimal"
+        loss = "a callable loss" if callable(self.loss) else f"loss={self.loss!r}"
+        penalty = f"penalty={self.penalty!r}"
+        step = f"learning_rate={self.learning_rate!r}" if by_batches else f"solver={self.solver!r}"
+        used = {
+            "alpha": (self.penalty is not None or optimal, penalty),
+            "l1_ratio": (self.penalty == "elasticnet" or self.l1_ratio is None, penalty),
+            "epsilon": (self.loss in _WITH_EPSILON, loss),
+            "quantile": (self.loss == "quantile", loss),
+            "eta0": (scheduled and not optimal, step),
+            "power_t": (by_batches and self.learning_rate == "invscaling", step),
+            "average": (by_batches and self.learning_rate != "auto", step),
+        }
+        return [(name, used[name][1]) for name in given if not used[name][0]]
 
     def _loss(self, by_batches, weighted):
         """Return the loss object, or say why it cannot be used."""

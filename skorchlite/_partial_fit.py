@@ -77,6 +77,8 @@ class StreamRegressor(TorchRegressor):
             before; what was learned is then left as it was.
         """
         first = not hasattr(self, "coef_")
+        if first:
+            self._warn_of_idle(stacklevel=4)
         if self.early_stopping:
             raise ValueError(
                 "early_stopping should be False with partial_fit: it sets samples of the whole "

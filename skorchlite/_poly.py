@@ -232,10 +232,10 @@ class TorchPolyRegressor(StreamRegressor):
     validation_loss_curve_ : list of float or None
         The mean loss on the validation rows after each epoch, or after the fit of a full-batch
         solver; None without such rows.
-    optimality_ : float or None
+    optimality_ : float
         How far from the optimum the solution is; the largest over the targets. For squared error
         without corners in the penalty, for a callable, and for a smooth loss with a stochastic
-        solver, the norm of the gradient, columns scaled, relative to that at ``w = 0``. None with a
+        solver, the norm of the gradient, columns scaled, relative to that at ``w = 0``. NaN with a
         given ``learning_rate``, where it is not measured. Else the gap to the least objective,
         relative to the objective: where the loss has corners, to a lower bound, which is strict if
         the rows in the bands about its corners stay there and an estimate if not; where it is

@@ -80,10 +80,21 @@ class Problem:
     more: dict = field(default_factory=dict)  # parameters that do not change the optimum
 
     def fit(self):
-        names = set(vars(self)) - {"X", "y", "sample_weight", "more"}
+        names = set(vars(self)) - {"X", "y", "sample_weight", "more"} - self._idle
         parameters = {name: getattr(self, name) for name in names}
         estimator = TorchSGDRegressor(**parameters, **self.more)
         return estimator.fit(self.X, self.y, self.sample_weight)
+
+    @property
+    def _idle(self):
+        """The parameters that have no effect, of which the estimator would warn."""
+        used = {
+            "alpha": self.penalty is not None,
+            "l1_ratio": self.penalty == "elasticnet",
+            "epsilon": self.loss in ("huber", "epsilon_insensitive", "squared_epsilon_insensitive"),
+            "quantile": self.loss == "quantile",
+        }
+        return {name for name, has_effect in used.items() if not has_effect}
 
     def value(self, coef, intercept=0.0):
         """Return the objective, in extended precision."""

@@ -243,6 +243,7 @@ def test_other_losses_have_the_same_curve_in_every_basis(basis, parameters):
     np.testing.assert_allclose(terms @ model.coef_ + model.intercept_, model.predict(x), atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
 @mapped_basis
 @pytest.mark.parametrize("penalty", [None, "l2"])
 def test_chunks_that_reach_further_are_the_fit_of_all_rows(basis, penalty):
@@ -459,6 +460,7 @@ def test_high_degree_is_as_near_to_the_truth_as_a_chebyshev_fit(x, degree):
 # --- objects of numpy.polynomial ---
 
 
+@pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
 @every_basis
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("penalty", [None, "l2"])

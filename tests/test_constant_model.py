@@ -41,6 +41,7 @@ def objective(model, X, y, coef, intercept):
     return float(values.mean()) + alpha / 2 * float(coef @ coef)
 
 
+@pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
@@ -100,3 +101,22 @@ def test_bands_of_a_loss_with_corners_do_not_vanish_in_many_epochs(loss):
     best = TorchSGDRegressor(loss).fit(X, y)
     ends = [objective(one, X, y, one.coef_, one.intercept_) for one in (model.fit(X, y), best)]
     assert ends[1] <= ends[0] <= 1.001 * ends[1]
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+def test_optimality_is_no_number_where_it_is_not_measured(Estimator, loss, chunks):
+    X, y = problem(1)
+    model = Estimator(loss=loss, learning_rate=0.01, max_iter=2, tol=None, random_state=0)
+    (model.partial_fit if chunks else model.fit)(X, y)
+    assert isinstance(model.optimality_, float)
+    assert np.isnan(model.optimality_)
+    if chunks:
+        averaged = Estimator(loss="huber", random_state=0).partial_fit(X, y)
+        assert np.isnan(averaged.optimality_)
+
+
+def test_optimality_that_is_not_measured_is_not_printed(capsys):
+    X, y = problem(1)
+    TorchSGDRegressor(learning_rate=0.01, max_iter=2, tol=None, verbose=1).fit(X, y)
+    assert "optimality" not in capsys.readouterr().out

@@ -1,9 +1,12 @@
 """What parameters may be, and what is said of those that have no effect."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
@@ -178,3 +181,76 @@ def test_optimizers_that_cannot_be_used_are_refused_before_a_pass(Estimator, par
     assert source.n_read <= 1  # its first block, whose columns the coefficients are of
     with pytest.raises(ValueError, match=wording):
         Estimator(**parameters).partial_fit(X, y)
+
+
+# --- parameters without an effect -----------------------------------------------------------
+
+IDLE = [
+    ({"alpha": 1e6}, "alpha has no effect with penalty=None"),
+    ({"alpha": 1e6, "positive": True}, "alpha has no effect with penalty=None"),
+    ({"l1_ratio": 0.5}, "l1_ratio has no effect with penalty=None"),
+    ({"l1_ratio": 0.5, "penalty": "l1"}, "l1_ratio has no effect with penalty='l1'"),
+    ({"epsilon": 20.0}, "epsilon has no effect with loss='squared_error'"),
+    (
+        {"epsilon": 0.0, "loss": "absolute_error"},
+        "epsilon has no effect with loss='absolute_error'",
+    ),
+    ({"quantile": 0.9}, "quantile has no effect with loss='squared_error'"),
+    ({"quantile": 0.9, "loss": "huber"}, "quantile has no effect with loss='huber'"),
+    ({"quantile": 0.9, "loss": torch.nn.MSELoss()}, "quantile has no effect with a callable loss"),
+    ({"eta0": 0.1}, "eta0 has no effect with solver='auto'"),
+    ({"eta0": 0.1, "batch_size": 8}, "eta0 has no effect with learning_rate='auto'"),
+    ({"eta0": 0.1, "learning_rate": 0.1}, "eta0 has no effect with learning_rate=0.1"),
+    (
+        {"eta0": 0.1, "learning_rate": "optimal", "alpha": 0.1, "penalty": "l2"},
+        "eta0 has no effect with learning_rate='optimal'",
+    ),
+    ({"power_t": 0.5, "learning_rate": "constant"}, "power_t .* with learning_rate='constant'"),
+    ({"average": True}, "average has no effect with solver='auto'"),
+    ({"average": 10, "solver": "sgd"}, "average has no effect with learning_rate='auto'"),
+]
+
+
+@pytest.mark.parametrize("parameters, wording", IDLE, ids=str)
+def test_parameters_without_an_effect_are_told_once_a_fit(Estimator, parameters, wording):
+    model = Estimator(random_state=0, **parameters)
+    with pytest.warns(UserWarning, match=wording + r".*\. Leave") as told:
+        model.fit(X, y)
+    own = [w for w in told if w.category is UserWarning]
+    assert len(own) == 1
+    assert own[0].filename == __file__
+    with pytest.warns(UserWarning, match=wording) as told:
+        chunks = Estimator(random_state=0, **parameters).partial_fit(X, y)
+        chunks.partial_fit(X, y)  # which has been told
+    assert [w.filename for w in told if w.category is UserWarning] == [__file__]
+
+
+def test_all_parameters_without_an_effect_are_in_one_warning():
+    model = TorchSGDRegressor(alpha=1.0, quantile=0.9, epsilon=1.0)
+    with pytest.warns(UserWarning, match=r"alpha has.*; epsilon has.*; quantile has") as told:
+        model.fit(X, y)
+    assert len(told) == 1
+
+
+@every_parameter
+def test_parameters_with_an_effect_are_not_told(Estimator, name):
+    value, beside = VALUES[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        Estimator(**beside, **{name: value}).fit(X, y)
+
+
+def test_step_of_optimal_depends_on_alpha():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        TorchSGDRegressor(learning_rate="optimal", alpha=0.1, **STEPS).fit(X, y)
+
+
+def test_search_over_losses_tells_where_a_quantile_has_no_effect():
+    grid = {"loss": ["quantile", "huber"]}
+    model = GridSearchCV(TorchSGDRegressor(quantile=0.9, tol=1e-6), grid, cv=2)
+    with pytest.warns(UserWarning, match="quantile has no effect with loss='huber'") as told:
+        model.fit(X, y)
+    assert {str(w.message) for w in told} == {str(told[0].message)}

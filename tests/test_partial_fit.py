@@ -182,6 +182,7 @@ def mean_loss(model, X, y):
     return float(loss.value(torch.from_numpy(y), torch.from_numpy(model.predict(X))).mean())
 
 
+@pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
 @pytest.mark.parametrize("size, n_rows", [(1000, 30_000), (50, 10_000), (1, 1_500)])
 @pytest.mark.parametrize("loss", ROBUST)
 def test_stream_is_about_as_good_as_rows_seen_once_allow(loss, size, n_rows):

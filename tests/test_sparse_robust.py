@@ -180,6 +180,7 @@ def test_warm_start_ends_at_the_same_optimum(loss):
         assert estimator.n_iter_ <= cold
 
 
+@pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
 @every_loss
 def test_polynomial_is_the_linear_model_of_its_terms(loss):
     problem = heavy_tailed_problem(n_features=2, offset=1.0, decades=0, loss=loss, **PARAMETERS)
@@ -481,6 +482,7 @@ def test_weights_with_a_loss_that_returns_a_mean_are_refused():
 # --- more rows than are kept -------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
 @pytest.mark.parametrize("penalty", [None, "l1"])
 @pytest.mark.parametrize("share", [100, 20])
 @every_robust_loss
@@ -516,6 +518,7 @@ def test_targets_whose_squares_vanish_are_refused(loss):
         replace(problem, y=problem.y * 1e-200).fit()
 
 
+@pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
 @pytest.mark.parametrize("loss", ["log_cosh", "huber"])
 @pytest.mark.parametrize("unit", [30.0, 1e3, 1e5])
 def test_targets_far_outside_the_bend_of_a_loss(loss, unit):

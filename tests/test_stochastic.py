@@ -45,6 +45,9 @@ ACCUMULATING = [
 UNFIT = {torch.optim.Optimizer, torch.optim.LBFGS, torch.optim.SparseAdam}
 CLASSES = [o for o in vars(torch.optim).values() if isinstance(o, type) and o not in UNFIT]
 
+# One set of parameters goes with all losses, penalties and steps.
+pytestmark = pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
+
 each = pytest.mark.parametrize
 unfinished = pytest.mark.filterwarnings("ignore:The (solver|epochs|iterations)")
 
@@ -393,7 +396,8 @@ def printed_bound(estimator, A, b):
 def test_printed_bound_is_that_of_gradient_descent(preconditioner, penalty, fit_intercept):
     A, b = badly_scaled_problem(0, 200, 3, offset=2, decades=0.5)
     given = {"preconditioner": preconditioner, "penalty": penalty, "fit_intercept": fit_intercept}
-    estimator = TorchSGDRegressor(alpha=2.0, batch_size=None, **given, **EPOCHS)
+    given |= {} if penalty is None else {"alpha": 2.0}
+    estimator = TorchSGDRegressor(batch_size=None, **given, **EPOCHS)
     bound = printed_bound(estimator, A, b)
     if preconditioner is None:
         Z = np.column_stack((A, np.ones(200))) if fit_intercept else A

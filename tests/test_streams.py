@@ -158,6 +158,7 @@ def test_weights_are_those_of_the_arrays(kind):
     assert_same(TorchSGDRegressor().fit(SOURCES[kind](X, y, w)), TorchSGDRegressor().fit(X, y, w))
 
 
+@pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_every_loss(loss, weighted):

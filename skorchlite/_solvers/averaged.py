@@ -11,6 +11,7 @@ Control and Optimization 30(4). Shamir, Zhang (2013), "Stochastic gradient desce
 optimization: convergence results and optimal averaging schemes".
 """
 
+from math import nan
 from typing import Any
 
 import torch
@@ -98,7 +99,7 @@ class AveragedStream(IncrementalLearner):
             v_low=torch.zeros_like(v),
             n_iter=1,
             loss_curve=[value],
-            optimality=None,
+            optimality=nan,
             rank=None,
             change=0.0,
             status="completed",

@@ -129,6 +129,6 @@ class Solution:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-# Called after each step with its number, the objective, the optimality or None, and what returns
+# Called after each step with its number, the objective, the optimality (or None), and what returns
 # the solution if the descent ended there. It may end it by an error.
 Report = Callable[[int, float, float | None, Callable[[], Solution]], None]

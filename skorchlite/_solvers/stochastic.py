@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, partial
-from math import inf, isfinite
+from math import inf, isfinite, nan
 from typing import Any
 
 import torch
@@ -140,7 +140,7 @@ def _together(parts: list[Solution]) -> Solution:
         v_low=torch.zeros_like(v),
         n_iter=max(part.n_iter for part in parts),
         loss_curve=_sums([part.loss_curve for part in parts]),
-        optimality=max(part.optimality or 0.0 for part in parts),
+        optimality=max(part.optimality for part in parts),
         rank=None,
         change=0.0,
         status=unfinished[0].status if unfinished else "converged",
@@ -238,7 +238,7 @@ def _with_given_step(
 
     def ended(status: str = "completed") -> Solution:
         v = loop.point() if watch.point is None else watch.point
-        return _solution(loop, v, len(curve), curve, None, status)
+        return _solution(loop, v, len(curve), curve, nan, status)
 
     while len(curve) < max_iter:
         before = loop.u.clone()
@@ -248,7 +248,7 @@ def _with_given_step(
         curve.append(value)
         loop.schedule.after_epoch(value)
         stop = watch(loop.point())
-        report(len(curve), value, None, ended)
+        report(len(curve), value, nan, ended)
         if not watch.stops:
             slow = tol is not None and value > best - tol
             idle = idle + 1 if slow else 0
@@ -298,7 +298,7 @@ def _diverged(
     loop.reset(kept)
     facts = divergence(loop, len(curve) + 1, n_batch)
     curve.append(loop.objective.total(value))
-    solution = _solution(loop, v, len(curve), curve, None, status)
+    solution = _solution(loop, v, len(curve), curve, nan, status)
     solution.facts = facts
     return solution
 
@@ -355,7 +355,7 @@ def _solution(
     v: Tensor,
     n_iter: int,
     curve: list[float],
-    optimality: float | None,
+    optimality: float,
     status: str,
 ) -> Solution:
     """Return the record of a descent, at the solution of minimum norm where there are many."""

@@ -5,7 +5,7 @@ A stream learns from one objective after the other, each over the rows of a chun
 
 from dataclasses import replace
 from functools import partial
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import torch
@@ -206,7 +206,7 @@ class LoopStream(IncrementalLearner):
             v_low=torch.zeros_like(v),
             n_iter=1,
             loss_curve=[value],
-            optimality=None,
+            optimality=nan,
             rank=None,
             change=0.0,
             status=status,

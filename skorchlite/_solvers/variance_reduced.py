@@ -235,7 +235,7 @@ class VarianceReduced:
         else:
             below = self._below(u, norm)
             relative = (value - lower + below) / torch.maximum(value, _EXACT_FIT * self.unit)
-        optimality = float(relative.nan_to_num(0.0).max())  # 0/0: a constant target
+        optimality = float(relative.nan_to_num(0.0).clamp(min=0).max())  # 0/0: a constant target
         return _Measured(u.clone(), value, norm, gradient, curvature, weighted, optimality)
 
     def _below(self, u: Tensor, norm: Tensor) -> Tensor:
