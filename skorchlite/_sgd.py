@@ -58,12 +58,16 @@ class TorchSGDRegressor(StreamRegressor):
           makes the Gram matrix of the centred columns, and further ones where its condition leaves
           the coefficients further off than ``tol``; with more columns than rows it works in the
           span of the rows instead, and under a penalty with "l1" or ``positive=True`` on a working
-          set of the columns. Other losses need three or four passes, each of which keeps the rows
-          near a corner or bend of the loss and sums the others; with such a penalty and more than
-          1,000 columns they work on a working set of these too.
+          set of the columns. Other losses begin at the solution of squared error, in coordinates
+          that it gives, and need three or four passes, each of which keeps the rows near a corner
+          or bend of the loss and sums the others; on what is kept, interior point steps [4]_ lead
+          to the minimum. With a penalty that has corners and more than 1,000 columns they work on a
+          working set of these too.
         - "gradient" is descent by limited-memory quasi-Newton steps or, for squared error with a
-          smooth penalty, conjugate gradients. It holds no matrix of columns by columns and takes
-          any loss.
+          smooth penalty, conjugate gradients, and takes any loss. Beyond 2,000 columns it holds no
+          matrix of columns by columns; up to there other losses have the coordinates of least
+          squares, and where steps stall before the bound is close enough, a small problem is ended
+          by those of "newton".
 
         Stochastic, a step for each batch of rows: "sgd" (``solver_params``: ``momentum``,
         ``dampening``, ``nesterov``), "adam", "adamw" (without weight decay unless
@@ -110,9 +114,9 @@ class TorchSGDRegressor(StreamRegressor):
         Largest number of steps of a full-batch solver, on each working set of the columns where
         there is one; of epochs of a stochastic one.
     tol : float or None, default=1e-10
-        Full batch: relative accuracy at which the descent stops: of the coefficients, columns
-        scaled, or, where the loss has corners ("absolute_error", "quantile",
-        "epsilon_insensitive"), of the objective. Stochastic with ``learning_rate="auto"``: of
+        Full batch: how far the objective may be above its least, relatively, when the descent ends;
+        for squared error and callables the coefficients too, columns scaled. Stochastic with
+        ``learning_rate="auto"``: of
         ``optimality_``. With another: the fit ends when the objective has not fallen by ``tol`` for
         ``n_iter_no_change`` epochs, as in SGDRegressor. None: no check, ``max_iter`` steps or
         epochs.
@@ -173,20 +177,37 @@ class TorchSGDRegressor(StreamRegressor):
         The mean loss on the validation rows after each epoch, or after the fit of a full-batch
         solver; None without such rows.
     optimality_ : float
-        How far from the optimum the solution is; the largest over the targets. For squared error
-        without corners in the penalty, for a callable, and for a smooth loss with a stochastic
-        solver, the norm of the gradient, columns scaled, relative to that at ``w = 0``. NaN with a
-        given ``learning_rate``, where it is not measured. Else the gap to the least objective,
-        relative to the objective: where the loss has corners, to a lower bound, which is strict if
-        the rows in the bands about its corners stay there and an estimate if not; where it is
-        smooth, as the next step would gain.
+        How far the objective may be above its least, at most: ``(F - L) / F``, where ``F`` is the
+        objective of the solution, penalty included, and ``L`` a bound from below that was
+        computed; the largest over the targets, never negative. 0 where what is left of ``F`` is
+        rounding, NaN where no bound was computed:
+
+        =========================  ==========================================================
+        solver and loss            bound
+        =========================  ==========================================================
+        "newton", squared error,   what the next Newton step gains, and what is left of the
+        no corners                 gradient then against the curvature of the penalty
+        "newton", corners          the tangent at the solution, as far as coefficients may be
+        in the penalty             from it whose objective is no higher
+        "newton", other losses     dual variables, the minimum that they leave over the
+                                   coefficients, and the tangent as before
+        "gradient", squared        half the squared gradient over the least curvature of the
+        error, no corners          penalty or, without one, that the steps have met
+        "gradient", other losses   the tangent as before; with a smooth penalty and more than
+                                   2,000 columns as for squared error
+        callable                   NaN: whether it is convex is not known
+        stochastic, "auto" step    smooth: the norm of the gradient, columns scaled, relative
+                                   to that at ``w = 0``; with corners: a cautious bound
+        stochastic, given step     NaN
+        =========================  ==========================================================
     converged_ : bool
-        Whether the solution is as accurate as ``tol`` asks for or as rounding allows, or the check
-        that ``tol`` stands for was met.
+        Whether ``optimality_`` is at most ``tol``, or what is left is rounding of the coefficients
+        or of the data; for a callable, whether the gradient is that close to zero; with a given
+        ``learning_rate``, whether the check that ``tol`` stands for was met.
     rank_ : int or None
         Number of independent directions in the (centred) columns of the model, at the rounding
-        of the data; None where the solver has no need of it (other losses than squared error, and
-        penalties with corners).
+        of the data; the same for all losses. None with a penalty or bound that has corners, and
+        where "gradient" or a stochastic solver makes no Gram matrix.
     solver_ : str
         The solver that was used, or the name of its class.
     device_ : str
@@ -216,6 +237,8 @@ class TorchSGDRegressor(StreamRegressor):
        linear systems". Journal of Research of the National Bureau of Standards 49(6).
     .. [3] Johnson, R. and Zhang, T. (2013). "Accelerating stochastic gradient descent using
        predictive variance reduction". NIPS 26.
+    .. [4] Mehrotra, S. (1992). "On the implementation of a primal-dual interior point method".
+       SIAM Journal on Optimization 2(4).
 
     Examples
     --------
