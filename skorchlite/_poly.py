@@ -289,7 +289,7 @@ class TorchPolyRegressor(StreamRegressor):
     >>> model = TorchPolyRegressor(degree=2).fit(year, y)
     >>> model.get_feature_names_out()
     array(['x0', 'x0^2'], dtype=object)
-    >>> model.coef_, model.intercept_
+    >>> model.coef_, round(model.intercept_, 6)  # the last bits differ between processors
     (array([-2.e+03,  5.e-01]), 2000007.0)
     >>> model.predict([[2030.0]])
     array([457.])
