@@ -160,10 +160,9 @@ class TorchPolyRegressor(StreamRegressor):
     tol : float or None, default=1e-10
         Full batch: how far the objective may be above its least, relatively, when the descent ends;
         for squared error and callables the coefficients too, columns scaled. Stochastic with
-        ``learning_rate="auto"``: of
-        ``optimality_``. With another: the fit ends when the objective has not fallen by ``tol`` for
-        ``n_iter_no_change`` epochs, as in SGDRegressor. None: no check, ``max_iter`` steps or
-        epochs.
+        ``learning_rate="auto"``: of ``optimality_``. With another: the fit ends when the objective
+        has not fallen by ``tol`` for ``n_iter_no_change`` epochs, as in SGDRegressor. None: no
+        check, ``max_iter`` steps or epochs.
     shuffle : bool, default=True
         Whether each epoch takes the rows in a new random order.
     average : bool or int, default=False
@@ -308,7 +307,7 @@ class TorchPolyRegressor(StreamRegressor):
     >>> model = TorchPolyRegressor(degree=2).fit(year, y)
     >>> model.get_feature_names_out()
     array(['x0', 'x0^2'], dtype=object)
-    >>> model.coef_, model.intercept_
+    >>> model.coef_, round(model.intercept_, 6)  # the last bits differ between processors
     (array([-2.e+03,  5.e-01]), 2000007.0)
     >>> model.predict([[2030.0]])
     array([457.])

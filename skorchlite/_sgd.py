@@ -116,10 +116,9 @@ class TorchSGDRegressor(StreamRegressor):
     tol : float or None, default=1e-10
         Full batch: how far the objective may be above its least, relatively, when the descent ends;
         for squared error and callables the coefficients too, columns scaled. Stochastic with
-        ``learning_rate="auto"``: of
-        ``optimality_``. With another: the fit ends when the objective has not fallen by ``tol`` for
-        ``n_iter_no_change`` epochs, as in SGDRegressor. None: no check, ``max_iter`` steps or
-        epochs.
+        ``learning_rate="auto"``: of ``optimality_``. With another: the fit ends when the objective
+        has not fallen by ``tol`` for ``n_iter_no_change`` epochs, as in SGDRegressor. None: no
+        check, ``max_iter`` steps or epochs.
     shuffle : bool, default=True
         Whether each epoch takes the rows in a new random order.
     average : bool or int, default=False

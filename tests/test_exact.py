@@ -68,6 +68,30 @@ def test_badly_scaled_columns_with_weights_agree_with_rational_arithmetic():
     assert_solution(estimator, X, y, expected, rtol=FLOAT64)
 
 
+def nearly_dependent_problem(seed):
+    """Few rows, of which a Gram matrix keeps a digit less than the best that there is."""
+    rng = np.random.default_rng(seed)
+    a, e, noise = rng.normal(size=(3, 30))
+    return np.c_[a, a + 0.01 * e] + 100, a + e + noise
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_few_rows_keep_the_digits_that_a_gram_matrix_loses(seed):
+    X, y = nearly_dependent_problem(seed)
+    expected, _ = rational_polynomial(X, y, np.eye(2, dtype=int))
+    estimator = TorchSGDRegressor().fit(X, y)
+    size = np.abs(expected).max()
+    np.testing.assert_allclose(estimator.coef_, expected, rtol=0, atol=1e-12 * size)
+    assert estimator.converged_
+
+
+@pytest.mark.parametrize("parameters", [{"max_iter": 1}, {"tol": 1e-6}], ids=str)
+def test_few_rows_are_passed_once_where_more_is_not_asked_for(parameters):
+    X, y = nearly_dependent_problem(0)
+    estimator = TorchSGDRegressor(**parameters).fit(X, y)
+    assert estimator.n_iter_ == 1 and estimator.converged_
+
+
 def test_badly_scaled_columns_without_intercept_give_the_exact_coefficients():
     X, y = badly_scaled_problem(4, 500, 13)
     estimator = TorchSGDRegressor(fit_intercept=False).fit(X, y)
