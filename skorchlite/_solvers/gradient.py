@@ -127,6 +127,8 @@ def _descend(
     descent = Descent(problem, point, max_iter, report)
     solve = _by_smoothing if objective.loss.corners else _directly
     status, gap = solve(descent, tol)
+    if not problem.resolved:
+        status, gap = "unresolved", torch.nan
     return replace(descent.solution(), status=status, optimality=gap)
 
 

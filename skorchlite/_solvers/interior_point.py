@@ -38,7 +38,7 @@ _TO_EDGE = 0.995  # part of the way to the boundary
 _ENOUGH = 1e-4  # of what tol allows: coefficients are to be closer than the objective asks for
 _ROUNDING = 1e-15  # of the objective
 _CROSSINGS = 3
-_NOTHING = 2e-15  # of the objective at zero, below which there is nothing left to explain
+_NOTHING = 1e-14  # of the objective at zero, below which there is nothing left to explain
 _LOST = 1e3  # radii
 _ZEROS = 1e-12  # of the objective, which may be lost for coefficients that are exactly zero
 

@@ -23,7 +23,7 @@ from .._rows import OutOfRangeError
 from .bounds import Bound, least_share
 from .corners import Corners
 from .metric import Metric
-from .quadratic import least_norm, quadratic_model
+from .quadratic import least_norm, quadratic_model, resolves
 from .solution import Report, Solution
 from .starts import is_near
 
@@ -43,6 +43,7 @@ class Scaled:
     """
 
     metric: Metric | None = None  # by which the rank is known
+    resolved = True  # whether it has all directions
 
     def __init__(self, objective: Any, data_eps: float):
         self.objective, t = objective, objective.rows.n_targets
@@ -158,6 +159,8 @@ class Whitened(Scaled):
         self.w_factor = factor = self.metric.factor
         free = factor.new_full((1, 1), objective.fit_intercept)
         self.factor = torch.block_diag(factor, free)
+        w = -self.metric.apply(self.quadratic.gradient)
+        self.resolved = resolves(self.metric, self.quadratic, w, self.quadratic.at(w)[1])
         self.curvature = factor.T @ (objective.curvature[:, None] * factor)
         self.corner = self.factor.new_zeros(self.factor.shape[1], 1)
         self.bounded = self.corner > 0

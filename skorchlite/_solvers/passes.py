@@ -23,7 +23,7 @@ from .coordinates import Coordinates
 from .corners import Corners
 from .interior_point import InteriorPoint
 from .local import LocalDescent
-from .quadratic import least_norm, quadratic_model
+from .quadratic import least_norm, quadratic_model, resolves
 from .solution import Report, Solution
 
 _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
@@ -34,6 +34,7 @@ _HALVINGS = 30
 _FEW_HALVINGS = 4
 _NEAR = 1e-3  # of the reach: a step on which all rows stay in their piece
 _ROUNDING = 1e-14  # of the objective
+_EXPLAINED = 1e6  # times what is nothing: what rounding of coefficients may be, if all is met
 _BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a word
 _IDLE = 5  # passes that gain nothing
 _SAFETY = 4.0  # rounding of data, in units of eps
@@ -69,15 +70,22 @@ def descend_by_models(
         )
     solution = _solution(descents, frame, x)
     blurred = [frame.blurred(solution.v[:-1, j], one) for j, one in enumerate(descents)]
-    return _measured(objective, solution, descents) if max(blurred) > tol else solution
+    if max(blurred) <= tol or solution.status == "unresolved":
+        return solution
+    return _measured(objective, solution, descents, blurred)
 
 
-def _measured(objective: Any, solution: Solution, descents: list["_Descent"]) -> Solution:
+def _measured(
+    objective: Any, solution: Solution, descents: list["_Descent"], blurred: list[float]
+) -> Solution:
     """Return a solution with the gap that its coefficients have, which are rounded to doubles."""
-    value, _ = objective.evaluate(solution.v)
-    pairs = zip(value.tolist(), descents, strict=True)
-    gap = max(relative(value - one.lower, value, one.nothing) for value, one in pairs)
-    gap = max(gap, solution.optimality)
+    values, _ = objective.evaluate(solution.v)
+    gaps = []
+    for value, one, part in zip(values.tolist(), descents, blurred, strict=True):
+        # Where every row can be met, what is left of the objective is rounding too.
+        nothing = max(one.nothing, min(part * one.value, _EXPLAINED * one.nothing))
+        gaps.append(relative(value - one.lower, value, nothing))
+    gap = max(*gaps, solution.optimality)
     status = solution.status if gap <= _BLURRED else "stalled_gap"
     return replace(solution, optimality=gap, status=status)
 
@@ -109,6 +117,7 @@ class _Frame:
     def __init__(self, objective: Any, dtype: torch.dtype, data_eps: float):
         self.objective = objective
         self.rank: int | None = None
+        self.resolved = True
         self.n_rows = objective.n_features + objective.fit_intercept
         self.whitened = objective.penalty.smooth
         (self._whiten if self.whitened else self._scale)(dtype, data_eps)
@@ -120,6 +129,8 @@ class _Frame:
         self.rank, factor = self.metric.rank, self.metric.factor
         self.deviation = self.metric.live * self.metric.scale
         start = -(factor.T @ self.quadratic.gradient)
+        _, gradient = self.quadratic.at(factor @ start)
+        self.resolved = resolves(self.metric, self.quadratic, factor @ start, gradient)
         curvature = factor.T @ (objective.curvature[:, None] * factor)
         if objective.fit_intercept:
             one = factor.new_ones(1, 1)
@@ -315,13 +326,17 @@ def _solution(descents: list[_Descent], frame: _Frame, x: Tensor) -> Solution:
         for values in zip_longest(*curves)
     ]
     v = frame.solution(x)
+    status = unfinished[0] + "_gap" if unfinished else "converged"
+    gap = max(descent.gap for descent in descents)
+    if not frame.resolved:
+        status, gap = "unresolved", torch.nan
     return Solution(
         v=v,
         v_low=torch.zeros_like(v),
         n_iter=max(descent.n_iter for descent in descents),
         loss_curve=summed,
-        optimality=max(descent.gap for descent in descents),
+        optimality=gap,
         rank=frame.rank,
         change=0.0,
-        status=unfinished[0] + "_gap" if unfinished else "converged",
+        status=status,
     )

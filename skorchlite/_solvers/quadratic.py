@@ -190,6 +190,18 @@ def least_norm(objective: Any, hessian: Any, metric: Metric, w: Tensor) -> Tenso
     return w - torch.where(moved <= same, excess, torch.zeros_like(excess))
 
 
+def resolves(metric: Metric, quadratic: Quadratic, w: Tensor, gradient: Tensor) -> bool:
+    """Return whether the gradient at the minimum that a metric leads to is next to nothing.
+
+    Beside large columns, directions among small ones may be lost to it.
+    """
+    first = metric.norm(quadratic.gradient)
+    sizes = quadratic.hessian.diagonal().clamp(min=0).sqrt()
+    rounding = len(sizes) ** 0.5 * _SAFETY * torch.finfo(w.dtype).eps * (sizes @ w.abs())
+    enough = torch.maximum(_FLAT * first, _ROUNDED * (2 * quadratic.value).sqrt())
+    return bool((metric.norm(gradient) <= torch.maximum(enough, rounding)).all())
+
+
 def _cheap(objective: Any) -> bool:
     """Return whether another pass over the rows takes next to no time."""
     rows = objective.rows
@@ -339,6 +351,4 @@ class _Descent:
 
     @property
     def _resolved(self) -> bool:
-        """Whether what the metric does not reach of the gradient is next to nothing."""
-        enough = torch.maximum(_FLAT * self.first_norm, _ROUNDED * (2 * self.first_value).sqrt())
-        return bool((self.metric.norm(self.gradient) <= enough).all())
+        return resolves(self.metric, self.quadratic, self.v[:-1], self.gradient)

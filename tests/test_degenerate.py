@@ -1,0 +1,236 @@
+"""Robust, sparse and constrained fits of degenerate data: right, certified, exact and in time."""
+
+import time
+import warnings
+
+import numpy as np
+import pytest
+import scipy.optimize
+from sklearn.datasets import load_diabetes
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Lasso
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+
+PIECEWISE_LINEAR = ["absolute_error", "quantile", "epsilon_insensitive"]
+WITH_EPSILON = ["huber", "epsilon_insensitive", "squared_epsilon_insensitive"]
+SMOOTH = ["huber", "log_cosh", "squared_epsilon_insensitive"]
+
+
+def least_absolute_error(columns, y):
+    """Least mean absolute error over coefficients and intercept, by HiGHS."""
+    A = np.c_[columns, np.ones(len(y))]
+    eye, (n, k) = np.eye(len(y)), A.shape
+    cost = np.r_[np.zeros(k), np.full(2 * n, 1 / n)]
+    bounds = [(None, None)] * k + [(0, None)] * (2 * n)
+    return scipy.optimize.linprog(cost, A_eq=np.c_[A, eye, -eye], b_eq=y, bounds=bounds).fun
+
+
+# --- columns that nearly depend on each other --------------------------------------------
+
+
+@pytest.mark.parametrize("gap", [1e-10, 1e-9, 1e-8, 1e-7, 1e-6])
+def test_absolute_error_on_nearly_dependent_columns(gap):
+    rng = np.random.default_rng(1)
+    a, b, e = rng.normal(size=(3, 40))
+    X = np.c_[a, a + gap * e, b]
+    y = a + b + e + rng.standard_t(2, size=40)
+    model = TorchSGDRegressor("absolute_error").fit(X, y)
+    least = least_absolute_error(np.c_[a, (X[:, 1] - X[:, 0]) / gap, b], y)
+    # Coefficients of 1 / gap leave that many roundings in each prediction.
+    rounding = 4 * np.finfo(float).eps * np.abs(X @ np.diag(model.coef_)).sum(1).mean()
+    assert np.mean(np.abs(y - model.predict(X))) <= least * (1 + 1e-9) + rounding
+    assert model.converged_
+
+
+def test_log_cosh_beside_a_far_number():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=50)
+    x[3] = 1e8
+    y = np.sin(x) + 0.1 * rng.normal(size=50)
+    model = TorchSGDRegressor("log_cosh").fit(np.c_[x, x**2], y)
+    # The far row is met; the others have what one column and the intercept explain, for beside
+    # it the square is a multiple of it.
+    others = TorchSGDRegressor("log_cosh").fit(np.delete(x, 3)[:, None], np.delete(y, 3))
+    assert model.loss_curve_[-1] <= others.loss_curve_[-1] * 49 / 50 * (1 + 1e-6)
+
+
+def test_huber_polynomial_beside_a_far_number():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=68)
+    x[5] = 1e6
+    y = 0.1 * rng.normal(size=68)
+    model = TorchPolyRegressor(2, loss="huber", epsilon=0.05).fit(x[:, None], y)
+    assert model.converged_
+    assert 0 <= model.optimality_ <= 1e-10
+    assert model.coef_[0] != 0
+
+
+# --- directions that the data leaves undetermined ----------------------------------------
+
+
+@pytest.mark.parametrize("loss", [*PIECEWISE_LINEAR, *SMOOTH])
+def test_square_of_a_binary_column_shares_its_coefficient(loss):
+    rng = np.random.default_rng(0)
+    b = (rng.uniform(size=50) < 0.5) * 1.0
+    y = 2 * b - 1 + 0.1 * rng.normal(size=50)
+    model = TorchPolyRegressor(2, loss=loss)
+    if loss in WITH_EPSILON:
+        model.set_params(epsilon=0.05)
+    model.fit(b[:, None], y)
+    assert model.rank_ == 1
+    np.testing.assert_allclose(model.coef_[0], model.coef_[1], rtol=1e-8)
+    assert 0.8 < model.coef_[0] < 1.2
+
+
+@pytest.mark.parametrize("loss", [*PIECEWISE_LINEAR, *SMOOTH])
+def test_dummies_beside_an_intercept_sum_to_zero(loss):
+    rng = np.random.default_rng(0)
+    D = np.eye(3)[rng.integers(0, 3, 50)]
+    y = D @ [1.0, 2.0, 3.0] + rng.normal(size=50)
+    model = TorchSGDRegressor(loss).fit(D, y)
+    assert model.rank_ == 2
+    assert abs(model.coef_.sum()) <= 1e-8 * np.abs(model.coef_).max()
+
+
+@pytest.mark.parametrize("solver", ["newton", "gradient"])
+@pytest.mark.parametrize("loss", [*PIECEWISE_LINEAR, *SMOOTH])
+def test_degree_beyond_the_distinct_values_stays_small(loss, solver):
+    x = np.linspace(0, 1, 7)
+    model = TorchPolyRegressor(19, loss=loss, solver=solver)
+    if loss in WITH_EPSILON:
+        model.set_params(epsilon=0.01)
+    with pytest.warns(np.exceptions.RankWarning):
+        model.fit(x[:, None], np.sin(6 * x))
+    assert np.abs(model.predict(np.linspace(0, 1, 101)[:, None])).max() < 10
+
+
+# --- time and errors ----------------------------------------------------------------------
+
+
+def slow_problems():
+    """Problems that took seconds: the estimator, X and y of each."""
+    rng = np.random.default_rng(1)
+    A = rng.normal(size=(442, 50))
+    y = A[:, :5] @ [1.0, 2, 3, 4, 5] + rng.normal(size=442)
+    x, e = rng.normal(size=(2, 50))
+    positive = np.random.default_rng(5)
+    X, t = load_diabetes(return_X_y=True, scaled=False)
+    square = PolynomialFeatures(2, include_bias=False)
+    squares = square.fit_transform(StandardScaler().fit_transform(X))
+    return {
+        "four rows of multiples": (
+            TorchSGDRegressor(positive=True, fit_intercept=False),
+            np.tile([1.0, 2, 3], (4, 1)),
+            np.array([1.0, 2, 3, 5]),
+        ),
+        "multiples": (
+            TorchSGDRegressor(positive=True),
+            np.outer(x, [0.3, 0.7, 1.1, -0.2]),
+            3 * x + e,
+        ),
+        "wide and positive": (
+            TorchSGDRegressor("epsilon_insensitive", epsilon=0.01, positive=True),
+            np.abs(positive.normal(size=(14, 37))) + 3,
+            positive.normal(size=14),
+        ),
+        "duplicate": (TorchSGDRegressor(penalty="l1", alpha=1.0), np.c_[A, A[:, 0]], y),
+        "duplicates": (TorchSGDRegressor(penalty="l1", alpha=0.01), np.c_[A, A], y),
+        "squares": (TorchSGDRegressor(penalty="l1", alpha=0.1), squares, t),
+        "raw squares": (TorchPolyRegressor(2, penalty="l1", alpha=0.1), X[89:], t[89:]),
+        "raw cubes": (TorchPolyRegressor(3, penalty="l1", alpha=1.0), X, t),
+        "raw cubes but one": (
+            TorchPolyRegressor([3, 1] + [3] * 8, penalty="l1", alpha=1.0),
+            X,
+            t,
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", slow_problems())
+def test_small_problems_take_no_second(name):
+    model, X, y = slow_problems()[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of powers that cancel
+        took = []
+        for _ in range(2):  # the processors are shared
+            start = time.process_time()
+            model.fit(X, y)
+            took.append(time.process_time() - start)
+    # Two processors; the largest have 285 terms.
+    assert min(took) < 2.0
+    assert np.isfinite(model.coef_).all()
+
+
+def test_duplicated_columns_reach_the_objective_of_lasso():
+    model, X, y = slow_problems()["duplicate"]
+    model.fit(X, y)
+    peer = Lasso(1.0, tol=1e-12, max_iter=100_000).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), peer.predict(X), atol=1e-6)
+    assert 0 <= model.optimality_ <= 1e-10
+
+
+@pytest.mark.parametrize("shape", [(100, 300), (10, 700), (50, 20)])
+def test_alpha_at_which_all_coefficients_are_zero(shape):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=shape), rng.normal(size=shape[0])
+    alpha_max = np.abs((X - X.mean(0)).T @ (y - y.mean())).max() / len(y)
+    for alpha in (alpha_max * (1 + 1e-9), 10 * alpha_max):
+        model = TorchSGDRegressor(penalty="l1", alpha=alpha).fit(X, y)
+        assert not model.coef_.any()
+        assert model.intercept_ == pytest.approx(y.mean())
+        assert model.converged_
+
+
+# --- constraints and weights ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["squared_error", *PIECEWISE_LINEAR, *SMOOTH])
+@pytest.mark.parametrize("seed", range(5))
+def test_positive_holds_to_the_bit(loss, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(40, 6))
+    y = np.maximum(0, X @ rng.normal(size=6) + rng.normal(size=40))
+    model = TorchSGDRegressor(loss, positive=True)
+    if loss == "quantile":
+        model.set_params(quantile=0.1)
+    assert (model.fit(X, y).coef_ >= 0).all()
+
+
+@pytest.mark.parametrize("loss", ["squared_error", *PIECEWISE_LINEAR, *SMOOTH])
+@pytest.mark.parametrize("penalty", [None, "l1"])
+def test_far_rows_of_weight_zero_change_nothing(loss, penalty):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 2))
+    y = X @ [1.0, 2.0] + rng.normal(size=30)
+    alpha = 1e-4 if penalty is None else 0.01
+    model = TorchSGDRegressor(loss, penalty=penalty, alpha=alpha)
+    without = model.fit(X, y).coef_
+    weights = np.r_[np.ones(30), 0]
+    model.fit(np.r_[X, [[0.0, 0.0]]], np.r_[y, 1e16], weights)
+    np.testing.assert_allclose(model.coef_, without, rtol=1e-7)
+    assert 0 <= model.optimality_ <= 1e-10
+
+
+# --- what is said ---------------------------------------------------------------------------
+
+
+def test_optimality_is_nan_where_no_bound_is_known():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3))
+    y = X @ [1.0, 2, 3] + rng.normal(size=40)
+    model = TorchSGDRegressor(lambda p, t: (p - t) ** 4).fit(X, y)
+    assert np.isnan(model.optimality_)
+
+
+def test_directions_that_are_not_resolved_are_said():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 30)) * np.repeat([1e9, 1e-9], [5, 25])
+    y = rng.normal(size=20)
+    for loss in ("squared_error", "absolute_error"):
+        model = TorchSGDRegressor(loss)
+        with pytest.warns(ConvergenceWarning, match=r"directions among the small ones.*Scale"):
+            model.fit(X, y)
+        assert not model.converged_
+        assert np.isnan(model.optimality_)
