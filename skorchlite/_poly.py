@@ -23,6 +23,7 @@ _OTHER_TERMS = (
     "A penalty was set after chunks that were learned in other terms than those that it is on. "
     "Call fit to begin anew."
 )
+_SURE = ("converged", "unresolved")  # but for the rounding errors of powers, or because of them
 _ALWAYS_THERE = 64 << 20  # bytes, which it takes no time to ask for
 _BYTES_A_TERM = 600  # of its entry in a table, its sums, and 16 rows of a block in the making
 
@@ -517,7 +518,7 @@ class TorchPolyRegressor(StreamRegressor):
     def _solve(self, *problem):
         objective, solution = super()._solve(*problem)
         digits = objective.basis.cancelling if objective.basis.kind == "power" else 0.0
-        if self._penalised and digits > CANCELLED and solution.status == "converged":
+        if self._penalised and digits > CANCELLED and solution.status in _SURE:
             # No solver has a bound that holds beside the rounding errors of such powers.
             solution.status, solution.facts["cancelled"] = "cancelled", digits
         return objective, solution

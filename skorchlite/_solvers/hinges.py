@@ -137,7 +137,7 @@ class Hinges:
         inside = self.inside(size)
         self.d = torch.where(inside, self.d, torch.where(self.p > self.q, self.high, self.low))
         give = 1 / self.bend if self.bends else _STIFF
-        self.theta = torch.where(inside, give, 0.0)
+        self.theta = give * inside.to(self.d)
 
     def aim(self, form: Tensor) -> None:
         """Let the next step make t what d asks for, where d is inside."""

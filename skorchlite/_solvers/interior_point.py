@@ -32,6 +32,7 @@ from .corners import Corners, factorised
 from .hinges import Hinges
 
 _STEPS = 100
+_BLOCK = 8_192  # rows
 _IDLE = 6  # steps that gain less than a tenth
 _GAIN = 1e-3  # of the objective
 _TO_EDGE = 0.995  # part of the way to the boundary
@@ -238,7 +239,7 @@ class InteriorPoint:
 
     def gram(self) -> Tensor:
         """Return the products of the columns over the rows that are kept."""
-        return self.model.Z.T @ (self.model.Z * self.model.share[:, None]) + self.quadratic
+        return weighted_gram(self.model.Z, self.model.share) + self.quadratic
 
     def _begin(self) -> None:
         residual, total = self.residual_at(self.x), float(self.model.share.sum())
@@ -297,8 +298,7 @@ class InteriorPoint:
 
     def _matrix(self) -> Tensor:
         theta = sum(hinges.theta for hinges in self.rows)
-        Z, theta = self.model.Z, self.model.share * theta
-        matrix = self.quadratic + Z.T @ (Z * theta[:, None])
+        matrix = self.quadratic + weighted_gram(self.model.Z, self.model.share * theta)
         for index, hinges in self.coefficients:
             matrix[index, index] += hinges.weight * hinges.theta
         return matrix
@@ -346,6 +346,14 @@ def quadratic_minimum(hessian: Tensor, slope: Tensor, corners: Corners, x: Tenso
     descent = InteriorPoint(model, SquaredError(), corners, none, bound, x)
     descent.descend(0.0)
     return descent.best[1]
+
+
+def weighted_gram(Z: Tensor, weight: Any) -> Tensor:
+    """Return ``Z^T diag(weight) Z``, in blocks of rows: a product of all with weights is large."""
+    gram = Z.new_zeros(Z.shape[1], Z.shape[1])
+    for rows, part in zip(Z.split(_BLOCK), weight.split(_BLOCK), strict=True):
+        gram += rows.T @ (rows * part[:, None])
+    return gram
 
 
 def root_mean_square(x: Tensor) -> float:

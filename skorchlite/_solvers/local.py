@@ -20,7 +20,7 @@ from .._models import Model
 from .active_set import minimise_quadratic
 from .bounds import Bound, relative
 from .corners import Corners, solve_positive
-from .interior_point import root_mean_square
+from .interior_point import root_mean_square, weighted_gram
 
 _SHRINK = 0.1  # of the width, from one stage to the next
 _STEPS = 100  # in a stage
@@ -176,7 +176,7 @@ class LocalDescent:
         return Slopes(
             value=self.value(x, self.raw, loss),
             gradient=gradient,
-            hessian=model.Z.T @ (model.Z * bent[:, None]) + self.quadratic,
+            hessian=weighted_gram(model.Z, bent) + self.quadratic,
             pull=self.corners.subgradient(x, gradient),
             mean=float(bent.sum()),
         )
@@ -212,7 +212,7 @@ class LocalDescent:
 
     @cached_property
     def _gram(self) -> Tensor:
-        return self.model.Z.T @ (self.model.Z * self.model.share[:, None])
+        return weighted_gram(self.model.Z, self.model.share)
 
     def _search_line(self, loss: Any, step: Tensor, gain: float) -> float:
         """Return how far to go along a step: to where the objective no longer falls.
