@@ -34,7 +34,7 @@ class Bound:
     loss : object
     corners : Corners
         Of the penalty, in the coordinates of the descent.
-    curvature : Tensor of shape (k, k)
+    curvature : Tensor of shape (k, k), or (k,) where it is diagonal
         Of the penalty.
     least_share : float
         The least weight of a row, relative to that of all.
@@ -112,6 +112,9 @@ class Bound:
 
     def _against_curvature(self, slope: Tensor) -> float:
         """Return how much a slope may gain against the curvature of the penalty alone."""
+        if self.curvature.ndim == 1:
+            bent = self.curvature[: len(slope)]
+            return 0.5 * float((slope * slope / bent).sum()) if (bent > 0).all() else torch.inf
         lower, info = torch.linalg.cholesky_ex(self.curvature[: len(slope), : len(slope)])
         if info:
             return torch.inf

@@ -158,7 +158,7 @@ def _balanced(objective: Any, model: Any, index: Tensor, scale: Tensor, corners:
         Z=model.Z[:, columns] * unit,
     )
     curvature = (torch.cat((objective.curvature[index], free)) * unit**2).diag()
-    bound = Bound(objective.loss, own, curvature, 1.0, whitened=False, n_free=len(free))
+    bound = Bound(objective.loss, own, curvature.diagonal(), 1.0, whitened=False, n_free=len(free))
     descent = InteriorPoint(part, objective.loss, own, curvature, bound, x)
     descent.descend(0.0)
     return (model.gradient - model.Z.T @ (model.share * descent.slopes()))[:-1]

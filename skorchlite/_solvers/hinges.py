@@ -139,6 +139,11 @@ class Hinges:
         give = 1 / self.bend if self.bends else _STIFF
         self.theta = give * inside.to(self.d)
 
+    def bend_at(self, form: Tensor) -> None:
+        """Set how fast the slope changes with the form, of hinges that bend."""
+        t = self.of(form) / self.bend
+        self.theta = ((t > self.low) & (t < self.high)).to(t) / self.bend
+
     def aim(self, form: Tensor) -> None:
         """Let the next step make t what d asks for, where d is inside."""
         self.rest = self.of(form) - self.bend * self.d

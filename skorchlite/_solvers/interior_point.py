@@ -41,6 +41,9 @@ _ROUNDING = 1e-15  # of the objective
 _CROSSINGS = 3
 _NOTHING = 1e-14  # of the objective at zero, below which there is nothing left to explain
 _LOST = 1e3  # radii
+_GUESSES = 12
+_ROUNDED = 1e-14  # of the objective
+_STILL = 1e-9  # of the largest coordinate: after such a step the next leaves rounding alone
 _ZEROS = 1e-12  # of the objective, which may be lost for coefficients that are exactly zero
 
 
@@ -129,8 +132,38 @@ class InteriorPoint:
         if self.best[0] <= self.nothing:
             self.left = max(self.best[0], 0.0)
             return
+        if self.loss.smoothness and not self.coefficients and self._guessed(tol, max_iter):
+            return
         self.descend(tol, max_iter)
         self._find_bound()
+
+    def _guessed(self, tol: float, max_iter: int) -> bool:
+        """Take Newton steps from piece to piece; return whether they led to the minimum.
+
+        Where each guess of the pieces is lower than the last, a few are enough, at a third of the
+        cost of interior point steps.
+        """
+        start = self.x
+        while self.n_iter < min(_GUESSES, max_iter):
+            residual, duals = self.residual_at(self.x), self._duals_of(self.x)
+            for hinges in self.rows:
+                hinges.bend_at(residual)
+            lower = factorised(self._matrix())
+            step = torch.cholesky_solve(-self._slope(self.x, duals)[:, None], lower)[:, 0]
+            before, self.x, self.n_iter = self.x, self.x + step, self.n_iter + 1
+            value = self.value(self.x)
+            if value > self.best[0] * (1 + _ROUNDED):
+                break
+            self.best = value, self.x
+            self.curve.append(value)
+            if float(step.abs().max()) <= _STILL * float(before.abs().max()):
+                self.duals = [self._duals_of(self.x)]
+                self._find_bound()
+                if self.gap <= tol:
+                    return True
+                break
+        self.x = start
+        return False
 
     def slopes(self) -> Tensor:
         """Return the slope of the loss in each row that is kept, as the descent ended."""

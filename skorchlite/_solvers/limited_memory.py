@@ -106,7 +106,7 @@ class Scaled:
         objective, n_free = self.objective, int(self.objective.fit_intercept)
         live = slice(None) if n_free else slice(-1)
         curvature = torch.cat((objective.curvature, objective.curvature[:0].new_zeros(1)))
-        curvature = (curvature[:, None] * self.unit**2)[live, 0].diag()
+        curvature = (curvature[:, None] * self.unit**2)[live, 0]
         bounded = torch.cat(
             (torch.full_like(self.unit[:-1] > 0, self.positive), self.unit[-1:] < 0)
         )

@@ -207,7 +207,7 @@ class _Descent:
         self.bound = Bound(
             objective.loss,
             frame.corners,
-            frame.curvature,
+            frame.curvature if frame.whitened else frame.curvature.diagonal(),
             least_share=1.0,
             whitened=frame.whitened,
             n_free=int(objective.fit_intercept),

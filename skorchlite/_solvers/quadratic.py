@@ -195,6 +195,8 @@ def resolves(metric: Metric, quadratic: Quadratic, w: Tensor, gradient: Tensor) 
 
     Beside large columns, directions among small ones may be lost to it.
     """
+    if metric.rank == len(w):
+        return True
     first = metric.norm(quadratic.gradient)
     sizes = quadratic.hessian.diagonal().clamp(min=0).sqrt()
     rounding = len(sizes) ** 0.5 * _SAFETY * torch.finfo(w.dtype).eps * (sizes @ w.abs())

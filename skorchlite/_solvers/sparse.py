@@ -149,9 +149,7 @@ class _Descent:
         )
         curvature = torch.cat((objective.curvature / self.scale**2, free))
         # Of squared error the objective says how far predictions are, root mean square.
-        return Bound(
-            objective.loss, corners, curvature.diag(), 1.0, whitened=False, n_free=len(free)
-        )
+        return Bound(objective.loss, corners, curvature, 1.0, whitened=False, n_free=len(free))
 
     def _gram(self) -> Tensor:
         """Return the Hessian of all columns, or one that bounds nothing where it is not made."""
