@@ -239,8 +239,8 @@ class TorchPolyRegressor(StreamRegressor):
     optimality_ : float
         How far the objective may be above its least, at most: ``(F - L) / F``, where ``F`` is the
         objective of the solution, penalty included, and ``L`` a bound from below that was
-        computed; the largest over the targets, never negative. 0 where what is left of ``F`` is
-        rounding, NaN where no bound was computed:
+        computed, over the directions that ``rank_`` counts; the largest over the targets, never
+        negative. 0 where what is left of ``F`` is rounding, NaN where no bound was computed:
 
         =========================  ==========================================================
         solver and loss            bound

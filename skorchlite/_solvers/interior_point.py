@@ -44,6 +44,7 @@ _LOST = 1e3  # radii
 _GUESSES = 12
 _ROUNDED = 1e-14  # of the objective
 _STILL = 1e-9  # of the largest coordinate: after such a step the next leaves rounding alone
+_SMALLEST = 1e-12  # of what sizes are: a coefficient that is zero
 _ZEROS = 1e-12  # of the objective, which may be lost for coefficients that are exactly zero
 
 
@@ -225,9 +226,8 @@ class InteriorPoint:
         Equations for these are solved by the method of multipliers, which are the dual variables.
         """
         x = self.x.clone()
-        size = max(float(x.abs().max()), self.margin)
         for index, hinges in self.coefficients:
-            hinges.settle(size)
+            hinges.settle(max(float(x[index].abs().max()), _SMALLEST * self.margin))
             x[index] = torch.where(hinges.theta > 0, 0.0, x[index])
         self._keep(x, worth=_ZEROS)
         for hinges in self.rows:
