@@ -219,7 +219,7 @@ class Huber(Loss):
                 f"loss='huber' with epsilon={epsilon} is zero everywhere. Give an epsilon above 0, "
                 "or use loss='absolute_error'."
             )
-        self.epsilon = self.bend = epsilon
+        self.epsilon = epsilon
         self.breaks = (-epsilon, epsilon)
         self.hinges = (Hinge(1.0, 0.0, -epsilon, epsilon, 1.0),)
 
@@ -228,10 +228,6 @@ class Huber(Loss):
         square = 2 * value
         inside = square <= self.epsilon**2
         return square**0.5 if inside else value / self.epsilon + self.epsilon / 2
-
-    def widened(self, times: float) -> "Smoothed":
-        """Return the loss with its bend that many times as wide, and the same slopes beyond."""
-        return Smoothed(PiecewiseLinear((0.0,), (-self.epsilon, self.epsilon)), times)
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the loss of each entry."""
