@@ -47,7 +47,8 @@ N_PARTS = 6  # of the sums that make a model
 def model_of(parts: tuple, point: Tensor, total: float) -> tuple[Tensor, Model]:
     """Return the loss at the point, and the model about it; ``total`` is that of the shares."""
     value, far_value, gradient, hessian, n_far, kept = parts
-    Z, y, share = (torch.cat(columns) for columns in zip(*kept, strict=True))
+    columns = zip(*kept, strict=True)
+    Z, y, share = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in columns)
     return value / total, Model(
         point=point,
         value=far_value / total,
@@ -75,10 +76,14 @@ class Sums:
 
     def __init__(self, loss: Any, reach: float, room: int, k: int):
         self.loss, self.reach, self.room = loss, reach, room
+        # In one place: pieces between the temporaries of blocks would scatter these over memory.
+        self.Z, self.y = (
+            torch.empty(*shape, dtype=torch.float64, device="cpu") for shape in ((room, k), (room,))
+        )
+        self.share, self.n_kept = torch.empty_like(self.y), 0
         self.value, self.far_value = torch.zeros(()).double(), torch.zeros(()).double()
         self.gradient = torch.zeros(k).double()
         self.hessian = torch.zeros(k, k).double()
-        self.kept: list[tuple[Tensor, Tensor, Tensor]] = []
         self.n_far = 0.0
 
     def add(self, Z: Tensor, y: Tensor, raw_prediction: Tensor, share: Tensor) -> None:
@@ -94,7 +99,9 @@ class Sums:
             near[rows[self.room :]] = False
             rows = rows[: self.room]
         self.room -= len(rows)
-        self.kept.append((Z[rows].cpu().double(), y[rows].cpu().double(), share[rows].cpu()))
+        place = slice(self.n_kept, self.n_kept + len(rows))
+        self.Z[place], self.y[place], self.share[place] = Z[rows], y[rows], share[rows]
+        self.n_kept = place.stop
         if len(rows) == len(y):
             return
         self.n_far += len(y) - len(rows)
@@ -107,7 +114,10 @@ class Sums:
 
     def parts(self) -> tuple:
         """Return the sums, which add to those over other rows; see ``model_of``."""
-        return self.value, self.far_value, self.gradient, self.hessian, self.n_far, self.kept
+        kept = self.Z[: self.n_kept], self.y[: self.n_kept], self.share[: self.n_kept]
+        if 2 * self.n_kept < len(self.Z):  # a view travels with all that it is a view of
+            kept = tuple(part.clone() for part in kept)
+        return self.value, self.far_value, self.gradient, self.hessian, self.n_far, [kept]
 
     def _near(self, r: Tensor) -> Tensor:
         if self.reach == torch.inf:

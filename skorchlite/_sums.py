@@ -145,6 +145,7 @@ def models(
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     room = -(-room // rows.n_places)
+    room = min(room, rows.n_rows) if rows.indexed else room
     sums = {j: Sums(loss, near, room, k + 1 - t) for j, near in reach.items()}
     total, least = 0.0, torch.inf
     for A, weight in staged(rows, origin, dtype):
