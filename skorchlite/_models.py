@@ -114,10 +114,10 @@ class Sums:
 
     def parts(self) -> tuple:
         """Return the sums, which add to those over other rows; see ``model_of``."""
-        kept = self.Z[: self.n_kept], self.y[: self.n_kept], self.share[: self.n_kept]
+        Z, y, share = self.Z[: self.n_kept], self.y[: self.n_kept], self.share[: self.n_kept]
         if 2 * self.n_kept < len(self.Z):  # a view travels with all that it is a view of
-            kept = tuple(part.clone() for part in kept)
-        return self.value, self.far_value, self.gradient, self.hessian, self.n_far, [kept]
+            Z, y, share = Z.clone(), y.clone(), share.clone()
+        return self.value, self.far_value, self.gradient, self.hessian, self.n_far, [(Z, y, share)]
 
     def _near(self, r: Tensor) -> Tensor:
         if self.reach == torch.inf:
