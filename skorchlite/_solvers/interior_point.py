@@ -1,9 +1,9 @@
 """Interior point steps, for losses and penalties that are linear or quadratic in pieces.
 
-But for a line, such a loss is a sum of hinges in the residual, and a hinge is a maximum over a
-dual variable that an interval holds:
+Such a loss is a sum of hinges in the residual, and a hinge is a maximum over a dual variable that
+an interval holds:
 
-    hinge(t) = max over 0 <= d <= jump of  d t - bend / 2 d^2
+    hinge(t) = max over low <= d <= high of  d t - bend / 2 d^2
 
 So are ``c |x|`` and ``x >= 0`` in a coefficient. Whatever the dual variables are, the minimum over
 x of what is left is a bound from below, so that a point comes with a gap that is computed and no
@@ -32,19 +32,19 @@ from .corners import Corners, factorised
 from .hinges import Hinges
 
 _STEPS = 100
-_BLOCK = 8_192  # rows
+_BLOCK = 8_192  # rows that are multiplied at a time
 _IDLE = 6  # steps that gain less than a tenth
-_GAIN = 1e-3  # of the objective
+_GAIN = 1e-3  # of the objective: a step that gains as much is not idle
 _TO_EDGE = 0.995  # part of the way to the boundary
 _ENOUGH = 1e-4  # of what tol allows: coefficients are to be closer than the objective asks for
-_ROUNDING = 1e-15  # of the objective
-_CROSSINGS = 3
+_ROUNDING = 1e-15  # of the objective: products that sum to less are rounding
+_CROSSINGS = 3  # steps on the pieces that the descent ended at
 _NOTHING = 1e-14  # of the objective at zero, below which there is nothing left to explain
-_LOST = 1e3  # radii
-_GUESSES = 12
-_ROUNDED = 1e-14  # of the objective
+_LOST = 1e3  # radii, beyond which the model has no minimum
+_GUESSES = 12  # of the pieces of a smooth loss
+_ROUNDED = 1e-14  # of the objective: a guess that is higher by more does not descend
 _STILL = 1e-9  # of the largest coordinate: after such a step the next leaves rounding alone
-_SMALLEST = 1e-12  # of what sizes are: a coefficient that is zero
+_SMALLEST = 1e-12  # of what sizes are in general: where no coefficient is larger, all are zero
 _ZEROS = 1e-12  # of the objective, which may be lost for coefficients that are exactly zero
 
 

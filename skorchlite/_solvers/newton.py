@@ -38,8 +38,8 @@ def newton(
     start : Tensor of shape (n_features + 1, n_targets) or None
         In coordinates of the objective, None for zero. The intercept is solved for.
     tol : float
-        Relative accuracy: of the coefficients, columns scaled, where the loss is smooth; of the
-        objective where it has corners.
+        How far the objective may be above its least, relatively; of squared error the coefficients
+        too, columns scaled.
     max_iter : int
     dtype : torch.dtype
         Of the blocks in the first pass over a quadratic objective.
