@@ -234,7 +234,7 @@ class Objective:
         hessian = cross[t:, t:]
         if self.penalty.curvature:
             whiten = hessian.new_ones(len(hessian)).diag() if whiten is None else whiten
-            hessian = hessian + whiten.T @ self._bent(whiten)
+            hessian = hessian + whiten.T @ self.bent(whiten)
         return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
 
     @property
@@ -288,10 +288,10 @@ class Objective:
         )
         bend /= total
         bend[-1] *= self.fit_intercept
-        bend[:-1] += self._bent(v[:-1])
+        bend[:-1] += self.bent(v[:-1])
         return bend
 
-    def _bent(self, w: Tensor) -> Tensor:
+    def bent(self, w: Tensor) -> Tensor:
         """Return the Hessian of the penalty times w."""
         form = None if self.basis is None else self.basis.form
         if form is None or not self.penalty.curvature:
@@ -352,7 +352,7 @@ class Objective:
             room=room,
         )
         total, least, *parts = self.rows.total(add_up)
-        penalty = self.penalty.value(points[:-1] * self.unit[:, None])
+        penalty = self._penalty_at(points[:-1])
         models = {}
         for i, j in enumerate(reach):
             part = tuple(parts[i * N_PARTS : (i + 1) * N_PARTS])
@@ -367,15 +367,15 @@ class Objective:
             raise OutOfRangeError
         if not self.fit_intercept:
             gradient[-1] = 0
-        if self.basis is not None and self.basis.form is not None:
-            bent = self._bent(v[:-1])
-            value = value + 0.5 * (v[:-1] * bent).sum(0)
-            gradient[:-1] += bent
-        elif self.penalty.curvature or self.penalty.corner:
-            unit = self.unit[:, None]
-            value = value + self.penalty.value(v[:-1] * unit)
-            gradient[:-1] += self.penalty.gradient(v[:-1] * unit) * unit
+        if self.penalty.curvature or self.penalty.corner:
+            value = value + self._penalty_at(v[:-1])
+            gradient[:-1] += self.bent(v[:-1])
         return value, gradient
+
+    def _penalty_at(self, w: Tensor) -> Tensor:
+        if self.basis is not None and self.basis.form is not None:
+            return 0.5 * (w * self.bent(w)).sum(0)
+        return self.penalty.value(w * self.unit[:, None])
 
     def _check_underflow(
         self,

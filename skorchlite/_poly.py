@@ -1,5 +1,6 @@
 """The polynomial estimator: its parameters."""
 
+from math import nan
 from numbers import Integral
 
 import numpy as np
@@ -508,9 +509,11 @@ class TorchPolyRegressor(StreamRegressor):
 
     def _form_curvature(self, stochastic):
         """Return the curvature of a penalty that may be any quadratic form for the solver."""
-        penalty, by_newton = self._penalty(), self.solver in ("auto", "newton")
-        smooth = penalty.smooth and self.loss == "squared_error"
-        return penalty.curvature if smooth and by_newton and not stochastic else 0.0
+        penalty = self._penalty()
+        # Steps along gradients of squared error are in columns that differ in scale alone.
+        along = self.solver == "gradient" and self.loss == "squared_error"
+        takes = penalty.smooth and isinstance(self.loss, str) and not (along or stochastic)
+        return penalty.curvature if takes else 0.0
 
     def _goes_on(self, rows):
         least = self._degrees(rows.n_features).least
@@ -523,6 +526,8 @@ class TorchPolyRegressor(StreamRegressor):
         if lost and solution.status in _SURE:
             # No solver has a bound that holds beside the rounding errors of such powers.
             solution.status, solution.facts["cancelled"] = "cancelled", digits
+        if solution.status == "cancelled":
+            solution.optimality = nan
         return objective, solution
 
     def _expand_on(self, rows):

@@ -226,7 +226,7 @@ def test_optimality_is_nan_where_no_bound_is_known():
 
 def test_directions_that_are_not_resolved_are_said():
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(20, 30)) * np.repeat([1e9, 1e-9], [5, 25])
+    X = rng.normal(size=(20, 700)) * np.repeat([1e9, 1e-9], [5, 695])
     y = rng.normal(size=20)
     for loss in ("squared_error", "absolute_error"):
         model = TorchSGDRegressor(loss)

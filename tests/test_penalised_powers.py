@@ -9,6 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skorchlite import TorchPolyRegressor
 
+from .fuzz.draws import Draw
+from .fuzz.verdicts import judge
+
 mp.mp.dps = 80
 
 
@@ -189,7 +192,6 @@ def test_low_degrees_say_nothing(degree):
     [
         {"penalty": "l1", "alpha": 1.0},
         {"positive": True},
-        {"penalty": "l2", "alpha": 1e-3, "loss": "huber"},
     ],
     ids=str,
 )
@@ -199,3 +201,29 @@ def test_other_penalties_on_such_powers_say_what_they_are(parameters):
     with pytest.warns(ConvergenceWarning, match="cancel where the columns are this far"):
         model = TorchPolyRegressor(10, **parameters).fit(X, y)
     assert not model.converged_
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"loss": "huber", "epsilon": 0.1},
+        {"loss": "absolute_error"},
+        {"loss": "squared_epsilon_insensitive", "epsilon": 0.1},
+        {"loss": "log_cosh"},
+        {"loss": "huber", "epsilon": 0.1, "solver": "gradient"},
+    ],
+    ids=str,
+)
+def test_robust_losses_are_as_exact_under_such_a_penalty(loss):
+    X, y = years()
+    parameters = {"degree": 10, "penalty": "l2", "alpha": 1e-3, **loss}
+    outcome = judge(Draw(0, X, y, estimator=TorchPolyRegressor, parameters=parameters))
+    assert not outcome.failures + outcome.told
+    assert not outcome.unsure
+
+
+def test_a_wide_huber_loss_is_squared_error_under_such_a_penalty():
+    X, y = years()
+    wide = TorchPolyRegressor(10, penalty="l2", alpha=1e-3, loss="huber", epsilon=1e6).fit(X, y)
+    squared = TorchPolyRegressor(10, penalty="l2", alpha=1e-3).fit(X, y)
+    np.testing.assert_allclose(wide.predict(X), squared.predict(X), rtol=0, atol=1e-7)

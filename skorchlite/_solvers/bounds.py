@@ -22,6 +22,7 @@ from torch import Tensor
 from .corners import Corners, solve_positive
 
 _ROUNDING = 4 * torch.finfo(torch.float64).eps
+NOTHING = 1e-14  # of the objective at zero: what is left of it then is rounding
 _MOST = 1e-7  # of the objective: what may be put down to rounding
 
 
@@ -127,13 +128,19 @@ def least_share(objective: Any) -> float:
     return min(least) / total if total > 0 else 1.0
 
 
-def relative(gap: float, value: float, nothing: float) -> float:
-    """Return a gap relative to the objective; 0 where what is left of that is rounding.
+def relative(gap: float, value: float, first: float) -> float:
+    """Return a gap relative to the objective or, where next to nothing is left of it, to the first.
 
     Parameters
     ----------
     gap, value : float
-    nothing : float
-        The objective below which there is nothing left to explain.
+    first : float
+        The objective at zero.
     """
-    return max(gap - nothing, 0.0) / value if value > 0 else 0.0
+    whole = value if value > NOTHING * first else first
+    return min(max(gap, 0.0), value) / whole if value > 0 else 0.0  # none is below zero
+
+
+def rounded(value: float, first: float) -> float:
+    """Return how large a relative gap the rounding of sums may make."""
+    return NOTHING * first / value if value > NOTHING * first else NOTHING

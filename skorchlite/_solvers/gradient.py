@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .bounds import relative
+from .bounds import relative, rounded
 from .conjugate import ConjugateDescent
 from .limited_memory import MANY_COLUMNS, Descent, Scaled, Whitened
 from .newton import newton
@@ -26,7 +26,6 @@ _STEPS = 200  # of a small problem, before it is ended by Newton's
 _SHRINK = 0.1  # of the width of a smoothed loss, from stage to stage
 _STAGE = 1e-3  # of what smoothing leaves: what is left of a stage
 _STALE = 2  # stages without gain, after which rounding errors are all that is left
-_NOTHING = 1e-14  # of the objective at the start: what is left of it then is rounding
 _CLOSER = 1e-3  # than tol asks for: a bound by the gradient is far from the gap that it bounds
 _FLAT = 1e-7  # a relative subgradient that counts as zero where no bound is known
 
@@ -120,10 +119,9 @@ def _descend(
     if quadratic:
         conjugate = ConjugateDescent(problem, point, report)
         status = conjugate.run(tol, max_iter)
-        gaps = zip(conjugate.gaps, conjugate.value, conjugate.first_value, strict=True)
-        gap = max(relative(float(g), float(v), _NOTHING * float(f)) for g, v, f in gaps)
-        status = "converged" if status == "stalled" and gap <= tol else status
-        return replace(conjugate.solution(), status=status, optimality=gap)
+        gaps, near = _met(conjugate.gaps, conjugate.value, conjugate.first_value, tol)
+        status = "converged" if status == "stalled" and near.all() else status
+        return replace(conjugate.solution(), status=status, optimality=float(gaps.max()))
     descent = Descent(problem, point, max_iter, report)
     solve = _by_smoothing if objective.loss.corners else _directly
     status, gap = solve(descent, tol)
@@ -142,14 +140,23 @@ def _directly(descent: Descent, tol: float) -> tuple[str, float]:
     if not problem.objective.loss.convex:  # nothing is known of it away from here
         settled = met or (ended == "stalled" and descent.flatness <= _FLAT)
         return "converged" if settled else ended, torch.nan
-    bound, gaps = problem.bound(), []
+    bound, lefts = problem.bound(), []
     for j, value in enumerate(descent.value.tolist()):
-        left = _left(problem, bound, descent.x[:, j], descent.gradient[:, j], value)
-        if left == torch.inf:  # by the least curvature that the steps have met
-            left = 0.5 * float(descent.norm[j] ** 2 / descent.least[j])
-        gaps.append(relative(left, value, _NOTHING * float(descent.first_value[j])))
-    gap = max(gaps)
-    return "converged" if gap <= tol else ended + "_gap", gap
+        most = _left(problem, bound, descent.x[:, j], descent.gradient[:, j], value)
+        if most == torch.inf:  # by the least curvature that the steps have met
+            most = 0.5 * float(descent.norm[j] ** 2 / descent.least[j])
+        lefts.append(most)
+    left = descent.value.new_tensor(lefts)
+    gaps, near = _met(left, descent.value, descent.first_value, tol)
+    return "converged" if near.all() else ended + "_gap", float(gaps.max())
+
+
+def _met(left: Tensor, value: Tensor, first: Tensor, tol: float) -> tuple[Tensor, Tensor]:
+    """Return the relative gap of each target, and whether it is as small as tol or rounding."""
+    pairs = list(zip(value.tolist(), first.tolist(), strict=True))
+    gaps = [relative(gap, *pair) for gap, pair in zip(left.tolist(), pairs, strict=True)]
+    relatively, enough = map(value.new_tensor, (gaps, [rounded(*pair) for pair in pairs]))
+    return relatively, relatively <= enough.clamp(min=tol)
 
 
 def _left(problem: Scaled, bound: Any, x: Tensor, gradient: Tensor, value: float) -> float:
@@ -164,14 +171,14 @@ def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
     For small widths the solution is affine in the width, and so two of them tell the last one.
     """
     problem, loss = descent.problem, descent.problem.objective.loss
-    bracket = _Bracket(problem, descent.x, descent.value)
+    bracket = _Bracket(problem, descent.x, descent.value, tol)
     descent.curve.append(problem.objective.total(bracket.upper))
     width = float(bracket.upper.max()) / loss.smoothed(1.0).bound
-    before, stale, gap = descent.x, 0, bracket.gap
-    ahead = torch.zeros_like(gap, dtype=torch.bool)
-    while (gap > tol).any() and stale < _STALE and descent.n_iter < descent.max_iter:
-        smoothed, last = loss.smoothed(width), gap
-        descent.enter(smoothed, gap > tol)
+    before, stale, (gap, met) = descent.x, 0, bracket.gap
+    ahead = torch.zeros_like(met)
+    while not met.all() and stale < _STALE and descent.n_iter < descent.max_iter:
+        smoothed, last, active = loss.smoothed(width), gap, ~met
+        descent.enter(smoothed, active)
         share = torch.where(ahead, _STAGE**2, _STAGE)  # the bound from below is closer then
         away = problem.size(descent.x) / bracket.bound.least_share**0.5
         enough = share * smoothed.bound / away
@@ -179,12 +186,12 @@ def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
         x = descent.x
         limit = problem.within(x - _SHRINK / (1 - _SHRINK) * (before - x), x.sign())
         ahead = bracket.narrow(descent, smoothed.tangents(), limit)
-        before, gap, width = x, bracket.gap, width * _SHRINK
+        before, (gap, met), width = x, bracket.gap, width * _SHRINK
         descent.x = torch.where(ahead, _SHRINK * x + (1 - _SHRINK) * limit, x)
         descent.curve.append(problem.objective.total(bracket.upper))
-        stale = 0 if (gap < 0.5 * last)[last > tol].any() else stale + 1
+        stale = 0 if (gap < 0.5 * last)[active].any() else stale + 1
     descent.x = bracket.x
-    if not (gap > tol).any():
+    if met.all():
         return "converged", float(gap.max())
     return "stalled_gap" if stale >= _STALE else "max_iter_gap", float(gap.max())
 
@@ -192,16 +199,15 @@ def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
 class _Bracket:
     """Bounds on the minimum of each target, the upper one attained at ``x``."""
 
-    def __init__(self, problem: Scaled, x: Tensor, value: Tensor):
-        self.problem, self.x, self.upper, self.first = problem, x, value, value
+    def __init__(self, problem: Scaled, x: Tensor, value: Tensor, tol: float):
+        self.problem, self.x, self.upper, self.first, self.tol = problem, x, value, value, tol
         self.lower = torch.zeros_like(value)  # as no loss is below zero
         self.bound = problem.bound()
 
     @property
-    def gap(self) -> Tensor:
-        """The distance of the bounds, relative to the objective."""
-        triples = zip(self.upper - self.lower, self.upper, _NOTHING * self.first, strict=True)
-        return self.upper.new_tensor([relative(*map(float, triple)) for triple in triples])
+    def gap(self) -> tuple[Tensor, Tensor]:
+        """The distance of the bounds, relative to the objective, and whether it is small enough."""
+        return _met(self.upper - self.lower, self.upper, self.first, self.tol)
 
     def narrow(self, descent: Descent, tangents: Any, limit: Tensor) -> Tensor:
         """Take up the end of a stage; return for which targets ``limit`` is the better point."""

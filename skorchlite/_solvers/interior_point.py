@@ -27,7 +27,7 @@ from torch import Tensor
 
 from .._losses import Hinge, SquaredError
 from .._models import Model
-from .bounds import Bound, relative
+from .bounds import NOTHING, Bound, relative, rounded
 from .corners import Corners, factorised
 from .hinges import Hinges
 
@@ -39,7 +39,6 @@ _TO_EDGE = 0.995  # part of the way to the boundary
 _ENOUGH = 1e-4  # of what tol allows: coefficients are to be closer than the objective asks for
 _ROUNDING = 1e-15  # of the objective: products that sum to less are rounding
 _CROSSINGS = 3  # steps on the pieces that the descent ended at
-_NOTHING = 1e-14  # of the objective at zero, below which there is nothing left to explain
 _LOST = 1e3  # radii, beyond which the model has no minimum
 _GUESSES = 12  # of the pieces of a smooth loss
 _ROUNDED = 1e-14  # of the objective: a guess that is higher by more does not descend
@@ -82,9 +81,12 @@ class InteriorPoint:
         self.curvature, self.quadratic = curvature, model.hessian + curvature
         self.rows = [Hinges(hinge, model.share) for hinge in loss.hinges if len(model.y)]
         self._corner_hinges(float(model.share.sum()) or 1.0)
-        self.start, self.x, self.radius, self.at_edge = x, x, radius, False
-        self.nothing = _NOTHING * self.value(torch.zeros_like(x))
+        self.at_zero = self.value(torch.zeros_like(x))
+        self.nothing = NOTHING * self.at_zero
         self.first_value = self.value(x)
+        if model.exact and self.at_zero <= self.first_value:
+            x, self.first_value = torch.zeros_like(x), self.at_zero
+        self.start, self.x, self.radius, self.at_edge = x, x, radius, False
         self.best, self.left = (self.first_value, x), torch.inf
         self.curve: list[float] = []
         self.n_iter = 0
@@ -115,12 +117,14 @@ class InteriorPoint:
     @property
     def gap(self) -> float:
         """What is left to gain at most, relative to the objective."""
-        return relative(self.left, self.best[0], self.nothing)
+        return relative(self.left, self.best[0], self.at_zero)
 
     @property
     def blurred(self) -> float:
         """What of the gap may be made of rounding errors."""
-        return relative(self.bound.blurred(self.best[1], self.best[0]), self.best[0], 0.0)
+        value, x = self.best
+        blurred = relative(self.bound.blurred(x, value), value, self.at_zero)
+        return blurred + rounded(value, self.at_zero)
 
     def value(self, x: Tensor) -> float:
         """Return the objective at x."""
@@ -132,6 +136,9 @@ class InteriorPoint:
         """Step until the bound is well within ``tol`` of the objective, or comes no closer."""
         if self.best[0] <= self.nothing:
             self.left = max(self.best[0], 0.0)
+            return
+        if not len(self.x):  # no column varies
+            self.left = 0.0
             return
         if self.loss.smoothness and not self.coefficients and self._guessed(tol, max_iter):
             return
@@ -160,7 +167,7 @@ class InteriorPoint:
             if float(step.abs().max()) <= _STILL * float(before.abs().max()):
                 self.duals = [self._duals_of(self.x)]
                 self._find_bound()
-                if self.gap <= tol:
+                if self.gap <= max(tol, self.blurred):
                     return True
                 break
         self.x = start

@@ -54,7 +54,9 @@ class Scaled:
             objective.move(mean)
         live = deviation[t:] > _SAFETY * data_eps * objective.distance()
         scale = (deviation[t:] ** 2 + objective.curvature).sqrt()
-        if objective.penalty.smooth and objective.rows.fewer_than(objective.n_features + 1):
+        diagonal = objective.basis is None or objective.basis.diagonal
+        wide = diagonal and objective.rows.fewer_than(objective.n_features + 1)
+        if wide and objective.penalty.smooth:
             # In the caller's units steps stay in the span of the rows, where the solution is: the
             # one of minimum norm, where the rows leave a choice.
             unit = objective.to_caller(torch.ones_like(scale)[:, None])[:, 0]
@@ -161,7 +163,7 @@ class Whitened(Scaled):
         self.factor = torch.block_diag(factor, free)
         w = -self.metric.apply(self.quadratic.gradient)
         self.resolved = resolves(self.metric, self.quadratic, w, self.quadratic.at(w)[1])
-        self.curvature = factor.T @ (objective.curvature[:, None] * factor)
+        self.curvature = factor.T @ objective.bent(factor)
         self.corner = self.factor.new_zeros(self.factor.shape[1], 1)
         self.bounded = self.corner > 0
 

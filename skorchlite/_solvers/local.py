@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .._models import Model
 from .active_set import minimise_quadratic
-from .bounds import Bound, relative
+from .bounds import NOTHING, Bound, relative, rounded
 from .corners import Corners, solve_positive
 from .interior_point import root_mean_square, weighted_gram
 
@@ -83,7 +83,8 @@ class LocalDescent:
         self.n_iter, self.left = 0, torch.inf
         self.curve: list[float] = []
         # Differences below are made of rounding, where hardly anything of y is left to explain.
-        self.nothing = _ROUNDING * self.value(0 * x, 0 * self.raw)
+        self.at_zero = self.value(0 * x, 0 * self.raw)
+        self.nothing = NOTHING * self.at_zero
         self.best = self.value(x, self.raw), x
 
     def minimise(self, tol: float, max_iter: int) -> None:
@@ -102,12 +103,14 @@ class LocalDescent:
     @property
     def gap(self) -> float:
         """What is left to gain at most, relative to the objective."""
-        return relative(self.left, self.best[0], self.nothing)
+        return relative(self.left, self.best[0], self.at_zero)
 
     @property
     def blurred(self) -> float:
         """What of the gap may be made of rounding errors."""
-        return relative(self.bound.blurred(self.best[1], self.best[0]), self.best[0], 0.0)
+        value, x = self.best
+        blurred = relative(self.bound.blurred(x, value), value, self.at_zero)
+        return blurred + rounded(value, self.at_zero)
 
     @property
     def moved(self) -> float:

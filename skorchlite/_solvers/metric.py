@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .._staging import Origin, staged
 
 _ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
 _SUMMED = 100.0  # times that may be left of the sums of a Gram matrix, measured off their mean
 _PLAIN = 1e4  # a condition number up to which nothing depends on its value
 _POWER_STEPS = 12
 _FAR_UNITS = 1e5
+_FEW_ENTRIES = 20_000  # rows times columns: below, a pass takes a fraction of a millisecond
 _DEPENDENT = 0.01  # a direction with more than this part of the mean curvature is no dependence
 
 
@@ -35,6 +38,9 @@ class Metric:
     blur : Tensor of shape (n_directions,) or None
         The part of the curvature along each that rounding may have made where only sums are left,
         from 0 to 1; None where nothing is lost.
+    noise : float, default=0.0
+        The largest part of the deviation of a column that the rounding of its entries may have
+        made, such as directions that are left out may have.
     """
 
     factor: Tensor
@@ -43,6 +49,7 @@ class Metric:
     live: Tensor
     null: Tensor | None = None
     blur: Tensor | None = None
+    noise: float = 0.0
 
     @property
     def rank(self) -> int:
@@ -140,13 +147,39 @@ def spectral_metric(objective: Any, hessian: Tensor, rounding: Tensor) -> Metric
     constant = eye[:, ~live]
     if not live.any():
         return Metric(eye[:, live], scale, 1.0, live, constant)
-    scaled = (hessian / torch.outer(scale, scale))[live][:, live]
-    values, vectors = torch.linalg.eigh(scaled)
     rounding = torch.where(live, rounding, torch.zeros_like(rounding))
-    factor, null, condition, blur = resolved(
-        objective, values, eye[:, live] @ vectors, scale, rounding
-    )
-    return Metric(factor, scale, condition, live, torch.cat((null, constant), 1), blur)
+    if cheap(objective) and not objective.penalty.curvature:
+        factor, null, condition = _of_rows(objective, scale, live, rounding)
+        blur = None
+    else:
+        scaled = (hessian / torch.outer(scale, scale))[live][:, live]
+        values, vectors = torch.linalg.eigh(scaled)
+        factor, null, condition, blur = resolved(
+            objective, values, eye[:, live] @ vectors, scale, rounding
+        )
+    null, noise = torch.cat((null, constant), 1), float(rounding.max())
+    return Metric(factor, scale, condition, live, null, blur, noise)
+
+
+def _of_rows(
+    objective: Any, scale: Tensor, live: Tensor, rounding: Tensor
+) -> tuple[Tensor, Tensor, float]:
+    """Return (factor, null directions, condition) from the rows themselves, of a small problem.
+
+    Their singular values are held down to ``eps`` at once, and directions are orthogonal.
+    """
+    columns, weight = gather(objective)
+    Z = (columns[:, -objective.n_features :] * weight.sqrt()[:, None] / scale)[:, live]
+    _, length, turn = torch.linalg.svd(Z, full_matrices=True)
+    least = _ROUNDING * max(Z.shape) * torch.finfo(Z.dtype).eps * float(length[0])
+    vectors = torch.ones_like(scale).diag()[:, live] @ turn.T
+    length = torch.nn.functional.pad(length, (0, len(turn) - len(length)))
+    made = _made_by_rounding(vectors, rounding, float((length**2).mean())).sqrt()
+    keep = length >= made.clamp(min=least)
+    keep &= _rows_have(objective, length)
+    condition = float((length[0] / length[keep]).square().max()) if keep.any() else 1.0
+    factor = vectors[:, keep] / length[keep] / scale[:, None]
+    return factor, vectors[:, ~keep] / scale[:, None], condition
 
 
 def resolved(
@@ -160,7 +193,7 @@ def resolved(
 
     A Gram matrix holds singular values down to ``sqrt(eps)`` of the largest only. Where smaller
     ones matter, the columns are multiplied by the inverse root of that matrix and a second pass
-    makes the Gram matrix of the product, which holds them down to ``eps``.
+    makes the Gram matrix of the product, which holds them down to ``1000 eps``.
 
     Parameters
     ----------
@@ -191,9 +224,48 @@ def resolved(
         blur = (summed / torch.maximum(curvature, made)).nan_to_num(0.0).clamp(max=1)
         made = torch.maximum(made, summed)
     keep = curvature >= made.clamp(min=least)
+    keep &= _rows_have(objective, curvature / (directions * directions).sum(0))
     factor = directions[:, keep] / curvature[keep].sqrt()
     condition = top * float((factor * factor).sum(0).max()) if keep.any() else 1.0
     return factor / scale[:, None], directions[:, ~keep] / scale[:, None], condition, blur
+
+
+def cheap(objective: Any) -> bool:
+    """Return whether another pass over the rows takes next to no time."""
+    rows = objective.rows
+    if objective.rounded is not None or rows.spread or not rows.indexed:
+        return False
+    return rows.n_rows * objective.n_features * rows.n_targets <= _FEW_ENTRIES
+
+
+def gather(objective: Any) -> tuple[Tensor, Tensor]:
+    """Return targets and features of all rows, and each row's share of the weight."""
+    columns, weights = objective.rows.total(
+        partial(_gather_rows, origin=objective.origin, dtype=objective.double)
+    )
+    weight = torch.cat(weights).double()
+    return torch.cat(columns), weight / weight.sum()
+
+
+def _gather_rows(
+    rows: Any, origin: Origin, dtype: torch.dtype
+) -> tuple[list[Tensor], list[Tensor]]:
+    k = rows.n_targets + rows.n_features
+    columns, weights = [], []
+    for A, weight in staged(rows, origin, dtype):
+        columns.append(A[:, :k].to("cpu", torch.float64, copy=True))
+        weights.append(torch.ones(len(A)) if weight is None else weight.cpu())
+    return columns, weights
+
+
+def _rows_have(objective: Any, curvature: Tensor) -> Tensor:
+    """Return which directions there are rows for, the most curved first."""
+    most = len(curvature)
+    if not objective.penalty.curvature:
+        most = min(most, objective.rows.n_rows - objective.fit_intercept)
+    has = torch.zeros_like(curvature, dtype=torch.bool)
+    has[curvature.argsort(descending=True)[:most]] = True
+    return has
 
 
 def _made_by_rounding(directions: Tensor, rounding: Tensor, mean: float) -> Tensor:

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from .._models import Model
-from .bounds import Bound, relative
+from .bounds import NOTHING, Bound, relative, rounded
 from .coordinates import Coordinates
 from .corners import Corners
 from .interior_point import InteriorPoint
 from .local import LocalDescent
+from .metric import cheap
 from .quadratic import least_norm, quadratic_model, resolves
 from .solution import Report, Solution
 
@@ -69,25 +70,28 @@ def descend_by_models(
             partial(_solution, descents, frame, x),
         )
     solution = _solution(descents, frame, x)
-    blurred = [frame.blurred(solution.v[:-1, j], one) for j, one in enumerate(descents)]
-    if max(blurred) <= tol or solution.status == "unresolved":
+    moved = [frame.moved(x[:, j], one) for j, one in enumerate(descents)]
+    pairs = zip(moved, descents, strict=True)
+    seen = any(change > max(tol * one.curve[-1], one.nothing) for change, one in pairs)
+    if not (seen or cheap(objective)) or solution.status == "unresolved":
         return solution
-    return _measured(objective, solution, descents, blurred)
+    return _measured(objective, solution, descents, moved)
 
 
 def _measured(
-    objective: Any, solution: Solution, descents: list["_Descent"], blurred: list[float]
+    objective: Any, solution: Solution, descents: list["_Descent"], moved: list[float]
 ) -> Solution:
     """Return a solution with the gap that its coefficients have, which are rounded to doubles."""
     values, _ = objective.evaluate(solution.v)
-    gaps = []
-    for value, one, part in zip(values.tolist(), descents, blurred, strict=True):
+    gaps, status = [solution.optimality], solution.status
+    for value, one, change in zip(values.tolist(), descents, moved, strict=True):
         # Where every row can be met, what is left of the objective is rounding too.
-        nothing = max(one.nothing, min(part * one.value, _EXPLAINED * one.nothing))
-        gaps.append(relative(value - one.lower, value, nothing))
-    gap = max(*gaps, solution.optimality)
-    status = solution.status if gap <= _BLURRED else "stalled_gap"
-    return replace(solution, optimality=gap, status=status)
+        nothing = max(one.nothing, min(_SAFETY * change, _EXPLAINED * one.nothing))
+        left = max(value - one.lower, 0.0)
+        gaps.append(relative(left, value if value > nothing else one.at_zero, one.at_zero))
+        if left - nothing > _BLURRED * value:
+            status = "stalled_gap"
+    return replace(solution, optimality=max(gaps), status=status)
 
 
 def _sampled(
@@ -126,12 +130,14 @@ class _Frame:
         """Take the directions that least squares tells apart; start at its solution."""
         objective = self.objective
         self.quadratic, self.metric, _ = quadratic_model(objective, dtype, data_eps)
-        self.rank, factor = self.metric.rank, self.metric.factor
+        # Least norm from the start: to look for it at the end would move what is measured by then.
+        factor = least_norm(objective, self.quadratic.hessian, self.metric, self.metric.factor)
+        self.rank = self.metric.rank
         self.deviation = self.metric.live * self.metric.scale
         start = -(factor.T @ self.quadratic.gradient)
         _, gradient = self.quadratic.at(factor @ start)
         self.resolved = resolves(self.metric, self.quadratic, factor @ start, gradient)
-        curvature = factor.T @ (objective.curvature[:, None] * factor)
+        curvature = factor.T @ objective.bent(factor)
         if objective.fit_intercept:
             one = factor.new_ones(1, 1)
             factor, curvature = torch.block_diag(factor, one), torch.block_diag(curvature, 0 * one)
@@ -175,12 +181,13 @@ class _Frame:
         w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
         return torch.cat((w, v[-1:]))
 
-    def blurred(self, w: Tensor, descent: "_Descent") -> float:
-        """Return what rounding of the coefficients changes in the objective, relatively."""
-        moved = _EPS * float(w.abs() @ self.deviation)
-        slope = descent.loss.largest_slope(descent.value)
-        change = moved * (slope + descent.loss.smoothness * moved)
-        return relative(change, descent.value, descent.nothing)
+    def moved(self, x: Tensor, descent: "_Descent") -> float:
+        """Return what rounding of the coefficients changes in the objective."""
+        factor, d = self.coordinates.factor, self.objective.n_features
+        w = self.points(x[:, None])[:d, 0].abs() if factor is None else factor[:d].abs() @ x.abs()
+        moved = _EPS * float(w @ self.deviation)
+        slope = descent.loss.largest_slope(max(descent.value, 0.0))
+        return moved * (slope + descent.loss.smoothness * moved)
 
     def seen(self, model: Model, x: Tensor) -> Model:
         """Return a model in these coordinates, x being those of its point.
@@ -215,7 +222,7 @@ class _Descent:
         self.reach = torch.inf
         self.base: Tensor | None = None
         self.value = self.lowest = self.gap = torch.inf
-        self.nothing = self.lower = 0.0
+        self.at_zero = self.lower = 0.0
         self.n_iter, self.halvings, self.idle = 0, 0, 0
         self.curve: list[float] = []
         self.status = ""
@@ -234,6 +241,11 @@ class _Descent:
             self.reach = float(distance[int(share * (len(distance) - 1))]) if len(distance) else 0.0
         return local.best[1]
 
+    @property
+    def nothing(self) -> float:
+        """The objective below which there is nothing left to explain."""
+        return NOTHING * self.at_zero
+
     def advance(self, value: float, model: Model, x: Tensor) -> Tensor:
         """Return the next point, from value and model at the present one."""
         if self.base is not None and value > self.value:
@@ -246,7 +258,7 @@ class _Descent:
             self.reach, self.n_iter = 10 * self.reach or value, self.n_iter + 1
             return x  # too few rows are near a corner to make a minimum
         local = self._minimise(self.frame.seen(model, x), x)
-        self.nothing = local.nothing
+        self.at_zero = local.at_zero
         new = local.best[1]
         if model.exact:
             self.gap, self.lower = local.gap, local.best[0] - local.left
@@ -290,14 +302,18 @@ class _Descent:
         else:
             left = self.bound.left(self.base, local.first_gradient, self.value, local.gram)
         self.lower = self.value - left
-        return relative(left, self.value, local.nothing)
+        return relative(left, self.value, local.at_zero)
 
     def _status(self, moved: float) -> str:
         """Return how the descent ended with a step that far, "" where it goes on."""
         near = self.loss.corners or moved <= _NEAR * self.reach or not self.loss.breaks
-        if self.gap <= self.tol and near:
+        if self.gap <= self._enough and near:
             return "converged"
         return self._end(idle=self.idle > _IDLE)
+
+    @property
+    def _enough(self) -> float:
+        return max(self.tol, rounded(self.value, self.at_zero))
 
     def _end(self, idle: bool) -> str:
         if self.n_iter >= self.max_iter:
@@ -312,7 +328,7 @@ class _Descent:
             base, self.base, self.reach = self.base, None, self.reach / 4
             return base
         if self.halvings > _HALVINGS or value <= self.value * (1 + _ROUNDING):
-            self.status = "converged" if self.gap <= max(self.tol, _ROUNDING) else "stalled"
+            self.status = "converged" if self.gap <= self._enough else "stalled"
             return self.base
         return 0.5 * (self.base + x)
 

@@ -24,20 +24,20 @@ from .._basis import CANCELLED
 from .._moments import Moments
 from .._objective import Quadratic
 from .bounds import relative
-from .metric import Metric, cholesky_metric, spectral_metric
+from .metric import Metric, cheap, cholesky_metric, spectral_metric
 from .solution import Report, Solution
 from .wide import wide_metric, wide_quadratic
 
-_FEW_ENTRIES = 20_000  # rows times columns: below, a pass takes a fraction of a millisecond
+_SOME_COLUMNS = 600  # whose Gram matrix is factorised in a moment
 _MARGIN = 0.1  # of tol, for an error that is estimated beforehand and not measured
 _SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
 _CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made anew
 _PRODUCT = 100.0  # times eps: the rounding error of a form, of its diagonal
 _SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
-_NOTHING = 1e-14  # of the objective at zero: what is left of it then is rounding
 _FLAT = 1e-6  # of the gradient at zero: more than that is a direction that was not seen
 _ROUNDED = 1e-12  # of the targets: a gradient that is made of rounding errors
 _FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
+_EPS = torch.finfo(torch.float64).eps
 CLEAR = 1e-8  # a part of a curvature that rounding may make and nobody sees
 BLURRED = 1e-6  # one that changes the objective by more than rounding, and coefficients visibly
 
@@ -110,7 +110,11 @@ def quadratic_model(
     if diagonal and objective.rows.fewer_than(objective.n_features):
         quadratic = wide_quadratic(objective)
         rounding = _rounding(objective, quadratic.moments.cross, 1.0, data_eps)
-        return quadratic, wide_metric(objective, quadratic, rounding), objective.double
+        wide = wide_metric(objective, quadratic, rounding)
+        full = len(quadratic.hessian.Z) - objective.fit_intercept
+        # In the caller's units, directions among small columns are lost beside large ones.
+        if wide.rank >= full or objective.n_features > _SOME_COLUMNS:
+            return quadratic, wide, objective.double
     quadratic = measure(objective, dtype)
     metric = _precondition(objective, quadratic, dtype, data_eps)
     if metric is None and dtype != objective.double:
@@ -200,16 +204,9 @@ def resolves(metric: Metric, quadratic: Quadratic, w: Tensor, gradient: Tensor) 
     first = metric.norm(quadratic.gradient)
     sizes = quadratic.hessian.diagonal().clamp(min=0).sqrt()
     rounding = len(sizes) ** 0.5 * _SAFETY * torch.finfo(w.dtype).eps * (sizes @ w.abs())
-    enough = torch.maximum(_FLAT * first, _ROUNDED * (2 * quadratic.value).sqrt())
+    made = _ROUNDED + len(sizes) ** 0.5 * metric.noise
+    enough = torch.maximum(_FLAT * first, made * (2 * quadratic.value).sqrt())
     return bool((metric.norm(gradient) <= torch.maximum(enough, rounding)).all())
-
-
-def _cheap(objective: Any) -> bool:
-    """Return whether another pass over the rows takes next to no time."""
-    rows = objective.rows
-    if objective.rounded is not None or rows.spread or not rows.indexed:
-        return False
-    return rows.n_rows * objective.n_features * rows.n_targets <= _FEW_ENTRIES
 
 
 class _Descent:
@@ -251,7 +248,7 @@ class _Descent:
         self.change, last = rate * self.objective.amplification(self.v[:-1]), torch.inf
         before: Tensor | None = None
         direction: Tensor | None = None
-        unsure = self.change > _MARGIN * tol and self.n_iter < max_iter and _cheap(self.objective)
+        unsure = self.change > _MARGIN * tol and self.n_iter < max_iter and cheap(self.objective)
         while self.change > tol or unsure:
             unsure = False
             if self.n_iter >= max_iter:
@@ -279,9 +276,11 @@ class _Descent:
         v = self.v
         if self.metric.rank < self.objective.n_features:
             w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
-            v = torch.cat((w, v[-1:]))
+            v = self._unless_worse(torch.cat((w, v[-1:])))
         if status == "converged" and not self._resolved:
             status = "unresolved"
+        if status == "converged" and not self._is_close():
+            status = "stalled_gap"
         return Solution(
             v=v,
             v_low=self.v_low,
@@ -336,7 +335,13 @@ class _Descent:
 
     @property
     def _gap(self) -> float:
-        """How far a target may be above its least objective, relatively.
+        """How far a target may be above its least objective, relatively."""
+        triples = (part.tolist() for part in (self._left, self.value, self.first_value))
+        return max(relative(*triple) for triple in zip(*triples, strict=True))
+
+    @property
+    def _left(self) -> Tensor:
+        """How far each target may be above its least objective.
 
         A Newton step gains half the squared gradient in the metric, and what it leaves of the
         gradient no more than against the curvature of the penalty alone.
@@ -348,8 +353,31 @@ class _Descent:
         if self.objective.penalty.curvature:
             rest = gradient - self.quadratic.hessian @ (metric.factor @ along)
             left = left + 0.5 * torch.where(bent > 0, rest * rest / bent, 0.0).sum(0)
-        triples = zip(left.tolist(), self.value.tolist(), self.first_value.tolist(), strict=True)
-        return max(relative(gap, value, _NOTHING * first) for gap, value, first in triples)
+        return left
+
+    def _is_close(self) -> bool:
+        """Return whether what is left to gain is nothing that anyone sees, or rounding.
+
+        Where it seems to be more it is measured, since what a model says of it has errors too.
+        """
+        if self._gap <= BLURRED:
+            return True
+        self.value, gradient = self.objective.evaluate(self.v, self.v_low)
+        self.gradient = gradient[:-1]
+        return bool((self._left <= self._unseen(self.value)).all())
+
+    def _unless_worse(self, v: Tensor) -> Tensor:
+        """Return v where it is no higher but for rounding, as far as that is cheap to know."""
+        if not cheap(self.objective):
+            return v
+        value, _ = self.objective.evaluate(self.v, self.v_low)
+        higher = self.objective.evaluate(v, self.v_low)[0] - value
+        return torch.where(higher <= self._unseen(value), v, self.v)
+
+    def _unseen(self, value: Tensor) -> Tensor:
+        """Return a change of the objective that nobody sees, or that rounding makes."""
+        moved = _EPS * (self.metric.scale @ self.v[:-1].abs())
+        return BLURRED * value + _SAFETY**2 * moved * ((2 * value).sqrt() + moved)
 
     @property
     def _resolved(self) -> bool:

@@ -4,7 +4,6 @@ An orthogonal basis of the rows takes the place of the Gram matrix of the column
 is larger than the data. The solution lies in the span of the rows, and so has minimum norm.
 """
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +12,7 @@ from torch import Tensor
 from .._moments import Moments
 from .._objective import Quadratic
 from .._rows import OutOfRangeError
-from .._staging import Origin, staged
-from .metric import Metric, resolved
+from .metric import Metric, gather, resolved
 
 _ROUNDING = 4.0  # of a product with a unit vector, in units of eps * dimension
 
@@ -44,7 +42,7 @@ class RowGram:
 def wide_quadratic(objective: Any) -> Quadratic:
     """Return the quadratic objective about the mean of the columns, in one pass."""
     t = objective.rows.n_targets
-    columns, weight = _gather(objective)
+    columns, weight = gather(objective)
     mean = weight @ columns
     if objective.fit_intercept:
         columns -= mean
@@ -88,24 +86,5 @@ def wide_metric(objective: Any, quadratic: Quadratic, rounding: Tensor) -> Metri
     noise = torch.where(live, rounding, torch.zeros_like(rounding)) * deviation / unit
     values = length**2 + objective.penalty.curvature
     factor, _, condition, _ = resolved(objective, values, span, unit, noise)
-    return Metric(factor, scale, condition, live)
-
-
-def _gather(objective: Any) -> tuple[Tensor, Tensor]:
-    """Return targets and features of all rows, and each row's share of the weight."""
-    columns, weights = objective.rows.total(
-        partial(_gather_rows, origin=objective.origin, dtype=objective.double)
-    )
-    weight = torch.cat(weights).double()
-    return torch.cat(columns), weight / weight.sum()
-
-
-def _gather_rows(
-    rows: Any, origin: Origin, dtype: torch.dtype
-) -> tuple[list[Tensor], list[Tensor]]:
-    k = rows.n_targets + rows.n_features
-    columns, weights = [], []
-    for A, weight in staged(rows, origin, dtype):
-        columns.append(A[:, :k].to("cpu", torch.float64, copy=True))
-        weights.append(torch.ones(len(A)) if weight is None else weight.cpu())
-    return columns, weights
+    noise = float(torch.where(live, rounding, 0.0).max())
+    return Metric(factor, scale, condition, live, noise=noise)

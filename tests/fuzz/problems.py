@@ -62,6 +62,11 @@ class Problem:
         terms = np.abs(self.A) @ np.abs(np.asarray(coef, WIDE)) + abs(WIDE(intercept))
         return EPS * (terms + np.abs(self.y)).astype(float)
 
+    def data_rounding(self, coef):
+        """Return what the rounding of the columns can do to the prediction of each row."""
+        terms = np.abs(self.A) @ np.abs(np.asarray(coef, WIDE))
+        return self.data_eps * terms.astype(float)
+
     def allowance(self, r, off):
         """Return what a change of the predictions by ``off`` can add to the losses."""
         worse = np.maximum(self.losses(r + off), self.losses(r - off)) - self.losses(r)

@@ -192,20 +192,32 @@ class Found:
         self.coef, self.intercept, self.prediction = coef, intercept, prediction
         point = best.point
         if problem.polynomial is None:
+            r = problem.residual(coef, intercept)
             self.value = problem.value(coef, intercept)
             own = problem.rounding(coef, intercept)
             needed = problem.rounding(point.coef, point.intercept)
             off = ROUNDINGS * np.minimum(np.maximum(own, needed), 8 * needed)
+            if self.dropped:  # and any other combination of these columns might have been
+                off = off + ROUNDINGS * problem.data_rounding(point.coef)
         else:
             r = problem.y - prediction
             self.value = float(problem.s @ problem.losses(r) + problem.penalty(coef))
             off = 64 * EPS * float(np.abs(problem.y - point.r).max() + np.abs(problem.y).max())
             if point.coef is not None:
                 off = np.maximum(off, ROUNDINGS * problem.rounding(point.coef, point.intercept))
-        self.allowed = problem.allowance(point.r, off) + ROUNDINGS * EPS * point.penalty
+        # The residuals of either may be short of a kink that rounding sends them over.
+        allowed = max(problem.allowance(point.r, off), problem.allowance(r, off))
+        self.allowed = allowed + ROUNDINGS * EPS * point.penalty
         exact = best.value <= 64 * self.allowed
         least = best.constant * (1 if exact else UNITS)
         self.scale = max(best.value, least, self.allowed, 1e-300)
+
+    @property
+    def dropped(self):
+        """Whether there are directions that the rounding of the data may have made."""
+        problem = self.problem
+        free = not (problem.l1 or problem.l2 or problem.positive)
+        return free and self.best.rank < problem.A.shape[1]
 
     @property
     def limit(self):
