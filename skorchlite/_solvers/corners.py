@@ -32,6 +32,10 @@ class Corners:
         """Return where a small change of x has a smooth effect."""
         return (x != 0) | ((self.slope == 0) & ~self.bounded)
 
+    def outward(self, x: Tensor) -> Tensor:
+        """Return the signs of x, where there is a corner or bound at zero; 0 elsewhere."""
+        return torch.where((self.slope > 0) | self.bounded, x.sign(), torch.zeros_like(x))
+
     def subgradient(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Return the subgradient of least norm, from the gradient of the smooth part."""
         at_zero = (gradient.abs() - self.slope).clamp(min=0) * gradient.sign()

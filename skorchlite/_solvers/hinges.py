@@ -154,6 +154,12 @@ class Hinges:
         self.d = torch.minimum(torch.maximum(d, self.low), self.high)
         self.p, self.q = self.d - self.low, self.high - self.d
 
+    def turn(self, index: Tensor, change: Tensor) -> None:
+        """Change the slopes of some hinges, as far as their intervals go."""
+        d = self.d.clone()
+        d[index] += self.sign * change
+        self.d = torch.minimum(torch.maximum(d, self.low), self.high)
+
     def excess(self, form: Tensor, d: Tensor) -> float:
         """Return by how much the hinges exceed ``d t - bend / 2 d^2``, which is never negative."""
         t = self.of(form)

@@ -38,6 +38,7 @@ _GAIN = 1e-3  # of the objective: a step that gains as much is not idle
 _TO_EDGE = 0.995  # part of the way to the boundary
 _ENOUGH = 1e-4  # of what tol allows: coefficients are to be closer than the objective asks for
 _ROUNDING = 1e-15  # of the objective: products that sum to less are rounding
+_GENTLE = 1e-12  # of a diagonal: directions in which columns differ by less are not balanced
 _CROSSINGS = 3  # steps on the pieces that the descent ended at
 _LOST = 1e3  # radii, beyond which the model has no minimum
 _GUESSES = 12  # of the pieces of a smooth loss
@@ -251,7 +252,30 @@ class InteriorPoint:
             x, change = x + step, -(self.model.Z @ step)
             for hinges in self.rows:
                 hinges.follow(change)
+        if self.loss.corners and len(free):
+            self._balance(x, free)
         return x
+
+    def _balance(self, x: Tensor, free: Tensor) -> None:
+        """Have the rows at kinks take up what is left of the gradient in free coordinates.
+
+        Where columns nearly depend on each other they cannot take up all of it. Then it is left on
+        the side where the penalty holds it, so that nothing is to be gained however far one goes.
+        """
+        held = [(hinges.theta > 0).nonzero(as_tuple=True)[0] for hinges in self.rows]
+        index, sizes = torch.cat(held), [len(rows) for rows in held]
+        Z = self.model.Z[index][:, free]
+        gram = weighted_gram(Z, self.model.share[index])
+        lower = factorised(gram + (_GENTLE * gram.diagonal()).diag())
+        aim, outward = torch.zeros_like(x[free]), self.corners.outward(self.best[1])[free]
+        for i in range(2 * _CROSSINGS):
+            pull = self._pull_at(x)[free] - aim
+            turn = Z @ torch.cholesky_solve(pull[:, None], lower)[:, 0]
+            for hinges, rows, part in zip(self.rows, held, turn.split(sizes), strict=True):
+                hinges.turn(rows, part)
+            if i >= _CROSSINGS - 1:
+                short = float((-self._pull_at(x)[free] * outward).max())
+                aim = aim + 2 * max(short, 0.0) * outward
 
     def _find_bound(self) -> None:
         """Bound what is left to gain, by whichever dual variables do so best."""

@@ -70,26 +70,34 @@ def descend_by_models(
             partial(_solution, descents, frame, x),
         )
     solution = _solution(descents, frame, x)
-    moved = [frame.moved(x[:, j], one) for j, one in enumerate(descents)]
-    pairs = zip(moved, descents, strict=True)
+    made = [frame.moved(frame.made_of(x[:, j]), one) for j, one in enumerate(descents)]
+    pairs = zip(made, descents, strict=True)
     seen = any(change > max(tol * one.curve[-1], one.nothing) for change, one in pairs)
     if not (seen or cheap(objective)) or solution.status == "unresolved":
         return solution
-    return _measured(objective, solution, descents, moved)
+    return _measured(objective, solution, descents, frame, made)
 
 
 def _measured(
-    objective: Any, solution: Solution, descents: list["_Descent"], moved: list[float]
+    objective: Any,
+    solution: Solution,
+    descents: list["_Descent"],
+    frame: "_Frame",
+    made: list[float],
 ) -> Solution:
-    """Return a solution with the gap that its coefficients have, which are rounded to doubles."""
+    """Return a solution with the gap that its coefficients have, which are rounded to doubles.
+
+    What no other coefficients of so many digits would do better is no reason to warn.
+    """
     values, _ = objective.evaluate(solution.v)
     gaps, status = [solution.optimality], solution.status
-    for value, one, change in zip(values.tolist(), descents, moved, strict=True):
+    for j, (value, one) in enumerate(zip(values.tolist(), descents, strict=True)):
         # Where every row can be met, what is left of the objective is rounding too.
-        nothing = max(one.nothing, min(_SAFETY * change, _EXPLAINED * one.nothing))
+        nothing = max(one.nothing, min(_SAFETY * made[j], _EXPLAINED * one.nothing))
         left = max(value - one.lower, 0.0)
         gaps.append(relative(left, value if value > nothing else one.at_zero, one.at_zero))
-        if left - nothing > _BLURRED * value:
+        moved = frame.moved(solution.v[:-1, j].abs(), one)
+        if left > nothing + _BLURRED * value + _SAFETY * moved:
             status = "stalled_gap"
     return replace(solution, optimality=max(gaps), status=status)
 
@@ -181,11 +189,16 @@ class _Frame:
         w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
         return torch.cat((w, v[-1:]))
 
-    def moved(self, x: Tensor, descent: "_Descent") -> float:
-        """Return what rounding of the coefficients changes in the objective."""
+    def made_of(self, x: Tensor) -> Tensor:
+        """Return the sizes of what the coefficients at x are sums of."""
         factor, d = self.coordinates.factor, self.objective.n_features
-        w = self.points(x[:, None])[:d, 0].abs() if factor is None else factor[:d].abs() @ x.abs()
-        moved = _EPS * float(w @ self.deviation)
+        return (
+            self.points(x[:, None])[:d, 0].abs() if factor is None else factor[:d].abs() @ x.abs()
+        )
+
+    def moved(self, sizes: Tensor, descent: "_Descent") -> float:
+        """Return what rounding of coefficients of such sizes changes in the objective."""
+        moved = _EPS * float(sizes @ self.deviation)
         slope = descent.loss.largest_slope(max(descent.value, 0.0))
         return moved * (slope + descent.loss.smoothness * moved)
 
