@@ -22,6 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_ROUNDED = 1e-14  # of residuals, in a sum over the columns
+
 
 @dataclass(frozen=True)
 class Hinge:
@@ -52,10 +54,15 @@ class Loss:
     bend = 0.0  # the residual up to which a smooth loss with linear ends is round
     width = 0.0  # of the smoothing of corners
     smoothness = 1.0  # the largest curvature
+    largest_residual: Any  # returns how large residuals can be where the mean loss is a value
 
     def largest_slope(self, value: float) -> float:
         """Return how large slopes can be, root mean square, where the mean loss is ``value``."""
         return (2 * self.smoothness * value) ** 0.5
+
+    def nothing(self, value: float) -> float:
+        """Return the mean loss of rounding errors of what has the mean loss ``value``."""
+        return 0.5 * self.smoothness * (_ROUNDED * self.largest_residual(value)) ** 2
 
 
 class SquaredError(Loss):
@@ -133,6 +140,10 @@ class PiecewiseLinear(Loss):
     def largest_slope(self, value: float) -> float:
         """Return how large slopes can be."""
         return max(-self.slopes[0], self.slopes[-1])
+
+    def nothing(self, value: float) -> float:
+        """Return the mean loss of rounding errors of what has the mean loss ``value``."""
+        return _ROUNDED * value
 
     def smoothed(self, width: float) -> "Smoothed":
         """Return the loss with its corners rounded, below it by at most ``smoothed.bound``."""

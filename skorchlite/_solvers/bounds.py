@@ -128,19 +128,30 @@ def least_share(objective: Any) -> float:
     return min(least) / total if total > 0 else 1.0
 
 
-def relative(gap: float, value: float, first: float) -> float:
-    """Return a gap relative to the objective or, where next to nothing is left of it, to the first.
+@dataclass
+class AtZero:
+    """The objective at zero, and what is left of it where all of the targets is explained.
 
     Parameters
     ----------
-    gap, value : float
-    first : float
-        The objective at zero.
+    value : float
+    nothing : float
+        What is less is rounding.
     """
-    whole = value if value > NOTHING * first else first
-    return min(max(gap, 0.0), value) / whole if value > 0 else 0.0  # none is below zero
 
+    value: float
+    nothing: float
 
-def rounded(value: float, first: float) -> float:
-    """Return how large a relative gap the rounding of sums may make."""
-    return NOTHING * first / value if value > NOTHING * first else NOTHING
+    @classmethod
+    def of(cls, value: float) -> "AtZero":
+        """Return what rounding of sums leaves of a value."""
+        return cls(value, NOTHING * value)
+
+    def relative(self, gap: float, value: float) -> float:
+        """Return a gap relative to the objective or, where nothing is left of that, to this one."""
+        whole = value if value > self.nothing else self.value
+        return min(max(gap, 0.0), value) / whole if value > 0 else 0.0  # none is below zero
+
+    def rounded(self, value: float) -> float:
+        """Return how large a relative gap rounding may make."""
+        return self.nothing / value if value > self.nothing else NOTHING

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .bounds import relative, rounded
+from .bounds import AtZero
 from .conjugate import ConjugateDescent
 from .limited_memory import MANY_COLUMNS, Descent, Scaled, Whitened
 from .newton import newton
@@ -153,10 +153,11 @@ def _directly(descent: Descent, tol: float) -> tuple[str, float]:
 
 def _met(left: Tensor, value: Tensor, first: Tensor, tol: float) -> tuple[Tensor, Tensor]:
     """Return the relative gap of each target, and whether it is as small as tol or rounding."""
-    pairs = list(zip(value.tolist(), first.tolist(), strict=True))
-    gaps = [relative(gap, *pair) for gap, pair in zip(left.tolist(), pairs, strict=True)]
-    relatively, enough = map(value.new_tensor, (gaps, [rounded(*pair) for pair in pairs]))
-    return relatively, relatively <= enough.clamp(min=tol)
+    at_zero, values = [AtZero.of(each) for each in first.tolist()], value.tolist()
+    triples = zip(at_zero, left.tolist(), values, strict=True)
+    gaps = value.new_tensor([zero.relative(*pair) for zero, *pair in triples])
+    made = [zero.rounded(each) for zero, each in zip(at_zero, values, strict=True)]
+    return gaps, gaps <= value.new_tensor(made).clamp(min=tol)
 
 
 def _left(problem: Scaled, bound: Any, x: Tensor, gradient: Tensor, value: float) -> float:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from .._losses import Hinge, SquaredError
 from .._models import Model
-from .bounds import NOTHING, Bound, relative, rounded
+from .bounds import AtZero, Bound
 from .corners import Corners, factorised
 from .hinges import Hinges
 
@@ -82,11 +82,11 @@ class InteriorPoint:
         self.curvature, self.quadratic = curvature, model.hessian + curvature
         self.rows = [Hinges(hinge, model.share) for hinge in loss.hinges if len(model.y)]
         self._corner_hinges(float(model.share.sum()) or 1.0)
-        self.at_zero = self.value(torch.zeros_like(x))
-        self.nothing = NOTHING * self.at_zero
+        first = self.value(torch.zeros_like(x))
+        self.at_zero = AtZero(first, loss.nothing(first))
         self.first_value = self.value(x)
-        if model.exact and self.at_zero <= self.first_value:
-            x, self.first_value = torch.zeros_like(x), self.at_zero
+        if model.exact and first <= self.first_value:
+            x, self.first_value = torch.zeros_like(x), first
         self.start, self.x, self.radius, self.at_edge = x, x, radius, False
         self.best, self.left = (self.first_value, x), torch.inf
         self.curve: list[float] = []
@@ -118,14 +118,14 @@ class InteriorPoint:
     @property
     def gap(self) -> float:
         """What is left to gain at most, relative to the objective."""
-        return relative(self.left, self.best[0], self.at_zero)
+        return self.at_zero.relative(self.left, self.best[0])
 
     @property
     def blurred(self) -> float:
         """What of the gap may be made of rounding errors."""
         value, x = self.best
-        blurred = relative(self.bound.blurred(x, value), value, self.at_zero)
-        return blurred + rounded(value, self.at_zero)
+        blurred = self.at_zero.relative(self.bound.blurred(x, value), value)
+        return blurred + self.at_zero.rounded(value)
 
     def value(self, x: Tensor) -> float:
         """Return the objective at x."""
@@ -135,7 +135,7 @@ class InteriorPoint:
 
     def minimise(self, tol: float, max_iter: int) -> None:
         """Step until the bound is well within ``tol`` of the objective, or comes no closer."""
-        if self.best[0] <= self.nothing:
+        if self.best[0] <= self.at_zero.nothing:
             self.left = max(self.best[0], 0.0)
             return
         if not len(self.x):  # no column varies
@@ -194,7 +194,7 @@ class InteriorPoint:
             idle = 0 if gains else idle + 1
             least, flattest, lowest = min(least, left), min(flattest, slope), self.best[0]
             lost = root_mean_square(self.model.Z @ (self.x - self.start)) > _LOST * self.radius
-            explained = bool(self.rows) and self.best[0] <= self.nothing
+            explained = bool(self.rows) and self.best[0] <= self.at_zero.nothing
             done = explained or left <= enough * abs(self.best[0])
             if done or idle >= _IDLE or lost:
                 break
@@ -212,7 +212,9 @@ class InteriorPoint:
     def _keep(self, x: Tensor, worth: float = 0.0) -> None:
         x = torch.where(self.corners.bounded, x.clamp(min=0), x)
         value = self.value(x)
-        if value <= self.best[0] + worth * abs(self.best[0]) + (self.nothing if worth else 0.0):
+        if value <= self.best[0] + worth * abs(self.best[0]) + (
+            self.at_zero.nothing if worth else 0.0
+        ):
             self.best = value, x
 
     def _end(self) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .._models import Model
 from .active_set import minimise_quadratic
-from .bounds import NOTHING, Bound, relative, rounded
+from .bounds import AtZero, Bound
 from .corners import Corners, solve_positive
 from .interior_point import root_mean_square, weighted_gram
 
@@ -83,8 +83,8 @@ class LocalDescent:
         self.n_iter, self.left = 0, torch.inf
         self.curve: list[float] = []
         # Differences below are made of rounding, where hardly anything of y is left to explain.
-        self.at_zero = self.value(0 * x, 0 * self.raw)
-        self.nothing = NOTHING * self.at_zero
+        first = self.value(0 * x, 0 * self.raw)
+        self.at_zero = AtZero(first, loss.nothing(first))
         self.best = self.value(x, self.raw), x
 
     def minimise(self, tol: float, max_iter: int) -> None:
@@ -103,14 +103,14 @@ class LocalDescent:
     @property
     def gap(self) -> float:
         """What is left to gain at most, relative to the objective."""
-        return relative(self.left, self.best[0], self.at_zero)
+        return self.at_zero.relative(self.left, self.best[0])
 
     @property
     def blurred(self) -> float:
         """What of the gap may be made of rounding errors."""
         value, x = self.best
-        blurred = relative(self.bound.blurred(x, value), value, self.at_zero)
-        return blurred + rounded(value, self.at_zero)
+        blurred = self.at_zero.relative(self.bound.blurred(x, value), value)
+        return blurred + self.at_zero.rounded(value)
 
     @property
     def moved(self) -> float:
@@ -157,7 +157,7 @@ class LocalDescent:
         # Of values that differ by rounding the later is the better: it has the smaller gradient,
         # and its zeros are exact.
         value = self.value(x, raw)
-        if value <= self.best[0] * (1 + _ROUNDING) + self.nothing:
+        if value <= self.best[0] * (1 + _ROUNDING) + self.at_zero.nothing:
             self.best = value, x
 
     def _settle(self, slopes: Slopes) -> None:

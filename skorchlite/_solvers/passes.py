@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .._models import Model
-from .bounds import NOTHING, Bound, relative, rounded
+from .bounds import AtZero, Bound
 from .coordinates import Coordinates
 from .corners import Corners
 from .interior_point import InteriorPoint
@@ -35,7 +35,7 @@ _HALVINGS = 30
 _FEW_HALVINGS = 4
 _NEAR = 1e-3  # of the reach: a step on which all rows stay in their piece
 _ROUNDING = 1e-14  # of the objective
-_EXPLAINED = 1e6  # times what is nothing: what rounding of coefficients may be, if all is met
+_EXPLAINED = 1e-8  # of the objective at zero: what rounding of coefficients may be, if all is met
 _BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a word
 _IDLE = 5  # passes that gain nothing
 _SAFETY = 4.0  # rounding of data, in units of eps
@@ -72,7 +72,7 @@ def descend_by_models(
     solution = _solution(descents, frame, x)
     made = [frame.moved(frame.made_of(x[:, j]), one) for j, one in enumerate(descents)]
     pairs = zip(made, descents, strict=True)
-    seen = any(change > max(tol * one.curve[-1], one.nothing) for change, one in pairs)
+    seen = any(change > max(tol * one.curve[-1], one.at_zero.nothing) for change, one in pairs)
     if not (seen or cheap(objective)) or solution.status == "unresolved":
         return solution
     return _measured(objective, solution, descents, frame, made)
@@ -93,10 +93,13 @@ def _measured(
     gaps, status = [solution.optimality], solution.status
     for j, (value, one) in enumerate(zip(values.tolist(), descents, strict=True)):
         # Where every row can be met, what is left of the objective is rounding too.
-        nothing = max(one.nothing, min(_SAFETY * made[j], _EXPLAINED * one.nothing))
+        first = one.at_zero.value
+        nothing = max(one.at_zero.nothing, min(_SAFETY * made[j], _EXPLAINED * first))
         left = max(value - one.lower, 0.0)
-        gaps.append(relative(left, value if value > nothing else one.at_zero, one.at_zero))
-        moved = frame.moved(solution.v[:-1, j].abs(), one)
+        gaps.append(AtZero(first, nothing).relative(left, value))
+        # Of terms that are ours, others would have done better.
+        theirs = objective.basis is None or objective.basis.diagonal
+        moved = frame.moved(solution.v[:-1, j].abs(), one) if theirs else 0.0
         if left > nothing + _BLURRED * value + _SAFETY * moved:
             status = "stalled_gap"
     return replace(solution, optimality=max(gaps), status=status)
@@ -235,7 +238,7 @@ class _Descent:
         self.reach = torch.inf
         self.base: Tensor | None = None
         self.value = self.lowest = self.gap = torch.inf
-        self.at_zero = self.lower = 0.0
+        self.at_zero, self.lower = AtZero(0.0, 0.0), 0.0
         self.n_iter, self.halvings, self.idle = 0, 0, 0
         self.curve: list[float] = []
         self.status = ""
@@ -253,11 +256,6 @@ class _Descent:
             share = min(_FULL * self.room / n_rows, 1.0)
             self.reach = float(distance[int(share * (len(distance) - 1))]) if len(distance) else 0.0
         return local.best[1]
-
-    @property
-    def nothing(self) -> float:
-        """The objective below which there is nothing left to explain."""
-        return NOTHING * self.at_zero
 
     def advance(self, value: float, model: Model, x: Tensor) -> Tensor:
         """Return the next point, from value and model at the present one."""
@@ -315,7 +313,7 @@ class _Descent:
         else:
             left = self.bound.left(self.base, local.first_gradient, self.value, local.gram)
         self.lower = self.value - left
-        return relative(left, self.value, local.at_zero)
+        return local.at_zero.relative(left, self.value)
 
     def _status(self, moved: float) -> str:
         """Return how the descent ended with a step that far, "" where it goes on."""
@@ -326,7 +324,7 @@ class _Descent:
 
     @property
     def _enough(self) -> float:
-        return max(self.tol, rounded(self.value, self.at_zero))
+        return max(self.tol, self.at_zero.rounded(self.value))
 
     def _end(self, idle: bool) -> str:
         if self.n_iter >= self.max_iter:

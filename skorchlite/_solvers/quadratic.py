@@ -23,7 +23,7 @@ from torch import Tensor
 from .._basis import CANCELLED
 from .._moments import Moments
 from .._objective import Quadratic
-from .bounds import relative
+from .bounds import AtZero
 from .metric import Metric, cheap, cholesky_metric, spectral_metric
 from .solution import Report, Solution
 from .wide import wide_metric, wide_quadratic
@@ -337,7 +337,10 @@ class _Descent:
     def _gap(self) -> float:
         """How far a target may be above its least objective, relatively."""
         triples = (part.tolist() for part in (self._left, self.value, self.first_value))
-        return max(relative(*triple) for triple in zip(*triples, strict=True))
+        return max(
+            AtZero.of(first).relative(left, value)
+            for left, value, first in zip(*triples, strict=True)
+        )
 
     @property
     def _left(self) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .active_set import minimise_quadratic
-from .bounds import Bound, relative, rounded
+from .bounds import AtZero, Bound
 from .corners import Corners
 from .quadratic import measure
 from .solution import Report, Solution
@@ -64,7 +64,7 @@ class _Descent:
         self.narrow = _is_narrow(objective)
         self.value, self.gradient = self._measure(dtype) if self.narrow else self._correlate()
         self.curve = [objective.total(self.value)]
-        self.at_zero = self.value.tolist()
+        self.at_zero = [AtZero.of(value) for value in self.value.tolist()]
         self.bound = self._bound()
 
     def run(self, tol: float, max_iter: int) -> str:
@@ -221,8 +221,8 @@ class _Descent:
         value = float(self.value[target])
         left = self.bound.left(x, gradient, value, self._gram)
         first = self.at_zero[target]
-        blurred = relative(self.bound.blurred(x, value), value, first) + rounded(value, first)
-        return relative(left, value, first), blurred
+        blurred = first.relative(self.bound.blurred(x, value), value) + first.rounded(value)
+        return first.relative(left, value), blurred
 
     def _newton_step(self) -> tuple[Tensor, Tensor]:
         """Return the step in scaled coordinates, and its gain to first order."""

@@ -205,6 +205,8 @@ class Found:
             off = 64 * EPS * float(np.abs(problem.y - point.r).max() + np.abs(problem.y).max())
             if point.coef is not None:
                 off = np.maximum(off, ROUNDINGS * problem.rounding(point.coef, point.intercept))
+            if self.dropped and problem.data_eps > EPS:
+                off = off + ROUNDINGS * problem.data_rounding(coef)
         # The residuals of either may be short of a kink that rounding sends them over.
         allowed = max(problem.allowance(point.r, off), problem.allowance(r, off))
         self.allowed = allowed + ROUNDINGS * EPS * point.penalty
