@@ -14,7 +14,7 @@ _ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps *
 _SUMMED = 100.0  # times that may be left of the sums of a Gram matrix, measured off their mean
 _PLAIN = 1e4  # a condition number up to which nothing depends on its value
 _POWER_STEPS = 12
-_FAR_UNITS = 1e5
+_FAR_UNITS = 1e9
 _FEW_ENTRIES = 20_000  # rows times columns: below, a pass takes a fraction of a millisecond
 _DEPENDENT = 0.01  # a direction with more than this part of the mean curvature is no dependence
 
