@@ -23,6 +23,7 @@ from .solution import Report, Solution
 
 _SMALL = 1 << 21  # rows times columns, whose Newton steps take no longer than the descent before
 _STEPS = 200  # of a small problem, before it is ended by Newton's
+_PASSES = 250  # over its rows: line searches of a loss with corners may take ten each
 _SHRINK = 0.1  # of the width of a smoothed loss, from stage to stage
 _STAGE = 1e-3  # of what smoothing leaves: what is left of a stage
 _STALE = 2  # stages without gain, after which rounding errors are all that is left
@@ -124,7 +125,8 @@ def _descend(
         gap = max(relative(float(g), float(v), _NOTHING * float(f)) for g, v, f in gaps)
         status = "converged" if status == "stalled" and gap <= tol else status
         return replace(conjugate.solution(), status=status, optimality=gap)
-    descent = Descent(problem, point, max_iter, report)
+    most = _PASSES if _is_small(objective) else torch.inf
+    descent = Descent(problem, point, max_iter, report, most)
     solve = _by_smoothing if objective.loss.corners else _directly
     status, gap = solve(descent, tol)
     if not problem.resolved:
@@ -169,7 +171,7 @@ def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
     width = float(bracket.upper.max()) / loss.smoothed(1.0).bound
     before, stale, gap = descent.x, 0, bracket.gap
     ahead = torch.zeros_like(gap, dtype=torch.bool)
-    while (gap > tol).any() and stale < _STALE and descent.n_iter < descent.max_iter:
+    while (gap > tol).any() and stale < _STALE and not descent.spent:
         smoothed, last = loss.smoothed(width), gap
         descent.enter(smoothed, gap > tol)
         share = torch.where(ahead, _STAGE**2, _STAGE)  # the bound from below is closer then
