@@ -131,7 +131,8 @@ def _descend(
     status, gap = solve(descent, tol)
     if not problem.resolved:
         status, gap = "unresolved", torch.nan
-    return replace(descent.solution(), status=status, optimality=gap)
+    facts = {"norm": descent.flatness}
+    return replace(descent.solution(), status=status, optimality=gap, facts=facts)
 
 
 def _directly(descent: Descent, tol: float) -> tuple[str, float]:
