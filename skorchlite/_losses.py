@@ -27,9 +27,11 @@ _ROUNDED = 1e-14  # of residuals, in a sum over the columns
 
 @dataclass(frozen=True)
 class Hinge:
-    """``max over low <= d <= high of  d t - bend / 2 d^2``, where ``t = sign * r - at``.
+    """``max over low <= d <= high of  d t - bend * phi(d)``, where ``t = sign * r - at``.
 
-    Losses that are linear or quadratic in pieces are sums of these.
+    ``phi(d)`` is ``1/2 d^2``: losses that are linear or quadratic in pieces are sums of these. Of a
+    round hinge it is ``((1 + d) log(1 + d) + (1 - d) log(1 - d)) / 2`` instead, and d is between -1
+    and 1: ``log cosh t``.
     """
 
     sign: float = 1.0
@@ -37,6 +39,7 @@ class Hinge:
     low: float = 0.0
     high: float = inf
     bend: float = 0.0
+    round: bool = False
 
 
 class Loss:
@@ -51,6 +54,7 @@ class Loss:
     separable = True  # whether the loss of some rows is a mean over parts of them
     breaks: tuple[float, ...] = ()
     hinges: tuple[Hinge, ...] = ()  # whose sum it is, if it is in pieces and not quadratic
+    round_hinges: tuple[Hinge, ...] = ()  # whose sum it is, if it has a curvature everywhere
     bend = 0.0  # the residual up to which a smooth loss with linear ends is round
     width = 0.0  # of the smoothing of corners
     smoothness = 1.0  # the largest curvature
@@ -104,7 +108,7 @@ class PiecewiseLinear(Loss):
     def __init__(self, breaks: tuple[float, ...], slopes: tuple[float, ...]):
         self.breaks, self.slopes = breaks, slopes
         if len(breaks) == 1:  # the line through the break is zero
-            self.hinges: tuple[Hinge, ...] = (Hinge(1.0, breaks[0], *slopes),)
+            self.hinges: tuple[Hinge, ...] = (Hinge(1.0, breaks[0], slopes[0], slopes[1]),)
         else:
             self.hinges = (
                 Hinge(-1.0, -breaks[0], slopes[1], -slopes[0]),
@@ -303,6 +307,7 @@ class LogCosh(Loss):
 
     def __init__(self, times: float = 1.0):
         self.times = times
+        self.round_hinges = (Hinge(1.0, 0.0, -1.0, 1.0, times, round=True),)
 
     def largest_residual(self, value: float) -> float:
         """Return how large the mean absolute residual can be where the mean loss is ``value``."""

@@ -258,8 +258,10 @@ class TorchPolyRegressor(StreamRegressor):
         "gradient", other losses   the tangent as before; with a smooth penalty and more than
                                    2,000 columns as for squared error
         callable                   NaN: whether it is convex is not known
-        stochastic, "auto" step    smooth: the norm of the gradient, columns scaled, relative
-                                   to that at ``w = 0``; with corners: a cautious bound
+        stochastic, "auto" step    half the squared subgradient over the curvature nearby;
+                                   else the tangent as before or, of a small problem, what
+                                   "newton" finds; NaN without a penalty on more than
+                                   2,000 columns
         stochastic, given step     NaN
         =========================  ==========================================================
     converged_ : bool

@@ -91,6 +91,7 @@ LAYERS = [
     ["_solvers"],
     ["_solvers.averaged", "_solvers.streams"],
     ["_solvers.gradient", "_solvers.stochastic"],
+    ["_solvers.certificates"],
     ["_solvers.newton"],
     ["_solvers.columns", "_solvers.variance_reduced"],
     ["_solvers.passes", "_solvers.sparse", "_solvers.curvature", "_solvers.loop"],

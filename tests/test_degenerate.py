@@ -163,6 +163,56 @@ def test_small_problems_take_no_second(name):
     assert np.isfinite(model.coef_).all()
 
 
+@pytest.mark.parametrize("penalty", [{"positive": True}, {"penalty": "l1", "alpha": 2e-5}])
+@pytest.mark.parametrize("far", [1e4, 1e8, 1e16])
+def test_log_cosh_with_corners_far_outside_its_bend(far, penalty):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(22, 33)) + 100, rng.normal(size=22)
+    y[:2] = far
+    model = TorchSGDRegressor("log_cosh", **penalty)
+    start = time.process_time()
+    model.fit(X, y)
+    assert time.process_time() - start < 1.0
+    assert model.converged_
+    assert 0 <= model.optimality_ <= 1e-9
+
+
+@pytest.mark.parametrize("loss", SMOOTH)
+@pytest.mark.parametrize("seed", range(3))
+def test_light_rows_do_not_hold_up_an_exact_fit(loss, seed):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(29, 47)), rng.normal(size=29)
+    weights = 10.0 ** rng.uniform(-10, 2, size=29)
+    epsilon = {"epsilon": 0.01} if loss in WITH_EPSILON else {}
+    model = TorchSGDRegressor(loss, positive=True, **epsilon)
+    start = time.process_time()
+    model.fit(X, y, weights)
+    assert time.process_time() - start < 1.0
+    assert model.converged_
+    assert model.loss_curve_[-1] <= 1e-6  # of 1/2, where the heavy rows are met
+
+
+class Counted:
+    """Blocks of rows that count how often they are read."""
+
+    def __init__(self, *blocks):
+        self.blocks, self.passes = blocks, 0
+
+    def __iter__(self):
+        self.passes += 1
+        return iter(self.blocks)
+
+
+def test_line_searches_of_gradient_descent_have_an_end():
+    rng = np.random.default_rng(5)
+    years = np.sort(rng.integers(1950, 2021, size=52)).astype(float)
+    rows = Counted((np.c_[years, rng.uniform(size=52) < 0.5], np.sin(years / 5)))
+    model = TorchPolyRegressor(3, loss="absolute_error", penalty="l2", alpha=0.8)
+    model.set_params(fit_intercept=False, solver="gradient").fit(rows)
+    assert model.converged_
+    assert rows.passes < 400
+
+
 def test_duplicated_columns_reach_the_objective_of_lasso():
     model, X, y = slow_problems()["duplicate"]
     model.fit(X, y)

@@ -21,6 +21,7 @@ from .interior_point import quadratic_minimum
 _GUESSES = 10  # at least
 _COLUMNS_A_GUESS = 10  # of many columns: more guesses cost as much as a factorisation of them all
 _LAST_GUESSES = 3
+_ROUNDS = 3  # of proximal steps, at least: more of few columns cost what interior point steps do
 _ENTERING = 10
 _PROXIMAL_STEPS = 50
 _POWER_STEPS = 10
@@ -61,16 +62,18 @@ class _Face:
 
     def descend(self, n_guesses: int) -> bool:
         """Go from guess to guess; return whether the last one was its own outcome."""
+        rounds = max(_ROUNDS, len(self.x) // _COLUMNS_A_GUESS)
         for _ in range(n_guesses):
             target, settled = self.guess()
             if settled:
                 self.x = target
                 return True
             if not self.go_to(target):
-                before = self.gained
+                before, rounds = self.gained, rounds - 1
                 self.go_to(self.proximal_steps())
                 self.go_to(self.lowest_on_way())
-                if self.gained - before <= _EPS * self.gained:  # or nothing: rounding is left
+                # Or nothing: rounding is left.
+                if not rounds or self.gained - before <= _EPS * self.gained:
                     return False
         return False
 

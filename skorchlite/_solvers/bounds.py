@@ -23,6 +23,7 @@ from .corners import Corners, solve_positive
 
 _ROUNDING = 4 * torch.finfo(torch.float64).eps
 NOTHING = 1e-14  # of the objective at zero: what is left of it then is rounding
+_LEFT_OUT = 1e-6  # of the objective: what slopes that are left out as rounding may gain
 _MOST = 1e-7  # of the objective: what may be put down to rounding
 
 
@@ -87,7 +88,10 @@ class Bound:
         size = self.loss.largest_slope(max(value, 0.0)) + self.loss.smoothness * float(
             x.abs().sum()
         )
-        return _ROUNDING * (size + self.corners.slope)
+        rounding = _ROUNDING * (size + self.corners.slope)
+        # Where numbers are huge beside the slopes of a loss, that much is no longer to be left out.
+        lost = float(rounding @ x.abs())
+        return rounding * min(1.0, _LEFT_OUT * value / lost) if lost > 0 else rounding
 
     def _reach(self, beyond: Tensor, value: float, gram: Callable[[], Tensor]) -> float:
         """Return how much a slope of the tangent may gain on the way to the optimum."""

@@ -23,6 +23,7 @@ from .metric import cholesky_metric
 _PILOT_ROWS, _PILOT_ENTRIES = 4_096, 1 << 21
 _FEW_COORDINATES, _POWER_STEPS = 256, 20
 _WORST = 1e12  # condition of a Hessian in scaled columns, above which it is flat in a direction
+_BLUR = 1e-12  # of the trace: what rounding may have made of a least eigenvalue
 _FAR = 4.0  # times the mean squared norm, above which a row is drawn more often
 _DIFFERENCE = 1e-4  # of a residual, over which the slope of a callable is differenced
 
@@ -172,6 +173,8 @@ class Pilot:
         )
         A, weight = (torch.cat(parts) for parts in zip(*blocks, strict=True))
         self.share = (weight / weight.sum().clamp(min=torch.finfo(A.dtype).tiny))[:, None]
+        all_rows = objective.rows.n_rows * objective.rows.mean_weight()
+        self.part = min(float(weight.sum()) / all_rows, 1.0)  # of all weight
         self.y, self.Z = _split(objective.rows, A, objective.fit_intercept)
         self.coordinates = coordinates.to(self.Z)
         curvature = objective.curvature[:, None].to(self.Z)
@@ -201,6 +204,39 @@ class Pilot:
             if not length > 0:
                 return 0.0
         return float(length)
+
+    def residual(self, v: Tensor) -> Tensor:
+        """Return the residuals at a point."""
+        return self.y - self.Z @ v.to(self.Z)
+
+    def least_near(self, loss: Any, r: Tensor, reach: float, coordinates: Coordinates) -> float:
+        """Return what the curvature of the objective is not below, within reach of a point.
+
+        These rows are a part of all, the others of which have no curvature below zero.
+
+        Parameters
+        ----------
+        loss : object
+            Convex, with a curvature that rises or falls with the size of the residual.
+        r : Tensor of shape (n, 1)
+            The residuals of the rows at the point.
+        reach : float
+            In the coordinates.
+        coordinates : Coordinates
+        """
+        k = coordinates.size
+        if k > min(_FEW_COORDINATES, len(self.Z)):
+            return 0.0
+        directions = coordinates.to(self.Z).model(torch.eye(k).to(self.Z))
+        Z = self.Z @ directions
+        away = reach * torch.linalg.vector_norm(Z, dim=1, keepdim=True)
+        nothing, ends = torch.zeros_like(r), (r - away, r + away)
+        nearest = torch.minimum(torch.maximum(nothing, ends[0]), ends[1])
+        bent = torch.stack([loss.curvature(end, nothing) for end in (*ends, nearest)]).amin(0)
+        hessian = self.part * (Z.T @ (self.share * bent * Z))
+        hessian += directions.T @ (self.penalty * directions)
+        least = float(torch.linalg.eigvalsh(hessian)[0])
+        return max(least - _BLUR * float(hessian.diagonal().sum()), 0.0)
 
     def of_loss(self, loss: Any, v: Tensor) -> tuple[float, float]:
         """Return the mean curvature of the loss at a point, and the mean weighted by itself."""

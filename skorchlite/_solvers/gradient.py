@@ -23,6 +23,7 @@ from .solution import Report, Solution
 
 _SMALL = 1 << 21  # rows times columns, whose Newton steps take no longer than the descent before
 _STEPS = 200  # of a small problem, before it is ended by Newton's
+_PASSES = 250  # over its rows: line searches of a loss with corners may take ten each
 _SHRINK = 0.1  # of the width of a smoothed loss, from stage to stage
 _STAGE = 1e-3  # of what smoothing leaves: what is left of a stage
 _STALE = 2  # stages without gain, after which rounding errors are all that is left
@@ -122,12 +123,14 @@ def _descend(
         gaps, near = _met(conjugate.gaps, conjugate.value, conjugate.first_value, tol)
         status = "converged" if status == "stalled" and near.all() else status
         return replace(conjugate.solution(), status=status, optimality=float(gaps.max()))
-    descent = Descent(problem, point, max_iter, report)
+    most = _PASSES if _is_small(objective) else torch.inf
+    descent = Descent(problem, point, max_iter, report, most)
     solve = _by_smoothing if objective.loss.corners else _directly
     status, gap = solve(descent, tol)
     if not problem.resolved:
         status, gap = "unresolved", torch.nan
-    return replace(descent.solution(), status=status, optimality=gap)
+    facts = {"norm": descent.flatness}
+    return replace(descent.solution(), status=status, optimality=gap, facts=facts)
 
 
 def _directly(descent: Descent, tol: float) -> tuple[str, float]:
@@ -177,7 +180,7 @@ def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
     width = float(bracket.upper.max()) / loss.smoothed(1.0).bound
     before, stale, (gap, met) = descent.x, 0, bracket.gap
     ahead = torch.zeros_like(met)
-    while not met.all() and stale < _STALE and descent.n_iter < descent.max_iter:
+    while not met.all() and stale < _STALE and not descent.spent:
         smoothed, last, active = loss.smoothed(width), gap, ~met
         descent.enter(smoothed, active)
         share = torch.where(ahead, _STAGE**2, _STAGE)  # the bound from below is closer then

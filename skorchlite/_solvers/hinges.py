@@ -1,5 +1,6 @@
 """Hinges, which losses and penalties in pieces are sums of, and their place in a descent."""
 
+from math import log
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from .._losses import Hinge
 
+_INNER = 1 - torch.finfo(torch.float64).eps  # the last slope of round hinges before their ends
 _STIFF = 1e6  # of an equation that is to hold, relative to the curvature of squared error
 
 
@@ -38,7 +40,7 @@ class Hinges:
         self.capped = bool(torch.isfinite(self.high).all())
         self.d = self.p = self.q = self.u = self.v = torch.zeros_like(weight)
         self.to_d = self.to_u = self.to_v = torch.zeros_like(weight)
-        self.count = float(weight.sum()) * (1 + self.capped)
+        self.count = len(weight) * (1 + self.capped)
 
     @property
     def bends(self) -> bool:
@@ -49,18 +51,21 @@ class Hinges:
         """Return t."""
         return self.sign * form - self.at
 
-    def begin(self, form: Tensor, margin: float, steep: float) -> None:
-        """Begin where the products are at least ``margin * steep``.
+    def begin(self, form: Tensor, margin_of_mean: float, steep: float, more: Any = 0.0) -> None:
+        """Begin where the products, times weights, are alike and not small.
 
         Parameters
         ----------
         form : Tensor of shape (m,)
-        margin : float
-            In units of t, by which u and v exceed what they have to be.
+        margin_of_mean : float
+            In units of t, by which u and v of a hinge of mean weight exceed what they have to be.
         steep : float
             In units of d, at which it begins where there is no upper end.
+        more : Tensor of shape (m,), default=0.0
+            What is added to it.
         """
         t = self.of(form)
+        margin: Any = margin_of_mean * float(self.weight.mean()) / self.weight
         if self.capped:
             width = self.high - self.low
             d = self.steepest(form) if self.bends else 0.5 * (self.low + self.high)
@@ -68,14 +73,23 @@ class Hinges:
                 torch.maximum(d, self.low + 0.1 * width), self.high - 0.1 * width
             )
         else:
-            self.d = steep + (self.steepest(form) if self.bends else self.low)
+            self.d = steep + more + (self.steepest(form) if self.bends else self.low)
+            margin = margin * steep / (steep + more) if steep else margin
         self.p, self.q = self.d - self.low, self.high - self.d
-        rest = t - self.bend * self.d
+        rest = t - self._place()
         away = margin * steep / (0.5 * width) if self.capped else margin
         self.u, self.v = rest.clamp(min=0) + away, (-rest).clamp(min=0) + away
 
+    def _place(self) -> Tensor:
+        """Return the t at which d is the slope."""
+        return self.bend * self.d
+
+    def _give(self) -> Any:
+        """Return by how much that changes with d."""
+        return self.bend
+
     def products(self, length: float = 0.0) -> float:
-        """Return the sum of what vanishes at the optimum, after a part of the step."""
+        """Return the weighted sum of what vanishes at the optimum, after a part of the step."""
         if not length:
             products = self.v * self.p + (self.u * self.q if self.capped else 0.0)
         else:
@@ -92,17 +106,19 @@ class Hinges:
         ----------
         form : Tensor of shape (m,)
         target : float
-            Of the products.
+            Of the products, times weights. It is the same for all of them: a light row, whose d
+            follows wherever the others send its form, would hold up every step otherwise.
         again : float
             The part of what the last step would leave of them that is to be made up for.
         """
-        self.goal_v: Any = target
-        self.goal_u: Any = target
+        self.goal_v: Any = target / self.weight
+        self.goal_u: Any = self.goal_v
         if again:
-            self.goal_v = target - again * self.to_v * self.to_d
-            self.goal_u = target + again * self.to_u * self.to_d if self.capped else target
-        inverse = self.v / self.p + self.bend
-        self.rest = self.of(form) - self.bend * self.d + self.goal_v / self.p
+            correction = again * self.to_d
+            self.goal_u = self.goal_v + correction * self.to_u if self.capped else self.goal_v
+            self.goal_v = self.goal_v - correction * self.to_v
+        inverse = self.v / self.p + self._give()
+        self.rest = self.of(form) - self._place() + self.goal_v / self.p
         if self.capped:
             inverse = inverse + self.u / self.q
             self.rest = self.rest - self.goal_u / self.q
@@ -185,3 +201,46 @@ class Hinges:
             return self.p * size > self.v * float(self.p.max())
         width = self.high - self.low
         return (self.p * size > self.v * width) & (self.q * size > self.u * width)
+
+
+class RoundHinges(Hinges):
+    """Hinges whose slope is ``tanh(t / bend)``, so that there is no piece for it to be in."""
+
+    def _place(self) -> Tensor:
+        # By the distances from the ends, which d itself no longer tells from each other there.
+        return 0.5 * self.bend * (self.p.log() - self.q.log())
+
+    def _give(self) -> Any:
+        return self.bend / (self.p * self.q)
+
+    def settle(self, size: float) -> None:
+        """Do nothing: ``aim`` is at the slope itself."""
+
+    def aim(self, form: Tensor) -> None:
+        """Let the next step be Newton's."""
+        self.d = self.steepest(form)
+        x = torch.exp(-2 * self.of(form).abs() / self.bend)
+        self.theta, self.rest = 4 * x / (1 + x) ** 2 / self.bend, torch.zeros_like(form)
+
+    def follow(self, change: Tensor) -> None:
+        """Leave d to ``aim``."""
+
+    def excess(self, form: Tensor, d: Tensor) -> float:
+        """Return by how much the hinges exceed ``d t - bend phi(d)``, which is never negative."""
+        t, inner = self.of(form) / self.bend, d.clamp(-_INNER, _INNER)
+        phi = inner * inner.atanh() + 0.5 * torch.log1p(-inner * inner)
+        phi = torch.where(inner == d, phi, log(2))
+        small = torch.log1p(2 * torch.sinh(t.clamp(-1, 1) / 2) ** 2)
+        large = t.abs() + torch.log1p(torch.exp(-2 * t.abs())) - log(2)
+        excess = torch.where(t.abs() < 1, small, large) - d * t + phi
+        excess = torch.where(d == t.tanh(), 0.0, excess.clamp(min=0))
+        return self.bend * float(self.weight @ excess)
+
+    def steepest(self, form: Tensor) -> Tensor:
+        """Return the slopes."""
+        return (self.of(form) / self.bend).tanh()
+
+
+def hinges_of(hinge: Hinge, weight: Tensor) -> Hinges:
+    """Return the hinges of rows."""
+    return RoundHinges(hinge, weight) if hinge.round else Hinges(hinge, weight)

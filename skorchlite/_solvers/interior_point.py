@@ -29,7 +29,7 @@ from .._losses import Hinge, SquaredError
 from .._models import Model
 from .bounds import AtZero, Bound
 from .corners import Corners, factorised
-from .hinges import Hinges
+from .hinges import Hinges, hinges_of
 
 _STEPS = 100
 _BLOCK = 8_192  # rows that are multiplied at a time
@@ -80,7 +80,8 @@ class InteriorPoint:
     ):
         self.model, self.loss, self.corners, self.bound = model, loss, corners, bound
         self.curvature, self.quadratic = curvature, model.hessian + curvature
-        self.rows = [Hinges(hinge, model.share) for hinge in loss.hinges if len(model.y)]
+        hinges = loss.hinges or loss.round_hinges
+        self.rows = [hinges_of(hinge, model.share) for hinge in hinges if len(model.y)]
         self._corner_hinges(float(model.share.sum()) or 1.0)
         first = self.value(torch.zeros_like(x))
         self.at_zero = AtZero(first, loss.nothing(first))
@@ -318,7 +319,8 @@ class InteriorPoint:
         for hinges in self.rows:
             hinges.begin(residual, margin, steep)
         for index, hinges in self.coefficients:
-            hinges.begin(self.x[index], margin, steep / float(hinges.weight[0]))
+            weight = float(hinges.weight[0])
+            hinges.begin(self.x[index], margin, steep / weight, self.line[index] / weight)
         self.margin = margin  # what sizes are in these coordinates
 
     def residual_at(self, x: Tensor) -> Tensor:

@@ -247,8 +247,10 @@ class Descent:
         x: Tensor,
         max_iter: int,
         report: Report,
+        max_passes: float = torch.inf,
     ):
         self.problem, self.max_iter, self.report = problem, max_iter, report
+        self.max_passes, self.n_passes = max_passes, 0
         self.n_iter, self.change = 0, 0.0
         self.curve: list[float] = []
         loss = problem.objective.loss
@@ -297,7 +299,7 @@ class Descent:
         """Step until the norm of the subgradient is small enough, or rounding or time ends it."""
         floor = _EPS * self.first_norm
         self.active = self.active & (self.norm > floor)
-        while self.active.any() and self.n_iter < self.max_iter:
+        while self.active.any() and not self.spent:
             if self._step():
                 self.n_iter += 1
                 total = self.problem.objective.total(self.value)
@@ -306,6 +308,11 @@ class Descent:
                 self.report(self.n_iter, total, None, self.solution)
             small = self.norm <= torch.maximum(enough(), floor)
             self.active = self.active & ~small & (self.idle < _IDLE)
+
+    @property
+    def spent(self) -> bool:
+        """Whether there are as many steps, or passes over the rows, as it may take."""
+        return self.n_iter >= self.max_iter or self.n_passes >= self.max_passes
 
     def solution(self) -> Solution:
         """Return the record of the descent so far."""
@@ -364,6 +371,7 @@ class Descent:
         length, lower = torch.ones_like(value), torch.zeros_like(self.active)
         for _ in range(_TRIALS):
             trial = problem.within(x + length * direction, orthant)
+            self.n_passes += 1
             try:
                 at, bend = problem.evaluate(trial, self.loss)
             except OutOfRangeError:

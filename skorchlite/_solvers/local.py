@@ -1,7 +1,8 @@
 """Newton steps on the model of a loss that bends everywhere.
 
 Where hardly a row is within the bend of the loss the descent begins with a wider one. Corners of
-the penalty are left to the quadratic model of each step.
+the penalty are left to the quadratic model of each step, as long as a few steps are enough: as hard
+a problem as the whole is by interior point steps, a model would be solved a hundred times else.
 
 References
 ----------
@@ -20,10 +21,12 @@ from .._models import Model
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .corners import Corners, solve_positive
-from .interior_point import root_mean_square, weighted_gram
+from .interior_point import InteriorPoint, root_mean_square, weighted_gram
 
 _SHRINK = 0.1  # of the width, from one stage to the next
 _STEPS = 100  # in a stage
+_FEW_STEPS = 10  # where the penalty has corners
+_LOST = 10.0  # of the objective: a model that gains as much is none of it
 _SLACK = 1e-3  # what a stage but the last may leave to gain, relative to the objective
 _DAMPING = 1e-3  # relative to the mean curvature, where few rows have any
 _FEW = 10  # rows with curvature for each coordinate
@@ -89,11 +92,34 @@ class LocalDescent:
 
     def minimise(self, tol: float, max_iter: int) -> None:
         """Descend until rounding is all that is left to gain."""
+        if self.smooth:
+            self._descend(_STEPS, max_iter)
+            return
+        if self.best[0] <= _WIDE * self.loss.bend**2 or not len(self.model.y):
+            self._descend(_FEW_STEPS, max_iter)
+        if self.gap > tol and len(self.model.y):
+            self._cross(tol, max_iter)
+
+    def _cross(self, tol: float, max_iter: int) -> None:
+        """Take interior point steps, and keep the better end."""
+        steps = InteriorPoint(
+            self.model, self.loss, self.corners, self.curvature, self.bound, self.start
+        )
+        steps.minimise(tol, max_iter - self.n_iter)
+        self.n_iter += steps.n_iter
+        self.curve += [min(value, self.best[0]) for value in steps.curve]
+        if steps.best[0] <= self.best[0]:
+            self.best, self.left = steps.best, steps.left
+        else:
+            self.left = min(self.left, self.best[0] - steps.lower)
+
+    def _descend(self, n_steps: int, max_iter: int) -> None:
+        """Take Newton steps, and bound what is left then."""
         times = self.best[0] / self.loss.bend / self.loss.bend
         while times > _WIDE:
-            self._stage(self.loss.widened(times), _SLACK, max_iter)
+            self._stage(self.loss.widened(times), _SLACK, n_steps, max_iter)
             times = max(_SHRINK * times, 1.0)
-        self._stage(self.loss, 0.0, max_iter)
+        self._stage(self.loss, 0.0, n_steps, max_iter)
         slopes = self._slopes(self.loss)
         self._settle(slopes)
         value, x = self.best
@@ -130,12 +156,14 @@ class LocalDescent:
         penalty = 0.5 * (x @ (self.curvature @ x)) + self.corners.value(x)
         return float(self.model.share @ losses + self.model.far(x)[0] + penalty)
 
-    def _stage(self, loss: Any, slack: float, max_iter: int) -> None:
+    def _stage(self, loss: Any, slack: float, n_steps: int, max_iter: int) -> None:
         """Take Newton steps on a loss until they gain no more than that part of it."""
-        for _ in range(_STEPS):
+        for _ in range(n_steps):
             slopes = self._slopes(loss)
             target, gain = self._newton_step(slopes)
             if (slack and gain < slack * slopes.value) or self.n_iter >= max_iter:
+                break
+            if not self.smooth and gain > _LOST * slopes.value:  # no loss is below zero
                 break
             self._move(loss, target, gain)
             if gain <= _ROUNDING**1.5 * slopes.value:  # no step after this one sees a gain

@@ -29,12 +29,12 @@ MESSAGES = {
         "solver='auto', which need fewer."
     ),
     "stalled_epochs": (
-        "The epochs no longer gain: the norm of the gradient is {optimality:.1e} of that at the "
+        "The epochs no longer gain: the norm of the gradient is {norm:.1e} of that at the "
         "constant model, above tol={tol:.1e}. Use a larger tol, a penalty (penalty='l2'), or "
         "solver='auto'."
     ),
     "stalled_callable": (
-        "The iterations no longer come closer: the norm of the gradient is {optimality:.1e} of "
+        "The iterations no longer come closer: the norm of the gradient is {norm:.1e} of "
         "that at the constant model, above tol={tol:.1e}. {reason}"
     ),
     "diverged": (

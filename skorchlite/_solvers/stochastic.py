@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, partial
-from math import inf, isfinite, nan
+from math import inf, isfinite, isnan, nan
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .._rows import OutOfRangeError, TargetRows
 from .._staging import Origin
+from .certificates import Certificate, curved_gap
 from .curvature import stable_step
 from .loop import Loop, Settings, make_loop
 from .minibatches import Minibatches
@@ -29,6 +30,7 @@ Ended = Callable[[], Solution]
 
 _RISEN = 2.0  # times the first objective: a descent that ended there was none
 _CLEAR = 0.9  # of the objective at zero: an epoch with less on average does not end above it
+_BLURRED = 1e-6  # of the objective: what rounding may leave without a word
 _ROUNDINGS = 100.0  # by so many the objective that the batches add up may be off
 
 
@@ -81,7 +83,10 @@ def stochastic(
         report(n_iter, value, optimality, lambda: watch.record(ended()))
 
     if own_step:
-        solution = _without_noise(loop, settings, start is not None, watch, tol, max_iter, told)
+        started = start is not None
+        solution = _without_noise(
+            loop, settings, started, watch, tol, max_iter, dtype, data_eps, told
+        )
     else:
         solution = _with_given_step(loop, settings, watch, tol, max_iter, told)
     return watch.record(solution)
@@ -135,17 +140,19 @@ def _together(parts: list[Solution]) -> Solution:
     """Return the solutions for several targets as one."""
     unfinished = [part for part in parts if part.status != "converged"]
     v, curves = torch.cat([part.v for part in parts], 1), [part.validation_curve for part in parts]
+    gaps, norms = [part.optimality for part in parts], [part.facts.get("norm", 0) for part in parts]
     return Solution(
         v=v,
         v_low=torch.zeros_like(v),
         n_iter=max(part.n_iter for part in parts),
         loss_curve=_sums([part.loss_curve for part in parts]),
-        optimality=max(part.optimality for part in parts),
+        optimality=nan if any(map(isnan, gaps)) else max(gaps),
         rank=None,
         change=0.0,
         status=unfinished[0].status if unfinished else "converged",
         validation_curve=None if None in curves else _sums(curves),
         n_updates=max(part.n_updates for part in parts),
+        facts={"norm": max(norms)},
     )
 
 
@@ -320,6 +327,8 @@ def _without_noise(
     watch: Watch,
     tol: float | None,
     max_iter: int,
+    dtype: torch.dtype,
+    data_eps: float,
     report: Report,
 ) -> Solution:
     """Let the variance-reduced descent find its own step."""
@@ -338,16 +347,46 @@ def _without_noise(
         v, curve = descent.end()
         if watch.point is not None:
             v, curve = watch.point, descent.curve
-        record = descent.n_iter, curve, descent.anchor.optimality, "completed"
+        record = descent.n_iter, curve, nan, "completed"
         return replace(_solution(loop, v, *record), n_updates=descent.n_updates)
 
-    def told(n_iter: int, value: float, optimality: float) -> None:
-        report(n_iter, value, optimality, ended)
+    def told(n_iter: int, value: float) -> None:
+        report(n_iter, value, nan, ended)
 
-    status = descent.run(tol, max_iter, settings.n_iter_no_change, told, watch)
+    certificate: Certificate | None = None
+
+    def gap(v: Tensor, at_end: bool = True) -> float:
+        nonlocal certificate
+        near = curved_gap(descent) if at_end else inf
+        if near <= (tol or 0.0) or (tol is None and near < inf):
+            return near
+        if certificate is None:
+            metric, first = loop.coordinates.metric, descent.first_value
+            certificate = Certificate(loop.objective, metric, dtype, data_eps, first)
+        return certificate.gap(v, descent.tangents, tol)
+
+    status = descent.run(tol, max_iter, settings.n_iter_no_change, told, watch, gap)
     if watch.curve == []:  # the start was the optimum
         watch(descent.point(descent.u))
-    return replace(ended(), status=status)
+    solution = ended()
+    left = gap(solution.v, at_end=watch.point is None)
+    if watch.point is None:  # else it is the validation rows by which it is the best
+        status = _status(status, left, tol)
+    return replace(
+        solution,
+        optimality=left,
+        status="converged" if status == "watched" else status,
+        facts={"norm": descent.anchor.optimality},
+    )
+
+
+def _status(status: str, gap: float, tol: float | None) -> str:
+    """Return how a descent ended, from what it says itself and the gap, NaN where none is known."""
+    if tol is None or isnan(gap) or status == "watched":
+        return status
+    if gap <= tol or (status == "converged" and gap <= _BLURRED):  # stalled by rounding
+        return "converged"
+    return status if status == "max_iter_epochs" else "stalled_gap"
 
 
 def _solution(

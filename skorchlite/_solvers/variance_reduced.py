@@ -46,6 +46,7 @@ _NARROWER = 0.3  # of a band, from epoch to epoch
 _FOLDS = 2.0  # by how many factors of e an epoch is to shrink the error in the narrowest band
 _UNDONE = 0.2  # of an epoch without gain: one that was undone, and whose step was too long
 _GAIN, _FALL = 0.9, 1 - 1e-8  # of optimality, of objective: an epoch that leaves more was idle
+_CLOSER, _CLOSEST = 0.3, 1e-3  # of optimality, as it is aimed at where the gap is above tol
 _FLAT = 1e-6  # optimality of what is the optimum to rounding
 _TINY = 1e-300
 _EXACT_FIT = 1e-6  # of the first objective: smaller ones are no scale to measure a gap by
@@ -125,10 +126,11 @@ class VarianceReduced:
         tol: float | None,
         max_iter: int,
         patience: int,
-        report: Callable[[int, float, float], None],
+        report: Callable[[int, float], None],
         monitor: Callable[[Tensor], bool],
+        gap: Callable[[Tensor], float],
     ) -> str:
-        """Descend until the optimality is within tol; return how it ended.
+        """Descend until the relative gap is within tol; return how it ended.
 
         Parameters
         ----------
@@ -138,21 +140,27 @@ class VarianceReduced:
         patience : int
             Epochs without gain, after which rounding errors are all that is left.
         report : callable
-            Called with (n_iter, objective, optimality) after each epoch.
+            Called with (n_iter, objective) after each epoch.
         monitor : callable
             Called with the point after each epoch; returns whether to stop.
+        gap : callable
+            Returns the relative gap at a point, NaN where none is known. It is asked for where
+            what the epochs measure for themselves is small enough.
         """
         self._begin()
         if not self.unit.any():  # the constant model is exact
             self.curve = [0.0]
             self.u.copy_(self.constant())
             return "converged"
-        least, lowest, idle, caution = inf, inf, 0.0, 1.0
+        least, lowest, idle, caution, enough = inf, inf, 0.0, 1.0, tol
         self.curve.append(self.objective.total(self.anchor.value))
-        report(self.n_iter, self.curve[-1], self.anchor.optimality)
+        report(self.n_iter, self.curve[-1])
         while True:
-            if tol is not None and self.anchor.optimality <= tol:
-                return "converged"
+            if tol is not None and self.anchor.optimality <= (enough or 0.0):
+                left = gap(self.end()[0])
+                if not left > tol:
+                    return "converged"
+                enough = self.anchor.optimality * min(max(tol / left, _CLOSEST), _CLOSER)
             undone = self.caution < caution
             caution = self.caution
             gained = self.anchor.optimality < _GAIN * least or self.curve[-1] < _FALL * lowest
@@ -169,9 +177,9 @@ class VarianceReduced:
             self._judge()
             self.curve.append(self.objective.total(self.anchor.value))
             stop = monitor(self.point(self.u))
-            report(self.n_iter, self.curve[-1], self.anchor.optimality)
+            report(self.n_iter, self.curve[-1])
             if stop:
-                return "converged"
+                return "watched"
 
     def point(self, u: Tensor) -> Tensor:
         """Return coefficients and intercept at u, in double precision."""
@@ -189,6 +197,16 @@ class VarianceReduced:
         before, least = self.least
         total = self.objective.total(torch.minimum(before, value))
         return torch.where(before < value, least, v), [*self.curve[:-1], total]
+
+    @property
+    def first_value(self) -> Tensor:
+        """The objective of the constant model."""
+        return self.unit
+
+    @property
+    def tangents(self) -> Any:
+        """Lines below a loss with corners, as close as it was learned; None of others."""
+        return None if self.learned is self.loss else self.learned.tangents()
 
     def _keep_least(self) -> None:
         """Take note of the point that an epoch begins from."""
