@@ -15,7 +15,7 @@ _NAME = "skorchlite-reader"
 _DEPTH = 2  # blocks that wait
 _END = object()
 _PATIENCE = 0.1  # seconds after which a waiting thread looks whether it is still wanted
-_READERS = threading.local()  # that the present work of a Python thread has begun
+_PRESENT = threading.local()  # what reads for the present work of a Python thread
 
 
 @contextlib.contextmanager
@@ -24,45 +24,91 @@ def computing(n_entries: float) -> Iterator[None]:
 
     Where an error ends the work, its traceback would keep alive what reads ahead.
     """
-    outer = getattr(_READERS, "begun", None)
+    outer = getattr(_PRESENT, "readers", None)
     with threads_for(n_entries):
-        _READERS.begun = begun = list[weakref.ref[Generator]]()
+        _PRESENT.readers = readers = _Readers()
         try:
             yield
         finally:
-            _READERS.begun = outer
-            for reader in filter(None, (reference() for reference in begun)):
-                reader.close()
+            _PRESENT.readers = outer
+            readers.close()
+
+
+class _Readers:
+    """What reads ahead for the same work, and the threads that wait for more to read.
+
+    A thread keeps, and then leaves to any other, what it once took of memory. With a new one for
+    each pass, several would come to hold as much as one needs.
+    """
+
+    def __init__(self) -> None:
+        self.begun: list[weakref.ref[Generator]] = []
+        self.idle: list[_Reader] = []
+
+    def close(self) -> None:
+        """Read no more."""
+        for reader in filter(None, (reference() for reference in self.begun)):
+            reader.close()
+        while self.idle:
+            self.idle.pop().end()
+
+
+class _Reader:
+    """A thread that reads for one pass after the other."""
+
+    def __init__(self) -> None:
+        self._passes: queue.SimpleQueue = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=_NAME, daemon=True)
+        self._thread.start()
+
+    def begin(self, blocks: Iterator[Any], read: queue.Queue, stopped: threading.Event) -> Any:
+        """Read until it is stopped; return the event of its end."""
+        ended = threading.Event()
+        self._passes.put((blocks, read, stopped, ended))
+        return ended
+
+    def end(self) -> None:
+        """End the thread."""
+        self._passes.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (given := self._passes.get()) is not None:
+            *pass_, ended = given
+            del given
+            _read(*pass_)
+            del pass_  # which keeps what is read open
+            ended.set()
 
 
 def read_ahead(blocks: Iterable[Any], device: torch.device) -> Iterator[Any]:
     """Return an iterator over the blocks on a device, read ahead by a thread.
 
-    What the thread raises is raised here. Closing the iterator ends the thread.
+    What the thread raises is raised here. Closing the iterator ends the reading.
 
     Parameters
     ----------
     blocks : iterable of tuple of (Tensor or None)
     device : torch.device
     """
-    reader = _read_ahead(blocks, device)
-    begun = getattr(_READERS, "begun", None)
-    if begun is not None:
-        begun.append(weakref.ref(reader))
+    readers = getattr(_PRESENT, "readers", None)
+    reader = _read_ahead(blocks, device, None if readers is None else readers.idle)
+    if readers is not None:
+        readers.begun.append(weakref.ref(reader))
     return reader
 
 
-def _read_ahead(blocks: Iterable[Any], device: torch.device) -> Generator:
+def _read_ahead(
+    blocks: Iterable[Any], device: torch.device, idle: list[_Reader] | None
+) -> Generator:
     if device.type == "cuda":
         blocks = _sent(blocks, device)
     read: queue.Queue = queue.Queue(_DEPTH)
     stopped = threading.Event()
-    thread = threading.Thread(
-        target=_read, args=(iter(blocks), read, stopped), name=_NAME, daemon=True
-    )
-    thread.start()
-    try:
-        with one_thread_less():
+    with one_thread_less():
+        reader = idle.pop() if idle else _Reader()
+        ended = reader.begin(iter(blocks), read, stopped)
+        try:
             while True:
                 block, error = read.get()
                 if error is not None:
@@ -70,9 +116,13 @@ def _read_ahead(blocks: Iterable[Any], device: torch.device) -> Generator:
                 if block is _END:
                     return
                 yield _arrived(block) if device.type == "cuda" else block
-    finally:
-        stopped.set()
-        thread.join()
+        finally:
+            stopped.set()
+            ended.wait()
+            if idle is None:
+                reader.end()
+            else:
+                idle.append(reader)
 
 
 def _read(blocks: Iterator[Any], read: queue.Queue, stopped: threading.Event) -> None:

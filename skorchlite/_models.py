@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._moments import weighted_gram
+
 
 @dataclass
 class Model:
@@ -110,7 +112,7 @@ class Sums:
         self.gradient += (Z.T @ (far * self.loss.gradient(y, raw_prediction))).cpu()
         if not self.loss.corners:
             bent = far * self.loss.curvature(y, raw_prediction)
-            self.hessian += (Z.T @ (Z * bent[:, None])).cpu()
+            self.hessian += weighted_gram(Z, bent).cpu()
 
     def parts(self) -> tuple:
         """Return the sums, which add to those over other rows; see ``model_of``."""

@@ -15,6 +15,7 @@ from torch import Tensor
 # Widths of the column panels of a symmetric product. MKL is at its best on multiples of 24.
 _NARROW_PANEL, _WIDE_PANEL, _WIDE = 24, 96, 256
 _SHARED_ENTRIES = 65_536  # fewer are not worth a second thread
+_PIECE_ENTRIES = 1 << 17  # 1 MB
 
 
 @dataclass
@@ -68,6 +69,26 @@ def moments_of(products: Tensor, k: int, centre: bool) -> Moments:
     cross, total = products[:k, :k], products[k, :k]
     mean = total / weight
     return Moments(weight, mean, cross - torch.outer(total, mean) if centre else cross)
+
+
+def weighted_gram(Z: Tensor, weight: Tensor) -> Tensor:
+    """Return ``Z^T diag(weight) Z``.
+
+    On a processor it is made of pieces that stay in its cache: a product of all rows with their
+    weights would be as large as they are.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (m, k)
+    weight : Tensor of shape (m,)
+    """
+    if Z.device.type != "cpu":
+        return Z.T @ (Z * weight[:, None])
+    gram = Z.new_zeros(Z.shape[1], Z.shape[1])
+    size = max(_PIECE_ENTRIES // max(Z.shape[1], 1), 16)
+    for rows, part in zip(Z.split(size), weight.split(size), strict=True):
+        gram += rows.T @ (rows * part[:, None])
+    return gram
 
 
 def _product(A: Tensor) -> Tensor:

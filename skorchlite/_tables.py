@@ -51,36 +51,51 @@ class MappedArray(Checked):
         self._buffers: deque[bytearray] = deque(maxlen=_BUFFERS)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        if not isinstance(rows, slice) or rows.step not in (1, None):
+        if not isinstance(rows, slice) or (rows.step or 1) < 0:
             return self.array[rows]
-        start, stop, _ = rows.indices(self.shape[0])
-        like = self.array[start:stop]
+        start, stop, step = rows.indices(self.shape[0])
+        like = self.array[start:stop:step]
         if not len(like):
             return like
-        if 2 * like[:1].nbytes >= self.array.strides[0]:
-            return self._read(start, like)
+        with open(self.file, "rb", buffering=0) as file:
+            return self._rows(file, start, step, like)
+
+    def _rows(self, file: Any, start: int, step: int, like: np.ndarray) -> np.ndarray:
+        """Return every so many-th row from ``start`` on, which ``like`` is a map of."""
+        span, distance = _span(like[:1]), like.strides[0]
+        if 2 * span >= distance:
+            return self._read(file, start, like)
+        if distance > _PAGE_BYTES:
+            # A map would take, and keep, all the pages about each of the rows.
+            block = bytearray(span * len(like))
+            view = memoryview(block)
+            for i in range(len(like)):
+                self._fill(file, start + i * step, view[i * span : (i + 1) * span])
+            return np.ndarray(like.shape, like.dtype, block, 0, (span, *like.strides[1:]))
         block = np.empty(like.shape, like.dtype)  # without what lies between
-        size = max(_PIECE_BYTES // self.array.strides[0], 1)
+        size = max(_PIECE_BYTES // distance, 1)
         for first in range(0, len(like), size):
             piece = slice(first, first + size)
-            block[piece] = self._read(start + first, like[piece])
+            block[piece] = self._read(file, start + first * step, like[piece])
         return block
 
-    def _read(self, start: int, like: np.ndarray) -> np.ndarray:
-        """Return the rows from ``start`` on that ``like`` is a map of."""
-        size = byte_bounds(like)[1] - byte_bounds(like)[0]
-        buffer = self._buffer(size)
-        with open(self.file, "rb", buffering=0) as file:
-            file.seek(self.offset + start * self.array.strides[0])
-            done = 0
-            while done < size and (got := file.readinto(memoryview(buffer)[done:size])):
-                done += got
-        if done < size:
-            raise OSError(
-                f"{self.file} was cut short: of {self.shape[0]} rows, those from {start} to "
-                f"{start + len(like)} are not all there."
-            )
+    def _read(self, file: Any, start: int, like: np.ndarray) -> np.ndarray:
+        """Return rows from ``start`` on, which ``like`` is a map of, as they lie in the file."""
+        buffer = self._buffer(_span(like))
+        self._fill(file, start, memoryview(buffer)[: _span(like)])
         return np.ndarray(like.shape, like.dtype, buffer, 0, like.strides)
+
+    def _fill(self, file: Any, start: int, view: memoryview) -> None:
+        """Read what begins with a row."""
+        file.seek(self.offset + start * self.array.strides[0])
+        done = 0
+        while done < len(view) and (got := file.readinto(view[done:])):
+            done += got
+        if done < len(view):
+            raise OSError(
+                f"{self.file} was cut short: of {self.shape[0]} rows, those from {start} on are "
+                "not all there."
+            )
 
     def _buffer(self, size: int) -> bytearray:
         if len(self._buffers) == _BUFFERS and len(self._buffers[0]) >= size:
@@ -88,6 +103,12 @@ class MappedArray(Checked):
         else:
             self._buffers.append(bytearray(size))
         return self._buffers[-1]
+
+
+def _span(array: np.ndarray) -> int:
+    """Return over how many bytes the entries of an array lie."""
+    first, last = byte_bounds(array)
+    return last - first
 
 
 def as_mapped(array: Any) -> Any:

@@ -27,12 +27,12 @@ from torch import Tensor
 
 from .._losses import Hinge, SquaredError
 from .._models import Model
+from .._moments import weighted_gram
 from .bounds import AtZero, Bound
 from .corners import Corners, factorised
 from .hinges import Hinges, hinges_of
 
 _STEPS = 100
-_BLOCK = 8_192  # rows that are multiplied at a time
 _IDLE = 6  # steps that gain less than a tenth
 _GAIN = 1e-3  # of the objective: a step that gains as much is not idle
 _TO_EDGE = 0.995  # part of the way to the boundary
@@ -414,14 +414,6 @@ def quadratic_minimum(hessian: Tensor, slope: Tensor, corners: Corners, x: Tenso
     descent = InteriorPoint(model, SquaredError(), corners, none, bound, x)
     descent.descend(0.0)
     return descent.best[1]
-
-
-def weighted_gram(Z: Tensor, weight: Any) -> Tensor:
-    """Return ``Z^T diag(weight) Z``, in blocks of rows: a product of all with weights is large."""
-    gram = Z.new_zeros(Z.shape[1], Z.shape[1])
-    for rows, part in zip(Z.split(_BLOCK), weight.split(_BLOCK), strict=True):
-        gram += rows.T @ (rows * part[:, None])
-    return gram
 
 
 def root_mean_square(x: Tensor) -> float:

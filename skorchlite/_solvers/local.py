@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from .._models import Model
+from .._moments import weighted_gram
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .corners import Corners, solve_positive
-from .interior_point import InteriorPoint, root_mean_square, weighted_gram
+from .interior_point import InteriorPoint, root_mean_square
 
 _SHRINK = 0.1  # of the width, from one stage to the next
 _STEPS = 100  # in a stage

@@ -33,6 +33,7 @@ _FULL = 0.5  # of the room that rows near a break are expected to take
 _SAMPLE, _SAMPLE_TOL = 0.6, 1e-3  # rows of a sample, relative to the room, and its accuracy
 _HALVINGS = 30
 _FEW_HALVINGS = 4
+_BLOCK = 8_192  # rows that are multiplied at a time
 _NEAR = 1e-3  # of the reach: a step on which all rows stay in their piece
 _ROUNDING = 1e-14  # of the objective
 _EXPLAINED = 1e-8  # of the objective at zero: what rounding of coefficients may be, if all is met
@@ -59,10 +60,7 @@ def descend_by_models(
     if not objective.rows.fewer_than(room + 1):
         x = _sampled(objective, frame, descents, x, room)
     while active := {j: one.reach for j, one in enumerate(descents) if not one.status}:
-        least, models = objective.models(frame.points(x), active, room)
-        for j, (value, model) in models.items():
-            descents[j].bound.least_share = least
-            x[:, j] = descents[j].advance(value, model, x[:, j])
+        _advance(objective, frame, descents, x, active, room)
         report(
             max(descent.n_iter for descent in descents),
             sum(descent.curve[-1] for descent in descents),
@@ -76,6 +74,21 @@ def descend_by_models(
     if not (seen or cheap(objective)) or solution.status == "unresolved":
         return solution
     return _measured(objective, solution, descents, frame, made)
+
+
+def _advance(
+    objective: Any,
+    frame: "_Frame",
+    descents: list["_Descent"],
+    x: Tensor,
+    reach: dict[int, float],
+    room: int,
+) -> None:
+    """Move the points x to the next ones; at the end, none of the rows of a pass is held."""
+    least, models = objective.models(frame.points(x), reach, room)
+    for j, (value, model) in models.items():
+        descents[j].bound.least_share = least
+        x[:, j] = descents[j].advance(value, model, x[:, j])
 
 
 def _measured(
@@ -208,14 +221,16 @@ class _Frame:
     def seen(self, model: Model, x: Tensor) -> Model:
         """Return a model in these coordinates, x being those of its point.
 
-        The rows that it keeps change in place where coordinates differ in scale only.
+        The rows that it keeps change in place: a copy of them would be as large again.
         """
         n, coordinates = self.n_rows, self.coordinates
         gradient = coordinates.pull(model.gradient[:n, None])[:, 0]
         hessian = coordinates.pull(coordinates.pull(model.hessian[:n, :n]).T)
         unit, factor, Z = coordinates.unit, coordinates.factor, model.Z[:, :n]
         if factor is not None:
-            Z = Z @ factor
+            for rows in Z.split(_BLOCK):
+                rows[:, : factor.shape[1]] = rows @ factor
+            Z = Z[:, : factor.shape[1]]
         elif unit is not None:
             Z.mul_(unit.T)
         return replace(model, point=x, gradient=gradient, hessian=hessian, Z=Z)
