@@ -119,10 +119,9 @@ class Basis(Expansion):
     def rounding(self) -> Tensor:
         """How far the rounding of the data can be amplified in each term."""
         far = 1 + np.abs(self.centre) / self.half
-        if self.slopes is None:
-            return torch.from_numpy(np.full(len(self.terms), far.max() * self.terms.degree))
-        degrees = np.arange(1 + self.terms.degree)
-        table = np.array([np.r_[0, np.maximum(slopes, degrees[1:])] for slopes in self.slopes])
+        degrees = np.arange(1.0 + self.terms.degree)
+        slopes = [degrees[1:]] * len(far) if self.slopes is None else self.slopes
+        table = np.array([np.r_[0, np.maximum(part, degrees[1:])] for part in slopes])
         terms, columns, powers = self.terms.entries
         amplified = table[columns, powers] * far[columns]
         return torch.from_numpy(np.bincount(terms, amplified, len(self.terms)))

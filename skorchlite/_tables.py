@@ -67,11 +67,11 @@ class MappedArray(Checked):
             return self._read(file, start, like)
         if distance > _PAGE_BYTES:
             # A map would take, and keep, all the pages about each of the rows.
-            block = bytearray(span * len(like))
-            view = memoryview(block)
+            rows = bytearray(span * len(like))
+            view = memoryview(rows)
             for i in range(len(like)):
                 self._fill(file, start + i * step, view[i * span : (i + 1) * span])
-            return np.ndarray(like.shape, like.dtype, block, 0, (span, *like.strides[1:]))
+            return np.ndarray(like.shape, like.dtype, rows, 0, (span, *like.strides[1:]))
         block = np.empty(like.shape, like.dtype)  # without what lies between
         size = max(_PIECE_BYTES // distance, 1)
         for first in range(0, len(like), size):

@@ -14,7 +14,7 @@ _ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps *
 _SUMMED = 100.0  # times that may be left of the sums of a Gram matrix, measured off their mean
 _PLAIN = 1e4  # a condition number up to which nothing depends on its value
 _POWER_STEPS = 12
-_FAR_UNITS = 1e9
+FAR_UNITS = 1e5
 _FEW_ENTRIES = 20_000  # rows times columns: below, a pass takes a fraction of a millisecond
 _DEPENDENT = 0.01  # a direction with more than this part of the mean curvature is no dependence
 
@@ -80,11 +80,13 @@ class Metric:
         """Return the norm of a gradient for each target, columns scaled."""
         return torch.linalg.vector_norm(gradient * self._gradient_unit, dim=0)
 
-    def excess(self, w: Tensor, to_caller: Callable[[Tensor], Tensor]) -> Tensor:
+    def excess(
+        self, w: Tensor, to_caller: Callable[[Tensor], Tensor], far: float = FAR_UNITS
+    ) -> Tensor:
         """Return what to take off w so that it has minimum norm in the caller's units.
 
         Nothing where these are so far from ours that rounding would be multiplied into the
-        predictions.
+        predictions: where it is that many times as large as w.
         """
         if self.null is None or not self.null.shape[1]:
             return torch.zeros_like(w)
@@ -93,7 +95,7 @@ class Metric:
         part = span.T @ to_caller(w)
         excess = null @ torch.linalg.solve_triangular(triangle, part, upper=True)
         size, scale = torch.linalg.vector_norm, self.scale[:, None]
-        small = size(scale * excess, dim=0) <= _FAR_UNITS * size(scale * w, dim=0)
+        small = size(scale * excess, dim=0) <= far * size(scale * w, dim=0)
         return torch.where(small, excess, torch.zeros_like(w))
 
 
@@ -171,7 +173,7 @@ def _of_rows(
     columns, weight = gather(objective)
     Z = (columns[:, -objective.n_features :] * weight.sqrt()[:, None] / scale)[:, live]
     _, length, turn = torch.linalg.svd(Z, full_matrices=True)
-    least = _ROUNDING * max(Z.shape) * torch.finfo(Z.dtype).eps * float(length[0])
+    least = _ROUNDING * max(Z.shape) ** 0.5 * torch.finfo(Z.dtype).eps * float(length[0])
     vectors = torch.ones_like(scale).diag()[:, live] @ turn.T
     length = torch.nn.functional.pad(length, (0, len(turn) - len(length)))
     made = _made_by_rounding(vectors, rounding, float((length**2).mean())).sqrt()

@@ -38,6 +38,8 @@ _NEAR = 1e-3  # of the reach: a step on which all rows stay in their piece
 _ROUNDING = 1e-14  # of the objective
 _EXPLAINED = 1e-8  # of the objective at zero: what rounding of coefficients may be, if all is met
 _BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a word
+_MOST = 1e-3  # of the objective: what it may, where no coefficients of so many digits do better
+_NEAR_UNITS = 1e3  # times that least norm may move a direction
 _IDLE = 5  # passes that gain nothing
 _SAFETY = 4.0  # rounding of data, in units of eps
 _EPS = torch.finfo(torch.float64).eps
@@ -113,7 +115,7 @@ def _measured(
         # Of terms that are ours, others would have done better.
         theirs = objective.basis is None or objective.basis.diagonal
         moved = frame.moved(solution.v[:-1, j].abs(), one) if theirs else 0.0
-        if left > nothing + _BLURRED * value + _SAFETY * moved:
+        if left > nothing + _BLURRED * value + min(_SAFETY * moved, _MOST * value):
             status = "stalled_gap"
     return replace(solution, optimality=max(gaps), status=status)
 
@@ -154,8 +156,10 @@ class _Frame:
         """Take the directions that least squares tells apart; start at its solution."""
         objective = self.objective
         self.quadratic, self.metric, _ = quadratic_model(objective, dtype, data_eps)
-        # Least norm from the start: to look for it at the end would move what is measured by then.
-        factor = least_norm(objective, self.quadratic.hessian, self.metric, self.metric.factor)
+        # Least norm from the start, where that is near: to look for it at the end moves what is
+        # measured by then. Of a direction alone it may be far, though not of the solution.
+        parts = self.quadratic.hessian, self.metric, self.metric.factor
+        factor = least_norm(objective, *parts, far=_NEAR_UNITS)
         self.rank = self.metric.rank
         self.deviation = self.metric.live * self.metric.scale
         start = -(factor.T @ self.quadratic.gradient)

@@ -24,7 +24,7 @@ from .._basis import CANCELLED
 from .._moments import Moments
 from .._objective import Quadratic
 from .bounds import AtZero
-from .metric import Metric, cheap, cholesky_metric, spectral_metric
+from .metric import FAR_UNITS, Metric, cheap, cholesky_metric, spectral_metric
 from .solution import Report, Solution
 from .wide import wide_metric, wide_quadratic
 
@@ -181,12 +181,14 @@ def _rounding_unit(objective: Any, data_eps: float) -> Any:
     return _SAFETY * data_eps * objective.n_features**0.5 * amplified
 
 
-def least_norm(objective: Any, hessian: Any, metric: Metric, w: Tensor) -> Tensor:
+def least_norm(
+    objective: Any, hessian: Any, metric: Metric, w: Tensor, far: float = FAR_UNITS
+) -> Tensor:
     """Return the coefficients of least norm that predict what w does, if there are others.
 
     They would not where columns that are taken for constant are not quite.
     """
-    excess = metric.excess(w, objective.to_caller)
+    excess = metric.excess(w, objective.to_caller, far)
     moved, size = ((part * (hessian @ part)).sum(0) for part in (excess, w))
     # Beside a large excess the products have a rounding error of their own.
     rounding = (hessian.diagonal()[:, None] * excess * excess).sum(0)

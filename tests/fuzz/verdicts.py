@@ -264,7 +264,7 @@ def _judge_coef(index, found, converged, outcome):
     # Beside columns of far larger units the rounding errors of that part are no smaller than it.
     if np.abs(problem.centred @ spare).max(initial=0) > SEEN * np.abs(problem.y).max(initial=0):
         return
-    if problem.polynomial is not None and _is_held(problem, coef, spare):
+    if _is_held(problem, coef, spare):
         return
     size = np.linalg.norm(coef - spare)
     floor = (
@@ -281,8 +281,8 @@ def _judge_coef(index, found, converged, outcome):
 def _is_held(problem, coef, spare):
     """Return whether the part that the data leaves open is no larger than the rest, columns scaled.
 
-    The units of powers may be further apart than doubles reach. There least norm is promised as far
-    as rounding lets it be found; but nothing may cancel that need not be there.
+    Where units are far apart least norm is promised as far as rounding lets it be found; but
+    nothing may cancel that need not be there.
     """
     scaled = np.linalg.norm(spare * problem.size), np.linalg.norm((coef - spare) * problem.size)
     return scaled[0] <= 10 * scaled[1] + 1e-10 * np.abs(problem.y).max(initial=0)
