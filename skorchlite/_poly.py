@@ -25,7 +25,11 @@ _OTHER_TERMS = (
     "Call fit to begin anew."
 )
 _FELT = 1e-9  # relative to the slope of the loss
-_SURE = ("converged", "unresolved")  # but for the rounding errors of powers, or because of them
+_SURE = (
+    "converged",
+    "unresolved",
+    "stalled_gap",
+)  # but for the rounding errors of powers, or because of them
 _ALWAYS_THERE = 64 << 20  # bytes, which it takes no time to ask for
 _BYTES_A_TERM = 600  # of its entry in a table, its sums, and 16 rows of a block in the making
 

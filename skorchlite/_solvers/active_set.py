@@ -56,7 +56,7 @@ class _Face:
 
     def __init__(self, hessian: Tensor, corners: Corners, x: Tensor, slope: Tensor):
         self.hessian, self.corners = hessian, corners
-        self.x, self.slope = x, slope
+        self.start, self.x, self.slope = x, x, slope
         self.rigid = corners.bounded | (corners.slope > 0)
         self.gained, self.first = 0.0, slope.abs()
 
@@ -80,7 +80,7 @@ class _Face:
     def is_least(self) -> bool:
         """Return whether the subgradient is zero but for rounding."""
         pull = self.corners.subgradient(self.x, self.slope).abs()
-        size = self.hessian.abs() @ self.x.abs() + self.corners.slope
+        size = self.hessian.abs() @ (self.x - self.start).abs() + self.corners.slope
         return bool((pull <= _ROUNDING * (size + self.first)).all())
 
     def go_to(self, target: Tensor) -> bool:

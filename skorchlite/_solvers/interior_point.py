@@ -84,7 +84,7 @@ class InteriorPoint:
         self.rows = [hinges_of(hinge, model.share) for hinge in hinges if len(model.y)]
         self._corner_hinges(float(model.share.sum()) or 1.0)
         first = self.value(torch.zeros_like(x))
-        self.at_zero = AtZero(first, loss.nothing(first))
+        self.at_zero = AtZero(first, loss.nothing(max(first, 0.0)))
         self.first_value = self.value(x)
         if model.exact and first <= self.first_value:
             x, self.first_value = torch.zeros_like(x), first

@@ -88,7 +88,7 @@ class LocalDescent:
         self.curve: list[float] = []
         # Differences below are made of rounding, where hardly anything of y is left to explain.
         first = self.value(0 * x, 0 * self.raw)
-        self.at_zero = AtZero(first, loss.nothing(first))
+        self.at_zero = AtZero(first, loss.nothing(max(first, 0.0)))
         self.best = self.value(x, self.raw), x
 
     def minimise(self, tol: float, max_iter: int) -> None:

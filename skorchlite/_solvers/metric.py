@@ -150,15 +150,13 @@ def spectral_metric(objective: Any, hessian: Tensor, rounding: Tensor) -> Metric
     if not live.any():
         return Metric(eye[:, live], scale, 1.0, live, constant)
     rounding = torch.where(live, rounding, torch.zeros_like(rounding))
-    if cheap(objective) and not objective.penalty.curvature:
+    scaled = (hessian / torch.outer(scale, scale))[live][:, live]
+    values, vectors = torch.linalg.eigh(scaled)
+    factor, null, condition, blur = resolved(
+        objective, values, eye[:, live] @ vectors, scale, rounding
+    )
+    if null.shape[1] and cheap(objective) and not objective.penalty.curvature:
         factor, null, condition = _of_rows(objective, scale, live, rounding)
-        blur = None
-    else:
-        scaled = (hessian / torch.outer(scale, scale))[live][:, live]
-        values, vectors = torch.linalg.eigh(scaled)
-        factor, null, condition, blur = resolved(
-            objective, values, eye[:, live] @ vectors, scale, rounding
-        )
     null, noise = torch.cat((null, constant), 1), float(rounding.max())
     return Metric(factor, scale, condition, live, null, blur, noise)
 

@@ -30,6 +30,8 @@ _MEDIUM = 600
 _ENTERING = 64  # columns in the first working set, and later at least
 _VIOLATION = 1e-14  # of a corner, relative to the largest gradient at zero, that is rounding
 _ROUNDING = 1e-14  # of the objective
+_STEPS = 20  # of all columns at once: more do not find what their matrix has lost
+_STEPS_UP = 5  # that do not come lower, before rounding is all that is left
 
 
 def descend_with_corners(
@@ -60,6 +62,7 @@ class _Descent:
         self.v = torch.zeros(objective.n_features + 1, objective.rows.n_targets).double()
         self.start = start
         self.n_iter, self.change, self.gap = 0, torch.inf, torch.inf
+        self.best: tuple = ()
         self.moments: Any = None
         self.narrow = _is_narrow(objective)
         self.value, self.gradient = self._measure(dtype) if self.narrow else self._correlate()
@@ -77,17 +80,29 @@ class _Descent:
             if self.n_iter and settled and self.gap <= max(tol, self.blurred):
                 return "converged"
             if self.n_iter >= max_iter:
-                return "max_iter_gap"
+                return self._at_best("max_iter_gap")
             entered = not self.narrow and self._choose_columns()
-            if self.n_iter and settled and not entered and self._idle():
-                return "stalled_gap"
+            idle = self._without_gain()
+            lost = idle > _STEPS_UP or (self.narrow and self.n_iter >= _STEPS)
+            if lost or (idle and settled and not entered):
+                return self._at_best("stalled_gap")
             self._move(*(self._newton_step() if entered else (step, gain)))
             self.value, self.gradient = self.objective.evaluate(self.v)
             self.curve[-1] = self.objective.total(self.value)  # measured, where it was the model's
 
-    def _idle(self) -> bool:
-        """Return whether the last step gained no more than rounding."""
-        return self.curve[-1] >= self.curve[-2] * (1 - _ROUNDING)
+    def _without_gain(self) -> int:
+        """Return how many steps ago the objective was as low but for rounding; keep the lowest."""
+        if not self.best or self.curve[-1] < self.curve[self.best[0]] * (1 - _ROUNDING):
+            self.best = self.n_iter, self.v, self.value, self.gradient
+        return self.n_iter - self.best[0]
+
+    def _at_best(self, status: str) -> str:
+        """Go back to the lowest point, where rounding has led away from it."""
+        if self.curve[-1] > self.curve[self.best[0]] * (1 + _ROUNDING):
+            _, self.v, self.value, self.gradient = self.best
+            self._look_ahead()
+            self.curve.append(self.objective.total(self.value))
+        return status
 
     def solution(self, status: str) -> Solution:
         """Return the record of the descent."""
