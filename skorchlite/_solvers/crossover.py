@@ -19,7 +19,7 @@ from torch import Tensor
 from .corners import Corners, factorised
 
 _CROSSINGS = 3  # steps on the pieces that the descent ended at
-_SMALLEST = 1e-12  # of what sizes are in general: where no coefficient is larger, all are zero
+_SMALLEST = 1e-12  # of what sizes are in general: where none is larger, all are zero
 _CLEAR = 1e-3  # of a corner: what a slope is inside it by where a coefficient is surely zero
 _ZEROS = 1e-12  # of the objective, which may be lost for coefficients that are exactly zero
 _SHARE = 0.1  # of the tolerance, if that is more
@@ -74,16 +74,16 @@ class CrossOver:
         Equations for these are solved by the method of multipliers, which are the dual variables.
         """
         steps = self.steps
-        x = steps.x.clone()
+        x, smallest = steps.x.clone(), _SMALLEST * steps.margin
         for index, hinges in steps.coefficients:
-            hinges.settle(max(float(x[index].abs().max()), _SMALLEST * steps.margin))
+            hinges.settle(max(float(x[index].abs().max()), smallest))
             inside = hinges.theta > 0
             inside = inside if zero is None else inside | zero[index]
             x[index] = torch.where(inside, 0.0, x[index])
         steps.keep(x, worth=self.worth)
         residual = steps.residual_at(x)
         for hinges in steps.rows:
-            hinges.settle(float(residual.abs().mean()))
+            hinges.settle(max(float(residual.abs().mean()), smallest))
         (free,) = steps.corners.free(x).nonzero(as_tuple=True)
         for _ in range(_CROSSINGS):
             residual = steps.residual_at(x)
