@@ -30,6 +30,8 @@ _MEDIUM = 600
 _ENTERING = 64  # columns in the first working set, and later at least
 _VIOLATION = 1e-14  # of a corner, relative to the largest gradient at zero, that is rounding
 _ROUNDING = 1e-14  # of the objective
+# Where rounding hides the way, steps of a little each would follow each other without end.
+_SLOW_GAIN, _SLOW_STEPS = 1e-2, 30
 
 
 def descend_with_corners(
@@ -70,6 +72,7 @@ class _Descent:
 
     def run(self, tol: float, max_iter: int) -> str:
         """Step until within ``tol`` of the optimum, relatively; return how it ended."""
+        slow = 0
         while True:
             last = self.change
             step, gain = self._look_ahead()
@@ -80,15 +83,17 @@ class _Descent:
             if self.n_iter >= max_iter:
                 return "max_iter_gap"
             entered = not self.narrow and self._choose_columns()
-            if self.n_iter and settled and not entered and self._idle():
+            slow = 0 if entered or not self._gains_little(_SLOW_GAIN) else slow + 1
+            idle = self._gains_little(_ROUNDING) or slow > _SLOW_STEPS
+            if self.n_iter and settled and not entered and idle:
                 return "stalled_gap"
             self._move(*(self._newton_step() if entered else (step, gain)))
             self.value, self.gradient = self.objective.evaluate(self.v)
             self.curve[-1] = self.objective.total(self.value)  # measured, where it was the model's
 
-    def _idle(self) -> bool:
-        """Return whether the last step gained no more than rounding."""
-        return self.curve[-1] >= self.curve[-2] * (1 - _ROUNDING)
+    def _gains_little(self, part: float) -> bool:
+        """Return whether the last step gained no more than that part of the objective."""
+        return self.n_iter > 0 and self.curve[-1] >= self.curve[-2] * (1 - part)
 
     def solution(self, status: str) -> Solution:
         """Return the record of the descent."""
