@@ -150,7 +150,8 @@ def _directly(descent: Descent, tol: float) -> tuple[str, float]:
     bound, gaps = problem.bound(), []
     for j, value in enumerate(descent.value.tolist()):
         left = _left(problem, bound, descent.x[:, j], descent.gradient[:, j], value)
-        if left == torch.inf:  # by the least curvature that the steps have met
+        many = problem.objective.n_features > MANY_COLUMNS
+        if many and left >= value:  # by the least curvature that the steps have met
             left = 0.5 * float(descent.norm[j] ** 2 / descent.least[j])
         gaps.append(relative(left, value, _NOTHING * float(descent.first_value[j])))
     gap = max(gaps)
