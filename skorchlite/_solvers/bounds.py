@@ -23,6 +23,7 @@ from .corners import Corners, solve_positive
 
 _ROUNDING = 4 * torch.finfo(torch.float64).eps
 NOTHING = 1e-14  # of the objective at zero: what is left of it then is rounding
+_SPANNED = 1e-3  # of a slope: what may be off where columns depend on each other
 _LEFT_OUT = 1e-6  # of the objective: what slopes that are left out as rounding may gain
 _MOST = 1e-7  # of the objective: what may be put down to rounding
 
@@ -75,7 +76,8 @@ class Bound:
         inside = ((slope * x.abs() + (gradient - beyond) * x).clamp(min=0))[rigid]
         beyond = torch.where(beyond.abs() <= self._rounding(x, value), 0.0, beyond)
         gain = float(inside.sum()) + float((beyond * x).clamp(min=0)[rigid].sum())
-        return gain + self._reach(beyond, value, gram) if beyond.any() else gain
+        gain += self._reach(beyond, value, gram) if beyond.any() else 0.0
+        return min(gain, max(value, 0.0))  # no loss and no penalty is below zero
 
     def blurred(self, x: Tensor, value: float) -> float:
         """Return what of a gap may be made of rounding errors of the gradient."""
@@ -111,7 +113,12 @@ class Bound:
         gain = float((rest.abs() / slope)[kinked].max()) * value if kinked.any() else 0.0
         rest = torch.where(kinked, 0.0, rest)
         if rest.any():
-            step, _ = solve_positive(gram()[:k, :k], rest)
+            matrix = gram()[:k, :k]
+            step, _ = solve_positive(matrix, rest)
+            off = torch.linalg.vector_norm(matrix @ step - rest)
+            if off > _SPANNED * torch.linalg.vector_norm(rest):
+                # Along what is left of the slope predictions do not change, however far that is.
+                return bent
             gain += max(float(rest @ step), 0.0) ** 0.5 * spread
         return min(gain + intercept, bent)
 

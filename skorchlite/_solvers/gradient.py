@@ -27,6 +27,8 @@ _PASSES = 250  # over its rows: line searches of a loss with corners may take te
 _SHRINK = 0.1  # of the width of a smoothed loss, from stage to stage
 _STAGE = 1e-3  # of what smoothing leaves: what is left of a stage
 _STALE = 2  # stages without gain, after which rounding errors are all that is left
+_CLEAR, _ZEROS = 1e-3, 1e-12  # of a corner, inside it; of the objective, for exact zeros
+_TINY = 1e-9  # of the deviation of the targets: what a coefficient may be worth
 _CLOSER = 1e-3  # than tol asks for: a bound by the gradient is far from the gap that it bounds
 _FLAT = 1e-7  # a relative subgradient that counts as zero where no bound is known
 
@@ -146,7 +148,8 @@ def _directly(descent: Descent, tol: float) -> tuple[str, float]:
     bound, lefts = problem.bound(), []
     for j, value in enumerate(descent.value.tolist()):
         most = _left(problem, bound, descent.x[:, j], descent.gradient[:, j], value)
-        if most == torch.inf:  # by the least curvature that the steps have met
+        many = problem.objective.n_features > MANY_COLUMNS
+        if many and most >= value:  # by the least curvature that the steps have met
             most = 0.5 * float(descent.norm[j] ** 2 / descent.least[j])
         lefts.append(most)
     left = descent.value.new_tensor(lefts)
@@ -228,4 +231,19 @@ class _Bracket:
         for j, upper in enumerate(self.upper.tolist()):
             left = _left(problem, self.bound, x[:, j], gradient[:, j], upper)
             self.lower[j] = max(float(self.lower[j]), float(lower[j]) - left)
+        self._settle(gradient)
         return values[1] < values[0]
+
+    def _settle(self, gradient: Tensor) -> None:
+        """Send coefficients to zero that are tiny, or whose slope is inside the corner, if free."""
+        problem = self.problem
+        slope = -gradient if problem.positive else gradient.abs()
+        inside = slope < (1 - _CLEAR) * problem.corner
+        zero = inside | (self.x.abs() <= _TINY * problem.target_deviation)
+        zero &= problem.bounded & (problem.corner > 0)
+        if self.x[zero].any():
+            settled = torch.where(zero, 0.0, self.x)
+            value, _ = problem.evaluate(settled, problem.objective.loss)
+            free = value <= self.upper * (1 + _ZEROS)
+            self.x = torch.where(free, settled, self.x)
+            self.upper = torch.where(free, value, self.upper)

@@ -30,6 +30,7 @@ from .._models import Model
 from .._moments import weighted_gram
 from .bounds import AtZero, Bound
 from .corners import Corners, factorised
+from .crossover import CrossOver
 from .hinges import Hinges, hinges_of
 
 _STEPS = 100
@@ -38,14 +39,10 @@ _GAIN = 1e-3  # of the objective: a step that gains as much is not idle
 _TO_EDGE = 0.995  # part of the way to the boundary
 _ENOUGH = 1e-4  # of what tol allows: coefficients are to be closer than the objective asks for
 _ROUNDING = 1e-15  # of the objective: products that sum to less are rounding
-_GENTLE = 1e-12  # of a diagonal: directions in which columns differ by less are not balanced
-_CROSSINGS = 3  # steps on the pieces that the descent ended at
 _LOST = 1e3  # radii, beyond which the model has no minimum
 _GUESSES = 12  # of the pieces of a smooth loss
 _ROUNDED = 1e-14  # of the objective: a guess that is higher by more does not descend
 _STILL = 1e-9  # of the largest coordinate: after such a step the next leaves rounding alone
-_SMALLEST = 1e-12  # of what sizes are in general: where no coefficient is larger, all are zero
-_ZEROS = 1e-12  # of the objective, which may be lost for coefficients that are exactly zero
 
 
 class InteriorPoint:
@@ -158,7 +155,7 @@ class InteriorPoint:
             residual, duals = self.residual_at(self.x), self._duals_of(self.x)
             for hinges in self.rows:
                 hinges.bend_at(residual)
-            lower = factorised(self._matrix())
+            lower = factorised(self.matrix())
             step = torch.cholesky_solve(-self._slope(self.x, duals)[:, None], lower)[:, 0]
             before, self.x, self.n_iter = self.x, self.x + step, self.n_iter + 1
             value = self.value(self.x)
@@ -179,8 +176,16 @@ class InteriorPoint:
         """Return the slope of the loss in each row that is kept, as the descent ended."""
         return torch.stack([hinges.sign * hinges.d for hinges in self.rows]).sum(0)
 
-    def descend(self, tol: float, max_iter: int = _STEPS) -> None:
-        """Step like ``minimise``, without a bound."""
+    def descend(self, tol: float, max_iter: int = _STEPS, anew: bool = True) -> None:
+        """Step like ``minimise``, without a bound.
+
+        Parameters
+        ----------
+        tol : float
+        max_iter : int
+        anew : bool, default=True
+            Whether it may be done again without coefficients that turn out to be zero.
+        """
         self._begin()
         everything = [*self.rows, *(hinges for _, hinges in self.coefficients)]
         count = sum(hinges.count for hinges in everything)
@@ -188,7 +193,7 @@ class InteriorPoint:
         enough = max(_ENOUGH * tol, _ROUNDING)
         while self.n_iter < min(_STEPS, max_iter):
             left = sum(hinges.products() for hinges in everything)
-            pull = self._pull_at(self.x)
+            pull = self.pull_at(self.x)
             slope = float(torch.linalg.vector_norm(pull))
             lower = self.best[0] < lowest - _GAIN * abs(self.best[0])
             gains = lower or left < 0.9 * least or slope < 0.9 * flattest
@@ -201,84 +206,38 @@ class InteriorPoint:
                 break
             self._step(everything, left, count, pull)
             self.n_iter += 1
-            self._keep(self.x)
+            self.keep(self.x)
             self.curve.append(self.best[0])
-        self._end()
+        self._end(tol, anew)
 
     @property
     def moved(self) -> float:
         """How far predictions moved, root mean square."""
         return root_mean_square(self.model.Z @ (self.best[1] - self.start))
 
-    def _keep(self, x: Tensor, worth: float = 0.0) -> None:
+    def keep(self, x: Tensor, worth: float = 0.0) -> bool:
+        """Take a point that is not higher, or not by more than it is worth; return whether so."""
         x = torch.where(self.corners.bounded, x.clamp(min=0), x)
         value = self.value(x)
         if value <= self.best[0] + worth * abs(self.best[0]) + (
             self.at_zero.nothing if worth else 0.0
         ):
             self.best = value, x
+            return True
+        return False
 
-    def _end(self) -> None:
+    def _end(self, tol: float, anew: bool) -> None:
         """Keep the point that the descent leads to, with exact zeros if it can be."""
         moved = root_mean_square(self.model.Z @ (self.x - self.start))
         if moved > self.radius:
             self.at_edge = True
             self.x = self.start + self.radius / moved * (self.x - self.start)
             self.best = self.value(self.start), self.start
-        self._keep(self.x)
+        self.keep(self.x)
         self.duals = [[hinges.d for hinges in self.rows]]
         if not self.at_edge:
-            self._keep(self._crossed_over(), worth=_ZEROS)
+            CrossOver(self, tol).run(anew)
             self.duals += [[hinges.d for hinges in self.rows], self._duals_of(self.best[1])]
-
-    def _crossed_over(self) -> Tensor:
-        """Return the end of the descent: of its pieces, zeros and kinks that rows are at.
-
-        Equations for these are solved by the method of multipliers, which are the dual variables.
-        """
-        x = self.x.clone()
-        for index, hinges in self.coefficients:
-            hinges.settle(max(float(x[index].abs().max()), _SMALLEST * self.margin))
-            x[index] = torch.where(hinges.theta > 0, 0.0, x[index])
-        self._keep(x, worth=_ZEROS)
-        for hinges in self.rows:
-            hinges.settle(float(self.residual_at(x).abs().mean()))
-        (free,) = self.corners.free(x).nonzero(as_tuple=True)
-        for _ in range(_CROSSINGS):
-            residual = self.residual_at(x)
-            for hinges in self.rows:
-                hinges.aim(residual)
-            lower = factorised(self._matrix()[free][:, free])
-            right = self._right(self._pull_at(x))
-            step = torch.zeros_like(x)
-            step[free] = torch.cholesky_solve(right[free, None], lower)[:, 0]
-            x, change = x + step, -(self.model.Z @ step)
-            for hinges in self.rows:
-                hinges.follow(change)
-        if self.loss.corners and len(free):
-            self._balance(x, free)
-        return x
-
-    def _balance(self, x: Tensor, free: Tensor) -> None:
-        """Have the rows at kinks take up what is left of the gradient in free coordinates.
-
-        Where columns nearly depend on each other they cannot take up all of it. Then it is left on
-        the side where the penalty holds it, so that nothing is to be gained however far one goes.
-        """
-        held = [(hinges.theta > 0).nonzero(as_tuple=True)[0] for hinges in self.rows]
-        index, sizes = torch.cat(held), [len(rows) for rows in held]
-        Z = self.model.Z[index][:, free]
-        gram = weighted_gram(Z, self.model.share[index])
-        lower = factorised(gram + (_GENTLE * gram.diagonal()).diag())
-        aim, outward = torch.zeros_like(x[free]), self.corners.outward(self.best[1])[free]
-        for i in range(2 * _CROSSINGS):
-            pull = self._pull_at(x)[free] - aim
-            turn = Z @ torch.cholesky_solve(pull[:, None], lower)[:, 0]
-            for hinges, rows, part in zip(self.rows, held, turn.split(sizes), strict=True):
-                hinges.turn(rows, part)
-            if i >= _CROSSINGS - 1:
-                short = float((-self._pull_at(x)[free] * outward).max())
-                aim = aim + 2 * max(short, 0.0) * outward
 
     def _find_bound(self) -> None:
         """Bound what is left to gain, by whichever dual variables do so best."""
@@ -331,7 +290,7 @@ class InteriorPoint:
         """Take a step: the predicted one says how far to aim and what to correct."""
         residual = self.residual_at(self.x)
         self._linearise(residual, 0.0, 0.0)
-        lower = factorised(self._matrix())
+        lower = factorised(self.matrix())
         longest = self._solve(lower, pull)
         length = min(1.0, 1 / longest) if longest > 0 else 1.0
         after = sum(hinges.products(length) for hinges in everything)
@@ -348,7 +307,7 @@ class InteriorPoint:
         for index, hinges in self.coefficients:
             hinges.linearise(self.x[index], target, again)
 
-    def _pull_at(self, x: Tensor) -> Tensor:
+    def pull_at(self, x: Tensor) -> Tensor:
         """Return the gradient in x, the dual variables given."""
         gradient = self._slope(x, [hinges.d for hinges in self.rows]) + self.line
         for index, hinges in self.coefficients:
@@ -364,21 +323,21 @@ class InteriorPoint:
         """Return the gradient of what is no hinge."""
         return self.model.far(x)[1] + self.curvature @ x
 
-    def _matrix(self) -> Tensor:
+    def matrix(self) -> Tensor:
         theta = sum(hinges.theta for hinges in self.rows)
         matrix = self.quadratic + weighted_gram(self.model.Z, self.model.share * theta)
         for index, hinges in self.coefficients:
             matrix[index, index] += hinges.weight * hinges.theta
         return matrix
 
-    def _right(self, pull: Tensor) -> Tensor:
+    def right(self, pull: Tensor) -> Tensor:
         """Return the right side of the system for a step, but for the penalty's part."""
         turn = sum(hinges.sign * hinges.theta * hinges.rest for hinges in self.rows)
         return self.model.Z.T @ (self.model.share * turn) - pull
 
     def _solve(self, lower: Tensor, pull: Tensor) -> float:
         """Set the step; return 1 / how far it may go."""
-        right = self._right(pull)
+        right = self.right(pull)
         for index, hinges in self.coefficients:
             right[index] -= hinges.sign * hinges.weight * hinges.theta * hinges.rest
         self.to_x = torch.cholesky_solve(right[:, None], lower)[:, 0]
