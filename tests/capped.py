@@ -1,4 +1,4 @@
-"""A fit under a hard limit of what the process may allocate; run by test_out_of_core."""
+"""Fits under a hard limit of what the process may allocate; run by test_out_of_core."""
 
 import json
 import resource
@@ -42,27 +42,59 @@ def stream(folder):
     return (Blocks(*mapped(folder)),)
 
 
+class Longer:
+    """Blocks that take a gigabyte together, and are made one by one."""
+
+    coef = np.arange(N_COLUMNS) % 5 - 2.0
+
+    def __iter__(self):
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((BLOCK_ROWS, N_COLUMNS))
+        for _ in range(10**9 // X.nbytes):
+            yield X, X @ self.coef + rng.standard_normal(BLOCK_ROWS)
+
+
+def longer_stream(folder):
+    return (Longer(),)
+
+
 def copy(folder):
     X, y = mapped(folder)
     return np.array(X), y
 
 
+def in_memory(folder):
+    return (*map(np.array, mapped(folder)),)
+
+
 SOURCES = {
-    source.__name__: source for source in (mapped, columns_of_one_map, parquet, stream, copy)
+    source.__name__: source
+    for source in (mapped, columns_of_one_map, parquet, stream, longer_stream, copy, in_memory)
 }
 
 
-def main(kind, folder, room):
+def taken():
+    """Bytes that the process has allocated."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
+
+
+def main(kind, folder, room, *losses):
+    """Return intercept and coefficients of a fit for each of the losses, one after the other."""
     rng = np.random.default_rng(0)
     small = rng.standard_normal((20_000, N_COLUMNS)), rng.standard_normal(20_000)
     TorchSGDRegressor().fit(*small)  # what torch keeps
     TorchSGDRegressor().fit((small,))
-    status = Path("/proc/self/status").read_text().splitlines()
-    taken = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
-    resource.setrlimit(resource.RLIMIT_DATA, (taken + room, taken + room))
-    model = TorchSGDRegressor().fit(*SOURCES[kind](Path(folder)))
-    return [model.intercept_, *model.coef_]
+    data = in_memory(Path(folder)) if kind == "in_memory" else None
+    limit = taken() + room
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    models = []
+    for loss in losses:
+        model = TorchSGDRegressor(loss).fit(*data or SOURCES[kind](Path(folder)))
+        models.append([model.intercept_, *model.coef_])
+    return models
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
+    kind, folder, room, *losses = sys.argv[1:]
+    print(json.dumps(main(kind, folder, int(room), *losses)))

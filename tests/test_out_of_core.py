@@ -15,6 +15,7 @@ from tests import capped
 ROOT = Path(__file__).parents[1]
 N_ROWS = 400_000
 ROOM = 260_000_000  # bytes, some of them for stacks of threads of Arrow; X has 307 million
+OTHERS = ["huber", "absolute_error", "log_cosh"]  # with bends, with corners, round
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such a limit")
 
@@ -52,11 +53,12 @@ def parquet(files):
         file.unlink()
 
 
-def fit_capped(kind, folder):
+def fit_capped(kind, folder, losses=("squared_error",)):
+    pool = {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # others reserve a GiB
     done = subprocess.run(
-        [sys.executable, "-m", "tests.capped", kind, str(folder), str(ROOM)],
+        [sys.executable, "-m", "tests.capped", kind, str(folder), str(ROOM), *losses],
         cwd=ROOT,
-        env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"},  # others reserve a GiB
+        env={**os.environ, **pool, "OMP_NUM_THREADS": "2"},  # each has a stack
         capture_output=True,
         check=False,
         text=True,
@@ -70,15 +72,15 @@ def rows(files):
     return [np.array(array) for array in capped.mapped(files)]
 
 
-def assert_fits(kind, folder, X, y):
-    answer, said = fit_capped(kind, folder)
+def assert_fits(kind, folder, X, y, losses=("squared_error",)):
+    answer, said = fit_capped(kind, folder, losses)
     assert answer, said
-    intercept, *coef = json.loads(answer)
-    expected = TorchSGDRegressor().fit(X, y)
     scale = X.std(0)
-    largest = np.max(np.abs(expected.coef_) * scale)
-    assert np.max(np.abs(coef - expected.coef_) * scale) <= 1e-10 * largest
-    np.testing.assert_allclose(intercept, expected.intercept_, rtol=1e-9)
+    for loss, (intercept, *coef) in zip(losses, json.loads(answer), strict=True):
+        expected = TorchSGDRegressor(loss).fit(X, y)
+        largest = np.max(np.abs(expected.coef_) * scale)
+        assert np.max(np.abs(coef - expected.coef_) * scale) <= 1e-10 * largest
+        np.testing.assert_allclose(intercept, expected.intercept_, rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["mapped", "stream"])
@@ -93,6 +95,20 @@ def test_columns_of_one_map_are_fitted_in_little_memory(files, rows):
 
 def test_parquet_is_fitted_in_little_memory(files, rows, parquet):
     assert_fits("parquet", files, *rows)
+
+
+@pytest.mark.parametrize(("kind", "losses"), [("mapped", OTHERS), ("parquet", OTHERS[:1])])
+def test_other_losses_are_fitted_in_little_memory(kind, losses, files, rows, parquet):
+    assert_fits(kind, files, *rows, losses)
+
+
+@pytest.mark.parametrize("loss", OTHERS)
+def test_what_other_losses_keep_is_not_scattered_over_memory(loss, files):
+    """Rows kept between blocks that go again would hold the memory of these, up to all of X."""
+    answer, said = fit_capped("longer_stream", files, [loss])
+    assert answer, said
+    (fitted,) = json.loads(answer)
+    np.testing.assert_allclose(fitted, [0, *capped.Longer.coef], rtol=0, atol=0.01)
 
 
 def test_the_limit_is_one(files):
