@@ -42,17 +42,34 @@ def stream(folder):
     return (Blocks(*mapped(folder)),)
 
 
+class Longer:
+    """Blocks of 600 MB together, made one by one."""
+
+    coef = np.arange(48) % 5 - 2.0
+
+    def __iter__(self):
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((BLOCK_ROWS, len(self.coef)))
+        for _ in range(600_000_000 // X.nbytes):
+            yield X, X @ self.coef + rng.standard_normal(BLOCK_ROWS)
+
+
+def longer_stream(folder):
+    return (Longer(),)
+
+
 def copy(folder):
     X, y = mapped(folder)
     return np.array(X), y
 
 
 SOURCES = {
-    source.__name__: source for source in (mapped, columns_of_one_map, parquet, stream, copy)
+    source.__name__: source
+    for source in (mapped, columns_of_one_map, parquet, stream, longer_stream, copy)
 }
 
 
-def main(kind, folder, room):
+def main(kind, folder, room, loss):
     rng = np.random.default_rng(0)
     small = rng.standard_normal((20_000, N_COLUMNS)), rng.standard_normal(20_000)
     TorchSGDRegressor().fit(*small)  # what torch keeps
@@ -60,9 +77,9 @@ def main(kind, folder, room):
     status = Path("/proc/self/status").read_text().splitlines()
     taken = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
     resource.setrlimit(resource.RLIMIT_DATA, (taken + room, taken + room))
-    model = TorchSGDRegressor().fit(*SOURCES[kind](Path(folder)))
+    model = TorchSGDRegressor(loss).fit(*SOURCES[kind](Path(folder)))
     return [model.intercept_, *model.coef_]
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
+    print(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])))

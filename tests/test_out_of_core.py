@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from skorchlite import TorchSGDRegressor
+from skorchlite._tables import as_mapped
 from tests import capped
 
 ROOT = Path(__file__).parents[1]
 N_ROWS = 400_000
 ROOM = 260_000_000  # bytes, some of them for stacks of threads of Arrow; X has 307 million
+OTHERS = ["huber", "absolute_error", "log_cosh"]  # with bends, with corners, round
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such a limit")
 
@@ -52,11 +54,12 @@ def parquet(files):
         file.unlink()
 
 
-def fit_capped(kind, folder):
+def fit_capped(kind, folder, loss="squared_error"):
+    pool = {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # others reserve a GiB
     done = subprocess.run(
-        [sys.executable, "-m", "tests.capped", kind, str(folder), str(ROOM)],
+        [sys.executable, "-m", "tests.capped", kind, str(folder), str(ROOM), loss],
         cwd=ROOT,
-        env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"},  # others reserve a GiB
+        env={**os.environ, **pool, "OMP_NUM_THREADS": "1"},  # more wait for each other
         capture_output=True,
         check=False,
         text=True,
@@ -70,11 +73,11 @@ def rows(files):
     return [np.array(array) for array in capped.mapped(files)]
 
 
-def assert_fits(kind, folder, X, y):
-    answer, said = fit_capped(kind, folder)
+def assert_fits(kind, folder, X, y, loss="squared_error"):
+    answer, said = fit_capped(kind, folder, loss)
     assert answer, said
     intercept, *coef = json.loads(answer)
-    expected = TorchSGDRegressor().fit(X, y)
+    expected = TorchSGDRegressor(loss).fit(X, y)
     scale = X.std(0)
     largest = np.max(np.abs(expected.coef_) * scale)
     assert np.max(np.abs(coef - expected.coef_) * scale) <= 1e-10 * largest
@@ -93,6 +96,29 @@ def test_columns_of_one_map_are_fitted_in_little_memory(files, rows):
 
 def test_parquet_is_fitted_in_little_memory(files, rows, parquet):
     assert_fits("parquet", files, *rows)
+
+
+@pytest.mark.parametrize("kind", ["mapped", "parquet"])
+def test_another_loss_is_fitted_in_little_memory(kind, files, rows, parquet):
+    assert_fits(kind, files, *rows, "huber")
+
+
+@pytest.mark.parametrize("loss", OTHERS)
+def test_what_other_losses_keep_is_not_scattered_over_memory(loss, files):
+    """Rows kept between blocks that go again would hold the memory of these, up to all of X."""
+    answer, said = fit_capped("longer_stream", files, loss)
+    assert answer, said
+    np.testing.assert_allclose(json.loads(answer), [0, *capped.Longer.coef], rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("step", [2, 7, 90])
+@pytest.mark.parametrize("columns", [np.s_[:], np.s_[3:11], np.s_[1::5], 0], ids=str)
+def test_rows_far_apart_are_read_without_the_pages_about_them(step, columns, files):
+    X, _ = capped.mapped(files)
+    X = X[:1000, columns]
+    rows = as_mapped(X)[5:998:step]
+    np.testing.assert_array_equal(rows, X[5:998:step])
+    assert not np.shares_memory(rows, X)  # a view of the map would keep what it has read
 
 
 def test_the_limit_is_one(files):
