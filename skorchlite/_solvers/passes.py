@@ -105,19 +105,24 @@ def _measured(
     What no other coefficients of so many digits would do better is no reason to warn.
     """
     values, _ = objective.evaluate(solution.v)
-    gaps, status = [solution.optimality], solution.status
+    gaps, explained, worse = [0.0], True, False
+    free = not (objective.penalty.curvature or objective.penalty.corner)
     for j, (value, one) in enumerate(zip(values.tolist(), descents, strict=True)):
-        # Where every row can be met, what is left of the objective is rounding too.
-        first = one.at_zero.value
-        nothing = max(one.at_zero.nothing, min(_SAFETY * made[j], _EXPLAINED * first))
+        first, nothing = one.at_zero.value, one.at_zero.nothing
+        if free:  # where every row can be met, what is left of the objective is rounding too
+            nothing = max(nothing, min(_SAFETY * made[j], _EXPLAINED * first))
         left = max(value - one.lower, 0.0)
         gaps.append(AtZero(first, nothing).relative(left, value))
         # Of terms that are ours, others would have done better.
         theirs = objective.basis is None or objective.basis.diagonal
         moved = frame.moved(solution.v[:-1, j].abs(), one) if theirs else 0.0
-        if left > nothing + _BLURRED * value + min(_SAFETY * moved, _MOST * value):
-            status = "stalled_gap"
-    return replace(solution, optimality=max(gaps), status=status)
+        worse |= left > nothing + _BLURRED * value + min(_SAFETY * moved, _MOST * value)
+        explained &= left <= nothing
+    status, gap = solution.status, max(gaps)
+    if explained and status == "stalled_gap":
+        return replace(solution, optimality=gap, status="converged")
+    gap = max(gap, solution.optimality)
+    return replace(solution, optimality=gap, status="stalled_gap" if worse else status)
 
 
 def _sampled(
