@@ -7,7 +7,7 @@ squares of the terms add up to one: what is left to solve has a small condition.
 are made, and coefficients converted, in decimal arithmetic of as many digits as the powers cancel.
 """
 
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from math import log10
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from ._basis import Basis
 
 _PRODUCTS_OF_DIGITS = 150_000_000
-_DIGITS = 40  # besides those that cancel
+_DIGITS, _MORE = 40, 4  # besides those that cancel; times as many, where these do not do
 
 
 def digits_for(base: Basis, alpha: float) -> int:
@@ -50,6 +50,14 @@ class PenalisedBasis(Basis):
         vars(self).update(base.plain().__dict__)
         self.base, self.kind, self.intercept, self.slopes = base, "penalised", intercept, None
         self.digits = digits_for(base, alpha)
+        try:
+            self._combine(vanishing, alpha)
+        except InvalidOperation:  # a pivot below zero: rare rows make polynomials with more digits
+            self.digits *= _MORE
+            self._combine(vanishing, alpha)
+
+    def _combine(self, vanishing: np.ndarray, alpha: float) -> None:
+        base, intercept = self.base, self.intercept
         with localcontext(Context(self.digits)):
             moved = base.decimals_from_caller()  # powers in ones and, from lower to higher, phi
             seen = moved.copy()

@@ -224,7 +224,7 @@ class _Frame:
     def moved(self, sizes: Tensor, descent: "_Descent") -> float:
         """Return what rounding of coefficients of such sizes changes in the objective."""
         moved = _EPS * float(sizes @ self.deviation)
-        slope = descent.loss.largest_slope(max(descent.value, 0.0))
+        slope = descent.loss.largest_slope(max(descent.curve[-1], 0.0))
         return moved * (slope + descent.loss.smoothness * moved)
 
     def seen(self, model: Model, x: Tensor) -> Model:

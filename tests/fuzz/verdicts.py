@@ -239,7 +239,9 @@ class Found:
 
     @property
     def sure(self):
-        """Whether the bound shows that the reference is the least."""
+        """Whether the bound shows that the reference is the least, and is not refuted itself."""
+        if self.value < self.best.lower - 1e-8 * self.scale - self.allowed:
+            return False
         return self.best.value - self.best.lower <= 1e-8 * self.scale + self.allowed
 
     @property
