@@ -38,6 +38,7 @@ _NEAR = 1e-3  # of the reach: a step on which all rows stay in their piece
 _ROUNDING = 1e-14  # of the objective
 _EXPLAINED = 1e-8  # of the objective at zero: what rounding of coefficients may be, if all is met
 _BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a word
+_MET = 1e-4  # the same of the coefficients themselves, not of what they are made of
 _MOST = 1e-3  # of the objective: what it may, where no coefficients of so many digits do better
 _NEAR_UNITS = 1e3  # times that least norm may move a direction
 _IDLE = 5  # passes that gain nothing
@@ -109,13 +110,14 @@ def _measured(
     free = not (objective.penalty.curvature or objective.penalty.corner)
     for j, (value, one) in enumerate(zip(values.tolist(), descents, strict=True)):
         first, nothing = one.at_zero.value, one.at_zero.nothing
-        if free:  # where every row can be met, what is left of the objective is rounding too
-            nothing = max(nothing, min(_SAFETY * made[j], _EXPLAINED * first))
-        left = max(value - one.lower, 0.0)
-        gaps.append(AtZero(first, nothing).relative(left, value))
         # Of terms that are ours, others would have done better.
         theirs = objective.basis is None or objective.basis.diagonal
         moved = frame.moved(solution.v[:-1, j].abs(), one) if theirs else 0.0
+        if free:  # where every row can be met, what is left of the objective is rounding too
+            mine = min(_SAFETY * made[j], _EXPLAINED * first)
+            nothing = max(nothing, mine, min(_SAFETY * moved, _MET * first))
+        left = max(value - one.lower, 0.0)
+        gaps.append(AtZero(first, nothing).relative(left, value))
         worse |= left > nothing + _BLURRED * value + min(_SAFETY * moved, _MOST * value)
         explained &= left <= nothing
     status, gap = solution.status, max(gaps)
