@@ -70,7 +70,9 @@ def gradient(
     """
     most = min(max_iter, _STEPS) if _is_small(objective) else max_iter
     solution = _descend(objective, start, tol, most, dtype, data_eps, report)
-    if solution.status == "converged" or solution.n_iter >= max_iter or not _is_small(objective):
+    # Of squared error, the least curvature that the steps have met is no bound on all.
+    sure = solution.status == "converged" and not _is_quadratic(objective)
+    if sure or solution.n_iter >= max_iter or not _is_small(objective):
         return solution
     n_iter, curve = solution.n_iter, solution.loss_curve
 
@@ -87,6 +89,10 @@ def gradient(
         report=tell,
     )
     return _joined(n_iter, curve, last)
+
+
+def _is_quadratic(objective: Any) -> bool:
+    return objective.loss.quadratic and objective.penalty.smooth
 
 
 def _is_small(objective: Any) -> bool:
@@ -111,7 +117,7 @@ def _descend(
     data_eps: float,
     report: Report,
 ) -> Solution:
-    quadratic = objective.loss.quadratic and objective.penalty.smooth
+    quadratic = _is_quadratic(objective)
     few = objective.n_features <= MANY_COLUMNS and objective.penalty.smooth
     problem: Scaled = (
         Whitened(objective, dtype, data_eps)

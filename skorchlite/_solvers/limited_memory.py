@@ -22,7 +22,7 @@ from torch import Tensor
 from .._rows import OutOfRangeError
 from .bounds import Bound, least_share
 from .corners import Corners
-from .metric import Metric
+from .metric import Metric, made_by_rounding
 from .quadratic import least_norm, quadratic_model, resolves
 from .solution import Report, Solution
 from .starts import is_near
@@ -32,7 +32,6 @@ _PAIRS = 30  # steps that are remembered
 _TRIALS = 20  # points along a direction
 _IDLE = 100  # steps without any gain, after which rounding errors are all that is left
 _DECREASE = 1e-4  # the part of the decrease that the slope promises that a step must make
-_SAFETY = 4.0  # rounding of data, in units of eps
 _EPS = torch.finfo(torch.float64).eps
 
 
@@ -52,7 +51,7 @@ class Scaled:
         self.deviation = deviation
         if objective.fit_intercept:
             objective.move(mean)
-        live = deviation[t:] > _SAFETY * data_eps * objective.distance()
+        live = deviation[t:] > made_by_rounding(objective, data_eps)
         scale = (deviation[t:] ** 2 + objective.curvature).sqrt()
         diagonal = objective.basis is None or objective.basis.diagonal
         wide = diagonal and objective.rows.fewer_than(objective.n_features + 1)

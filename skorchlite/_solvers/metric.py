@@ -268,6 +268,12 @@ def _rows_have(objective: Any, curvature: Tensor) -> Tensor:
     return has
 
 
+def made_by_rounding(objective: Any, data_eps: float) -> Tensor:
+    """Return the deviation that the rounding of its entries may have made of each column."""
+    amplified = 1.0 if objective.basis is None else objective.basis.rounding
+    return _ROUNDING * data_eps * amplified * objective.distance()
+
+
 def _made_by_rounding(directions: Tensor, rounding: Tensor, mean: float) -> Tensor:
     """Return the curvature that the rounding of the data may have made along directions."""
     made = ((directions * rounding[:, None]) ** 2).sum(0)

@@ -23,7 +23,7 @@ from .coordinates import Coordinates
 from .corners import Corners
 from .interior_point import InteriorPoint
 from .local import LocalDescent
-from .metric import cheap
+from .metric import cheap, made_by_rounding
 from .quadratic import least_norm, quadratic_model, resolves
 from .solution import Report, Solution
 
@@ -110,16 +110,17 @@ def _measured(
     free = not (objective.penalty.curvature or objective.penalty.corner)
     for j, (value, one) in enumerate(zip(values.tolist(), descents, strict=True)):
         first, nothing = one.at_zero.value, one.at_zero.nothing
-        # Of terms that are ours, others would have done better.
-        theirs = objective.basis is None or objective.basis.diagonal
-        moved = frame.moved(solution.v[:-1, j].abs(), one) if theirs else 0.0
+        # Coefficients of made terms are ours to choose, and others would have done better.
+        moved = frame.moved(solution.v[:-1, j].abs(), one)
+        moved, off = (moved, 0.0) if objective.basis is None else (0.0, moved)
         if free:  # where every row can be met, what is left of the objective is rounding too
             mine = min(_SAFETY * made[j], _EXPLAINED * first)
             nothing = max(nothing, mine, min(_SAFETY * moved, _MET * first))
-        left = max(value - one.lower, 0.0)
+        left = max(value - one.lower, 0.0) + off  # the value is off by as much itself
         gaps.append(AtZero(first, nothing).relative(left, value))
-        worse |= left > nothing + _BLURRED * value + min(_SAFETY * moved, _MOST * value)
-        explained &= left <= nothing
+        unseen = one.at_zero.nothing + _BLURRED * value + min(_SAFETY * moved, _MOST * value)
+        worse |= value > nothing and left > unseen
+        explained &= value <= nothing
     status, gap = solution.status, max(gaps)
     if explained and status == "stalled_gap":
         return replace(solution, optimality=gap, status="converged")
@@ -189,7 +190,7 @@ class _Frame:
         if objective.fit_intercept:
             objective.move(mean)
         self.deviation = deviation[t:]
-        live = deviation[t:] > _SAFETY * data_eps * objective.distance()
+        live = deviation[t:] > made_by_rounding(objective, data_eps)
         unit = torch.where(live, 1 / deviation[t:], 0.0)
         free = unit.new_zeros(int(objective.fit_intercept))
         # A constant column has no curvature of its own, and stays at zero with any.
