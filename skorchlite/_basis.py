@@ -52,7 +52,7 @@ class Basis(Expansion):
     low, high : ndarray of shape (n_features,)
         The ends of each column in the data.
     steps : list of tuple of Step, default=None
-        The recurrence of each column for kind "orthogonal".
+        The recurrence of each column for kind "orthogonal", or "rooted" where it is uneven.
     slopes : list of ndarray of shape (degree,), default=None
         By how much an error in t is amplified in each ``phi_k``, k from 1, for each column; None
         for the degree of the polynomial.
@@ -175,7 +175,7 @@ class Basis(Expansion):
     def is_like(self, other: "Basis") -> bool:
         """Return whether the terms of another basis, with as many terms, are the same."""
         mapped = np.array_equal(self.low, other.low) and np.array_equal(self.high, other.high)
-        return mapped and self.kind == other.kind
+        return mapped and self.kind == other.kind and list(self.steps) == list(other.steps)
 
     def seen_to(self, low: np.ndarray, high: np.ndarray) -> "Basis":
         """Return the same terms, mapped as before, for data that reaches further.

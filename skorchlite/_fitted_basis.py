@@ -76,6 +76,9 @@ def fitted_basis(
         own = _spread_basis(rows, np.concatenate((seen, ends)), basis, doubled)
         own.seen = seen
         return own
+    if kind == "rooted" and not lasting and terms.degree > 1:
+        own = _rooted_basis(np.concatenate((seen, ends)), own, basis, doubled)
+        own.seen = seen
     if not spread or own.cancelling < _CANCELLED or not is_cheap(own, curvature):
         return own
     base = _spread_basis(rows, np.concatenate((seen, ends)), basis, False)
@@ -125,6 +128,37 @@ def _spread_basis(
     all_steps, medians, largest = _orthogonal_on(t, uneven, degree)
     doubled = doubled and largest < _STEEP
     return basis("orthogonal", steps=all_steps, slopes=medians, doubled=doubled)
+
+
+def _rooted_basis(
+    sample: np.ndarray, rooted: Basis, basis: Callable[..., Basis], doubled: bool
+) -> Basis:
+    """Return polynomials that vanish with the columns and are far from dependent on the rows.
+
+    Parameters
+    ----------
+    sample : ndarray of shape (n_sampled, n_features)
+    rooted : Basis
+        Those that are, where rows cover the intervals evenly.
+    basis : callable
+        Returns a basis of a kind.
+    doubled : bool
+    """
+    t, least = sample / rooted.half, max(rooted.terms.degrees.least, 1)
+    columns = list(zip(rooted.steps, t.T, strict=True))
+    uneven = [_nearly_dependent(values(steps, x)[least - 1 :]) for steps, x in columns]
+    if not any(uneven):
+        return rooted
+    all_steps, medians, largest = [], [], 0.0
+    for (steps, column), rough in zip(columns, uneven, strict=True):
+        even = steps, rooted.terms.degree
+        steps, n_sound = orthogonal(column, rooted.terms.degree, least) if rough else even
+        median, steepest = slopes(steps, column, n_sound)
+        all_steps.append(steps)
+        medians.append(median)
+        largest = max(largest, steepest)
+    doubled = doubled and largest < _STEEP
+    return basis("rooted", steps=all_steps, slopes=medians, doubled=doubled)
 
 
 def _orthogonal_on(

@@ -59,12 +59,26 @@ def rooted(degree: int, least: int) -> tuple[Step, ...]:
     return tuple(_power(k) if k <= least else _chebyshev(k) for k in range(degree))
 
 
-def orthogonal(t: np.ndarray, degree: int) -> tuple[tuple[Step, ...], int]:
+def orthogonal(t: np.ndarray, degree: int, least: int = 0) -> tuple[tuple[Step, ...], int]:
     """Return the steps of polynomials that are orthonormal on points, and how many of them are.
 
-    From where there are as many as distinct points, they vanish on all of these.
+    From where there are as many as distinct points, they vanish on all of these. Those that vanish
+    with t like its power ``least`` begin with the powers up to that.
     """
-    before, last, before_norm = np.zeros_like(t), np.ones_like(t), 0.0
+    if least:
+        root = t**least
+        size = float(np.sqrt(np.mean(root * root)))
+        powers = tuple(_power(k) for k in range(least))
+        if size < _VANISHED or degree <= least:
+            return (*powers, *(_power(k) for k in range(least, degree))), min(least, degree)
+        steps, n_sound = _orthonormal(t, degree - least, root / size)
+        return powers + steps, least + n_sound
+    return _orthonormal(t, degree, np.ones_like(t))
+
+
+def _orthonormal(t: np.ndarray, degree: int, first: np.ndarray) -> tuple[tuple[Step, ...], int]:
+    """Return the steps that make orthonormal values from the first, and how many do."""
+    before, last, before_norm = np.zeros_like(t), first, 0.0
     steps: list[Step] = []
     span = last[None]  # orthonormal, which the polynomials no longer are where degrees are high
     while len(steps) < degree:
