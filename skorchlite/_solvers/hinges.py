@@ -90,14 +90,13 @@ class Hinges:
 
     def products(self, length: float = 0.0) -> float:
         """Return the weighted sum of what vanishes at the optimum, after a part of the step."""
-        if not length:
-            products = self.v * self.p + (self.u * self.q if self.capped else 0.0)
-        else:
-            products = (self.v + length * self.to_v) * (self.p + length * self.to_d)
+        u, v, p, q = self.u, self.v, self.p, self.q
+        if length:
+            v, p = v.add(self.to_v, alpha=length), p.add(self.to_d, alpha=length)
             if self.capped:
-                upper = (self.u + length * self.to_u) * (self.q - length * self.to_d)
-                products = products + upper
-        return float(self.weight @ products)
+                u, q = u.add(self.to_u, alpha=length), q.sub(self.to_d, alpha=length)
+        products = v * p
+        return float(self.weight @ (products.addcmul_(u, q) if self.capped else products))
 
     def linearise(self, form: Tensor, target: float, again: float) -> None:
         """Write the step of d as ``theta * (sign * change of the form + rest)``.
@@ -114,33 +113,34 @@ class Hinges:
         self.goal_v: Any = target / self.weight
         self.goal_u: Any = self.goal_v
         if again:
-            correction = again * self.to_d
-            self.goal_u = self.goal_v + correction * self.to_u if self.capped else self.goal_v
-            self.goal_v = self.goal_v - correction * self.to_v
-        inverse = self.v / self.p + self._give()
-        self.rest = self.of(form) - self._place() + self.goal_v / self.p
+            if self.capped:
+                self.goal_u = self.goal_v.addcmul(self.to_d, self.to_u, value=again)
+            self.goal_v = self.goal_v.addcmul(self.to_d, self.to_v, value=-again)
+        # In place: of many rows, what an operation reads and writes is what it costs.
+        inverse = (self.v / self.p).add_(self._give())
+        self.rest = (self.of(form) - self._place()).addcdiv_(self.goal_v, self.p)
         if self.capped:
-            inverse = inverse + self.u / self.q
-            self.rest = self.rest - self.goal_u / self.q
-        self.theta = 1 / inverse
+            inverse.addcdiv_(self.u, self.q)
+            self.rest.addcdiv_(self.goal_u, self.q, value=-1)
+        self.theta = inverse.reciprocal_()
 
     def step(self, change: Tensor) -> float:
         """Set the step that belongs to a change of the form; return 1 / how far it may go."""
-        self.to_d = self.theta * (self.sign * change + self.rest)
-        self.to_v = (self.goal_v - self.v * self.to_d) / self.p - self.v
-        ratios = [-self.to_d / self.p, -self.to_v / self.v]
+        self.to_d = self.rest.add(change, alpha=self.sign).mul_(self.theta)
+        self.to_v = self.goal_v.addcmul(self.v, self.to_d, value=-1).div_(self.p).sub_(self.v)
+        least = [(self.to_d / self.p).min(), (self.to_v / self.v).min()]
         if self.capped:
-            self.to_u = (self.goal_u + self.u * self.to_d) / self.q - self.u
-            ratios += [self.to_d / self.q, -self.to_u / self.u]
-        return float(torch.cat(ratios).max())
+            self.to_u = self.goal_u.addcmul(self.u, self.to_d).div_(self.q).sub_(self.u)
+            least += [-(self.to_d / self.q).max(), (self.to_u / self.u).min()]
+        return -float(torch.stack(least).min())
 
     def move(self, length: float) -> None:
         """Go a part of the step."""
-        step = length * self.to_d
-        self.d, self.p, self.q = self.d + step, self.p + step, self.q - step
-        self.v = self.v + length * self.to_v
+        self.d, self.p = self.d.add(self.to_d, alpha=length), self.p.add(self.to_d, alpha=length)
+        self.q = self.q.sub(self.to_d, alpha=length)
+        self.v = self.v.add(self.to_v, alpha=length)
         if self.capped:
-            self.u = self.u + length * self.to_u
+            self.u = self.u.add(self.to_u, alpha=length)
 
     def settle(self, size: float) -> None:
         """Send d to the end of its interval where it is not inside, and hold it there.

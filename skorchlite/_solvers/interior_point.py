@@ -76,6 +76,7 @@ class InteriorPoint:
         radius: float = torch.inf,
     ):
         self.model, self.loss, self.corners, self.bound = model, loss, corners, bound
+        self.last: tuple[Any, Tensor] = None, model.y
         self.curvature, self.quadratic = curvature, model.hessian + curvature
         hinges = loss.hinges or loss.round_hinges
         self.rows = [hinges_of(hinge, model.share) for hinge in hinges if len(model.y)]
@@ -86,6 +87,7 @@ class InteriorPoint:
         if model.exact and first <= self.first_value:
             x, self.first_value = torch.zeros_like(x), first
         self.start, self.x, self.radius, self.at_edge = x, x, radius, False
+        self.first_raw = self._raw_at(x)
         self.best, self.left = (self.first_value, x), torch.inf
         self.curve: list[float] = []
         self.n_iter = 0
@@ -95,6 +97,7 @@ class InteriorPoint:
         slope, bounded = self.corners.slope, self.corners.bounded
         (kinked,) = ((slope > 0) & ~bounded).nonzero(as_tuple=True)
         (held,) = bounded.nonzero(as_tuple=True)
+        self.held = len(held) > 0
         share = total / max(len(self.model.y), len(slope), 1)
         weight = torch.full_like(slope, share)
         jump = slope[kinked] / share
@@ -127,7 +130,7 @@ class InteriorPoint:
 
     def value(self, x: Tensor) -> float:
         """Return the objective at x."""
-        losses = self.loss.value(self.model.y, self.model.Z @ x)
+        losses = self.loss.value(self.model.y, self._raw_at(x))
         penalty = 0.5 * (x @ (self.curvature @ x)) + self.corners.value(x)
         return float(self.model.share @ losses + self.model.far(x)[0] + penalty)
 
@@ -199,7 +202,7 @@ class InteriorPoint:
             gains = lower or left < 0.9 * least or slope < 0.9 * flattest
             idle = 0 if gains else idle + 1
             least, flattest, lowest = min(least, left), min(flattest, slope), self.best[0]
-            lost = root_mean_square(self.model.Z @ (self.x - self.start)) > _LOST * self.radius
+            lost = root_mean_square(self._raw_at(self.x) - self.first_raw) > _LOST * self.radius
             explained = bool(self.rows) and self.best[0] <= self.at_zero.nothing
             done = explained or left <= enough * abs(self.best[0])
             if done or idle >= _IDLE or lost:
@@ -213,11 +216,11 @@ class InteriorPoint:
     @property
     def moved(self) -> float:
         """How far predictions moved, root mean square."""
-        return root_mean_square(self.model.Z @ (self.best[1] - self.start))
+        return self._way_to(self.best[1])
 
     def keep(self, x: Tensor, worth: float = 0.0) -> bool:
         """Take a point that is not higher, or not by more than it is worth; return whether so."""
-        x = torch.where(self.corners.bounded, x.clamp(min=0), x)
+        x = torch.where(self.corners.bounded, x.clamp(min=0), x) if self.held else x
         value = self.value(x)
         if value <= self.best[0] + worth * abs(self.best[0]) + (
             self.at_zero.nothing if worth else 0.0
@@ -228,7 +231,7 @@ class InteriorPoint:
 
     def _end(self, tol: float, anew: bool) -> None:
         """Keep the point that the descent leads to, with exact zeros if it can be."""
-        moved = root_mean_square(self.model.Z @ (self.x - self.start))
+        moved = self._way_to(self.x)
         if moved > self.radius:
             self.at_edge = True
             self.x = self.start + self.radius / moved * (self.x - self.start)
@@ -284,7 +287,17 @@ class InteriorPoint:
 
     def residual_at(self, x: Tensor) -> Tensor:
         """Return the residuals of the rows that are kept."""
-        return self.model.y - self.model.Z @ x
+        return self.model.y - self._raw_at(x)
+
+    def _raw_at(self, x: Tensor) -> Tensor:
+        """Return their raw predictions; a step asks more than once for those of its end."""
+        if self.last[0] is not x:
+            self.last = x, self.model.Z @ x
+        return self.last[1]
+
+    def _way_to(self, x: Tensor) -> float:
+        """Return how far predictions are from those at the start, root mean square."""
+        return root_mean_square(self.model.Z @ (x - self.start))
 
     def _step(self, everything: list[Hinges], left: float, count: float, pull: Tensor) -> None:
         """Take a step: the predicted one says how far to aim and what to correct."""
