@@ -25,6 +25,7 @@ _ROUNDING = 4 * torch.finfo(torch.float64).eps
 NOTHING = 1e-14  # of the objective at zero: what is left of it then is rounding
 _SPANNED = 1e-3  # of a slope: what may be off where columns depend on each other
 _LEFT_OUT = 1e-6  # of the objective: what slopes that are left out as rounding may gain
+_UNSEEN = 1e-6  # of the objective: what rounding may leave of it without a word
 _MOST = 1e-7  # of the objective: what may be put down to rounding
 
 
@@ -164,5 +165,6 @@ class AtZero:
         return min(max(gap, 0.0), value) / whole if value > 0 else 0.0  # none is below zero
 
     def rounded(self, value: float) -> float:
-        """Return how large a relative gap rounding may make."""
-        return self.nothing / value if value > self.nothing else NOTHING
+        """Return how large a relative gap rounding may make, of those that nobody sees."""
+        made = NOTHING * self.value
+        return min(made / value, _UNSEEN) if value > self.nothing else NOTHING
