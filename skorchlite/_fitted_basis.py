@@ -146,7 +146,12 @@ def _rooted_basis(
     """
     t, least = sample / rooted.half, max(rooted.terms.degrees.least, 1)
     columns = list(zip(rooted.steps, t.T, strict=True))
-    uneven = [_nearly_dependent(values(steps, x)[least - 1 :]) for steps, x in columns]
+    # Of fewer numbers than terms, least norm is found among plain ones.
+    several = [len(np.unique(x)) > rooted.terms.degree - least + 1 for x in t.T]
+    uneven = [
+        many and _nearly_dependent(values(steps, x)[least - 1 :])
+        for many, (steps, x) in zip(several, columns, strict=True)
+    ]
     if not any(uneven):
         return rooted
     all_steps, medians, largest = [], [], 0.0

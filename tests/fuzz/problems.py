@@ -67,6 +67,11 @@ class Problem:
         terms = np.abs(self.A) @ np.abs(np.asarray(coef, WIDE))
         return self.data_eps * terms.astype(float)
 
+    def mapped_rounding(self, coef):
+        """Return what rounding columns where they are mapped can do to the prediction of a row."""
+        terms = np.abs(self.A) @ (np.abs(np.asarray(coef, WIDE)) * self.polynomial.amplified)
+        return EPS * terms.astype(float)
+
     def allowance(self, r, off):
         """Return what a change of the predictions by ``off`` can add to the losses."""
         worse = np.maximum(self.losses(r + off), self.losses(r - off)) - self.losses(r)

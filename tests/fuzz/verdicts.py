@@ -211,8 +211,9 @@ class Found:
         # The residuals of either may be short of a kink that rounding sends them over.
         allowed = max(problem.allowance(point.r, off), problem.allowance(r, off))
         self.allowed = allowed + ROUNDINGS * EPS * point.penalty
-        exact = best.value <= 64 * self.allowed
-        least = best.constant * (1 if exact else UNITS)
+        self.exact = best.value <= 64 * self.allowed
+        self.at_mean = problem.value(0 * problem.mean, problem.s @ problem.y)
+        least = best.constant * (1 if self.exact else UNITS)
         self.scale = max(best.value, least, self.allowed, 1e-300)
 
     @property
@@ -235,7 +236,7 @@ class Found:
     @property
     def certain_excess(self):
         """The same relative to the larger of the two."""
-        return self.excess * self.scale / max(self.scale, self.value)
+        return self.excess * self.scale / max(self.scale, self.value, self.exact * self.at_mean)
 
     @property
     def sure(self):
@@ -360,6 +361,7 @@ def _judge_prediction(found, outcome):
     rounding = problem.rounding(*solution)
     if problem.polynomial is not None:  # which has predictions from another basis
         rounding = 100 * (rounding + rounding.max())
+        rounding = rounding + problem.mapped_rounding(found.coef)
     if not (off <= 64 * rounding).all():
         outcome.fail(
             PREDICT,
