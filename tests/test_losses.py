@@ -13,6 +13,7 @@ from sklearn.linear_model import _sgd_fast
 from skorchlite import TorchSGDRegressor
 from skorchlite._losses import LOSSES, CallableLoss, make_loss
 from skorchlite._penalties import PENALTIES, make_penalty
+from skorchlite._solvers import passes
 from skorchlite._solvers.active_set import minimise_quadratic
 from skorchlite._solvers.corners import Corners
 
@@ -420,3 +421,26 @@ def test_quadratic_with_corners_has_its_minimum_where_nothing_pulls(shape, share
     assert not positive or float(found.min()) >= 0
     if not positive:
         assert int((found != 0).sum()) <= min(shape)
+
+
+@pytest.mark.parametrize("loss", ["absolute_error", "quantile", "epsilon_insensitive"])
+def test_a_pass_that_finds_the_minimum_is_the_last_and_needs_no_descent(loss, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50_000, 3))
+    y = X @ [1.0, 2.0, 3.0] + rng.normal(size=len(X))
+    whole = TorchSGDRegressor(loss).fit(X, y)
+    monkeypatch.setattr(passes, "_ROOM_ENTRIES", 20_000)
+    done = []
+    for name, what in [("advance", "pass"), ("_minimise", "descent")]:
+        method = getattr(passes._Descent, name)
+        monkeypatch.setattr(
+            passes._Descent,
+            name,
+            lambda self, *given, method=method, what=what, **more: (
+                done.append(what) or method(self, *given, **more)
+            ),
+        )
+    model = TorchSGDRegressor(loss).fit(X, y)
+    assert done[-1] == "pass"
+    assert model.converged_
+    np.testing.assert_allclose(model.coef_, whole.coef_, rtol=0, atol=1e-6)
