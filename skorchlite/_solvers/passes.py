@@ -353,7 +353,8 @@ class _Descent:
         """Return the relative gap at the base, of a model that does not hold all rows."""
         assert self.base is not None
         if self.loss.corners:  # lines that rows are kept as are below them
-            left = self.value - local.lower
+            # With curvature for rows that are not kept, the model is no bound on the objective.
+            left = self.value - (local.lower if self.below else self.floor)
         else:
             left = self.bound.left(self.base, local.first_gradient, self.value, local.gram)
         self.lower = self.value - left
