@@ -137,6 +137,8 @@ class CrossOver:
         """Descend without coefficients that are surely zero; return whether that is no higher."""
         steps = self.steps
         (index,) = (~self.zero).nonzero(as_tuple=True)
+        if not len(index):
+            return steps.keep(torch.zeros_like(steps.x), worth=self.worth)
         model, corners = steps.model, steps.corners
         value, gradient = model.far(torch.where(self.zero, 0.0, model.point))
         part = replace(
