@@ -179,7 +179,8 @@ class TorchSGDRegressor(StreamRegressor):
         How far the objective may be above its least, at most: ``(F - L) / F``, where ``F`` is the
         objective of the solution, penalty included, and ``L`` a bound from below that was
         computed, over the directions that ``rank_`` counts; the largest over the targets, never
-        negative. 0 where what is left of ``F`` is rounding, NaN where no bound was computed:
+        negative. Relative to the objective at zero where what is left of ``F`` is rounding,
+        NaN where no bound was computed:
 
         =========================  ==========================================================
         solver and loss            bound
@@ -191,7 +192,8 @@ class TorchSGDRegressor(StreamRegressor):
         "newton", other losses     dual variables, the minimum that they leave over the
                                    coefficients, and the tangent as before
         "gradient", squared        half the squared gradient over the least curvature of the
-        error, no corners          penalty or, without one, that the steps have met
+        error, no corners          penalty or, without one, that the steps have met; of a small
+                                   problem as for "newton", which ends it
         "gradient", other losses   the tangent as before; with a smooth penalty and more than
                                    2,000 columns as for squared error
         callable                   NaN: whether it is convex is not known

@@ -213,7 +213,8 @@ class Found:
         self.allowed = allowed + ROUNDINGS * EPS * point.penalty
         self.exact = best.value <= 64 * self.allowed
         self.at_mean = problem.value(0 * problem.mean, problem.s @ problem.y)
-        least = best.constant * (1 if self.exact else UNITS)
+        # Where a constant explains all, in the place of its objective is that of the mean.
+        least = (best.constant or self.at_mean) * (1 if self.exact else UNITS)
         self.scale = max(best.value, least, self.allowed, 1e-300)
 
     @property
