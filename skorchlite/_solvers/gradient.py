@@ -28,6 +28,7 @@ _SHRINK = 0.1  # of the width of a smoothed loss, from stage to stage
 _STAGE = 1e-3  # of what smoothing leaves: what is left of a stage
 _STALE = 2  # stages without gain, after which rounding errors are all that is left
 _CLEAR, _ZEROS = 1e-3, 1e-12  # of a corner, inside it; of the objective, for exact zeros
+_SHARE = 0.1  # of the tolerance, for exact zeros, if that is more
 _TINY = 1e-9  # of the deviation of the targets: what a coefficient may be worth
 _CLOSER = 1e-3  # than tol asks for: a bound by the gradient is far from the gap that it bounds
 _FLAT = 1e-7  # a relative subgradient that counts as zero where no bound is known
@@ -250,6 +251,6 @@ class _Bracket:
         if self.x[zero].any():
             settled = torch.where(zero, 0.0, self.x)
             value, _ = problem.evaluate(settled, problem.objective.loss)
-            free = value <= self.upper * (1 + _ZEROS)
+            free = value <= self.upper * (1 + max(_ZEROS, _SHARE * self.tol))
             self.x = torch.where(free, settled, self.x)
             self.upper = torch.where(free, value, self.upper)
