@@ -353,8 +353,7 @@ class _Descent:
         """Return the relative gap at the base, of a model that does not hold all rows."""
         assert self.base is not None
         if self.loss.corners:  # lines that rows are kept as are below them
-            # With curvature for rows that are not kept, the model is no bound on the objective.
-            left = self.value - (local.lower if self.below else self.floor)
+            left = self.value - local.lower
         else:
             left = self.bound.left(self.base, local.first_gradient, self.value, local.gram)
         self.lower = self.value - left
