@@ -26,6 +26,7 @@ TOL = 1e-10  # the default of the estimators
 ROUNDINGS = 8  # of the predictions, that are allowed
 UNITS = 1e-10  # of the objective of a constant, whose 16th digit is no excess
 CLEAR = 1e-5  # a singular value of scaled terms that no rounding has made
+FAR_UNITS = 1e5  # times that deviations of columns differ by
 SEEN = 1e-6  # of the targets: a change of the predictions that is no rounding
 SECONDS = 1.0  # of processor time, for a small problem
 PATIENCE = 3.0  # seconds after which a fit is cut off
@@ -206,8 +207,6 @@ class Found:
             off = 64 * EPS * float(np.abs(problem.y - point.r).max() + np.abs(problem.y).max())
             if point.coef is not None:
                 off = np.maximum(off, ROUNDINGS * problem.rounding(point.coef, point.intercept))
-            if self.dropped and problem.data_eps > EPS:
-                off = off + ROUNDINGS * problem.data_rounding(coef)
         # The residuals of either may be short of a kink that rounding sends them over.
         allowed = max(problem.allowance(point.r, off), problem.allowance(r, off))
         self.allowed = allowed + ROUNDINGS * EPS * point.penalty
@@ -268,7 +267,7 @@ def _judge_coef(index, found, converged, outcome):
     # Beside columns of far larger units the rounding errors of that part are no smaller than it.
     if np.abs(problem.centred @ spare).max(initial=0) > SEEN * np.abs(problem.y).max(initial=0):
         return
-    if _is_held(problem, coef, spare):
+    if _far_units(problem) and _is_held(problem, coef, spare):
         return
     size = np.linalg.norm(coef - spare)
     floor = (
@@ -280,6 +279,14 @@ def _judge_coef(index, found, converged, outcome):
             f"assert np.linalg.norm({row}) < {11 * size:.3g}",
             f"norm {np.linalg.norm(coef):.2g} where {size:.2g} predicts the same",
         )
+
+
+def _far_units(problem):
+    """Return whether the units of columns are so far apart that least norm is not found."""
+    live = problem.size[problem.live]
+    return problem.polynomial is not None or (
+        live.max(initial=0) > FAR_UNITS * live.min(initial=np.inf)
+    )
 
 
 def _is_held(problem, coef, spare):
