@@ -25,11 +25,8 @@ _OTHER_TERMS = (
     "Call fit to begin anew."
 )
 _FELT = 1e-9  # relative to the slope of the loss
-_SURE = (
-    "converged",
-    "unresolved",
-    "stalled_gap",
-)  # but for the rounding errors of powers, or because of them
+# But for the rounding errors of powers, or because of them.
+_SURE = ("converged", "unresolved", "stalled_gap")
 _ALWAYS_THERE = 64 << 20  # bytes, which it takes no time to ask for
 _BYTES_A_TERM = 600  # of its entry in a table, its sums, and 16 rows of a block in the making
 
@@ -277,7 +274,11 @@ class TorchPolyRegressor(StreamRegressor):
     rank_ : int or None
         Number of independent directions in the (centred) columns of the model, at the rounding
         of the data; the same for all losses. None with a penalty or bound that has corners, and
-        where "gradient" or a stochastic solver makes no Gram matrix.
+        where "gradient" or a stochastic solver makes no Gram matrix. Below ``n_output_features_``
+        the coefficients are those of least norm: without a warning where it is in the nature of the
+        columns (two values, a constant, products of dummies that vanish, linear functions of
+        others), and with a ``RankWarning`` where the degree is too high for the distinct values of
+        a column, for the rows or for double precision.
     solver_ : str
         The solver that was used, or the name of its class.
     device_ : str
