@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._staging import dense
+
 
 def r2(y: Tensor, y_pred: Tensor, weight: Tensor | None) -> float:
     """Return the coefficient of determination, averaged over the targets.
@@ -31,8 +33,9 @@ def r2_of_rows(rows: Any, coef: np.ndarray, intercept: np.ndarray) -> float:
     """Return the same for the predictions on rows, in one pass over them."""
     W, b = torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept.copy())
     missed, spread, mean, total = 0 * b, 0 * b, 0 * b, 0.0
-    for X, y, weight in rows.blocks(rows.bound(rows.n_features, 8)):
-        X, y = X.cpu().double(), y.cpu().double()
+    blocks = rows.blocks(rows.bound(rows.n_features, 8))
+    for X, y, weight in dense(((X.cpu(), y, weight) for X, y, weight in blocks), torch.float64):
+        y = y.cpu().double()
         share = torch.ones_like(y[:, :1]) if weight is None else weight[:, None].cpu().double()
         count = float(share.sum())
         if not count:

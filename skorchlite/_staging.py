@@ -157,17 +157,35 @@ def _predicted(
         columns = (Z for _, Z, _ in rows.centred(W.new_zeros(rows.n_features), None))
         v = torch.cat((W, b[None]))
         return (torch.cat([(Z @ v).to(dtype or double) for Z in columns]),)
-    blocks = rows.blocks(rows.bound(rows.n_features, double.itemsize))
+    blocks = dense(rows.blocks(rows.bound(rows.n_features, double.itemsize)), double)
     if not rows.indexed:  # how many there are is known at the end
-        parts = [torch.add(X.to(double) @ W, b).to(dtype or double) for X, _, _ in blocks]
+        parts = [torch.add(X @ W, b).to(dtype or double) for X, _, _ in blocks]
         return (torch.cat(parts),)
     out = torch.empty(rows.n_rows, len(b), dtype=dtype or double, device=rows.device)
     start = 0
     for X, _, _ in blocks:
         stop = start + len(X)
-        torch.add(X.to(double) @ W, b, out=out[start:stop])
+        torch.add(X @ W, b, out=out[start:stop])
         start = stop
     return (out,)
+
+
+def dense(blocks: Iterator[Any], dtype: torch.dtype) -> Iterator[tuple[Tensor, Any, Any]]:
+    """Yield blocks whose features have a dtype and no gaps, copied to the same memory if need be.
+
+    Left to a product, each copy takes memory of its own, of which the heap keeps several.
+    """
+    buffer: Tensor | None = None
+    for X, y, weight in blocks:
+        if X.dtype != dtype or 1 not in X.stride():
+            if buffer is None or buffer.numel() < X.numel():
+                buffer = torch.empty(X.numel(), dtype=dtype, device=X.device)
+            n_rows, n_features = X.shape
+            copy = buffer[: X.numel()]
+            by_column = X.stride(0) < X.stride(1)  # to write across the layout is slow
+            copy = copy.view(n_features, n_rows).T if by_column else copy.view(n_rows, n_features)
+            X = copy.copy_(X)
+        yield X, y, weight
 
 
 def pilot_origin(rows: Any, centre: bool) -> Origin:
