@@ -58,11 +58,17 @@ class Loss:
     bend = 0.0  # the residual up to which a smooth loss with linear ends is round
     width = 0.0  # of the smoothing of corners
     smoothness = 1.0  # the largest curvature
+    steepest = inf  # the largest slope
     largest_residual: Any  # returns how large residuals can be where the mean loss is a value
 
     def largest_slope(self, value: float) -> float:
         """Return how large slopes can be, root mean square, where the mean loss is ``value``."""
-        return (2 * self.smoothness * value) ** 0.5
+        return min((2 * self.smoothness * value) ** 0.5, self.steepest)
+
+    def change(self, moved: float, value: float) -> float:
+        """Return how much moving predictions so far can add to the mean loss ``value``."""
+        slope = self.largest_slope(max(value, 0.0)) + self.smoothness * moved
+        return moved * min(slope, self.steepest)
 
     def nothing(self, value: float) -> float:
         """Return the mean loss of rounding errors of what has the mean loss ``value``."""
@@ -107,6 +113,7 @@ class PiecewiseLinear(Loss):
 
     def __init__(self, breaks: tuple[float, ...], slopes: tuple[float, ...]):
         self.breaks, self.slopes = breaks, slopes
+        self.steepest = max(-slopes[0], slopes[-1])
         if len(breaks) == 1:  # the line through the break is zero
             self.hinges: tuple[Hinge, ...] = (Hinge(1.0, breaks[0], slopes[0], slopes[1]),)
         else:
@@ -143,7 +150,7 @@ class PiecewiseLinear(Loss):
 
     def largest_slope(self, value: float) -> float:
         """Return how large slopes can be."""
-        return max(-self.slopes[0], self.slopes[-1])
+        return self.steepest
 
     def nothing(self, value: float) -> float:
         """Return the mean loss of rounding errors of what has the mean loss ``value``."""
@@ -234,7 +241,7 @@ class Huber(Loss):
                 f"loss='huber' with epsilon={epsilon} is zero everywhere. Give an epsilon above 0, "
                 "or use loss='absolute_error'."
             )
-        self.epsilon = epsilon
+        self.epsilon = self.steepest = epsilon
         self.breaks = (-epsilon, epsilon)
         self.hinges = (Hinge(1.0, 0.0, -epsilon, epsilon, 1.0),)
 
@@ -304,6 +311,7 @@ class LogCosh(Loss):
 
     pieces = False
     bend = 1.0
+    steepest = 1.0
 
     def __init__(self, times: float = 1.0):
         self.times = times

@@ -592,7 +592,13 @@ class TorchPolyRegressor(StreamRegressor):
             used = self._basis.terms.used
             domain = np.where(used[:, None], to_numpy(self.domain_), [-np.inf, np.inf])
             rows = BoundedRows(rows, domain, self.extrapolation)
-        return *map(to_numpy, self._basis_solution), self._expand_alike(rows, self._basis)
+        return super()._predictor(rows)
+
+    def _predicting(self):
+        return tuple(map(to_numpy, self._basis_solution))
+
+    def _columns_of(self, rows):
+        return self._expand_alike(rows, self._basis)
 
     def _warnings(self, solution):
         yield from super()._warnings(solution)

@@ -16,9 +16,10 @@ from ._dask import predicted_chunks
 from ._data import check_rows_finite, read, read_to_predict
 from ._namespaces import returned
 from ._readers import is_stream
-from ._scores import r2, r2_of_rows
+from ._scores import r2, r2_of_blocks
 from ._staging import predicted
 from ._torch_state import torch_settings
+from ._views import dense
 
 
 class Predictor(RegressorMixin):
@@ -106,7 +107,9 @@ class Predictor(RegressorMixin):
             raise ValueError(f"y has {n_targets} targets, and the model predicts {n_predicted}.")
         with computing(data.n_entries):
             coef, intercept, terms = self._predictor(data.rows)
-            score = r2_of_rows(terms, coef, intercept)
+            blocks = terms.blocks(terms.bound(terms.n_features, 8))
+            blocks = dense(((X.cpu(), *others) for X, *others in blocks), torch.float64)
+            score = r2_of_blocks(blocks, coef, intercept)
             if not np.isfinite(score) and data.rows.indexed:
                 data.check_finite(self)
             if data.rows.n_rows < 2:
@@ -115,7 +118,15 @@ class Predictor(RegressorMixin):
 
     def _predictor(self, rows):
         """Return (coef, intercept, rows) whose product and sum predict."""
-        return np.atleast_2d(to_numpy(self.coef_)), np.atleast_1d(to_numpy(self.intercept_)), rows
+        return *self._predicting(), self._columns_of(rows)
+
+    def _predicting(self):
+        """Return coefficients and intercept for the columns that predictions are made of."""
+        return np.atleast_2d(to_numpy(self.coef_)), np.atleast_1d(to_numpy(self.intercept_))
+
+    def _columns_of(self, rows):
+        """Return rows with those columns."""
+        return rows
 
 
 def _undefined_score(stacklevel):

@@ -1,12 +1,11 @@
 """How good predictions are, measured where the tensors lie."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from ._staging import dense
 
 
 def r2(y: Tensor, y_pred: Tensor, weight: Tensor | None) -> float:
@@ -29,12 +28,14 @@ def r2(y: Tensor, y_pred: Tensor, weight: Tensor | None) -> float:
     return float(torch.where(missed == 0, 1.0, scores).mean())
 
 
-def r2_of_rows(rows: Any, coef: np.ndarray, intercept: np.ndarray) -> float:
-    """Return the same for the predictions on rows, in one pass over them."""
+def r2_of_blocks(blocks: Iterable[Any], coef: np.ndarray, intercept: np.ndarray) -> float:
+    """Return the same for the predictions on blocks of rows, each taken once.
+
+    Their features are of double precision, and on the processor.
+    """
     W, b = torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept.copy())
     missed, spread, mean, total = 0 * b, 0 * b, 0 * b, 0.0
-    blocks = rows.blocks(rows.bound(rows.n_features, 8))
-    for X, y, weight in dense(((X.cpu(), y, weight) for X, y, weight in blocks), torch.float64):
+    for X, y, weight in blocks:
         y = y.cpu().double()
         share = torch.ones_like(y[:, :1]) if weight is None else weight[:, None].cpu().double()
         count = float(share.sum())

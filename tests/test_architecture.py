@@ -85,7 +85,7 @@ LAYERS = [
     ["_partial_fit"],
     ["_base"],
     ["_predict"],
-    ["_data"],
+    ["_data", "_returned"],
     ["_readers", "_dask"],
     ["_parameters"],
     ["_solvers"],

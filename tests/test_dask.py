@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -102,7 +103,8 @@ MODELS = [
 
 
 def label(model):
-    return str(model).replace("\n", "")
+    """Return a name that is the same in each run."""
+    return re.sub(r" at 0x\w+", "", str(model).replace("\n", ""))
 
 
 @pytest.mark.parametrize("model", MODELS, ids=label)

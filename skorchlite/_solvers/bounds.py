@@ -161,8 +161,12 @@ class AtZero:
 
     def relative(self, gap: float, value: float) -> float:
         """Return a gap relative to the objective or, where nothing is left of that, to this one."""
+        return self.share(min(max(gap, 0.0), value), value)  # none is below zero
+
+    def share(self, part: float, value: float) -> float:
+        """Return a part of the objective relative to it or, where nothing is left, to this one."""
         whole = value if value > self.nothing else self.value
-        return min(max(gap, 0.0), value) / whole if value > 0 else 0.0  # none is below zero
+        return part / whole if value > 0 else 0.0
 
     def rounded(self, value: float) -> float:
         """Return how large a relative gap rounding may make, of those that nobody sees."""

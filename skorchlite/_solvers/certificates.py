@@ -115,7 +115,7 @@ class Certificate:
             lefts, value.tolist(), moved, self.first.tolist(), strict=True
         ):
             # Where every row is met, what is left is what rounding of coefficients makes.
-            rounding = _MET * off * (loss.largest_slope(max(total, 0.0)) + loss.smoothness * off)
+            rounding = _MET * loss.change(off, total)
             made = loss.nothing(first)
             nothing = min(rounding, _EXPLAINED * first) if total <= rounding else 0.0
             gaps.append(AtZero(first, max(made, nothing)).relative(left - made, total))

@@ -111,13 +111,15 @@ def _measured(
     for j, (value, one) in enumerate(zip(values.tolist(), descents, strict=True)):
         first, nothing = one.at_zero.value, one.at_zero.nothing
         # Coefficients of made terms are ours to choose, and others would have done better.
-        moved = frame.moved(solution.v[:-1, j].abs(), one)
-        moved, off = (moved, 0.0) if objective.basis is None else (0.0, moved)
+        off = frame.moved(solution.v[:-1, j].abs(), one)
+        moved = off if objective.basis is None else 0.0
         if free:  # where every row can be met, what is left of the objective is rounding too
             mine = min(_SAFETY * made[j], _EXPLAINED * first)
             nothing = max(nothing, mine, min(_SAFETY * moved, _MET * first))
-        left = max(value - one.lower, 0.0) + off  # the value is off by as much itself
-        gaps.append(AtZero(first, nothing).relative(left, value))
+        left = max(value - one.lower, 0.0)
+        zero = AtZero(first, nothing)
+        gaps.append(zero.relative(left, value) + zero.share(off, value))  # the value is off itself
+        left += off - moved
         unseen = one.at_zero.nothing + _BLURRED * value + min(_SAFETY * moved, _MOST * value)
         worse |= value > nothing and left > unseen
         explained &= value <= nothing
@@ -226,9 +228,7 @@ class _Frame:
 
     def moved(self, sizes: Tensor, descent: "_Descent") -> float:
         """Return what rounding of coefficients of such sizes changes in the objective."""
-        moved = _EPS * float(sizes @ self.deviation)
-        slope = descent.loss.largest_slope(max(descent.curve[-1], 0.0))
-        return moved * (slope + descent.loss.smoothness * moved)
+        return descent.loss.change(_EPS * float(sizes @ self.deviation), descent.curve[-1])
 
     def seen(self, model: Model, x: Tensor) -> Model:
         """Return a model in these coordinates, x being those of its point.

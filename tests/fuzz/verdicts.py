@@ -211,7 +211,8 @@ class Found:
         allowed = max(problem.allowance(point.r, off), problem.allowance(r, off))
         self.allowed = allowed + ROUNDINGS * EPS * point.penalty
         self.exact = best.value <= 64 * self.allowed
-        self.at_mean = problem.value(0 * problem.mean, problem.s @ problem.y)
+        constants = problem.s @ problem.y, problem.y.mean()  # a fit measures from about either
+        self.at_mean = max(problem.value(0 * problem.mean, constant) for constant in constants)
         # Where a constant explains all, in the place of its objective is that of the mean.
         least = (best.constant or self.at_mean) * (1 if self.exact else UNITS)
         self.scale = max(best.value, least, self.allowed, 1e-300)

@@ -1,0 +1,56 @@
+"""How far the objective of the coefficients that are returned may be above its least."""
+
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+
+from ._objective import Objective
+from ._solvers.bounds import AtZero
+from ._solvers.metric import cheap
+from ._solvers.solution import Solution
+from ._staging import plain_origin
+
+_EXPLAINED = 1e-8  # of the objective at zero: what is left of a target that is met is rounding
+
+
+def returned_gap(
+    objective: Objective,
+    solution: Solution,
+    terms: Any,
+    coef: np.ndarray,
+    intercept: np.ndarray,
+    caller_coef: np.ndarray,
+) -> float:
+    """Return the bound of a solution, and what rounding its coefficients has added to it.
+
+    A solver measures the terms of a polynomial from their mean. Predictions are made of
+    coefficients for terms as they are, which may cancel each other and so hold fewer digits.
+    Squared error is left out, whose solution is refined to what they hold; and so is what is large,
+    where another pass over the rows takes time.
+
+    Parameters
+    ----------
+    objective : Objective
+    solution : Solution
+    terms : row source
+        Whose columns times ``coef``, and ``intercept``, are the predictions.
+    coef : ndarray of shape (n_targets, n_terms)
+    intercept : ndarray of shape (n_targets,)
+    caller_coef : ndarray of shape (n_targets, n_features)
+        What the penalty is on.
+    """
+    loss, made = objective.loss, objective.basis is not None and objective.origin.scale is None
+    known = isfinite(solution.optimality) and loss.convex and not loss.quadratic
+    if not (made and known and cheap(objective)):
+        return solution.optimality
+    v = torch.from_numpy(np.vstack((coef.T, intercept[None])))
+    plain = Objective(terms, loss, objective.penalty, plain_origin(terms, True), True)
+    returned = plain.mean_loss(v, terms)
+    returned += objective.penalty.value(torch.from_numpy(caller_coef.T.copy()))
+    found, _ = objective.evaluate(solution.v, solution.v_low)
+    first, _ = objective.evaluate(torch.zeros_like(solution.v))
+    triples = zip(first.tolist(), found.tolist(), returned.tolist(), strict=True)
+    added = [AtZero(a, _EXPLAINED * a).relative(c - b, c) for a, b, c in triples]
+    return solution.optimality + max(added)
