@@ -6,7 +6,7 @@ converted in rational arithmetic, exactly.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
@@ -19,7 +19,7 @@ from torch import Tensor
 from ._connection import Rationals, as_fractions, as_integers, connection
 from ._conversion import Conversion
 from ._expansion import Expansion
-from ._recurrences import Step, family, rooted
+from ._recurrences import Step, derivatives, family, rooted, values
 from ._staging import power_of_two
 from ._terms import Terms
 
@@ -29,6 +29,8 @@ _CLASSES: dict[str, Any] = {
     "legendre": np.polynomial.Legendre,
     "hermite": np.polynomial.Hermite,
 }
+SAMPLE_ROWS = 4_096
+_FEW_ENTRIES = 1 << 18  # rows times terms, whose errors take a few milliseconds to follow
 CANCELLED = 12.0  # digits of powers, of which a fit in them keeps four less
 _LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
 _DERIVED = ("unit", "_to_caller", "_from_caller", "seen")
@@ -63,7 +65,8 @@ class Basis(Expansion):
         dependent.
     """
 
-    # Rows of the data, to tell why it determines fewer terms; kept in the process of a fit only.
+    # Rows of the data, all of them if fewer than SAMPLE_ROWS, to tell why it determines fewer terms
+    # and what its rounding makes of them; kept in the process of a fit only.
     seen: np.ndarray | None = None
 
     def __init__(
@@ -125,6 +128,34 @@ class Basis(Expansion):
         terms, columns, powers = self.terms.entries
         amplified = table[columns, powers] * far[columns]
         return torch.from_numpy(np.bincount(terms, amplified, len(self.terms)))
+
+    def moved(self) -> Tensor | None:
+        """Return by how much relative errors of the columns move each term, root mean square.
+
+        To first order, of errors that are independent. None unless all rows are seen and few.
+        """
+        X, n_terms = self.seen, len(self.terms)
+        if X is None or len(X) >= SAMPLE_ROWS or len(X) * n_terms > _FEW_ENTRIES:
+            return None
+        squares, before = np.zeros((n_terms, len(X))), np.ones((n_terms, len(X)))
+        after, columns = [before], list(self._with_slopes(X))
+        for value, _ in columns[:0:-1]:
+            after.append(after[-1] * value)
+        for value, slope in columns:
+            squares += (before * slope * after.pop()) ** 2
+            before = before * value
+        return torch.from_numpy(np.sqrt(squares.mean(1)))
+
+    def _with_slopes(self, X: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the polynomial of each column in each term, and what relative errors make of it."""
+        t, one = (X - self.centre) / self.half, np.ones((1, len(X)))
+        for steps, x, away, k in zip(
+            self.steps, t.T, (X / self.half).T, self.powers.T, strict=True
+        ):
+            yield (
+                np.concatenate((one, values(steps, x)))[k],
+                np.concatenate((0 * one, derivatives(steps, x) * away))[k],
+            )
 
     @property
     def magnitude(self) -> float:

@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._basis import Basis
+from ._basis import SAMPLE_ROWS, Basis
 from ._penalised_basis import PenalisedBasis, is_cheap
 from ._recurrences import Step, family, orthogonal, slopes, values
 from ._rows import NoWeightError, OutOfRangeError
 from ._terms import Degrees, Terms, terms_of
 
-SAMPLE_ROWS = 4_096
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
 _CONDITION = 1e4  # of a Gram matrix, which then is exact enough for a fit in one pass

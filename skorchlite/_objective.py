@@ -209,6 +209,14 @@ class Objective:
         scale = self.origin.scale
         return (distance if scale is None else distance / scale)[self.rows.n_targets :]
 
+    def moved(self) -> Tensor | None:
+        """Return by how much relative errors of the data move made columns, in present units.
+
+        None where their basis does not know.
+        """
+        moved = self.basis.moved()
+        return None if moved is None else moved / self.origin.unit()[self.rows.n_targets :]
+
     def quadratic(self, dtype: torch.dtype, whiten: Tensor | None = None) -> Quadratic:
         """Return the quadratic objective in one pass, in coordinates ``w = whiten @ a`` if given.
 

@@ -8,8 +8,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ._arrays import to_numpy
-from ._basis import CANCELLED
-from ._fitted_basis import SAMPLE_ROWS, fitted_basis, intervals
+from ._basis import CANCELLED, SAMPLE_ROWS
+from ._fitted_basis import fitted_basis, intervals
 from ._importances import total_indices
 from ._memory import available_memory
 from ._namespaces import beside

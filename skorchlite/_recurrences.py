@@ -120,6 +120,18 @@ def values(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:
     return np.array(rows)
 
 
+def derivatives(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:
+    """Return the derivatives of ``phi_1, ..., phi_degree`` at points, (degree, n_points)."""
+    before, last = np.zeros_like(t), np.ones_like(t)
+    slope_before, slope, rows = np.zeros_like(t), np.zeros_like(t), []
+    for a, b, c in ([float(number) for number in step] for step in steps):
+        factor = a * t + b
+        slope_before, slope = slope, a * last + factor * slope - c * slope_before
+        before, last = last, factor * last - c * before
+        rows.append(slope)
+    return np.array(rows)
+
+
 def slopes(steps: Sequence[Step], t: np.ndarray, n_sound: int) -> tuple[np.ndarray, float]:
     """Return the median slope of each polynomial on points, of shape (degree,), and the largest.
 
@@ -127,12 +139,6 @@ def slopes(steps: Sequence[Step], t: np.ndarray, n_sound: int) -> tuple[np.ndarr
     and none of the largest, is that of polynomials which vanish on the points: those after the
     first ``n_sound``.
     """
-    before, last = np.zeros_like(t), np.ones_like(t)
-    slope_before, slope, medians, largest = np.zeros_like(t), np.zeros_like(t), [], 0.0
-    for a, b, c in ([float(number) for number in step] for step in steps[:n_sound]):
-        factor = a * t + b
-        slope_before, slope = slope, a * last + factor * slope - c * slope_before
-        before, last = last, factor * last - c * before
-        medians.append(np.median(np.abs(slope)))
-        largest = max(largest, float(np.abs(slope).max()))
-    return np.array([*medians, *[np.inf] * (len(steps) - n_sound)]), largest
+    steep = np.abs(derivatives(steps[:n_sound], t)).reshape(n_sound, len(t))
+    medians = [*np.median(steep, 1), *[np.inf] * (len(steps) - n_sound)]
+    return np.array(medians), float(steep.max(initial=0))

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.preprocessing import PolynomialFeatures
 
-from ._basis import Basis
+from ._basis import SAMPLE_ROWS, Basis
 from ._rows import NoWeightError
 from ._sparse import SparseRows
 from ._tables import SparseTable
@@ -13,7 +13,7 @@ _MOST = 3  # the total degree up to which the products of a row's entries are li
 _FULL = 0.1  # a part of the terms' entries above which they are no sparse matrix
 _FEW_TERMS = 2_000  # whose Gram matrix is made without the zeros
 _ROOM = 1 << 26  # entries of a matrix of terms that is solved with whole, to the last digit
-_SEEN_ROWS, _SEEN_ENTRIES = 4_096, 1 << 23
+_SEEN_ENTRIES = 1 << 23
 
 
 class SparseTermRows(SparseRows):
@@ -57,8 +57,8 @@ def raw_basis(rows: SparseRows, degrees: Degrees) -> Basis:
         raise NoWeightError
     low, high = (ends.toarray().ravel().astype(float) for ends in (matrix.min(0), matrix.max(0)))
     basis = Basis(terms_of(degrees), "power", "raw", low, high)
-    step = max(matrix.shape[0] // _SEEN_ROWS, 1)
-    if min(matrix.shape[0], 2 * _SEEN_ROWS) * matrix.shape[1] <= _SEEN_ENTRIES:
+    step = max(matrix.shape[0] // SAMPLE_ROWS, 1)
+    if min(matrix.shape[0], 2 * SAMPLE_ROWS) * matrix.shape[1] <= _SEEN_ENTRIES:
         basis.seen = matrix[::step].toarray().astype(float)
     return basis
 

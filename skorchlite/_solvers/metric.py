@@ -270,8 +270,21 @@ def _rows_have(objective: Any, curvature: Tensor) -> Tensor:
 
 def made_by_rounding(objective: Any, data_eps: float) -> Tensor:
     """Return the deviation that the rounding of its entries may have made of each column."""
-    amplified = 1.0 if objective.basis is None else objective.basis.rounding
-    return _ROUNDING * data_eps * amplified * objective.distance()
+    return _ROUNDING * rounded_by(objective, data_eps, objective.distance())
+
+
+def rounded_by(objective: Any, data_eps: float, distance: Tensor) -> Tensor:
+    """Return how far the rounding of the data may have moved the entries of each column.
+
+    They are relative to a distance; of made columns, times what the rounding is amplified by. Where
+    the data is of single precision what it does to them is followed, if that is cheap; in double
+    precision it is no more than that of the products themselves.
+    """
+    if objective.basis is None:
+        return data_eps * distance
+    made, eps = objective.basis.rounding * distance, torch.finfo(torch.float64).eps
+    moved = objective.moved() if data_eps > eps else None
+    return data_eps * made if moved is None else data_eps * moved + eps * made
 
 
 def _made_by_rounding(directions: Tensor, rounding: Tensor, mean: float) -> Tensor:

@@ -24,7 +24,7 @@ from .._basis import CANCELLED
 from .._moments import Moments
 from .._objective import Quadratic
 from .bounds import AtZero
-from .metric import FAR_UNITS, Metric, cheap, cholesky_metric, spectral_metric
+from .metric import FAR_UNITS, Metric, cheap, cholesky_metric, rounded_by, spectral_metric
 from .solution import Report, Solution
 from .wide import wide_metric, wide_quadratic
 
@@ -149,7 +149,7 @@ def _precondition(
     metric = cholesky_metric(quadratic.hessian)
     if metric is None:
         return None
-    made = _rounding_unit(objective, data_eps) * (1 + objective.distance() / metric.scale)
+    made = _rounded_part(objective, data_eps, metric.scale)
     noise = max(torch.finfo(dtype).eps, float(made.max()) ** 2)
     if objective.rounded is not None:
         form = objective.rounded
@@ -166,19 +166,18 @@ def _rounding(objective: Any, squares: Tensor, weight: float, data_eps: float) -
     relative to their distance from zero and not to their deviation.
     """
     deviation = (squares[-objective.n_features :] / weight).sqrt()
-    made = _rounding_unit(objective, data_eps) * (1 + objective.distance() / deviation)
-    return torch.where(deviation > 0, made, torch.inf)
+    return torch.where(deviation > 0, _rounded_part(objective, data_eps, deviation), torch.inf)
 
 
-def _rounding_unit(objective: Any, data_eps: float) -> Any:
-    """Return what rounding may have made of each column at no distance from zero.
+def _rounded_part(objective: Any, data_eps: float, deviation: Tensor) -> Tensor:
+    """Return the same where no deviation is zero.
 
     With a penalty on them there are no coefficients that the data leaves undetermined.
     """
     if objective.penalty.curvature:
-        return 0.0
-    amplified = 1.0 if objective.basis is None else objective.basis.rounding
-    return _SAFETY * data_eps * objective.n_features**0.5 * amplified
+        return torch.zeros_like(deviation)
+    moved = rounded_by(objective, data_eps, deviation + objective.distance())
+    return _SAFETY * objective.n_features**0.5 * moved / deviation
 
 
 def least_norm(

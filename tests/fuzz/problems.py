@@ -64,7 +64,8 @@ class Problem:
 
     def data_rounding(self, coef):
         """Return what the rounding of the columns can do to the prediction of each row."""
-        terms = np.abs(self.A) @ np.abs(np.asarray(coef, WIDE))
+        amplified = 1 if self.polynomial is None else self.polynomial.amplified
+        terms = np.abs(self.A) @ (np.abs(np.asarray(coef, WIDE)) * amplified)
         return self.data_eps * terms.astype(float)
 
     def mapped_rounding(self, coef):

@@ -40,6 +40,9 @@ class Coordinates:
         Whether B is what it stands for, to much more than 53 bits.
     triangle : tuple of ndarray or None
         A matrix of orthogonal columns and a triangular one, whose product B is.
+    made : tuple of ndarray or None
+        Where there is no transform: what makes coefficients of other terms, which span the same,
+        and how far the rounding of the data moves each of these in each row.
     """
 
     B: np.ndarray
@@ -48,6 +51,7 @@ class Coordinates:
     H: np.ndarray
     exact: bool = True
     triangle: tuple | None = None
+    made: tuple | None = None
 
 
 SMALL_MARGIN = 1e-8  # below which 64 bits are too few
@@ -96,7 +100,8 @@ def polynomial_coordinates(problem):
         cutoff = problem.data_eps * GREY * len(amplified) ** 0.5 * amplified
         found = orthonormal(root * Z, cutoff)
         k = found.basis.shape[1]
-        return Coordinates(found.basis / root, None, np.zeros(k), np.zeros((k, k)))
+        made = found.transform, problem.data_eps * np.abs(columns) * amplified
+        return Coordinates(found.basis / root, None, np.zeros(k), np.zeros((k, k)), made=made)
     Z = np.where(problem.live, problem.centred / problem.size, 0)
     l2 = np.sqrt(WIDE(problem.l2)) / problem.size
     stacked = np.vstack((root * Z, np.diag(l2))) if problem.l2 else root * Z
@@ -162,6 +167,7 @@ class Point:
     coef: np.ndarray | None = None
     intercept: float = 0.0
     penalty: float = 0.0
+    data_off: np.ndarray | None = None  # what the rounding of the data can do to each prediction
 
 
 class Solver:
@@ -217,7 +223,9 @@ class Solver:
         r = problem.y - start - c.B @ w
         value = float(problem.s @ problem.losses(r) + penalty)
         if c.transform is None:
-            return Point(value, r, penalty=float(penalty))
+            transform, moved = c.made
+            off = (moved @ np.abs(transform @ w)).astype(float)
+            return Point(value, r, penalty=float(penalty), data_off=off)
         coef = (c.transform @ w).astype(float)
         intercept = float(start - problem.mean @ coef) if self.first else 0.0
         if problem.polynomial is not None and c.exact:

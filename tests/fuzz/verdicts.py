@@ -199,14 +199,15 @@ class Found:
             own = problem.rounding(coef, intercept)
             needed = problem.rounding(point.coef, point.intercept)
             off = ROUNDINGS * np.minimum(np.maximum(own, needed), 8 * needed)
-            if self.dropped:  # and any other combination of these columns might have been
-                off = off + ROUNDINGS * problem.data_rounding(point.coef)
         else:
             r = problem.y - prediction
             self.value = float(problem.s @ problem.losses(r) + problem.penalty(coef))
             off = 64 * EPS * float(np.abs(problem.y - point.r).max() + np.abs(problem.y).max())
             if point.coef is not None:
                 off = np.maximum(off, ROUNDINGS * problem.rounding(point.coef, point.intercept))
+        if self.dropped:  # any other combination of these columns might have been
+            known = point.coef is not None
+            off = off + ROUNDINGS * (problem.data_rounding(point.coef) if known else point.data_off)
         # The residuals of either may be short of a kink that rounding sends them over.
         allowed = max(problem.allowance(point.r, off), problem.allowance(r, off))
         self.allowed = allowed + ROUNDINGS * EPS * point.penalty
@@ -219,8 +220,14 @@ class Found:
 
     @property
     def dropped(self):
-        """Whether there are directions that the rounding of the data may have made."""
+        """Whether there are directions that the rounding of the data may have made.
+
+        Terms of a polynomial are followed further than the entries that they are made of in double
+        precision.
+        """
         problem = self.problem
+        if problem.polynomial is not None and problem.data_eps == EPS:
+            return False
         free = not (problem.l1 or problem.l2 or problem.positive)
         return free and self.best.rank < problem.A.shape[1]
 
