@@ -6,7 +6,7 @@ converted in rational arithmetic, exactly.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
@@ -19,7 +19,7 @@ from torch import Tensor
 from ._connection import Rationals, as_fractions, as_integers, connection
 from ._conversion import Conversion
 from ._expansion import Expansion
-from ._recurrences import Step, derivatives, family, rooted, values
+from ._recurrences import Step, family, rooted
 from ._staging import power_of_two
 from ._terms import Terms
 
@@ -30,7 +30,6 @@ _CLASSES: dict[str, Any] = {
     "hermite": np.polynomial.Hermite,
 }
 SAMPLE_ROWS = 4_096
-_FEW_ENTRIES = 1 << 18  # rows times terms, whose errors take a few milliseconds to follow
 CANCELLED = 12.0  # digits of powers, of which a fit in them keeps four less
 _LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
 _DERIVED = ("unit", "_to_caller", "_from_caller", "seen")
@@ -121,41 +120,24 @@ class Basis(Expansion):
     @property
     def rounding(self) -> Tensor:
         """How far the rounding of the data can be amplified in each term."""
+        return self._amplified(lambda slopes: slopes)
+
+    @property
+    def evaluated(self) -> Tensor:
+        """How many roundings it takes to make each term, of a t that is exact.
+
+        Infinite for polynomials that vanish on the data.
+        """
+        return self._amplified(lambda slopes: np.where(np.isinf(slopes), slopes, 0))
+
+    def _amplified(self, amplify: Callable[[np.ndarray], np.ndarray]) -> Tensor:
         far = 1 + np.abs(self.centre) / self.half
         degrees = np.arange(1.0 + self.terms.degree)
         slopes = [degrees[1:]] * len(far) if self.slopes is None else self.slopes
-        table = np.array([np.r_[0, np.maximum(part, degrees[1:])] for part in slopes])
+        table = np.array([np.r_[0, np.maximum(amplify(part), degrees[1:])] for part in slopes])
         terms, columns, powers = self.terms.entries
         amplified = table[columns, powers] * far[columns]
         return torch.from_numpy(np.bincount(terms, amplified, len(self.terms)))
-
-    def moved(self) -> Tensor | None:
-        """Return by how much relative errors of the columns move each term, root mean square.
-
-        To first order, of errors that are independent. None unless all rows are seen and few.
-        """
-        X, n_terms = self.seen, len(self.terms)
-        if X is None or len(X) >= SAMPLE_ROWS or len(X) * n_terms > _FEW_ENTRIES:
-            return None
-        squares, before = np.zeros((n_terms, len(X))), np.ones((n_terms, len(X)))
-        after, columns = [before], list(self._with_slopes(X))
-        for value, _ in columns[:0:-1]:
-            after.append(after[-1] * value)
-        for value, slope in columns:
-            squares += (before * slope * after.pop()) ** 2
-            before = before * value
-        return torch.from_numpy(np.sqrt(squares.mean(1)))
-
-    def _with_slopes(self, X: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the polynomial of each column in each term, and what relative errors make of it."""
-        t, one = (X - self.centre) / self.half, np.ones((1, len(X)))
-        for steps, x, away, k in zip(
-            self.steps, t.T, (X / self.half).T, self.powers.T, strict=True
-        ):
-            yield (
-                np.concatenate((one, values(steps, x)))[k],
-                np.concatenate((0 * one, derivatives(steps, x) * away))[k],
-            )
 
     @property
     def magnitude(self) -> float:

@@ -19,6 +19,7 @@ from ._models import N_PARTS, Model, model_of
 from ._moments import Moments, moments_of
 from ._rows import OutOfRangeError, TargetRows
 from ._staging import Origin
+from ._term_rounding import followed
 
 _HEAD_ROWS = 256
 _UNDERFLOW = 1e9  # sums of squares within this of the smallest number have lost digits
@@ -209,13 +210,17 @@ class Objective:
         scale = self.origin.scale
         return (distance if scale is None else distance / scale)[self.rows.n_targets :]
 
-    def moved(self) -> Tensor | None:
-        """Return by how much relative errors of the data move made columns, in present units.
+    def followed(self) -> tuple[Tensor, Tensor] | None:
+        """Return how far relative errors of the data move made columns, and the ``distance``.
 
-        None where their basis does not know.
+        Of these columns in these rows, and in present units; None where that is not cheap.
         """
-        moved = self.basis.moved()
-        return None if moved is None else moved / self.origin.unit()[self.rows.n_targets :]
+        found = None if self.basis is None else followed(self.basis)
+        if found is None:
+            return None
+        moved, size = map(torch.from_numpy, found)
+        unit, shift = self.origin.unit()[self.rows.n_targets :], self.origin.shift.abs()
+        return moved / unit, torch.maximum(shift[self.rows.n_targets :], size) / unit
 
     def quadratic(self, dtype: torch.dtype, whiten: Tensor | None = None) -> Quadratic:
         """Return the quadratic objective in one pass, in coordinates ``w = whiten @ a`` if given.

@@ -270,21 +270,32 @@ def _rows_have(objective: Any, curvature: Tensor) -> Tensor:
 
 def made_by_rounding(objective: Any, data_eps: float) -> Tensor:
     """Return the deviation that the rounding of its entries may have made of each column."""
-    return _ROUNDING * rounded_by(objective, data_eps, objective.distance())
+    return _ROUNDING * rounded_by(objective, data_eps)
 
 
-def rounded_by(objective: Any, data_eps: float, distance: Tensor) -> Tensor:
+def rounded_by(objective: Any, data_eps: float, size: Tensor | float = 0.0) -> Tensor:
     """Return how far the rounding of the data may have moved the entries of each column.
 
-    They are relative to a distance; of made columns, times what the rounding is amplified by. Where
-    the data is of single precision what it does to them is followed, if that is cheap; in double
-    precision it is no more than that of the products themselves.
+    They are relative to a size and to how far from zero they are measured; of made columns, times
+    what the rounding is amplified by. Where that may be far from alike in all rows it is followed,
+    if that is cheap.
+
+    Parameters
+    ----------
+    objective : Objective
+    data_eps : float
+    size : Tensor of shape (d,), default=0.0
     """
-    if objective.basis is None:
-        return data_eps * distance
-    made, eps = objective.basis.rounding * distance, torch.finfo(torch.float64).eps
-    moved = objective.moved() if data_eps > eps else None
-    return data_eps * made if moved is None else data_eps * moved + eps * made
+    basis, eps = objective.basis, torch.finfo(torch.float64).eps
+    if basis is None:
+        return data_eps * (size + objective.distance())
+    made = data_eps * basis.rounding * (size + objective.distance())
+    alike = data_eps <= eps and basis.slopes is None and basis.kind != "rooted"
+    found = None if alike else objective.followed()
+    if found is None:
+        return made
+    moved, distance = found
+    return torch.minimum(made, data_eps * moved + eps * basis.evaluated * (size + distance))
 
 
 def _made_by_rounding(directions: Tensor, rounding: Tensor, mean: float) -> Tensor:

@@ -176,7 +176,7 @@ def _rounded_part(objective: Any, data_eps: float, deviation: Tensor) -> Tensor:
     """
     if objective.penalty.curvature:
         return torch.zeros_like(deviation)
-    moved = rounded_by(objective, data_eps, deviation + objective.distance())
+    moved = rounded_by(objective, data_eps, deviation)
     return _SAFETY * objective.n_features**0.5 * moved / deviation
 
 

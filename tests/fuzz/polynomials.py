@@ -40,6 +40,7 @@ def terms(X, powers, basis):
     else:
         low, high = domain_of(X)
         t = (2 * X - (low + high)) / (high - low)
+        t[:, X.min(0) == X.max(0)] *= 0  # a constant is in the middle, rounding aside
     highest = int(powers.max(initial=0))
     values = family(basis, t, highest)
     columns = [np.prod([values[k][:, j] for j, k in enumerate(p) if k], axis=0) for p in powers]
