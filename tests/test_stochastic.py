@@ -288,6 +288,7 @@ CONSTANT = {
     "target of zero": (X, 0 * Y, {}),
     "constant target": (X, 0 * Y + 7.1, {}),
     "single row": (X[:1], Y[:1], {}),
+    "nothing to fit with": (0 * X, Y, {"fit_intercept": False}),
 }
 
 

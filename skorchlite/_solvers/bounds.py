@@ -67,7 +67,8 @@ class Bound:
         value : float
             Of the objective at x.
         gram : callable
-            Returns ``Z^T diag(share) Z``, or less, where it is asked for.
+            Returns ``Z^T diag(share) Z``, or less, where it is asked for; the curvature of the
+            penalty may be in it.
         """
         slope, bounded = self.corners.slope, self.corners.bounded
         beyond = (gradient.abs() - slope).clamp(min=0) * gradient.sign()
@@ -105,9 +106,10 @@ class Bound:
         # The mean of the predictions changes by as much as the intercept.
         intercept = float(beyond[k:].abs().sum()) * away
         bent = self._against_curvature(beyond[:k]) + intercept
+        if self.curvature.any():  # and the root of twice the penalty changes by that much
+            spread += (8 * value) ** 0.5
         if self.whitened:
-            size = float(torch.linalg.vector_norm(beyond))
-            return min(size * (spread + (8 * value) ** 0.5), bent)
+            return min(float(torch.linalg.vector_norm(beyond)) * spread, bent)
         slope, rest = self.corners.slope[:k], beyond[:k]
         kinked = slope > 0
         # The sum of the coefficients, each times its corner, is at most the objective.

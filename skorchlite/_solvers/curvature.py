@@ -182,7 +182,7 @@ class Pilot:
 
     def largest(self, rows: float, penalty: float) -> float:
         """Return the largest curvature of so much of rows of unit curvature and of the penalty."""
-        if not (rows or self.penalty.any()):
+        if not (self.coordinates.size and (rows or self.penalty.any())):
             return 0.0
         weight, penal = rows * self.share, penalty * self.penalty
 
@@ -225,6 +225,8 @@ class Pilot:
         coordinates : Coordinates
         """
         k = coordinates.size
+        if not k:  # there is no direction to be flat in
+            return torch.inf
         if k > min(_FEW_COORDINATES, len(self.Z)):
             return 0.0
         directions = coordinates.to(self.Z).model(torch.eye(k).to(self.Z))

@@ -23,7 +23,7 @@ from .coordinates import Coordinates
 from .corners import Corners
 from .interior_point import InteriorPoint
 from .local import LocalDescent
-from .metric import cheap, made_by_rounding
+from .metric import cheap, gather, made_by_rounding
 from .quadratic import least_norm, quadratic_model, resolves
 from .solution import Report, Solution
 
@@ -108,19 +108,21 @@ def _measured(
     values, _ = objective.evaluate(solution.v)
     gaps, explained, worse = [0.0], True, False
     free = not (objective.penalty.curvature or objective.penalty.corner)
+    changes = _changes(objective, solution.v) if cheap(objective) else None
     for j, (value, one) in enumerate(zip(values.tolist(), descents, strict=True)):
         first, nothing = one.at_zero.value, one.at_zero.nothing
         # Coefficients of made terms are ours to choose, and others would have done better.
         off = frame.moved(solution.v[:-1, j].abs(), one)
-        moved = off if objective.basis is None else 0.0
+        change = _SAFETY * off if changes is None else changes[j]
+        moved = change if objective.basis is None else 0.0
         if free:  # where every row can be met, what is left of the objective is rounding too
             mine = min(_SAFETY * made[j], _EXPLAINED * first)
-            nothing = max(nothing, mine, min(_SAFETY * moved, _MET * first))
+            nothing = max(nothing, mine, min(moved, _MET * first))
         left = max(value - one.lower, 0.0)
         zero = AtZero(first, nothing)
         gaps.append(zero.relative(left, value) + zero.share(off, value))  # the value is off itself
-        left += off - moved
-        unseen = one.at_zero.nothing + _BLURRED * value + min(_SAFETY * moved, _MOST * value)
+        left += 0.0 if objective.basis is None else off
+        unseen = one.at_zero.nothing + _BLURRED * value + min(moved, _MOST * value)
         worse |= value > nothing and left > unseen
         explained &= value <= nothing
     status, gap = solution.status, max(gaps)
@@ -128,6 +130,21 @@ def _measured(
         return replace(solution, optimality=gap, status="converged")
     gap = max(gap, solution.optimality)
     return replace(solution, optimality=gap, status="stalled_gap" if worse else status)
+
+
+def _changes(objective: Any, v: Tensor) -> list[float]:
+    """Return what rounding coefficients to doubles can add to the objective of each target.
+
+    Of a small problem, row by row: many rows may be where the loss is flat.
+    """
+    columns, share = gather(objective)
+    far, t = objective.origin.shift / objective.origin.unit(), objective.rows.n_targets
+    y, Z, w = columns[:, :t], columns[:, t:], v[:-1]
+    raw, intercept = Z @ w + v[-1], v[-1] + far[:t] - far[t:] @ w
+    sizes = (Z + far[t:]).abs() @ w.abs() + intercept.abs() + (y + far[:t]).abs()
+    off, loss = _SAFETY * _EPS * sizes, objective.loss
+    higher = torch.maximum(loss.value(y, raw + off), loss.value(y, raw - off))
+    return (share @ (higher - loss.value(y, raw))).tolist()
 
 
 def _sampled(
