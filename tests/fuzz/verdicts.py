@@ -96,7 +96,7 @@ def judge(drawn, fit=None):
         outcome.fail(ABSURD, "assert np.isfinite(m.coef_).all()", "not finite")
         return outcome
     told = {w.category for w in caught}
-    _judge_values(drawn, model, ConvergenceWarning in told, outcome)
+    _judge_values(drawn, model, told, outcome)
     if np.exceptions.RankWarning in told and by_nature(drawn):
         words = "a RankWarning for terms that are equal by the nature of a column"
         outcome.fail(ALARM, "assert True, 'without a warning'", words)
@@ -148,14 +148,17 @@ def _judge_warnings(caught, outcome):
         outcome.fail(CRASH, "assert m.coef_ is not None", f"{kind}: {words}")
 
 
-def _judge_values(drawn, model, warned, outcome):
-    converged = bool(model.converged_)
+def _judge_values(drawn, model, told, outcome):
+    converged, warned = bool(model.converged_), ConvergenceWarning in told
+    # A bound is over the directions that rank_ counts; of how many it does there is a word.
+    fewer = np.exceptions.RankWarning in told and not converged
     right, wrong, worst = [], None, 0.0
     _judge_terms(drawn, model, outcome)
     for index, found in enumerate(beside_references(drawn, model)):
         outcome.unsure |= not found.sure
         right.append(found.right)
-        worst = max(worst, found.certain_excess)
+        if not (fewer and model.rank_ < found.best.rank):
+            worst = max(worst, found.certain_excess)
         if found.excess > WRONG:
             wrong = wrong or (index, found)
         _judge_coef(index, found, converged, outcome)
