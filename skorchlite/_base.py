@@ -19,7 +19,7 @@ from ._objective import Objective
 from ._parameters import Parameters, plain_parameters, stalled_at
 from ._predict import Predictor
 from ._readers import is_stream
-from ._returned import returned_gap
+from ._returned import count_rounding
 from ._rows import OutOfRangeError
 from ._solvers import (
     FULL_BATCH,
@@ -151,8 +151,9 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         solution.facts["dtype"] = data.dtype
         self._keep(self._fitted(objective, data, solution))
         returned = *self._predicting(), np.atleast_2d(to_numpy(self.coef_))
-        gap = returned_gap(objective, solution, self._columns_of(rows), *returned)
-        self.optimality_ = solution.optimality = gap
+        count_rounding(objective, solution, self._columns_of(rows), *returned)
+        self.optimality_ = solution.optimality
+        self.converged_ = solution.status == "converged"
         return solution
 
     def _split(self, rows, weight, seed):

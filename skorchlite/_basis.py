@@ -149,8 +149,8 @@ class Basis(Expansion):
         return 0.0 if self.kind in ("power", "raw", "hermite") else 1.0
 
     @property
-    def form(self) -> Tensor | None:
-        """The curvature of a penalty on the caller's coefficients, where it is no diagonal."""
+    def form_root(self) -> Tensor | None:
+        """What makes the caller's coefficients, where a penalty on them is no diagonal here."""
         return None
 
     @property

@@ -144,23 +144,21 @@ def _rooted_basis(
     doubled : bool
     """
     t, least = sample / rooted.half, max(rooted.terms.degrees.least, 1)
-    columns = list(zip(rooted.steps, t.T, strict=True))
-    # Of fewer numbers than terms, least norm is found among plain ones.
-    several = [len(np.unique(x)) > rooted.terms.degree - least + 1 for x in t.T]
-    uneven = [
-        many and _nearly_dependent(values(steps, x)[least - 1 :])
-        for many, (steps, x) in zip(several, columns, strict=True)
-    ]
-    if not any(uneven):
-        return rooted
-    all_steps, medians, largest = [], [], 0.0
-    for (steps, column), rough in zip(columns, uneven, strict=True):
-        even = steps, rooted.terms.degree
-        steps, n_sound = orthogonal(column, rooted.terms.degree, least) if rough else even
+    degree, all_steps, medians, largest = rooted.terms.degree, [], [], 0.0
+    for plain, column in zip(rooted.steps, t.T, strict=True):
+        steps, n_sound = plain, degree
+        if len(np.unique(column)) <= degree - least + 1:
+            # Of fewer numbers than terms least norm is sought, which is easy among powers: where
+            # they are alike in the rows, so are the shares that they take.
+            steps = family("power", degree)
+        elif _nearly_dependent(values(plain, column)[least - 1 :]):
+            steps, n_sound = orthogonal(column, degree, least)
         median, steepest = slopes(steps, column, n_sound)
         all_steps.append(steps)
         medians.append(median)
         largest = max(largest, steepest)
+    if all(a is b for a, b in zip(all_steps, rooted.steps, strict=True)):
+        return rooted
     doubled = doubled and largest < _STEEP
     return basis("rooted", steps=all_steps, slopes=medians, doubled=doubled)
 

@@ -63,11 +63,11 @@ class Loss:
 
     def largest_slope(self, value: float) -> float:
         """Return how large slopes can be, root mean square, where the mean loss is ``value``."""
-        return min((2 * self.smoothness * value) ** 0.5, self.steepest)
+        return min((2 * self.smoothness * max(value, 0.0)) ** 0.5, self.steepest)
 
     def change(self, moved: float, value: float) -> float:
         """Return how much moving predictions so far can add to the mean loss ``value``."""
-        slope = self.largest_slope(max(value, 0.0)) + self.smoothness * moved
+        slope = self.largest_slope(value) + self.smoothness * moved
         return moved * min(slope, self.steepest)
 
     def nothing(self, value: float) -> float:

@@ -246,8 +246,7 @@ class Objective:
         t, cross = self.rows.n_targets, moments.cross / moments.weight
         hessian = cross[t:, t:]
         if self.penalty.curvature:
-            whiten = hessian.new_ones(len(hessian)).diag() if whiten is None else whiten
-            hessian = hessian + whiten.T @ self.bent(whiten)
+            hessian = hessian + self.bending(whiten)
         return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
 
     @property
@@ -306,11 +305,35 @@ class Objective:
 
     def bent(self, w: Tensor) -> Tensor:
         """Return the Hessian of the penalty times w."""
-        form = None if self.basis is None else self.basis.form
-        if form is None or not self.penalty.curvature:
+        if self._form_root is None:
             return self.curvature[:, None] * w
         scale = self.origin.unit()[self.rows.n_targets :, None]
-        return self.penalty.curvature * (form @ (w / scale)) / scale
+        return self.penalty.curvature**0.5 * (self._form_root.T @ self._rooted(w)) / scale
+
+    def bending(self, directions: Tensor | None = None) -> Tensor:
+        """Return the Hessian of the penalty along directions, by default along each coefficient.
+
+        As a product of what the penalty is half the square of: in one with the Hessian itself,
+        rounding could make curvatures below zero.
+        """
+        if directions is None:
+            if self._form_root is None:
+                return self.curvature.diag()
+            directions = torch.ones_like(self.curvature).diag()
+        rooted = self._rooted(directions)
+        return rooted.T @ rooted
+
+    @property
+    def _form_root(self) -> Tensor | None:
+        """What the penalty multiplies coefficients by, where it is on others that they make."""
+        return None if self.basis is None else self.basis.form_root
+
+    def _rooted(self, w: Tensor) -> Tensor:
+        """Return what the smooth penalty is half the square of."""
+        if self._form_root is None:
+            return self.curvature.sqrt()[:, None] * w
+        scale = self.origin.unit()[self.rows.n_targets :, None]
+        return self.penalty.curvature**0.5 * (self._form_root @ (w / scale))
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Any) -> tuple[Tensor, Tensor, float]:
         if self.basis is not None and self.basis.doubled:
@@ -386,8 +409,8 @@ class Objective:
         return value, gradient
 
     def _penalty_at(self, w: Tensor) -> Tensor:
-        if self.basis is not None and self.basis.form is not None:
-            return 0.5 * (w * self.bent(w)).sum(0)
+        if self._form_root is not None:
+            return 0.5 * self._rooted(w).square().sum(0)
         return self.penalty.value(w * self.unit[:, None])
 
     def _check_underflow(
@@ -411,7 +434,7 @@ class Objective:
         """
         small = squares < _UNDERFLOW * torch.finfo(dtype).tiny
         small[:first] = False
-        if self.basis is not None and self.basis.form is not None:
+        if self._form_root is not None:
             # Such a column is nothing beside the penalty, and the others are of a size with it.
             small[self.rows.n_targets :] = False
         if small.any() and ((sums[small] != 0).any() or (plain and self._varies(small))):

@@ -72,7 +72,6 @@ class PenalisedBasis(Basis):
         )
         self.fitted = self.parts[:, int(intercept) :].clone()
         self.fitted[:, len(self.fitted[0]) - len(vanishing) :][:, torch.from_numpy(vanishing)] = 0
-        self._form = self.powers_of.T @ self.powers_of
 
     @property
     def diagonal(self) -> bool:
@@ -80,9 +79,9 @@ class PenalisedBasis(Basis):
         return False
 
     @property
-    def form(self) -> Tensor:
-        """The curvature of a penalty on the caller's coefficients."""
-        return self._form
+    def form_root(self) -> Tensor:
+        """What makes the caller's coefficients, which the penalty is on."""
+        return self.powers_of
 
     @property
     def rounding(self) -> Tensor:

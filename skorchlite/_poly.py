@@ -559,7 +559,7 @@ class TorchPolyRegressor(StreamRegressor):
     def _widen(self, stream, rows):
         basis, penalised = stream.basis, self._penalised
         low, high = self._reached(basis, rows)
-        if basis.form is not None:
+        if basis.form_root is not None:
             if not self._penalty().smooth:
                 raise ValueError(_OTHER_TERMS)
         elif not hasattr(stream, "change_basis"):
@@ -577,7 +577,7 @@ class TorchPolyRegressor(StreamRegressor):
 
     def _attributes(self, objective, data, solution):
         basis, found = objective.basis, objective.solution(solution.v, solution.v_low)
-        if basis.form is not None:
+        if basis.form_root is not None:
             basis, found = basis.base, basis.in_base(*found)
         return {
             **super()._attributes(objective, data, solution),
@@ -631,6 +631,6 @@ def _is_held(objective, solution):
     It is felt beside the rounding errors of the gradient in every power, which are at most 1 in
     size, and so the bound on the gap holds.
     """
-    felt = _FELT * objective.loss.largest_slope(max(solution.loss_curve[-1], 0.0))
+    felt = _FELT * objective.loss.largest_slope(solution.loss_curve[-1])
     kinked, bent = objective.corner >= felt, objective.curvature >= _FELT
     return solution.optimality <= _FELT and bool(kinked.all() or bent.all())

@@ -13,22 +13,24 @@ from ._solvers.solution import Solution
 from ._staging import plain_origin
 
 _EXPLAINED = 1e-8  # of the objective at zero: what is left of a target that is met is rounding
+_SEEN = 1e-6  # of the objective: what rounding may add without a word, where no more need be
 
 
-def returned_gap(
+def count_rounding(
     objective: Objective,
     solution: Solution,
     terms: Any,
     coef: np.ndarray,
     intercept: np.ndarray,
     caller_coef: np.ndarray,
-) -> float:
-    """Return the bound of a solution, and what rounding its coefficients has added to it.
+) -> None:
+    """Add to the bound of a solution what rounding its coefficients has added to the objective.
 
     A solver measures the terms of a polynomial from their mean. Predictions are made of
-    coefficients for terms as they are, which may cancel each other and so hold fewer digits.
-    Squared error is left out, whose solution is refined to what they hold; and so is what is large,
-    where another pass over the rows takes time.
+    coefficients for terms as they are, which may cancel each other and so hold fewer digits. The
+    solution of squared error is refined to what they hold; but terms that are made for a penalty
+    are combined from others, which may be nothing but rounding errors on the rows. What is large
+    is left out, where another pass over the rows takes time.
 
     Parameters
     ----------
@@ -41,10 +43,13 @@ def returned_gap(
     caller_coef : ndarray of shape (n_targets, n_features)
         What the penalty is on.
     """
-    loss, made = objective.loss, objective.basis is not None and objective.origin.scale is None
-    known = isfinite(solution.optimality) and loss.convex and not loss.quadratic
-    if not (made and known and cheap(objective)):
-        return solution.optimality
+    loss, basis = objective.loss, objective.basis
+    known = isfinite(solution.optimality) and loss.convex and objective.origin.scale is None
+    if basis is None or not (known and cheap(objective)):
+        return
+    combined = basis.form_root is not None
+    if loss.quadratic and not combined:
+        return
     v = torch.from_numpy(np.vstack((coef.T, intercept[None])))
     plain = Objective(terms, loss, objective.penalty, plain_origin(terms, True), True)
     returned = plain.mean_loss(v, terms)
@@ -52,5 +57,7 @@ def returned_gap(
     found, _ = objective.evaluate(solution.v, solution.v_low)
     first, _ = objective.evaluate(torch.zeros_like(solution.v))
     triples = zip(first.tolist(), found.tolist(), returned.tolist(), strict=True)
-    added = [AtZero(a, _EXPLAINED * a).relative(c - b, c) for a, b, c in triples]
-    return solution.optimality + max(added)
+    added = max(AtZero(a, _EXPLAINED * a).relative(c - b, c) for a, b, c in triples)
+    solution.optimality += added
+    if combined and added > _SEEN and solution.status == "converged":
+        solution.status = "stalled_gap"

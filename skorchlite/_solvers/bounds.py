@@ -89,9 +89,7 @@ class Bound:
 
     def _rounding(self, x: Tensor, value: float) -> Tensor:
         """Return how far rounding errors may have moved the gradient."""
-        size = self.loss.largest_slope(max(value, 0.0)) + self.loss.smoothness * float(
-            x.abs().sum()
-        )
+        size = self.loss.largest_slope(value) + self.loss.smoothness * float(x.abs().sum())
         rounding = _ROUNDING * (size + self.corners.slope)
         # Where numbers are huge beside the slopes of a loss, that much is no longer to be left out.
         lost = float(rounding @ x.abs())

@@ -162,7 +162,7 @@ class Whitened(Scaled):
         self.factor = torch.block_diag(factor, free)
         w = -self.metric.apply(self.quadratic.gradient)
         self.resolved = resolves(self.metric, self.quadratic, w, self.quadratic.at(w)[1])
-        self.curvature = factor.T @ objective.bent(factor)
+        self.curvature = objective.bending(factor)
         self.corner = self.factor.new_zeros(self.factor.shape[1], 1)
         self.bounded = self.corner > 0
 

@@ -269,7 +269,12 @@ def _rows_have(objective: Any, curvature: Tensor) -> Tensor:
 
 
 def made_by_rounding(objective: Any, data_eps: float) -> Tensor:
-    """Return the deviation that the rounding of its entries may have made of each column."""
+    """Return the deviation that the rounding of its entries may have made of each column.
+
+    With a penalty on its coefficient, a column of single precision may be anything but constant.
+    """
+    if objective.penalty.corner or objective.penalty.curvature:
+        data_eps = torch.finfo(torch.float64).eps
     return _ROUNDING * rounded_by(objective, data_eps)
 
 

@@ -368,7 +368,7 @@ class _Descent:
             return True
         self.value, gradient = self.objective.evaluate(self.v, self.v_low)
         self.gradient = gradient[:-1]
-        return bool((self._left <= self._unseen(self.value)).all())
+        return bool((self._left <= self._unseen(self.value, self.v.abs())).all())
 
     def _unless_worse(self, v: Tensor) -> Tensor:
         """Return v where it is no higher but for rounding, as far as that is cheap to know."""
@@ -376,11 +376,12 @@ class _Descent:
             return v
         value, _ = self.objective.evaluate(self.v, self.v_low)
         higher = self.objective.evaluate(v, self.v_low)[0] - value
-        return torch.where(higher <= self._unseen(value), v, self.v)
+        sizes = torch.maximum(v.abs(), self.v.abs())
+        return torch.where(higher <= self._unseen(value, sizes), v, self.v)
 
-    def _unseen(self, value: Tensor) -> Tensor:
+    def _unseen(self, value: Tensor, sizes: Tensor) -> Tensor:
         """Return a change of the objective that nobody sees, or that rounding makes."""
-        moved = _EPS * (self.metric.scale @ self.v[:-1].abs())
+        moved = _EPS * (self.metric.scale @ sizes[:-1])
         return BLURRED * value + _SAFETY**2 * moved * ((2 * value).sqrt() + moved)
 
     @property
