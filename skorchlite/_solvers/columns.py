@@ -71,15 +71,26 @@ def descend_on_columns(
         slope[index] = 0
         pull = [corners.subgradient(torch.zeros_like(scale), column).abs() for column in slope.T]
         steep = torch.stack(pull).amax(0)
+        missed = _missed(steep, corners)
         steep[steep <= max(_VIOLATION, accuracy * (accuracy > tol)) * largest] = 0
         # Roughly solved, working sets may follow each other without end.
         idle = solution.loss_curve[-1] >= last * (1 - 0.1 * accuracy)
         settled = not steep.any() or (idle and accuracy > tol)
         last = solution.loss_curve[-1]
         if (settled and accuracy <= tol) or solution.status != "converged":
-            return whole
+            return replace(whole, optimality=whole.optimality + missed)
         accuracy = tol if settled else accuracy
         index = index if settled else _widened(v, steep)
+
+
+def _missed(steep: Tensor, corners: Corners) -> float:
+    """Return what columns at zero may gain with slopes beyond the corner, relatively.
+
+    The sum of the coefficients, each times its corner, is at most the objective. Of a column
+    without a corner, which is held by a bound alone, what is left of its slope is rounding.
+    """
+    held = corners.slope > 0
+    return float((steep / corners.slope)[held].max()) if held.any() else 0.0
 
 
 def _told(report: Report, before: int, whole: Callable[[Solution], Solution]) -> Report:
