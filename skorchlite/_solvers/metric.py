@@ -166,20 +166,31 @@ def _of_rows(
 ) -> tuple[Tensor, Tensor, float]:
     """Return (factor, null directions, condition) from the rows themselves, of a small problem.
 
-    Their singular values are held down to ``eps`` at once, and directions are orthogonal.
+    Directions are those in which predictions change by most beside what the rounding of the data
+    may make of them: columns in units of that. Along those in which they change by most, columns of
+    much and of little rounding are mixed, and what the first hide of the second is lost.
     """
     columns, weight = gather(objective)
     Z = (columns[:, -objective.n_features :] * weight.sqrt()[:, None] / scale)[:, live]
-    _, length, turn = torch.linalg.svd(Z, full_matrices=True)
-    least = _ROUNDING * max(Z.shape) ** 0.5 * torch.finfo(Z.dtype).eps * float(length[0])
-    vectors = torch.ones_like(scale).diag()[:, live] @ turn.T
-    length = torch.nn.functional.pad(length, (0, len(turn) - len(length)))
-    made = _made_by_rounding(vectors, rounding, float((length**2).mean())).sqrt()
-    keep = length >= made.clamp(min=least)
-    keep &= _rows_have(objective, length)
-    condition = float((length[0] / length[keep]).square().max()) if keep.any() else 1.0
-    factor = vectors[:, keep] / length[keep] / scale[:, None]
-    return factor, vectors[:, ~keep] / scale[:, None], condition
+    eps = _ROUNDING * max(Z.shape) ** 0.5 * torch.finfo(Z.dtype).eps
+    noise = rounding[live].clamp(min=eps * float(torch.linalg.vector_norm(Z)))
+    _, times, turn = torch.linalg.svd(Z / noise, full_matrices=True)
+    times = torch.nn.functional.pad(times, (0, len(turn) - len(times)))
+    directions = turn.T / noise[:, None]
+    directions /= torch.linalg.vector_norm(directions, dim=0)
+    curvature = (Z @ directions).square().sum(0)
+    mean = float(Z.square().sum()) / len(turn)
+    keep = (times >= 1) | (curvature >= _DEPENDENT * mean)
+    keep &= _rows_have(objective, times)
+    vectors = torch.ones_like(scale).diag()[:, live]
+    null = vectors @ directions[:, ~keep] / scale[:, None]
+    if not keep.any():
+        return vectors[:, :0], null, 1.0
+    # Rounding has left of those in which they change by most something in the others.
+    _, length, turn = torch.linalg.svd(Z @ directions[:, keep], full_matrices=False)
+    factor = vectors @ (directions[:, keep] @ turn.T / length)
+    condition = float(curvature.max()) * float(factor.square().sum(0).max())
+    return factor / scale[:, None], null, condition
 
 
 def resolved(
