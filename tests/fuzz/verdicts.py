@@ -214,7 +214,8 @@ class Found:
         # The residuals of either may be short of a kink that rounding sends them over.
         allowed = max(problem.allowance(point.r, off), problem.allowance(r, off))
         self.allowed = allowed + ROUNDINGS * EPS * point.penalty
-        self.exact = best.value <= 64 * self.allowed
+        # Of the objective of a constant the 16th digit is none.
+        self.exact = best.value <= max(64 * self.allowed, EPS * best.constant)
         constants = problem.s @ problem.y, problem.y.mean()  # a fit measures from about either
         self.at_mean = max(problem.value(0 * problem.mean, constant) for constant in constants)
         # Where a constant explains all, in the place of its objective is that of the mean.
