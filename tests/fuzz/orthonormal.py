@@ -37,13 +37,15 @@ def orthonormal(columns, cutoff):
     columns : ndarray of shape (n, k)
         Of numbers of extended precision, or of mpmath.
     cutoff : float or ndarray of shape (k,)
-        What is left of a column is taken for nothing where it is no longer than this.
+        What is left of a column is taken for nothing where it is no longer than this; for one of
+        each column, than those of the columns that were taken off it and its own together.
     """
+    each = np.ndim(cutoff) == 1
     left = columns if columns.dtype == object else columns.astype(WIDE)
     left = left.copy()
     n_columns = left.shape[1]
     made = np.eye(n_columns, dtype=left.dtype) * (left.dtype.type(1) if left.dtype != object else 1)
-    cutoff = np.broadcast_to(np.asarray(cutoff, WIDE), n_columns)
+    cutoff = np.broadcast_to(np.minimum(np.asarray(cutoff, WIDE), 1e300), n_columns)
     if left.dtype == object:
         cutoff = exactly(cutoff)
     length = norms(left)
@@ -51,7 +53,8 @@ def orthonormal(columns, cutoff):
     rest, taken, margin = list(range(n_columns)), [], 1.0
     while rest and len(taken) < len(columns):
         size = norms(left[:, rest])
-        share = np.where(size > cutoff[rest], size / length[rest], 0).astype(float)
+        least = norms(cutoff[:, None] * made[:, rest]) if each else cutoff[rest]
+        share = np.where(size > least, size / length[rest], 0).astype(float)
         best = int(share.argmax())
         if not share[best] > 0:
             break
