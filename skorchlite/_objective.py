@@ -308,7 +308,7 @@ class Objective:
         if self._form_root is None:
             return self.curvature[:, None] * w
         scale = self.origin.unit()[self.rows.n_targets :, None]
-        return self.penalty.curvature**0.5 * (self._form_root.T @ self._rooted(w)) / scale
+        return self.penalty.curvature**0.5 * (self._form_root.T @ self.rooted(w)) / scale
 
     def bending(self, directions: Tensor | None = None) -> Tensor:
         """Return the Hessian of the penalty along directions, by default along each coefficient.
@@ -320,7 +320,7 @@ class Objective:
             if self._form_root is None:
                 return self.curvature.diag()
             directions = torch.ones_like(self.curvature).diag()
-        rooted = self._rooted(directions)
+        rooted = self.rooted(directions)
         return rooted.T @ rooted
 
     @property
@@ -328,7 +328,7 @@ class Objective:
         """What the penalty multiplies coefficients by, where it is on others that they make."""
         return None if self.basis is None else self.basis.form_root
 
-    def _rooted(self, w: Tensor) -> Tensor:
+    def rooted(self, w: Tensor) -> Tensor:
         """Return what the smooth penalty is half the square of."""
         if self._form_root is None:
             return self.curvature.sqrt()[:, None] * w
@@ -410,7 +410,7 @@ class Objective:
 
     def _penalty_at(self, w: Tensor) -> Tensor:
         if self._form_root is not None:
-            return 0.5 * self._rooted(w).square().sum(0)
+            return 0.5 * self.rooted(w).square().sum(0)
         return self.penalty.value(w * self.unit[:, None])
 
     def _check_underflow(

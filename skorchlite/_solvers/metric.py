@@ -155,7 +155,7 @@ def spectral_metric(objective: Any, hessian: Tensor, rounding: Tensor) -> Metric
     factor, null, condition, blur = resolved(
         objective, values, eye[:, live] @ vectors, scale, rounding
     )
-    if null.shape[1] and cheap(objective) and not objective.penalty.curvature:
+    if null.shape[1] and cheap(objective):
         factor, null, condition = _of_rows(objective, scale, live, rounding)
     null, noise = torch.cat((null, constant), 1), float(rounding.max())
     return Metric(factor, scale, condition, live, null, blur, noise)
@@ -171,7 +171,10 @@ def _of_rows(
     much and of little rounding are mixed, and what the first hide of the second is lost.
     """
     columns, weight = gather(objective)
-    Z = (columns[:, -objective.n_features :] * weight.sqrt()[:, None] / scale)[:, live]
+    Z = columns[:, -objective.n_features :] * weight.sqrt()[:, None]
+    if objective.penalty.curvature:  # which is as good as rows
+        Z = torch.cat((Z, objective.rooted(torch.ones_like(scale).diag())))
+    Z = (Z / scale)[:, live]
     eps = _ROUNDING * max(Z.shape) ** 0.5 * torch.finfo(Z.dtype).eps
     noise = rounding[live].clamp(min=eps * float(torch.linalg.vector_norm(Z)))
     _, times, turn = torch.linalg.svd(Z / noise, full_matrices=True)
@@ -244,7 +247,7 @@ def resolved(
 def cheap(objective: Any) -> bool:
     """Return whether another pass over the rows takes next to no time."""
     rows = objective.rows
-    if objective.rounded is not None or rows.spread or not rows.indexed:
+    if objective.rounded is not None or rows.spread or not rows.rereadable:
         return False
     return rows.n_rows * objective.n_features * rows.n_targets <= _FEW_ENTRIES
 
