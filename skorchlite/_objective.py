@@ -18,7 +18,7 @@ from ._doubled_sums import doubled_slopes
 from ._models import N_PARTS, Model, model_of
 from ._moments import Moments, moments_of
 from ._rows import OutOfRangeError, TargetRows
-from ._staging import Origin
+from ._staging import Origin, plain_origin
 from ._term_rounding import followed
 
 _HEAD_ROWS = 256
@@ -117,6 +117,18 @@ class Objective:
             partial(_sums.losses, origin=self.origin, dtype=self.double, loss=self.loss, v=v)
         )
         return value / total
+
+    def returned(self, v: Tensor, v_low: Tensor) -> Tensor:
+        """Return the value for each target of a point as coefficients for the columns as they are.
+
+        Far from zero these have fewer digits than those for columns about their mean.
+        """
+        if self.origin.scale is not None or self.basis is not None:
+            return self.evaluate(v, v_low)[0]
+        coef, intercept = (torch.from_numpy(part) for part in self.solution(v, v_low))
+        plain = Objective(self.rows, self.loss, self.penalty, plain_origin(self.rows, True), True)
+        point = torch.cat((coef.T, intercept[None]))
+        return plain.mean_loss(point, self.rows) + self.penalty.value(coef.T)
 
     def solution(self, v: Tensor, v_low: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return (coef of shape (n_targets, n_features), intercept) for the columns, as NumPy."""

@@ -105,7 +105,7 @@ def _measured(
 
     What no other coefficients of so many digits would do better is no reason to warn.
     """
-    values, _ = objective.evaluate(solution.v)
+    values = objective.returned(solution.v, solution.v_low)
     gaps, explained, worse = [0.0], True, False
     free = not (objective.penalty.curvature or objective.penalty.corner)
     changes = _changes(objective, solution.v) if cheap(objective) else None
