@@ -30,6 +30,7 @@ _CLASSES: dict[str, Any] = {
     "hermite": np.polynomial.Hermite,
 }
 SAMPLE_ROWS = 4_096
+_STEEP = 1e3  # a slope that terms have beside a row that is far from the others
 CANCELLED = 12.0  # digits of powers, of which a fit in them keeps four less
 _LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
 _DERIVED = ("unit", "_to_caller", "_from_caller", "seen")
@@ -121,6 +122,13 @@ class Basis(Expansion):
     def rounding(self) -> Tensor:
         """How far the rounding of the data can be amplified in each term."""
         return self._amplified(lambda slopes: slopes)
+
+    @property
+    def alike(self) -> bool:
+        """Whether rounding makes about as much of a term in each row."""
+        slopes = [0.0] if self.slopes is None else np.concatenate(self.slopes)
+        steepest = np.max(slopes, where=np.isfinite(slopes), initial=0.0)
+        return self.kind != "rooted" and steepest <= _STEEP
 
     @property
     def evaluated(self) -> Tensor:

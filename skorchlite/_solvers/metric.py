@@ -296,8 +296,8 @@ def rounded_by(objective: Any, data_eps: float, size: Tensor | float = 0.0) -> T
     """Return how far the rounding of the data may have moved the entries of each column.
 
     They are relative to a size and to how far from zero they are measured; of made columns, times
-    what the rounding is amplified by. Where that may be far from alike in all rows it is followed,
-    if that is cheap.
+    what the rounding is amplified by. Where that is far from alike in all rows it is followed, if
+    that is cheap.
 
     Parameters
     ----------
@@ -309,8 +309,7 @@ def rounded_by(objective: Any, data_eps: float, size: Tensor | float = 0.0) -> T
     if basis is None:
         return data_eps * (size + objective.distance())
     made = data_eps * basis.rounding * (size + objective.distance())
-    alike = data_eps <= eps and basis.slopes is None and basis.kind != "rooted"
-    found = None if alike else objective.followed()
+    found = None if basis.alike else objective.followed()
     if found is None:
         return made
     moved, distance = found

@@ -108,7 +108,12 @@ def _measured(
     values = objective.returned(solution.v, solution.v_low)
     gaps, explained, worse = [0.0], True, False
     free = not (objective.penalty.curvature or objective.penalty.corner)
-    changes = _changes(objective, solution.v) if cheap(objective) else None
+    # Where nothing is lost, and not all is met, there is no need to know what could be.
+    clear = all(
+        value > _MET * one.at_zero.value and value - one.lower <= _BLURRED * value
+        for value, one in zip(values.tolist(), descents, strict=True)
+    )
+    changes = None if clear or not cheap(objective) else _changes(objective, solution.v)
     for j, (value, one) in enumerate(zip(values.tolist(), descents, strict=True)):
         first, nothing = one.at_zero.value, one.at_zero.nothing
         # Coefficients of made terms are ours to choose, and others would have done better.
