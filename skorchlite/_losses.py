@@ -156,7 +156,7 @@ class PiecewiseLinear(Loss):
         """Return the mean loss of rounding errors of what has the mean loss ``value``."""
         return 1e-17 * value  # a penalty may be felt from there on
 
-    def smoothed(self, width: float) -> "Smoothed":
+    def smoothed(self, width: Any) -> "Smoothed":
         """Return the loss with its corners rounded, below it by at most ``smoothed.bound``."""
         return Smoothed(self, width)
 
@@ -177,11 +177,11 @@ class Smoothed(Loss):
     Parameters
     ----------
     loss : PiecewiseLinear
-    width : float
+    width : float, or Tensor of shape (n_targets,)
         In units of y per unit of slope.
     """
 
-    def __init__(self, loss: PiecewiseLinear, width: float):
+    def __init__(self, loss: PiecewiseLinear, width: Any):
         self.loss, self.width = loss, width
         self.bound = 0.5 * width * max(slope**2 for slope in loss.slopes)
         self.breaks = tuple(
@@ -192,16 +192,21 @@ class Smoothed(Loss):
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the loss of each entry."""
-        slope = -self.gradient(y, raw_prediction)
-        return self.loss._at(y - raw_prediction - self.width * slope) + slope**2 * (self.width / 2)
+        slope, width = -self.gradient(y, raw_prediction), self.width_like(y)
+        return self.loss._at(y - raw_prediction - width * slope) + slope**2 * (width / 2)
 
     def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the derivative of each entry in its raw prediction."""
-        r = (y - raw_prediction) / self.width
+        width = self.width_like(y)
+        r = (y - raw_prediction) / width
         total = torch.full_like(r, -self.loss.slopes[0])
         for at, (left, right) in zip(self.loss.breaks, pairwise(self.loss.slopes), strict=True):
-            total -= (r - (at / self.width + left)).clamp_(0, right - left)
+            total -= (r - (at / width + left)).clamp_(0, right - left)
         return total
+
+    def width_like(self, y: Tensor) -> Any:
+        """Return the width where the targets are."""
+        return self.width.to(y) if isinstance(self.width, Tensor) else self.width
 
     def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the second derivative of each entry in its raw prediction."""
@@ -229,7 +234,7 @@ class Tangents:
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the height of the line of each entry."""
         slope = self.gradient(y, raw_prediction)
-        return self.smoothed.value(y, raw_prediction) + 0.5 * self.smoothed.width * slope**2
+        return self.smoothed.value(y, raw_prediction) + 0.5 * self.smoothed.width_like(y) * slope**2
 
 
 class Huber(Loss):

@@ -187,7 +187,8 @@ def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
     problem, loss = descent.problem, descent.problem.objective.loss
     bracket = _Bracket(problem, descent.x, descent.value, tol)
     descent.curve.append(problem.objective.total(bracket.upper))
-    width = float(bracket.upper.max()) / loss.smoothed(1.0).bound
+    # Of each target its own: of one that is far smaller, that of the others would hide all.
+    width = torch.where(bracket.upper > 0, bracket.upper, 1.0) / loss.smoothed(1.0).bound
     before, stale, (gap, met) = descent.x, 0, bracket.gap
     ahead = torch.zeros_like(met)
     while not met.all() and stale < _STALE and not descent.spent:
