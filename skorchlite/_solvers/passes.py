@@ -23,7 +23,7 @@ from .coordinates import Coordinates
 from .corners import Corners
 from .interior_point import InteriorPoint
 from .local import LocalDescent
-from .metric import cheap, gather, made_by_rounding
+from .metric import cheap, gather, made_by_rounding, rounded_by
 from .quadratic import least_norm, quadratic_model, resolves
 from .solution import Report, Solution
 
@@ -114,6 +114,7 @@ def _measured(
         for value, one in zip(values.tolist(), descents, strict=True)
     )
     changes = None if clear or not cheap(objective) else _changes(objective, solution.v)
+    made_off = _made_off(objective)
     for j, (value, one) in enumerate(zip(values.tolist(), descents, strict=True)):
         first, nothing = one.at_zero.value, one.at_zero.nothing
         # Coefficients of made terms are ours to choose, and others would have done better.
@@ -124,8 +125,10 @@ def _measured(
             mine = min(_SAFETY * made[j], _EXPLAINED * first)
             nothing = max(nothing, mine, min(moved, _MET * first))
         left = max(value - one.lower, 0.0)
-        zero = AtZero(first, nothing)
-        gaps.append(zero.relative(left, value) + zero.share(off, value))  # the value is off itself
+        zero, sizes = AtZero(first, nothing), solution.v[:-1, j].abs()
+        blurred = off + one.loss.change(float(made_off @ sizes), value)
+        # The value is off itself.
+        gaps.append(zero.relative(left, value) + zero.share(blurred, value))
         left += 0.0 if objective.basis is None else off
         unseen = one.at_zero.nothing + _BLURRED * value + min(moved, _MOST * value)
         worse |= value > nothing and left > unseen
@@ -135,6 +138,17 @@ def _measured(
         return replace(solution, optimality=gap, status="converged")
     gap = max(gap, solution.optimality)
     return replace(solution, optimality=gap, status="stalled_gap" if worse else status)
+
+
+def _made_off(objective: Any) -> Tensor:
+    """Return how far made columns are from what they stand for, where that is not alike in all.
+
+    A solution is the best for the columns as they are made.
+    """
+    basis = objective.basis
+    if basis is None or basis.alike:
+        return torch.zeros(objective.n_features, dtype=torch.float64)
+    return torch.nan_to_num(rounded_by(objective, _EPS), 0.0, 0.0, 0.0)
 
 
 def _changes(objective: Any, v: Tensor) -> list[float]:

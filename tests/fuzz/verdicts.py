@@ -156,6 +156,9 @@ def _judge_values(drawn, model, told, outcome):
     _judge_terms(drawn, model, outcome)
     for index, found in enumerate(beside_references(drawn, model)):
         outcome.unsure |= not found.sure
+        if found.refuted:
+            right.append(False)
+            continue
         right.append(found.right)
         if not (fewer and model.rank_ < found.best.rank):
             worst = max(worst, found.certain_excess)
@@ -249,6 +252,11 @@ class Found:
     def certain_excess(self):
         """The same relative to the larger of the two."""
         return self.excess * self.scale / max(self.scale, self.value, self.exact * self.at_mean)
+
+    @property
+    def refuted(self):
+        """Whether the reference is below its own bound: it is of columns that were left out."""
+        return self.best.value < self.best.lower - 1e-8 * self.scale - self.allowed
 
     @property
     def sure(self):
