@@ -58,6 +58,6 @@ def count_rounding(
     first, _ = objective.evaluate(torch.zeros_like(solution.v))
     triples = zip(first.tolist(), found.tolist(), returned.tolist(), strict=True)
     added = max(AtZero(a, _EXPLAINED * a).relative(c - b, c) for a, b, c in triples)
-    solution.optimality += added
+    solution.optimality = min(solution.optimality + added, max(solution.optimality, 1.0))
     if combined and added > _SEEN and solution.status == "converged":
         solution.status = "stalled_gap"

@@ -128,7 +128,7 @@ def _measured(
         zero, sizes = AtZero(first, nothing), solution.v[:-1, j].abs()
         blurred = off + one.loss.change(float(made_off @ sizes), value)
         # The value is off itself.
-        gaps.append(zero.relative(left, value) + zero.share(blurred, value))
+        gaps.append(min(zero.relative(left, value) + zero.share(blurred, value), 1.0))
         left += 0.0 if objective.basis is None else off
         unseen = one.at_zero.nothing + _BLURRED * value + min(moved, _MOST * value)
         worse |= value > nothing and left > unseen

@@ -214,6 +214,7 @@ class Found:
         if self.dropped:  # any other combination of these columns might have been
             known = point.coef is not None
             off = off + ROUNDINGS * (problem.data_rounding(point.coef) if known else point.data_off)
+        self.residual = r
         # The residuals of either may be short of a kink that rounding sends them over.
         allowed = max(problem.allowance(point.r, off), problem.allowance(r, off))
         self.allowed = allowed + ROUNDINGS * EPS * point.penalty
@@ -285,7 +286,12 @@ def _judge_coef(index, found, converged, outcome):
         return
     spare = undetermined(problem, coef, found.best.rank)
     # Beside columns of far larger units the rounding errors of that part are no smaller than it.
-    if np.abs(problem.centred @ spare).max(initial=0) > SEEN * np.abs(problem.y).max(initial=0):
+    change = problem.centred @ spare
+    if np.abs(change).max(initial=0) > SEEN * np.abs(problem.y).max(initial=0):
+        return
+    # Beside a target that is far away a change of the others is small, and may be all of the fit.
+    without = float(problem.s @ problem.losses(found.residual + change))
+    if without > found.value + found.allowed + WRONG * found.scale:
         return
     if _far_units(problem) and _is_held(problem, coef, spare):
         return
