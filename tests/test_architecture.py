@@ -95,6 +95,7 @@ LAYERS = [
     ["_solvers.newton"],
     ["_solvers.columns", "_solvers.variance_reduced"],
     ["_solvers.passes", "_solvers.sparse", "_solvers.curvature", "_solvers.loop"],
+    ["_solvers.frame"],
     ["_solvers.local", "_solvers.coordinates", "_solvers.conjugate"],
     ["_solvers.active_set", "_solvers.limited_memory"],
     ["_solvers.quadratic", "_solvers.interior_point"],

@@ -19,12 +19,10 @@ from torch import Tensor
 
 from .._models import Model
 from .bounds import AtZero, Bound
-from .coordinates import Coordinates
-from .corners import Corners
+from .frame import Frame
 from .interior_point import InteriorPoint
 from .local import LocalDescent
-from .metric import cheap, made_by_rounding
-from .quadratic import least_norm, quadratic_model, resolves
+from .metric import cheap
 from .solution import Report, Solution
 
 _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
@@ -33,17 +31,14 @@ _FULL = 0.5  # of the room that rows near a break are expected to take
 _SAMPLE, _SAMPLE_TOL = 0.6, 1e-3  # rows of a sample, relative to the room, and its accuracy
 _HALVINGS = 30
 _FEW_HALVINGS = 4
-_BLOCK = 8_192  # rows that are multiplied at a time
 _NEAR = 1e-3  # of the reach: a step on which all rows stay in their piece
 _ROUNDING = 1e-14  # of the objective
 _EXPLAINED = 1e-8  # of the objective at zero: what rounding of coefficients may be, if all is met
 _BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a word
 _MET = 1e-4  # the same of the coefficients themselves, not of what they are made of
 _MOST = 1e-3  # of the objective: what it may, where no coefficients of so many digits do better
-_NEAR_UNITS = 1e3  # times that least norm may move a direction
 _IDLE = 5  # passes that gain nothing
 _SAFETY = 4.0  # rounding of data, in units of eps
-_EPS = torch.finfo(torch.float64).eps
 
 
 def descend_by_models(
@@ -55,7 +50,7 @@ def descend_by_models(
     report: Report,
 ) -> Solution:
     """Minimise an objective whose loss is no quadratic; see ``newton``."""
-    frame = _Frame(objective, dtype, data_eps)
+    frame = Frame(objective, dtype, data_eps)
     t, d = objective.rows.n_targets, objective.n_features
     room = max(_ROOM_ENTRIES // (d + 1) // t, _ROOM_ROWS * (d + 1))
     descents = [_Descent(objective, frame, tol, max_iter, room) for _ in range(t)]
@@ -71,7 +66,7 @@ def descend_by_models(
             partial(_solution, descents, frame, x),
         )
     solution = _solution(descents, frame, x)
-    made = [frame.moved(frame.made_of(x[:, j]), one) for j, one in enumerate(descents)]
+    made = [frame.moved(frame.made_of(x[:, j]), one.curve[-1]) for j, one in enumerate(descents)]
     pairs = zip(made, descents, strict=True)
     seen = any(change > max(tol * one.curve[-1], one.at_zero.nothing) for change, one in pairs)
     if not (seen or cheap(objective)) or solution.status == "unresolved":
@@ -81,7 +76,7 @@ def descend_by_models(
 
 def _advance(
     objective: Any,
-    frame: "_Frame",
+    frame: Frame,
     descents: list["_Descent"],
     x: Tensor,
     reach: dict[int, float],
@@ -98,7 +93,7 @@ def _measured(
     objective: Any,
     solution: Solution,
     descents: list["_Descent"],
-    frame: "_Frame",
+    frame: Frame,
     made: list[float],
 ) -> Solution:
     """Return a solution with the gap that its coefficients have, which are rounded to doubles.
@@ -111,7 +106,7 @@ def _measured(
     for j, (value, one) in enumerate(zip(values.tolist(), descents, strict=True)):
         first, nothing = one.at_zero.value, one.at_zero.nothing
         # Coefficients of made terms are ours to choose, and others would have done better.
-        off = frame.moved(solution.v[:-1, j].abs(), one)
+        off = frame.moved(solution.v[:-1, j].abs(), one.curve[-1])
         moved = off if objective.basis is None else 0.0
         if free:  # where every row can be met, what is left of the objective is rounding too
             mine = min(_SAFETY * made[j], _EXPLAINED * first)
@@ -131,7 +126,7 @@ def _measured(
 
 
 def _sampled(
-    objective: Any, frame: "_Frame", descents: list["_Descent"], x: Tensor, room: int
+    objective: Any, frame: Frame, descents: list["_Descent"], x: Tensor, room: int
 ) -> Tensor:
     """Return the minimum over a sample of the rows."""
     sample = objective.sampled(int(_SAMPLE * room))
@@ -144,114 +139,10 @@ def _sampled(
     return x
 
 
-class _Frame:
-    """The coordinates of the descent; making them moves the origin to the mean of the columns.
-
-    Parameters
-    ----------
-    objective : Objective
-    dtype : torch.dtype
-    data_eps : float
-    """
-
-    def __init__(self, objective: Any, dtype: torch.dtype, data_eps: float):
-        self.objective = objective
-        self.rank: int | None = None
-        self.resolved = True
-        self.n_rows = objective.n_features + objective.fit_intercept
-        self.whitened = objective.penalty.smooth
-        (self._whiten if self.whitened else self._scale)(dtype, data_eps)
-
-    def _whiten(self, dtype: torch.dtype, data_eps: float) -> None:
-        """Take the directions that least squares tells apart; start at its solution."""
-        objective = self.objective
-        self.quadratic, self.metric, _ = quadratic_model(objective, dtype, data_eps)
-        # Least norm from the start, where that is near: to look for it at the end moves what is
-        # measured by then. Of a direction alone it may be far, though not of the solution.
-        parts = self.quadratic.hessian, self.metric, self.metric.factor
-        factor = least_norm(objective, *parts, far=_NEAR_UNITS)
-        self.rank = self.metric.rank
-        self.deviation = self.metric.live * self.metric.scale
-        start = -(factor.T @ self.quadratic.gradient)
-        _, gradient = self.quadratic.at(factor @ start)
-        self.resolved = resolves(self.metric, self.quadratic, factor @ start, gradient)
-        curvature = factor.T @ objective.bent(factor)
-        if objective.fit_intercept:
-            one = factor.new_ones(1, 1)
-            factor, curvature = torch.block_diag(factor, one), torch.block_diag(curvature, 0 * one)
-            start = torch.cat((start, 0 * start.new_ones(1, start.shape[1])))
-        self.coordinates = Coordinates(self.n_rows, factor=factor)
-        self.start, self.curvature = start, curvature
-        nothing = torch.zeros(len(start), dtype=torch.float64)
-        self.corners = Corners(nothing, nothing.bool())
-
-    def _scale(self, dtype: torch.dtype, data_eps: float) -> None:
-        """Take the coefficients of columns of unit deviation; start at the mean."""
-        objective, t = self.objective, self.objective.rows.n_targets
-        mean, deviation, _ = objective.spread()
-        if objective.fit_intercept:
-            objective.move(mean)
-        self.deviation = deviation[t:]
-        live = deviation[t:] > made_by_rounding(objective, data_eps)
-        unit = torch.where(live, 1 / deviation[t:], 0.0)
-        free = unit.new_zeros(int(objective.fit_intercept))
-        # A constant column has no curvature of its own, and stays at zero with any.
-        curvature = torch.where(live, objective.curvature * unit**2, 1.0)
-        bounded = torch.full((len(unit),), objective.penalty.positive)
-        self.corners = Corners(
-            torch.cat((objective.corner * unit, free)), torch.cat((bounded, free > 0))
-        )
-        unit = torch.cat((unit, free + 1))[:, None]
-        self.coordinates = Coordinates(self.n_rows, unit=unit)
-        self.start = torch.zeros(len(unit), t, dtype=torch.float64)
-        self.curvature = torch.cat((curvature, free)).diag()
-
-    def points(self, x: Tensor) -> Tensor:
-        """Return the points at x in the coordinates of the objective."""
-        v = self.coordinates.model(x)
-        return v if self.objective.fit_intercept else torch.cat((v, 0 * x.new_ones(1, x.shape[1])))
-
-    def solution(self, x: Tensor) -> Tensor:
-        """Return the points at x, of minimum norm where the data leaves a choice."""
-        v = self.points(x)
-        if self.rank is None or self.rank == self.objective.n_features:
-            return v
-        w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
-        return torch.cat((w, v[-1:]))
-
-    def made_of(self, x: Tensor) -> Tensor:
-        """Return the sizes of what the coefficients at x are sums of."""
-        factor, d = self.coordinates.factor, self.objective.n_features
-        return (
-            self.points(x[:, None])[:d, 0].abs() if factor is None else factor[:d].abs() @ x.abs()
-        )
-
-    def moved(self, sizes: Tensor, descent: "_Descent") -> float:
-        """Return what rounding of coefficients of such sizes changes in the objective."""
-        return descent.loss.change(_EPS * float(sizes @ self.deviation), descent.curve[-1])
-
-    def seen(self, model: Model, x: Tensor) -> Model:
-        """Return a model in these coordinates, x being those of its point.
-
-        The rows that it keeps change in place: a copy of them would be as large again.
-        """
-        n, coordinates = self.n_rows, self.coordinates
-        gradient = coordinates.pull(model.gradient[:n, None])[:, 0]
-        hessian = coordinates.pull(coordinates.pull(model.hessian[:n, :n]).T)
-        unit, factor, Z = coordinates.unit, coordinates.factor, model.Z[:, :n]
-        if factor is not None:
-            for rows in Z.split(_BLOCK):
-                rows[:, : factor.shape[1]] = rows @ factor
-            Z = Z[:, : factor.shape[1]]
-        elif unit is not None:
-            Z.mul_(unit.T)
-        return replace(model, point=x, gradient=gradient, hessian=hessian, Z=Z)
-
-
 class _Descent:
     """The descent of one target."""
 
-    def __init__(self, objective: Any, frame: _Frame, tol: float, max_iter: int, room: int):
+    def __init__(self, objective: Any, frame: Frame, tol: float, max_iter: int, room: int):
         self.loss, self.frame, self.tol, self.max_iter = objective.loss, frame, tol, max_iter
         self.room = room
         self.bound = Bound(
@@ -388,7 +279,7 @@ class _Descent:
         return 0.5 * (self.base + x)
 
 
-def _solution(descents: list[_Descent], frame: _Frame, x: Tensor) -> Solution:
+def _solution(descents: list[_Descent], frame: Frame, x: Tensor) -> Solution:
     unfinished = [one.status for one in descents if one.status != "converged"]
     curves = [descent.curve for descent in descents]
     last = [curve[-1] for curve in curves]
