@@ -501,6 +501,22 @@ def test_rows_that_are_kept_do_not_change_the_optimum(loss, share, penalty, monk
     np.testing.assert_allclose(model.coef_ * X.std(0), coef * X.std(0), atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
+@pytest.mark.parametrize("max_iter", [20, 50, 90, 170])
+@pytest.mark.parametrize("penalty", [None, "l1"])
+@pytest.mark.parametrize("loss", ["absolute_error", "quantile", "epsilon_insensitive"])
+def test_a_descent_with_few_rows_kept_ends_within_its_bound(loss, penalty, max_iter, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20_000, 5)) * [0.01, 1, 10, 100, 1] + 5
+    y = X @ [100.0, 1, 0.1, 0.0, 0] + rng.standard_t(3, 20_000)
+    model = TorchSGDRegressor(loss, penalty=penalty, alpha=0.01, epsilon=0.5, quantile=0.3)
+    least = model.fit(X, y).loss_curve_[-1]
+    monkeypatch.setattr(passes, "_ROOM_ENTRIES", 6 * 200)
+    value = model.set_params(max_iter=max_iter).fit(X, y).loss_curve_[-1]
+    assert value - least <= model.optimality_ * value + 1e-12
+
+
 @pytest.mark.parametrize("unit", [1e-200, 1e200])
 @every_loss
 def test_columns_whose_squares_are_out_of_range_are_fitted(loss, unit):

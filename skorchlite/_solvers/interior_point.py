@@ -116,6 +116,11 @@ class InteriorPoint:
         """A bound from below on the model."""
         return self.best[0] - self.left
 
+    def lower_by(self, duals: list[list[Tensor]]) -> float:
+        """Return the best bound from below on the model that some dual variables of it give."""
+        value, x = self.first_value, self.start
+        return value - min(self._left(value, x, each) for each in duals)
+
     @property
     def gap(self) -> float:
         """What is left to gain at most, relative to the objective."""

@@ -157,7 +157,7 @@ class _Descent:
         self.base: Tensor | None = None
         self.value = self.lowest = self.gap = torch.inf
         self.at_zero, self.lower = AtZero(0.0, 0.0), 0.0
-        self.floor, self.below = 0.0, False  # a bound from below, and whether the last model is one
+        self.floor, self.under = 0.0, 0.0  # bounds from below: of all models, and of the last one
         self.n_iter, self.halvings, self.idle = 0, 0, 0
         self.curve: list[float] = []
         self.status = ""
@@ -190,9 +190,8 @@ class _Descent:
             self.reach, self.n_iter = 10 * self.reach or value, self.n_iter + 1
             return x  # too few rows are near a corner to make a minimum
         local = self._minimise(self.frame.seen(model, x), x)
-        self.at_zero = local.at_zero
-        if self.loss.corners and self.below:
-            self.floor = max(self.floor, local.lower)
+        if self.loss.corners:  # lines that rows are kept as are below them
+            self.floor = max(self.floor, self.under)
         new = local.best[1]
         if model.exact:
             self.gap, self.lower = local.gap, local.best[0] - local.left
@@ -223,13 +222,17 @@ class _Descent:
     def _minimise(self, model: Model, x: Tensor, tol: float = 0.0) -> Any:
         bounded = self.loss.corners and not model.exact
         local = self._descended(model, x, tol, self.reach if bounded else torch.inf)
-        self.below = not local.at_edge
+        self.at_zero = local.at_zero
+        if self.loss.corners:
+            self.under = local.lower
         if local.at_edge:
             # Rows that are not kept would meet their corners: as many as those that are kept do.
+            # That is a guess: the bound is on the model without it, by the slopes found with it.
             jump = self.loss.slopes[-1] - self.loss.slopes[0]
             bend = jump * float(model.share.sum()) / (2 * self.reach * len(self.loss.breaks))
             model = replace(model, hessian=model.hessian + bend * torch.eye(len(x)).double())
-            local = self._descended(model, x, tol, torch.inf)
+            plain, local = local, self._descended(model, x, tol, torch.inf)
+            self.under = max(self.under, plain.lower_by(local.duals))
         return local
 
     def _descended(self, model: Model, x: Tensor, tol: float, radius: float) -> Any:
@@ -243,12 +246,12 @@ class _Descent:
     def _gap(self, local: Any) -> float:
         """Return the relative gap at the base, of a model that does not hold all rows."""
         assert self.base is not None
-        if self.loss.corners:  # lines that rows are kept as are below them
-            left = self.value - local.lower
+        if self.loss.corners:
+            left = self.value - self.floor
         else:
             left = self.bound.left(self.base, local.first_gradient, self.value, local.gram)
         self.lower = self.value - left
-        return local.at_zero.relative(left, self.value)
+        return self.at_zero.relative(left, self.value)
 
     def _status(self, moved: float) -> str:
         """Return how the descent ended with a step that far, "" where it goes on."""
