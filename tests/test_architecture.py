@@ -99,7 +99,7 @@ LAYERS = [
     ["_solvers.local", "_solvers.coordinates", "_solvers.conjugate"],
     ["_solvers.active_set", "_solvers.limited_memory"],
     ["_solvers.quadratic", "_solvers.interior_point"],
-    ["_solvers.bounds", "_solvers.crossover", "_solvers.hinges"],
+    ["_solvers.bounds", "_solvers.crossover", "_solvers.hinges", "_solvers.narrowed"],
     ["_solvers.wide"],
     ["_solvers.metric"],
     [

@@ -27,8 +27,8 @@ from .solution import Report, Solution
 
 _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
 _ROOM_ROWS = 8  # at least, for each column
-_FULL = 0.5  # of the room that rows near a break are expected to take
-_SAMPLE, _SAMPLE_TOL = 0.6, 1e-3  # rows of a sample, relative to the room, and its accuracy
+_FULL = 0.75  # of the room that rows near a break are expected to take
+_SAMPLE, _SAMPLE_TOL = 0.6, 5e-3  # rows of a sample, relative to the room, and its accuracy
 _HALVINGS = 30
 _FEW_HALVINGS = 4
 _NEAR = 1e-3  # of the reach: a step on which all rows stay in their piece
@@ -165,7 +165,7 @@ class _Descent:
     def begin(self, model: Model, x: Tensor, n_rows: int) -> Tensor:
         """Return the minimum over a sample; set the reach so that the room holds its share."""
         # The sample is further from all rows than that from its own minimum.
-        local = self._minimise(self.frame.seen(model, x), x, tol=_SAMPLE_TOL)
+        local = self._descended(self.frame.seen(model, x), x, torch.inf, rough=True)
         r = model.y - local.model.Z @ local.best[1]
         breaks = [(r - at).abs() for at in self.loss.breaks]
         self.reach = 0.0
@@ -178,7 +178,9 @@ class _Descent:
 
     def advance(self, value: float, model: Model, x: Tensor) -> Tensor:
         """Return the next point, from value and model at the present one."""
-        if self.base is not None and value > self.value:
+        # What is higher by rounding alone is a point too, once: its gradient may be smaller.
+        rounded = 0.0 if self.idle else _ROUNDING
+        if self.base is not None and value > self.value * (1 + rounded):
             return self._halve(value, x)
         self.idle = 0 if value < self.lowest * (1 - _ROUNDING) else self.idle + 1
         self.lowest = min(value, self.lowest)
@@ -219,9 +221,9 @@ class _Descent:
         self.gap, self.lower, self.status = gap, self.floor, "converged"
         return True
 
-    def _minimise(self, model: Model, x: Tensor, tol: float = 0.0) -> Any:
+    def _minimise(self, model: Model, x: Tensor) -> Any:
         bounded = self.loss.corners and not model.exact
-        local = self._descended(model, x, tol, self.reach if bounded else torch.inf)
+        local = self._descended(model, x, self.reach if bounded else torch.inf)
         self.at_zero = local.at_zero
         if self.loss.corners:
             self.under = local.lower
@@ -231,15 +233,16 @@ class _Descent:
             jump = self.loss.slopes[-1] - self.loss.slopes[0]
             bend = jump * float(model.share.sum()) / (2 * self.reach * len(self.loss.breaks))
             model = replace(model, hessian=model.hessian + bend * torch.eye(len(x)).double())
-            plain, local = local, self._descended(model, x, tol, torch.inf)
+            plain, local = local, self._descended(model, x, torch.inf)
             self.under = max(self.under, plain.lower_by(local.duals))
         return local
 
-    def _descended(self, model: Model, x: Tensor, tol: float, radius: float) -> Any:
+    def _descended(self, model: Model, x: Tensor, radius: float, rough: bool = False) -> Any:
         descend: Any = InteriorPoint if self.loss.hinges else LocalDescent
         frame = self.frame
         local = descend(model, self.loss, frame.corners, frame.curvature, self.bound, x, radius)
-        local.minimise(max(self.tol, tol), self.max_iter - self.n_iter)
+        tol = max(self.tol, _SAMPLE_TOL) if rough else self.tol
+        local.minimise(tol, self.max_iter - self.n_iter, rough)
         self.n_iter += max(local.n_iter, 1)
         return local
 
