@@ -546,6 +546,18 @@ def test_a_descent_ends_among_the_rows_near_a_kink(loss, penalty, tail, monkeypa
     np.testing.assert_allclose(model.coef_, coef, atol=1e-6)
 
 
+@pytest.mark.parametrize("loss", ["absolute_error", "quantile", "epsilon_insensitive"])
+def test_many_rows_that_are_met_exactly_end_at_once(loss, monkeypatch):
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((20_000, 4))
+    monkeypatch.setattr(passes, "_ROOM_ENTRIES", 5 * 4_000)
+    model = TorchSGDRegressor(loss, **{"quantile": {"quantile": 0.05}}.get(loss, {}))
+    model.fit(X, X @ rng.standard_normal(4))
+    assert model.converged_
+    assert model.n_iter_ <= 5
+    assert model.loss_curve_[-1] < 1e-14
+
+
 @pytest.mark.parametrize("seed", [33, 37, 50, 65])
 def test_a_last_step_that_rounding_hides_is_taken(seed, monkeypatch):
     rng = np.random.default_rng(seed)

@@ -162,6 +162,7 @@ class InteriorPoint:
             return
         self._begin()
         if rough:
+            self.at_zero = AtZero.of(self.at_zero.value)
             self._approach(tol, max_iter)
             return
         still = first_still(self)

@@ -145,6 +145,7 @@ class _Descent:
     def __init__(self, objective: Any, frame: Frame, tol: float, max_iter: int, room: int):
         self.loss, self.frame, self.tol, self.max_iter = objective.loss, frame, tol, max_iter
         self.room = room
+        self.free = not (objective.penalty.curvature or objective.penalty.corner)
         self.bound = Bound(
             objective.loss,
             frame.corners,
@@ -166,6 +167,7 @@ class _Descent:
         """Return the minimum over a sample; set the reach so that the room holds its share."""
         # The sample is further from all rows than that from its own minimum.
         local = self._descended(self.frame.seen(model, x), x, torch.inf, rough=True)
+        self.at_zero = local.at_zero
         r = model.y - local.model.Z @ local.best[1]
         breaks = [(r - at).abs() for at in self.loss.breaks]
         self.reach = 0.0
@@ -186,7 +188,7 @@ class _Descent:
         self.lowest = min(value, self.lowest)
         self.base, self.value, self.halvings = x.clone(), value, 0
         self.curve = [*self.curve[:-1], value]  # measured, where it was the model's
-        if self._is_lowest(value):
+        if self._is_lowest(value) or (self.free and not model.exact and self._is_met(value, x)):
             return x
         if self.loss.corners and not model.exact and len(model.y) < len(x):
             self.reach, self.n_iter = 10 * self.reach or value, self.n_iter + 1
@@ -204,6 +206,8 @@ class _Descent:
             self.gap = self._gap(local)
             if len(model.y) >= self.room:  # others at a corner were summed with those that are not
                 self.reach /= 2
+            elif self.loss.corners and not local.moved:  # the same model would lead nowhere again
+                self.reach /= 4
             self.status = self._status(local.moved)
             if self.status and self.loss.corners:
                 return x  # the bound is on this one
@@ -219,6 +223,15 @@ class _Descent:
         if not self.floor or gap > self._enough:
             return False
         self.gap, self.lower, self.status = gap, self.floor, "converged"
+        return True
+
+    def _is_met(self, value: float, x: Tensor) -> bool:
+        """End where rounding of the coefficients is all that is left in the rows; see _measured."""
+        made = _SAFETY * self.frame.moved(self.frame.made_of(x), value)
+        zero = AtZero(self.at_zero.value, min(made, _EXPLAINED * self.at_zero.value))
+        if value > zero.nothing:
+            return False
+        self.at_zero, self.gap, self.status = zero, zero.relative(value, value), "converged"
         return True
 
     def _minimise(self, model: Model, x: Tensor) -> Any:
