@@ -42,6 +42,30 @@ class Model:
         bend = self.hessian @ step
         return self.value + step @ (self.gradient + 0.5 * bend), self.gradient + bend
 
+    def narrowed(self, loss: Any, x: Tensor, near: Tensor) -> "Model":
+        """Return the model about x that keeps some of the rows; the others stay in their line.
+
+        Parameters
+        ----------
+        loss : object
+            Linear in pieces.
+        x : Tensor of shape (k,)
+        near : Tensor of shape (m,), bool
+            Which rows it keeps.
+        """
+        raw, far = self.Z @ x, torch.where(near, 0.0, self.share)
+        value, gradient = self.far(x)
+        return Model(
+            point=x,
+            value=value + far @ loss.value(self.y, raw),
+            gradient=gradient + self.Z.T @ (far * loss.gradient(self.y, raw)),
+            hessian=self.hessian,
+            Z=self.Z[near],
+            y=self.y[near],
+            share=self.share[near],
+            exact=False,
+        )
+
 
 N_PARTS = 6  # of the sums that make a model
 

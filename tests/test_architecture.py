@@ -96,10 +96,12 @@ LAYERS = [
     ["_solvers.newton"],
     ["_solvers.columns", "_solvers.variance_reduced"],
     ["_solvers.passes", "_solvers.sparse", "_solvers.curvature", "_solvers.loop"],
+    ["_solvers.measured"],
+    ["_solvers.frame"],
     ["_solvers.local", "_solvers.coordinates", "_solvers.conjugate"],
     ["_solvers.active_set", "_solvers.limited_memory"],
     ["_solvers.quadratic", "_solvers.interior_point"],
-    ["_solvers.bounds", "_solvers.crossover", "_solvers.hinges"],
+    ["_solvers.bounds", "_solvers.crossover", "_solvers.hinges", "_solvers.narrowed"],
     ["_solvers.wide"],
     ["_solvers.metric"],
     [

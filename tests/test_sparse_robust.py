@@ -17,8 +17,9 @@ from sklearn.preprocessing import PolynomialFeatures
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 from skorchlite._losses import LOSSES
+from skorchlite._models import Model
 from skorchlite._penalties import PENALTIES
-from skorchlite._solvers import passes
+from skorchlite._solvers import narrowed, passes
 
 from .solvers_of_peers import (
     LINES,
@@ -499,6 +500,71 @@ def test_rows_that_are_kept_do_not_change_the_optimum(loss, share, penalty, monk
     assert model.loss_curve_[-1] == pytest.approx(value, rel=1e-9)
     # Objectives this close leave coefficients, columns scaled, within the root of it.
     np.testing.assert_allclose(model.coef_ * X.std(0), coef * X.std(0), atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
+@pytest.mark.parametrize("max_iter", [20, 50, 90, 170])
+@pytest.mark.parametrize("penalty", [None, "l1"])
+@pytest.mark.parametrize("loss", ["absolute_error", "quantile", "epsilon_insensitive"])
+def test_a_descent_with_few_rows_kept_ends_within_its_bound(loss, penalty, max_iter, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20_000, 5)) * [0.01, 1, 10, 100, 1] + 5
+    y = X @ [100.0, 1, 0.1, 0.0, 0] + rng.standard_t(3, 20_000)
+    model = TorchSGDRegressor(loss, penalty=penalty, alpha=0.01, epsilon=0.5, quantile=0.3)
+    least = model.fit(X, y).loss_curve_[-1]
+    monkeypatch.setattr(passes, "_ROOM_ENTRIES", 6 * 200)
+    value = model.set_params(max_iter=max_iter).fit(X, y).loss_curve_[-1]
+    assert value - least <= model.optimality_ * value + 1e-12
+
+
+@pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
+@pytest.mark.parametrize("tail", ["normal", "heavy"])
+@pytest.mark.parametrize("penalty", [None, "l1"])
+@pytest.mark.parametrize("loss", ["absolute_error", "quantile", "epsilon_insensitive"])
+def test_a_descent_ends_among_the_rows_near_a_kink(loss, penalty, tail, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4_000, 4)) if tail == "normal" else rng.standard_t(2.5, (4_000, 4))
+    y = np.round(X @ [1.0, 2, 3, 0] + rng.standard_t(3, 4_000), 3)
+    model = TorchSGDRegressor(loss, penalty=penalty, alpha=0.01, quantile=0.3, tol=1e-12)
+    whole = model.fit(X, y)
+    value, coef = whole.loss_curve_[-1], whole.coef_
+    sizes = []
+    narrow = Model.narrowed
+
+    def counted(self, *arguments):
+        part = narrow(self, *arguments)
+        sizes.append(len(part.y))
+        return part
+
+    monkeypatch.setattr(Model, "narrowed", counted)
+    monkeypatch.setattr(narrowed, "MANY_ROWS", 1_000)
+    model.fit(X, y)
+    assert 0 < min(sizes) < 2_000
+    assert model.converged_
+    assert model.loss_curve_[-1] == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(model.coef_, coef, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["absolute_error", "quantile", "epsilon_insensitive"])
+def test_many_rows_that_are_met_exactly_end_at_once(loss, monkeypatch):
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((20_000, 4))
+    monkeypatch.setattr(passes, "_ROOM_ENTRIES", 5 * 4_000)
+    model = TorchSGDRegressor(loss, **{"quantile": {"quantile": 0.05}}.get(loss, {}))
+    model.fit(X, X @ rng.standard_normal(4))
+    assert model.converged_
+    assert model.n_iter_ <= 5
+    assert model.loss_curve_[-1] < 1e-14
+
+
+@pytest.mark.parametrize("seed", [33, 37, 50, 65])
+def test_a_last_step_that_rounding_hides_is_taken(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((5_000, 3))
+    y = X @ [1.0, 2, 3] + rng.standard_t(3, 5_000)
+    monkeypatch.setattr(passes, "_ROOM_ENTRIES", 6 * 400)
+    assert TorchSGDRegressor("log_cosh").fit(X, y).converged_
 
 
 @pytest.mark.parametrize("unit", [1e-200, 1e200])

@@ -32,6 +32,7 @@ from .bounds import AtZero, Bound
 from .corners import Corners, factorised
 from .crossover import CrossOver
 from .hinges import Hinges, hinges_of
+from .narrowed import first_still, minimised_among_few
 
 _STEPS = 100
 _IDLE = 6  # steps that gain less than a tenth
@@ -40,6 +41,7 @@ _TO_EDGE = 0.995  # part of the way to the boundary
 _ENOUGH = 1e-4  # of what tol allows: coefficients are to be closer than the objective asks for
 _ROUNDING = 1e-15  # of the objective: products that sum to less are rounding
 _LOST = 1e3  # radii, beyond which the model has no minimum
+_STILLER = 0.25  # of a step that was not small enough
 _GUESSES = 12  # of the pieces of a smooth loss
 _ROUNDED = 1e-14  # of the objective: a guess that is higher by more does not descend
 _STILL = 1e-9  # of the largest coordinate: after such a step the next leaves rounding alone
@@ -90,6 +92,7 @@ class InteriorPoint:
         self.first_raw = self._raw_at(x)
         self.best, self.left = (self.first_value, x), torch.inf
         self.curve: list[float] = []
+        self.duals: list[list[Tensor]] = []
         self.n_iter = 0
 
     def _corner_hinges(self, total: float) -> None:
@@ -116,6 +119,11 @@ class InteriorPoint:
         """A bound from below on the model."""
         return self.best[0] - self.left
 
+    def lower_by(self, duals: list[list[Tensor]]) -> float:
+        """Return the best bound from below on the model that some dual variables of it give."""
+        value, x = self.first_value, self.start
+        return value - min((self._left(value, x, each) for each in duals), default=value)
+
     @property
     def gap(self) -> float:
         """What is left to gain at most, relative to the objective."""
@@ -134,8 +142,16 @@ class InteriorPoint:
         penalty = 0.5 * (x @ (self.curvature @ x)) + self.corners.value(x)
         return float(self.model.share @ losses + self.model.far(x)[0] + penalty)
 
-    def minimise(self, tol: float, max_iter: int) -> None:
-        """Step until the bound is well within ``tol`` of the objective, or comes no closer."""
+    def minimise(self, tol: float, max_iter: int, rough: bool = False) -> None:
+        """Step until the bound is well within ``tol`` of the objective, or comes no closer.
+
+        Parameters
+        ----------
+        tol : float
+        max_iter : int
+        rough : bool, default=False
+            Whether neither zeros nor a bound are asked for, of the first descent on a sample.
+        """
         if self.best[0] <= self.at_zero.nothing:
             self.left = max(self.best[0], 0.0)
             return
@@ -144,8 +160,18 @@ class InteriorPoint:
             return
         if self.loss.smoothness and not self.coefficients and self._guessed(tol, max_iter):
             return
-        self.descend(tol, max_iter)
-        self._find_bound()
+        self._begin()
+        if rough:
+            self.at_zero = AtZero.of(self.at_zero.value)
+            self._approach(tol, max_iter)
+            return
+        still = first_still(self)
+        while self._approach(_ENOUGH * tol, max_iter, still):
+            if minimised_among_few(self, tol, max_iter):
+                return
+            still *= _STILLER
+        self._end(tol, anew=True)
+        self.find_bound()
 
     def _guessed(self, tol: float, max_iter: int) -> bool:
         """Take Newton steps from piece to piece; return whether they led to the minimum.
@@ -168,7 +194,7 @@ class InteriorPoint:
             self.curve.append(value)
             if float(step.abs().max()) <= _STILL * float(before.abs().max()):
                 self.duals = [self._duals_of(self.x)]
-                self._find_bound()
+                self.find_bound()
                 if self.gap <= max(tol, self.blurred):
                     return True
                 break
@@ -190,10 +216,18 @@ class InteriorPoint:
             Whether it may be done again without coefficients that turn out to be zero.
         """
         self._begin()
+        self._approach(_ENOUGH * tol, max_iter)
+        self._end(tol, anew)
+
+    def _approach(self, enough: float, max_iter: int, still: float = 0.0) -> bool:
+        """Step until the products sum to enough of the objective, or get no smaller.
+
+        Return True where a step moves predictions by less than ``still`` before that.
+        """
         everything = [*self.rows, *(hinges for _, hinges in self.coefficients)]
         count = sum(hinges.count for hinges in everything)
         least, flattest, idle, lowest = torch.inf, torch.inf, 0, torch.inf
-        enough = max(_ENOUGH * tol, _ROUNDING)
+        enough = max(enough, _ROUNDING)
         while self.n_iter < min(_STEPS, max_iter):
             left = sum(hinges.products() for hinges in everything)
             pull = self.pull_at(self.x)
@@ -211,7 +245,9 @@ class InteriorPoint:
             self.n_iter += 1
             self.keep(self.x)
             self.curve.append(self.best[0])
-        self._end(tol, anew)
+            if self.way < still:
+                return True
+        return False
 
     @property
     def moved(self) -> float:
@@ -231,18 +267,23 @@ class InteriorPoint:
 
     def _end(self, tol: float, anew: bool) -> None:
         """Keep the point that the descent leads to, with exact zeros if it can be."""
-        moved = self._way_to(self.x)
-        if moved > self.radius:
-            self.at_edge = True
-            self.x = self.start + self.radius / moved * (self.x - self.start)
-            self.best = self.value(self.start), self.start
-        self.keep(self.x)
+        self.close(self.x)
         self.duals = [[hinges.d for hinges in self.rows]]
         if not self.at_edge:
             CrossOver(self, tol).run(anew)
             self.duals += [[hinges.d for hinges in self.rows], self._duals_of(self.best[1])]
 
-    def _find_bound(self) -> None:
+    def close(self, x: Tensor) -> None:
+        """Keep the end of the descent, or as much of the way there as the radius allows."""
+        moved = self._way_to(x)
+        if moved > self.radius:
+            self.at_edge = True
+            x = self.start + self.radius / moved * (x - self.start)
+            self.best = self.first_value, self.start
+        self.x = x
+        self.keep(x)
+
+    def find_bound(self) -> None:
         """Bound what is left to gain, by whichever dual variables do so best."""
         value, x = self.best
         bounds = (self._left(value, x, duals) for duals in self.duals)
@@ -310,7 +351,7 @@ class InteriorPoint:
         self._linearise(residual, (after / left) ** 3 * left / count, length)
         longest = self._solve(lower, pull)
         length = min(1.0, _TO_EDGE / longest) if longest > 0 else 1.0
-        self.x = self.x + length * self.to_x
+        self.x, self.way = self.x + length * self.to_x, length * self.moves
         for hinges in everything:
             hinges.move(length)
 
@@ -355,6 +396,7 @@ class InteriorPoint:
             right[index] -= hinges.sign * hinges.weight * hinges.theta * hinges.rest
         self.to_x = torch.cholesky_solve(right[:, None], lower)[:, 0]
         change = -(self.model.Z @ self.to_x)
+        self.moves = root_mean_square(change)
         steps = [hinges.step(change) for hinges in self.rows]
         steps += [hinges.step(self.to_x[index]) for index, hinges in self.coefficients]
         return max(steps)

@@ -91,8 +91,8 @@ class LocalDescent:
         self.at_zero = AtZero(first, loss.nothing(max(first, 0.0)))
         self.best = self.value(x, self.raw), x
 
-    def minimise(self, tol: float, max_iter: int) -> None:
-        """Descend until rounding is all that is left to gain."""
+    def minimise(self, tol: float, max_iter: int, rough: bool = False) -> None:
+        """Descend until rounding is all that is left to gain; the last steps cost little."""
         if self.smooth:
             self._descend(_STEPS, max_iter)
             return

@@ -19,31 +19,22 @@ from torch import Tensor
 
 from .._models import Model
 from .bounds import AtZero, Bound
-from .coordinates import Coordinates
-from .corners import Corners
+from .frame import Frame
 from .interior_point import InteriorPoint
 from .local import LocalDescent
-from .metric import cheap, gather, made_by_rounding, rounded_by
-from .quadratic import least_norm, quadratic_model, resolves
+from .measured import explained, measured
+from .metric import cheap
 from .solution import Report, Solution
 
 _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
 _ROOM_ROWS = 8  # at least, for each column
-_FULL = 0.5  # of the room that rows near a break are expected to take
-_SAMPLE, _SAMPLE_TOL = 0.6, 1e-3  # rows of a sample, relative to the room, and its accuracy
+_FULL = 0.75  # of the room that rows near a break are expected to take
+_SAMPLE, _SAMPLE_TOL = 0.6, 5e-3  # rows of a sample, relative to the room, and its accuracy
 _HALVINGS = 30
 _FEW_HALVINGS = 4
-_BLOCK = 8_192  # rows that are multiplied at a time
 _NEAR = 1e-3  # of the reach: a step on which all rows stay in their piece
 _ROUNDING = 1e-14  # of the objective
-_EXPLAINED = 1e-8  # of the objective at zero: what rounding of coefficients may be, if all is met
-_BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a word
-_MET = 1e-4  # the same of the coefficients themselves, not of what they are made of
-_MOST = 1e-3  # of the objective: what it may, where no coefficients of so many digits do better
-_NEAR_UNITS = 1e3  # times that least norm may move a direction
 _IDLE = 5  # passes that gain nothing
-_SAFETY = 4.0  # rounding of data, in units of eps
-_EPS = torch.finfo(torch.float64).eps
 
 
 def descend_by_models(
@@ -55,7 +46,7 @@ def descend_by_models(
     report: Report,
 ) -> Solution:
     """Minimise an objective whose loss is no quadratic; see ``newton``."""
-    frame = _Frame(objective, dtype, data_eps)
+    frame = Frame(objective, dtype, data_eps)
     t, d = objective.rows.n_targets, objective.n_features
     room = max(_ROOM_ENTRIES // (d + 1) // t, _ROOM_ROWS * (d + 1))
     descents = [_Descent(objective, frame, tol, max_iter, room) for _ in range(t)]
@@ -71,17 +62,17 @@ def descend_by_models(
             partial(_solution, descents, frame, x),
         )
     solution = _solution(descents, frame, x)
-    made = [frame.moved(frame.made_of(x[:, j]), one) for j, one in enumerate(descents)]
+    made = [frame.moved(frame.made_of(x[:, j]), one.curve[-1]) for j, one in enumerate(descents)]
     pairs = zip(made, descents, strict=True)
     seen = any(change > max(tol * one.curve[-1], one.at_zero.nothing) for change, one in pairs)
     if not (seen or cheap(objective)) or solution.status == "unresolved":
         return solution
-    return _measured(objective, solution, descents, frame, made)
+    return measured(objective, solution, descents, frame, made)
 
 
 def _advance(
     objective: Any,
-    frame: "_Frame",
+    frame: Frame,
     descents: list["_Descent"],
     x: Tensor,
     reach: dict[int, float],
@@ -94,80 +85,8 @@ def _advance(
         x[:, j] = descents[j].advance(value, model, x[:, j])
 
 
-def _measured(
-    objective: Any,
-    solution: Solution,
-    descents: list["_Descent"],
-    frame: "_Frame",
-    made: list[float],
-) -> Solution:
-    """Return a solution with the gap that its coefficients have, which are rounded to doubles.
-
-    What no other coefficients of so many digits would do better is no reason to warn.
-    """
-    values = objective.returned(solution.v, solution.v_low)
-    gaps, explained, worse = [0.0], True, False
-    free = not (objective.penalty.curvature or objective.penalty.corner)
-    # Where nothing is lost, and not all is met, there is no need to know what could be.
-    clear = all(
-        value > _MET * one.at_zero.value and value - one.lower <= _BLURRED * value
-        for value, one in zip(values.tolist(), descents, strict=True)
-    )
-    changes = None if clear or not cheap(objective) else _changes(objective, solution.v)
-    made_off = _made_off(objective)
-    for j, (value, one) in enumerate(zip(values.tolist(), descents, strict=True)):
-        first, nothing = one.at_zero.value, one.at_zero.nothing
-        # Coefficients of made terms are ours to choose, and others would have done better.
-        off = frame.moved(solution.v[:-1, j].abs(), one)
-        change = _SAFETY * off if changes is None else changes[j]
-        moved = change if objective.basis is None else 0.0
-        if free:  # where every row can be met, what is left of the objective is rounding too
-            mine = min(_SAFETY * made[j], _EXPLAINED * first)
-            nothing = max(nothing, mine, min(moved, _MET * first))
-        left = max(value - one.lower, 0.0)
-        zero, sizes = AtZero(first, nothing), solution.v[:-1, j].abs()
-        blurred = off + one.loss.change(float(made_off @ sizes), value)
-        # The value is off itself.
-        gaps.append(min(zero.relative(left, value) + zero.share(blurred, value), 1.0))
-        left += 0.0 if objective.basis is None else off
-        unseen = one.at_zero.nothing + _BLURRED * value + min(moved, _MOST * value)
-        worse |= value > nothing and left > unseen
-        explained &= value <= nothing
-    status, gap = solution.status, max(gaps)
-    if explained and status == "stalled_gap":
-        return replace(solution, optimality=gap, status="converged")
-    gap = max(gap, solution.optimality)
-    return replace(solution, optimality=gap, status="stalled_gap" if worse else status)
-
-
-def _made_off(objective: Any) -> Tensor:
-    """Return how far made columns are from what they stand for, where that is not alike in all.
-
-    A solution is the best for the columns as they are made.
-    """
-    basis = objective.basis
-    if basis is None or basis.alike:
-        return torch.zeros(objective.n_features, dtype=torch.float64)
-    return torch.nan_to_num(rounded_by(objective, _EPS), 0.0, 0.0, 0.0)
-
-
-def _changes(objective: Any, v: Tensor) -> list[float]:
-    """Return what rounding coefficients to doubles can add to the objective of each target.
-
-    Of a small problem, row by row: many rows may be where the loss is flat.
-    """
-    columns, share = gather(objective)
-    far, t = objective.origin.shift / objective.origin.unit(), objective.rows.n_targets
-    y, Z, w = columns[:, :t], columns[:, t:], v[:-1]
-    raw, intercept = Z @ w + v[-1], v[-1] + far[:t] - far[t:] @ w
-    sizes = (Z + far[t:]).abs() @ w.abs() + intercept.abs() + (y + far[:t]).abs()
-    off, loss = _SAFETY * _EPS * sizes, objective.loss
-    higher = torch.maximum(loss.value(y, raw + off), loss.value(y, raw - off))
-    return (share @ (higher - loss.value(y, raw))).tolist()
-
-
 def _sampled(
-    objective: Any, frame: "_Frame", descents: list["_Descent"], x: Tensor, room: int
+    objective: Any, frame: Frame, descents: list["_Descent"], x: Tensor, room: int
 ) -> Tensor:
     """Return the minimum over a sample of the rows."""
     sample = objective.sampled(int(_SAMPLE * room))
@@ -180,116 +99,13 @@ def _sampled(
     return x
 
 
-class _Frame:
-    """The coordinates of the descent; making them moves the origin to the mean of the columns.
-
-    Parameters
-    ----------
-    objective : Objective
-    dtype : torch.dtype
-    data_eps : float
-    """
-
-    def __init__(self, objective: Any, dtype: torch.dtype, data_eps: float):
-        self.objective = objective
-        self.rank: int | None = None
-        self.resolved = True
-        self.n_rows = objective.n_features + objective.fit_intercept
-        self.whitened = objective.penalty.smooth
-        (self._whiten if self.whitened else self._scale)(dtype, data_eps)
-
-    def _whiten(self, dtype: torch.dtype, data_eps: float) -> None:
-        """Take the directions that least squares tells apart; start at its solution."""
-        objective = self.objective
-        self.quadratic, self.metric, _ = quadratic_model(objective, dtype, data_eps)
-        # Least norm from the start, where that is near: to look for it at the end moves what is
-        # measured by then. Of a direction alone it may be far, though not of the solution.
-        parts = self.quadratic.hessian, self.metric, self.metric.factor
-        factor = least_norm(objective, *parts, far=_NEAR_UNITS)
-        self.rank = self.metric.rank
-        self.deviation = self.metric.live * self.metric.scale
-        start = -(factor.T @ self.quadratic.gradient)
-        _, gradient = self.quadratic.at(factor @ start)
-        self.resolved = resolves(self.metric, self.quadratic, factor @ start, gradient)
-        curvature = objective.bending(factor)
-        if objective.fit_intercept:
-            one = factor.new_ones(1, 1)
-            factor, curvature = torch.block_diag(factor, one), torch.block_diag(curvature, 0 * one)
-            start = torch.cat((start, 0 * start.new_ones(1, start.shape[1])))
-        self.coordinates = Coordinates(self.n_rows, factor=factor)
-        self.start, self.curvature = start, curvature
-        nothing = torch.zeros(len(start), dtype=torch.float64)
-        self.corners = Corners(nothing, nothing.bool())
-
-    def _scale(self, dtype: torch.dtype, data_eps: float) -> None:
-        """Take the coefficients of columns of unit deviation; start at the mean."""
-        objective, t = self.objective, self.objective.rows.n_targets
-        mean, deviation, _ = objective.spread()
-        if objective.fit_intercept:
-            objective.move(mean)
-        self.deviation = deviation[t:]
-        live = deviation[t:] > made_by_rounding(objective, data_eps)
-        unit = torch.where(live, 1 / deviation[t:], 0.0)
-        free = unit.new_zeros(int(objective.fit_intercept))
-        # A constant column has no curvature of its own, and stays at zero with any.
-        curvature = torch.where(live, objective.curvature * unit**2, 1.0)
-        bounded = torch.full((len(unit),), objective.penalty.positive)
-        self.corners = Corners(
-            torch.cat((objective.corner * unit, free)), torch.cat((bounded, free > 0))
-        )
-        unit = torch.cat((unit, free + 1))[:, None]
-        self.coordinates = Coordinates(self.n_rows, unit=unit)
-        self.start = torch.zeros(len(unit), t, dtype=torch.float64)
-        self.curvature = torch.cat((curvature, free)).diag()
-
-    def points(self, x: Tensor) -> Tensor:
-        """Return the points at x in the coordinates of the objective."""
-        v = self.coordinates.model(x)
-        return v if self.objective.fit_intercept else torch.cat((v, 0 * x.new_ones(1, x.shape[1])))
-
-    def solution(self, x: Tensor) -> Tensor:
-        """Return the points at x, of minimum norm where the data leaves a choice."""
-        v = self.points(x)
-        if self.rank is None or self.rank == self.objective.n_features:
-            return v
-        w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
-        return torch.cat((w, v[-1:]))
-
-    def made_of(self, x: Tensor) -> Tensor:
-        """Return the sizes of what the coefficients at x are sums of."""
-        factor, d = self.coordinates.factor, self.objective.n_features
-        return (
-            self.points(x[:, None])[:d, 0].abs() if factor is None else factor[:d].abs() @ x.abs()
-        )
-
-    def moved(self, sizes: Tensor, descent: "_Descent") -> float:
-        """Return what rounding of coefficients of such sizes changes in the objective."""
-        return descent.loss.change(_EPS * float(sizes @ self.deviation), descent.curve[-1])
-
-    def seen(self, model: Model, x: Tensor) -> Model:
-        """Return a model in these coordinates, x being those of its point.
-
-        The rows that it keeps change in place: a copy of them would be as large again.
-        """
-        n, coordinates = self.n_rows, self.coordinates
-        gradient = coordinates.pull(model.gradient[:n, None])[:, 0]
-        hessian = coordinates.pull(coordinates.pull(model.hessian[:n, :n]).T)
-        unit, factor, Z = coordinates.unit, coordinates.factor, model.Z[:, :n]
-        if factor is not None:
-            for rows in Z.split(_BLOCK):
-                rows[:, : factor.shape[1]] = rows @ factor
-            Z = Z[:, : factor.shape[1]]
-        elif unit is not None:
-            Z.mul_(unit.T)
-        return replace(model, point=x, gradient=gradient, hessian=hessian, Z=Z)
-
-
 class _Descent:
     """The descent of one target."""
 
-    def __init__(self, objective: Any, frame: _Frame, tol: float, max_iter: int, room: int):
+    def __init__(self, objective: Any, frame: Frame, tol: float, max_iter: int, room: int):
         self.loss, self.frame, self.tol, self.max_iter = objective.loss, frame, tol, max_iter
         self.room = room
+        self.free = not (objective.penalty.curvature or objective.penalty.corner)
         self.bound = Bound(
             objective.loss,
             frame.corners,
@@ -302,7 +118,7 @@ class _Descent:
         self.base: Tensor | None = None
         self.value = self.lowest = self.gap = torch.inf
         self.at_zero, self.lower = AtZero(0.0, 0.0), 0.0
-        self.floor, self.below = 0.0, False  # a bound from below, and whether the last model is one
+        self.floor, self.under = 0.0, 0.0  # bounds from below: of all models, and of the last one
         self.n_iter, self.halvings, self.idle = 0, 0, 0
         self.curve: list[float] = []
         self.status = ""
@@ -310,7 +126,8 @@ class _Descent:
     def begin(self, model: Model, x: Tensor, n_rows: int) -> Tensor:
         """Return the minimum over a sample; set the reach so that the room holds its share."""
         # The sample is further from all rows than that from its own minimum.
-        local = self._minimise(self.frame.seen(model, x), x, tol=_SAMPLE_TOL)
+        local = self._descended(self.frame.seen(model, x), x, torch.inf, rough=True)
+        self.at_zero = local.at_zero
         r = model.y - local.model.Z @ local.best[1]
         breaks = [(r - at).abs() for at in self.loss.breaks]
         self.reach = 0.0
@@ -323,21 +140,22 @@ class _Descent:
 
     def advance(self, value: float, model: Model, x: Tensor) -> Tensor:
         """Return the next point, from value and model at the present one."""
-        if self.base is not None and value > self.value:
+        # What is higher by rounding alone is a point too, once: its gradient may be smaller.
+        rounded = 0.0 if self.idle else _ROUNDING
+        if self.base is not None and value > self.value * (1 + rounded):
             return self._halve(value, x)
         self.idle = 0 if value < self.lowest * (1 - _ROUNDING) else self.idle + 1
         self.lowest = min(value, self.lowest)
         self.base, self.value, self.halvings = x.clone(), value, 0
         self.curve = [*self.curve[:-1], value]  # measured, where it was the model's
-        if self._is_lowest(value):
+        if self._is_lowest(value) or (self.free and not model.exact and self._is_met(value, x)):
             return x
         if self.loss.corners and not model.exact and len(model.y) < len(x):
             self.reach, self.n_iter = 10 * self.reach or value, self.n_iter + 1
             return x  # too few rows are near a corner to make a minimum
         local = self._minimise(self.frame.seen(model, x), x)
-        self.at_zero = local.at_zero
-        if self.loss.corners and self.below:
-            self.floor = max(self.floor, local.lower)
+        if self.loss.corners:  # lines that rows are kept as are below them
+            self.floor = max(self.floor, self.under)
         new = local.best[1]
         if model.exact:
             self.gap, self.lower = local.gap, local.best[0] - local.left
@@ -348,6 +166,8 @@ class _Descent:
             self.gap = self._gap(local)
             if len(model.y) >= self.room:  # others at a corner were summed with those that are not
                 self.reach /= 2
+            elif self.loss.corners and not local.moved:  # the same model would lead nowhere again
+                self.reach /= 4
             self.status = self._status(local.moved)
             if self.status and self.loss.corners:
                 return x  # the bound is on this one
@@ -365,35 +185,49 @@ class _Descent:
         self.gap, self.lower, self.status = gap, self.floor, "converged"
         return True
 
-    def _minimise(self, model: Model, x: Tensor, tol: float = 0.0) -> Any:
+    def _is_met(self, value: float, x: Tensor) -> bool:
+        """End where rounding of the coefficients is all that is left in the rows."""
+        made = self.frame.moved(self.frame.made_of(x), value)
+        zero = AtZero(self.at_zero.value, explained(made, self.at_zero.value))
+        if value > zero.nothing:
+            return False
+        self.at_zero, self.gap, self.status = zero, zero.relative(value, value), "converged"
+        return True
+
+    def _minimise(self, model: Model, x: Tensor) -> Any:
         bounded = self.loss.corners and not model.exact
-        local = self._descended(model, x, tol, self.reach if bounded else torch.inf)
-        self.below = not local.at_edge
+        local = self._descended(model, x, self.reach if bounded else torch.inf)
+        self.at_zero = local.at_zero
+        if self.loss.corners:
+            self.under = local.lower
         if local.at_edge:
             # Rows that are not kept would meet their corners: as many as those that are kept do.
+            # That is a guess: the bound is on the model without it, by the slopes found with it.
             jump = self.loss.slopes[-1] - self.loss.slopes[0]
             bend = jump * float(model.share.sum()) / (2 * self.reach * len(self.loss.breaks))
             model = replace(model, hessian=model.hessian + bend * torch.eye(len(x)).double())
-            local = self._descended(model, x, tol, torch.inf)
+            plain, local = local, self._descended(model, x, torch.inf)
+            self.under = max(self.under, plain.lower_by(local.duals))
         return local
 
-    def _descended(self, model: Model, x: Tensor, tol: float, radius: float) -> Any:
+    def _descended(self, model: Model, x: Tensor, radius: float, rough: bool = False) -> Any:
         descend: Any = InteriorPoint if self.loss.hinges else LocalDescent
         frame = self.frame
         local = descend(model, self.loss, frame.corners, frame.curvature, self.bound, x, radius)
-        local.minimise(max(self.tol, tol), self.max_iter - self.n_iter)
+        tol = max(self.tol, _SAMPLE_TOL) if rough else self.tol
+        local.minimise(tol, self.max_iter - self.n_iter, rough)
         self.n_iter += max(local.n_iter, 1)
         return local
 
     def _gap(self, local: Any) -> float:
         """Return the relative gap at the base, of a model that does not hold all rows."""
         assert self.base is not None
-        if self.loss.corners:  # lines that rows are kept as are below them
-            left = self.value - local.lower
+        if self.loss.corners:
+            left = self.value - self.floor
         else:
             left = self.bound.left(self.base, local.first_gradient, self.value, local.gram)
         self.lower = self.value - left
-        return local.at_zero.relative(left, self.value)
+        return self.at_zero.relative(left, self.value)
 
     def _status(self, moved: float) -> str:
         """Return how the descent ended with a step that far, "" where it goes on."""
@@ -424,7 +258,7 @@ class _Descent:
         return 0.5 * (self.base + x)
 
 
-def _solution(descents: list[_Descent], frame: _Frame, x: Tensor) -> Solution:
+def _solution(descents: list[_Descent], frame: Frame, x: Tensor) -> Solution:
     unfinished = [one.status for one in descents if one.status != "converged"]
     curves = [descent.curve for descent in descents]
     last = [curve[-1] for curve in curves]
