@@ -129,6 +129,10 @@ class Rows(ABC):
         """Return the first rows; None where there are none."""
         return next(self.blocks(size), None)
 
+    def held(self, count: int) -> Any:
+        """Return the rows in memory if they can be read once, and are no more than that and few."""
+        return None
+
     def columns(self, index: Tensor) -> "Rows":
         """Return the rows with some of the columns."""
         return ColumnRows(self, index)

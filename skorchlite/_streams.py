@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from ._ahead import read_ahead
-from ._batches import as_tensor
+from ._batches import ArrayRows, as_tensor
 from ._rows import Block, Rows, View
 from ._sparse import SparseRows
 from ._tables import SparseTable
+
+_FEW_NUMBERS = 100_000
 
 
 class StreamRows(Rows):
@@ -52,6 +54,15 @@ class StreamRows(Rows):
         if self.reader.n_rows is None:
             return sum(X.shape[0] for X, *_ in self.reader.ahead(count)) < count
         return self.reader.n_rows < count
+
+    def held(self, count: int) -> ArrayRows | None:
+        """Return the rows in memory if they are no more than that and few, see ``Rows``."""
+        few = count * self.n_features <= _FEW_NUMBERS and not self.sparse
+        if not (few and self.fewer_than(count + 1)):
+            return None
+        blocks = list(_tensors(self.reader.blocks(), count, torch.device("cpu")))
+        X, y, weight = _joined(blocks)
+        return ArrayRows(X, y, None if weight is None else weight.numpy(), self.device)
 
     def head(self, size: int) -> Block | None:
         """Return the first rows; None where there are none."""
