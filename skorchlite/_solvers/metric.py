@@ -185,15 +185,16 @@ def _of_rows(
     mean = float(Z.square().sum()) / len(turn)
     keep = (times >= 1) | (curvature >= _DEPENDENT * mean)
     keep &= _rows_have(objective, times)
-    vectors = torch.ones_like(scale).diag()[:, live]
-    null = vectors @ directions[:, ~keep] / scale[:, None]
+    unit = torch.ones_like(scale).diag()[:, live] / scale[:, None]
+    null = directions[:, ~keep]
     if not keep.any():
-        return vectors[:, :0], null, 1.0
+        return unit[:, :0], unit @ null, 1.0
     # Rounding has left of those in which they change by most something in the others.
     _, length, turn = torch.linalg.svd(Z @ directions[:, keep], full_matrices=False)
-    factor = vectors @ (directions[:, keep] @ turn.T / length)
+    factor = directions[:, keep] @ turn.T / length
+    null = null - factor @ ((Z @ factor).T @ (Z @ null))
     condition = float(curvature.max()) * float(factor.square().sum(0).max())
-    return factor / scale[:, None], null, condition
+    return unit @ factor, unit @ null, condition
 
 
 def resolved(
