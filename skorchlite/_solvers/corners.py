@@ -36,6 +36,11 @@ class Corners:
         """Return the signs of x, where there is a corner or bound at zero; 0 elsewhere."""
         return torch.where((self.slope > 0) | self.bounded, x.sign(), torch.zeros_like(x))
 
+    def inside(self, gradient: Tensor, part: float) -> Tensor:
+        """Return where the gradient of the smooth part is inside the corner by a part of it."""
+        least = (1 - part) * self.slope
+        return torch.where(self.bounded, -gradient < least, gradient.abs() < least)
+
     def subgradient(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Return the subgradient of least norm, from the gradient of the smooth part."""
         at_zero = (gradient.abs() - self.slope).clamp(min=0) * gradient.sign()

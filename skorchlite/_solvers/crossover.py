@@ -23,8 +23,8 @@ _GENTLE = 1e-12  # of a diagonal: directions in which columns differ by less are
 _CROSSINGS = 3  # steps on the pieces that the descent ended at
 _SMALLEST = 1e-12  # of what sizes are in general: where none is larger, all are zero
 _CLEAR = 1e-3  # of a corner: what a slope is inside it by where a coefficient is surely zero
-_ZEROS = 1e-12  # of the objective, which may be lost for coefficients that are exactly zero
-_SHARE = 0.1  # of the tolerance, if that is more
+ZEROS = 1e-12  # of the objective, which may be lost for coefficients that are exactly zero
+SHARE = 0.1  # of the tolerance, if that is more
 
 
 class CrossOver:
@@ -39,7 +39,7 @@ class CrossOver:
     """
 
     def __init__(self, steps: Any, tol: float):
-        self.steps, self.tol, self.worth = steps, tol, max(_ZEROS, _SHARE * tol)
+        self.steps, self.tol, self.worth = steps, tol, max(ZEROS, SHARE * tol)
         self.everything = [*steps.rows, *(hinges for _, hinges in steps.coefficients)]
         self.ends = [(hinges.d, hinges.p, hinges.q) for hinges in self.everything]
         self.zero = self._clear_zeros()

@@ -152,6 +152,10 @@ def _directly(descent: Descent, tol: float) -> tuple[str, float]:
     if not problem.objective.loss.convex:  # nothing is known of it away from here
         settled = met or (ended == "stalled" and descent.flatness <= _FLAT)
         return "converged" if settled else ended, torch.nan
+    x, _ = _settled(problem, descent.x, descent.value, descent.gradient, tol)
+    if not torch.equal(x, descent.x):
+        descent.x = x
+        descent.value, descent.gradient = problem.evaluate(x, problem.objective.loss)
     bound, lefts = problem.bound(), []
     for j, value in enumerate(descent.value.tolist()):
         most = _left(problem, bound, descent.x[:, j], descent.gradient[:, j], value)
@@ -162,6 +166,25 @@ def _directly(descent: Descent, tol: float) -> tuple[str, float]:
     left = descent.value.new_tensor(lefts)
     gaps, near = _met(left, descent.value, descent.first_value, tol)
     return "converged" if near.all() else ended + "_gap", float(gaps.max())
+
+
+def _settled(
+    problem: Scaled, x: Tensor, value: Tensor, gradient: Tensor, tol: float
+) -> tuple[Tensor, Tensor]:
+    """Send coefficients to zero that are tiny, or whose slope is inside the corner, if free.
+
+    Return the point, and its value for each target.
+    """
+    slope = -gradient if problem.positive else gradient.abs()
+    inside = slope < (1 - _CLEAR) * problem.corner
+    zero = inside | (x.abs() <= _TINY * problem.target_deviation)
+    zero &= problem.bounded & (problem.corner > 0)
+    if not x[zero].any():
+        return x, value
+    settled = torch.where(zero, 0.0, x)
+    there, _ = problem.evaluate(settled, problem.objective.loss)
+    free = there <= value * (1 + max(_ZEROS, _SHARE * tol))
+    return torch.where(free, settled, x), torch.where(free, there, value)
 
 
 def _met(left: Tensor, value: Tensor, first: Tensor, tol: float) -> tuple[Tensor, Tensor]:
@@ -239,19 +262,5 @@ class _Bracket:
         for j, upper in enumerate(self.upper.tolist()):
             left = _left(problem, self.bound, x[:, j], gradient[:, j], upper)
             self.lower[j] = max(float(self.lower[j]), float(lower[j]) - left)
-        self._settle(gradient)
+        self.x, self.upper = _settled(problem, self.x, self.upper, gradient, self.tol)
         return values[1] < values[0]
-
-    def _settle(self, gradient: Tensor) -> None:
-        """Send coefficients to zero that are tiny, or whose slope is inside the corner, if free."""
-        problem = self.problem
-        slope = -gradient if problem.positive else gradient.abs()
-        inside = slope < (1 - _CLEAR) * problem.corner
-        zero = inside | (self.x.abs() <= _TINY * problem.target_deviation)
-        zero &= problem.bounded & (problem.corner > 0)
-        if self.x[zero].any():
-            settled = torch.where(zero, 0.0, self.x)
-            value, _ = problem.evaluate(settled, problem.objective.loss)
-            free = value <= self.upper * (1 + max(_ZEROS, _SHARE * self.tol))
-            self.x = torch.where(free, settled, self.x)
-            self.upper = torch.where(free, value, self.upper)

@@ -30,7 +30,7 @@ from .._models import Model
 from .._moments import weighted_gram
 from .bounds import AtZero, Bound
 from .corners import Corners, factorised
-from .crossover import CrossOver
+from .crossover import SHARE, ZEROS, CrossOver
 from .hinges import Hinges, hinges_of
 from .narrowed import first_still, minimised_among_few
 
@@ -42,6 +42,7 @@ _ENOUGH = 1e-4  # of what tol allows: coefficients are to be closer than the obj
 _ROUNDING = 1e-15  # of the objective: products that sum to less are rounding
 _LOST = 1e3  # radii, beyond which the model has no minimum
 _STILLER = 0.25  # of a step that was not small enough
+_INSIDE = (1e-3, 0.1, 0.5)  # parts of a corner, the last of which rounding hardly leaves in doubt
 _GUESSES = 12  # of the pieces of a smooth loss
 _ROUNDED = 1e-14  # of the objective: a guess that is higher by more does not descend
 _STILL = 1e-9  # of the largest coordinate: after such a step the next leaves rounding alone
@@ -271,7 +272,22 @@ class InteriorPoint:
         self.duals = [[hinges.d for hinges in self.rows]]
         if not self.at_edge:
             CrossOver(self, tol).run(anew)
+            if self.loss.smoothness and self.coefficients:
+                self._settle(tol)
             self.duals += [[hinges.d for hinges in self.rows], self._duals_of(self.best[1])]
+
+    def _settle(self, tol: float) -> None:
+        """Send coefficients to zero whose slope is well inside the corner, if that is free.
+
+        Where targets are huge beside the penalty the descent has long ended when it is felt.
+        """
+        x = self.best[1]
+        slope = self._slope(x, self._duals_of(x))
+        for part in _INSIDE:
+            inside = self.corners.inside(slope, part) & (x != 0)
+            settled = torch.where(inside, 0.0, x)
+            if not inside.any() or self.keep(settled, worth=max(ZEROS, SHARE * tol)):
+                return
 
     def close(self, x: Tensor) -> None:
         """Keep the end of the descent, or as much of the way there as the radius allows."""
