@@ -155,10 +155,11 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         objective, solution = self._minimise(solve, data, settings)
         solution.facts["dtype"] = data.dtype
         self._keep(self._fitted(objective, data, solution))
-        returned = *self._predicting(), np.atleast_2d(to_numpy(self.coef_))
-        count_rounding(objective, solution, self._columns_of(rows), *returned)
-        self.optimality_ = solution.optimality
-        self.converged_ = solution.status == "converged"
+        if objective.basis is not None:
+            returned = *self._predicting(), np.atleast_2d(to_numpy(self.coef_))
+            count_rounding(objective, solution, self._columns_of(rows), *returned)
+            self.optimality_ = solution.optimality
+            self.converged_ = solution.status == "converged"
         return solution
 
     def _split(self, rows, weight, seed):

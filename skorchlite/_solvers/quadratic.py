@@ -280,14 +280,15 @@ class _Descent:
             v = self._unless_worse(torch.cat((w, v[-1:])))
         if status == "converged" and not self._resolved:
             status = "unresolved"
-        if status == "converged" and not self._is_close():
-            status = "stalled_gap"
+        gap = self._gap
+        if status == "converged" and gap > BLURRED:
+            status, gap = self._measured_status(), self._gap
         return Solution(
             v=v,
             v_low=self.v_low,
             n_iter=self.n_iter,
             loss_curve=list(self.curve),
-            optimality=torch.nan if status == "unresolved" else self._gap,
+            optimality=torch.nan if status == "unresolved" else gap,
             rank=self.metric.rank,
             change=self.change,
             status=status,
@@ -359,16 +360,15 @@ class _Descent:
             left = left + 0.5 * torch.where(bent > 0, rest * rest / bent, 0.0).sum(0)
         return left
 
-    def _is_close(self) -> bool:
-        """Return whether what is left to gain is nothing that anyone sees, or rounding.
+    def _measured_status(self) -> str:
+        """Return how it ended where more seems to be left than anyone would not see.
 
-        Where it seems to be more it is measured, since what a model says of it has errors too.
+        That is measured, since what a model says of it has errors too; rounding may have made it.
         """
-        if self._gap <= BLURRED:
-            return True
         self.value, gradient = self.objective.evaluate(self.v, self.v_low)
         self.gradient = gradient[:-1]
-        return bool((self._left <= self._unseen(self.value, self.v.abs())).all())
+        close = (self._left <= self._unseen(self.value, self.v.abs())).all()
+        return "converged" if close else "stalled_gap"
 
     def _unless_worse(self, v: Tensor) -> Tensor:
         """Return v where it is no higher but for rounding, as far as that is cheap to know."""
