@@ -116,11 +116,15 @@ class Bound:
         if rest.any():
             matrix = gram()[:k, :k]
             step, _ = solve_positive(matrix, rest)
-            off = torch.linalg.vector_norm(matrix @ step - rest)
-            if off > _SPANNED * torch.linalg.vector_norm(rest):
-                # Along what is left of the slope predictions do not change, however far that is.
+            reached = matrix @ step
+            off = rest - reached
+            gain += max(float(step @ reached), 0.0) ** 0.5 * spread
+            # Along what is left of the slope predictions change little, however far that is.
+            curvature = self.curvature[:k]
+            if curvature.ndim == 1 and (curvature > 0).all():
+                gain += float((off * off / curvature).sum() * 8 * value) ** 0.5
+            elif torch.linalg.vector_norm(off) > _SPANNED * torch.linalg.vector_norm(rest):
                 return bent
-            gain += max(float(rest @ step), 0.0) ** 0.5 * spread
         return min(gain + intercept, bent)
 
     def _against_curvature(self, slope: Tensor) -> float:

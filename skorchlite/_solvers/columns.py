@@ -71,7 +71,8 @@ def descend_on_columns(
         slope[index] = 0
         pull = [corners.subgradient(torch.zeros_like(scale), column).abs() for column in slope.T]
         steep = torch.stack(pull).amax(0)
-        missed = _missed(steep, corners)
+        bent, value = objective.curvature / scale**2, solution.loss_curve[-1]
+        missed = _missed(steep, corners, bent, value, _VIOLATION * largest)
         steep[steep <= max(_VIOLATION, accuracy * (accuracy > tol)) * largest] = 0
         # Roughly solved, working sets may follow each other without end.
         idle = solution.loss_curve[-1] >= last * (1 - 0.1 * accuracy)
@@ -83,14 +84,20 @@ def descend_on_columns(
         index = index if settled else _widened(v, steep)
 
 
-def _missed(steep: Tensor, corners: Corners) -> float:
+def _missed(steep: Tensor, corners: Corners, bent: Tensor, value: float, rounding: float) -> float:
     """Return what columns at zero may gain with slopes beyond the corner, relatively.
 
-    The sum of the coefficients, each times its corner, is at most the objective. Of a column
-    without a corner, which is held by a bound alone, what is left of its slope is rounding.
+    The sum of the coefficients, each times its corner, is at most the objective. Without a corner
+    they gain no more than against the curvature of the penalty, and anything where it has none,
+    but for what is rounding.
     """
     held = corners.slope > 0
-    return float((steep / corners.slope)[held].max()) if held.any() else 0.0
+    if held.any():
+        return float((steep / corners.slope)[held].max())
+    steep = torch.where(steep > rounding, steep, 0.0)
+    if not (steep.any() and value > 0):
+        return 0.0
+    return 0.5 * float((steep**2 / bent).sum()) / value if (bent > 0).all() else torch.nan
 
 
 def _told(report: Report, before: int, whole: Callable[[Solution], Solution]) -> Report:
