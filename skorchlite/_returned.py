@@ -8,11 +8,12 @@ import torch
 
 from ._objective import Objective
 from ._solvers.bounds import AtZero
-from ._solvers.metric import cheap
+from ._solvers.metric import Metric, cheap
 from ._solvers.solution import Solution
 from ._staging import plain_origin
 
 _EXPLAINED = 1e-8  # of the objective at zero: what is left of a target that is met is rounding
+_ILL = 1e14  # a condition of the Hessian with which predictions have some 9 digits
 _SEEN = 1e-6  # of the objective: what rounding may add without a word, where no more need be
 
 
@@ -27,10 +28,10 @@ def count_rounding(
     """Add to the bound of a solution what rounding its coefficients has added to the objective.
 
     A solver measures the terms of a polynomial from their mean. Predictions are made of
-    coefficients for terms as they are, which may cancel each other and so hold fewer digits. The
-    solution of squared error is refined to what they hold; but terms that are made for a penalty
-    are combined from others, which may be nothing but rounding errors on the rows. What is large
-    is left out, where another pass over the rows takes time.
+    coefficients for terms as they are, which may cancel each other and so hold fewer digits. Terms
+    that are made for a penalty are combined from others, which may be nothing but rounding errors
+    on the rows. Squared error is left out where its terms are far from dependent; and so is what is
+    large, where another pass over the rows takes time.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def count_rounding(
     if basis is None or not (known and cheap(objective)):
         return
     combined = basis.form_root is not None
-    if loss.quadratic and not combined:
+    if loss.quadratic and not (combined or _is_ill(solution.metric)):
         return
     v = torch.from_numpy(np.vstack((coef.T, intercept[None])))
     plain = Objective(terms, loss, objective.penalty, plain_origin(terms, True), True)
@@ -59,5 +60,10 @@ def count_rounding(
     triples = zip(first.tolist(), found.tolist(), returned.tolist(), strict=True)
     added = max(AtZero(a, _EXPLAINED * a).relative(c - b, c) for a, b, c in triples)
     solution.optimality = min(solution.optimality + added, max(solution.optimality, 1.0))
-    if combined and added > _SEEN and solution.status == "converged":
+    if (combined or loss.quadratic) and added > _SEEN and solution.status == "converged":
         solution.status = "stalled_gap"
+
+
+def _is_ill(metric: Metric | None) -> bool:
+    """Return whether terms are so nearly dependent that their coefficients cancel each other."""
+    return metric is not None and metric.condition > _ILL

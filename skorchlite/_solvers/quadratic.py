@@ -377,7 +377,9 @@ class _Descent:
         value, _ = self.objective.evaluate(self.v, self.v_low)
         higher = self.objective.evaluate(v, self.v_low)[0] - value
         sizes = torch.maximum(v.abs(), self.v.abs())
-        return torch.where(higher <= self._unseen(value, sizes), v, self.v)
+        # Where coefficients are huge rounding may be more than nobody sees, and is seen.
+        unseen = torch.minimum(self._unseen(value, sizes), BLURRED * self.first_value)
+        return torch.where(higher <= unseen, v, self.v)
 
     def _unseen(self, value: Tensor, sizes: Tensor) -> Tensor:
         """Return a change of the objective that nobody sees, or that rounding makes."""
