@@ -143,10 +143,10 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         one_pass = loss.quadratic and not by_batches and few and self._goes_on(data.rows)
         if not data.rows.rereadable and one_pass:
             # Of fewer rows than columns, their products do not hold what the rows do.
-            few = data.rows.held(self._n_columns(data.rows.n_features))
-            if few is None:
+            held = data.rows.held(self._n_columns(data.rows.n_features))
+            if held is None:
                 return self._learn_all(data, first=True, task=task)
-            data = replace(data, rows=few)
+            data = replace(data, rows=held)
         rows, validation = data.rows, data.validation
         settings = self._settings() if by_batches else None
         if validation is None and settings is not None and self.early_stopping:

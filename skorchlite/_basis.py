@@ -29,8 +29,8 @@ _CLASSES: dict[str, Any] = {
     "legendre": np.polynomial.Legendre,
     "hermite": np.polynomial.Hermite,
 }
-SAMPLE_ROWS = 4_096
-_STEEP = 1e3  # a slope that terms have beside a row that is far from the others
+SAMPLE_ROWS = 4_096  # from which on some stand for all
+_FAR_SLOPE = 1e3  # a slope that terms have beside a row that is far from the others
 CANCELLED = 12.0  # digits of powers, of which a fit in them keeps four less
 _LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
 _DERIVED = ("unit", "_to_caller", "_from_caller", "seen")
@@ -128,7 +128,7 @@ class Basis(Expansion):
         """Whether rounding makes about as much of a term in each row."""
         slopes = [0.0] if self.slopes is None else np.concatenate(self.slopes)
         steepest = np.max(slopes, where=np.isfinite(slopes), initial=0.0)
-        return self.kind != "rooted" and steepest <= _STEEP
+        return self.kind != "rooted" and steepest <= _FAR_SLOPE
 
     @property
     def evaluated(self) -> Tensor:

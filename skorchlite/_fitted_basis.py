@@ -144,23 +144,31 @@ def _rooted_basis(
     doubled : bool
     """
     t, least = sample / rooted.half, max(rooted.terms.degrees.least, 1)
-    degree, all_steps, medians, largest = rooted.terms.degree, [], [], 0.0
-    for plain, column in zip(rooted.steps, t.T, strict=True):
-        steps, n_sound = plain, degree
-        if len(np.unique(column)) <= degree - least + 1:
-            # Of fewer numbers than terms least norm is sought, which is easy among powers: where
-            # they are alike in the rows, so are the shares that they take.
-            steps = family("power", degree)
-        elif _nearly_dependent(values(plain, column)[least - 1 :]):
-            steps, n_sound = orthogonal(column, degree, least)
+    degree, columns = rooted.terms.degree, list(zip(rooted.steps, t.T, strict=True))
+    chosen = [_rooted_steps(steps, column, degree, least) for steps, column in columns]
+    if all(steps is plain for (steps, _), plain in zip(chosen, rooted.steps, strict=True)):
+        return rooted
+    medians, largest = [], 0.0
+    for (steps, n_sound), column in zip(chosen, t.T, strict=True):
         median, steepest = slopes(steps, column, n_sound)
-        all_steps.append(steps)
         medians.append(median)
         largest = max(largest, steepest)
-    if all(a is b for a, b in zip(all_steps, rooted.steps, strict=True)):
-        return rooted
     doubled = doubled and largest < _STEEP
+    all_steps = [steps for steps, _ in chosen]
     return basis("rooted", steps=all_steps, slopes=medians, doubled=doubled)
+
+
+def _rooted_steps(
+    plain: tuple[Step, ...], column: np.ndarray, degree: int, least: int
+) -> tuple[tuple[Step, ...], int]:
+    """Return the steps that suit a column, ``plain`` if these do, and how many are sound."""
+    if len(np.unique(column)) <= degree - least + 1:
+        # Of fewer numbers than terms least norm is sought, which is easy among powers: where they
+        # are alike in the rows, so are the shares that they take.
+        return family("power", degree), degree
+    if _nearly_dependent(values(plain, column)[least - 1 :]):
+        return orthogonal(column, degree, least)
+    return plain, degree
 
 
 def _orthogonal_on(

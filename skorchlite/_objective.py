@@ -125,10 +125,26 @@ class Objective:
         """
         if self.origin.scale is not None or self.basis is not None:
             return self.evaluate(v, v_low)[0]
-        coef, intercept = (torch.from_numpy(part) for part in self.solution(v, v_low))
-        plain = Objective(self.rows, self.loss, self.penalty, plain_origin(self.rows, True), True)
-        point = torch.cat((coef.T, intercept[None]))
-        return plain.mean_loss(point, self.rows) + self.penalty.value(coef.T)
+        coef, intercept = self.solution(v, v_low)
+        return self.value_from_zero(self.rows, coef, intercept, coef)
+
+    def value_from_zero(
+        self, rows: Any, coef: np.ndarray, intercept: np.ndarray, penalised: np.ndarray
+    ) -> Tensor:
+        """Return the value for each target of coefficients for rows as they are.
+
+        Parameters
+        ----------
+        rows : row source
+        coef : ndarray of shape (n_targets, n_columns)
+        intercept : ndarray of shape (n_targets,)
+        penalised : ndarray of shape (n_targets, n_features)
+            The coefficients that the penalty is on.
+        """
+        plain = Objective(rows, self.loss, self.penalty, plain_origin(rows, True), True)
+        point = torch.from_numpy(np.vstack((coef.T, intercept[None])))
+        penalty = self.penalty.value(torch.from_numpy(penalised.T.copy()))
+        return plain.mean_loss(point, rows) + penalty
 
     def solution(self, v: Tensor, v_low: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return (coef of shape (n_targets, n_features), intercept) for the columns, as NumPy."""

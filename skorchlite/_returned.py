@@ -10,7 +10,6 @@ from ._objective import Objective
 from ._solvers.bounds import AtZero
 from ._solvers.metric import Metric, cheap
 from ._solvers.solution import Solution
-from ._staging import plain_origin
 
 _EXPLAINED = 1e-8  # of the objective at zero: what is left of a target that is met is rounding
 _ILL = 1e14  # a condition of the Hessian with which predictions have some 9 digits
@@ -51,10 +50,7 @@ def count_rounding(
     combined = basis.form_root is not None
     if loss.quadratic and not (combined or _is_ill(solution.metric)):
         return
-    v = torch.from_numpy(np.vstack((coef.T, intercept[None])))
-    plain = Objective(terms, loss, objective.penalty, plain_origin(terms, True), True)
-    returned = plain.mean_loss(v, terms)
-    returned += objective.penalty.value(torch.from_numpy(caller_coef.T.copy()))
+    returned = objective.value_from_zero(terms, coef, intercept, caller_coef)
     found, _ = objective.evaluate(solution.v, solution.v_low)
     first, _ = objective.evaluate(torch.zeros_like(solution.v))
     triples = zip(first.tolist(), found.tolist(), returned.tolist(), strict=True)

@@ -71,8 +71,7 @@ def descend_on_columns(
         slope[index] = 0
         pull = [corners.subgradient(torch.zeros_like(scale), column).abs() for column in slope.T]
         steep = torch.stack(pull).amax(0)
-        bent, value = objective.curvature / scale**2, solution.loss_curve[-1]
-        missed = _missed(steep, corners, bent, value, _VIOLATION * largest)
+        missed = _missed(objective, v, steep, corners, scale, _VIOLATION * largest)
         steep[steep <= max(_VIOLATION, accuracy * (accuracy > tol)) * largest] = 0
         # Roughly solved, working sets may follow each other without end.
         idle = solution.loss_curve[-1] >= last * (1 - 0.1 * accuracy)
@@ -84,7 +83,9 @@ def descend_on_columns(
         index = index if settled else _widened(v, steep)
 
 
-def _missed(steep: Tensor, corners: Corners, bent: Tensor, value: float, rounding: float) -> float:
+def _missed(
+    objective: Any, v: Tensor, steep: Tensor, corners: Corners, scale: Tensor, rounding: float
+) -> float:
     """Return what columns at zero may gain with slopes beyond the corner, relatively.
 
     The sum of the coefficients, each times its corner, is at most the objective. Without a corner
@@ -94,10 +95,12 @@ def _missed(steep: Tensor, corners: Corners, bent: Tensor, value: float, roundin
     held = corners.slope > 0
     if held.any():
         return float((steep / corners.slope)[held].max())
-    steep = torch.where(steep > rounding, steep, 0.0)
-    if not (steep.any() and value > 0):
+    steep, bent = torch.where(steep > rounding, steep, 0.0), objective.curvature / scale**2
+    if not steep.any():
         return 0.0
-    return 0.5 * float((steep**2 / bent).sum()) / value if (bent > 0).all() else torch.nan
+    gain = 0.5 * float((steep**2 / bent).sum()) if (bent > 0).all() else torch.nan
+    least = float(objective.evaluate(v)[0].min())
+    return gain / least if least > 0 else torch.nan
 
 
 def _told(report: Report, before: int, whole: Callable[[Solution], Solution]) -> Report:

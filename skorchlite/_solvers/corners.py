@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_ZEROS = 1e-12  # of the objective, which exact zeros may cost
+_SHARE = 0.1  # of the tolerance, if that is more
+
 
 @dataclass
 class Corners:
@@ -47,6 +50,11 @@ class Corners:
         at_bound = (gradient + self.slope).clamp(max=0)
         at_zero = torch.where(self.bounded, at_bound, at_zero)
         return torch.where(x == 0, at_zero, gradient + self.slope * x.sign())
+
+
+def worth_of_zeros(tol: float) -> float:
+    """Return what part of the objective may be lost for coefficients that are exactly zero."""
+    return max(_ZEROS, _SHARE * tol)
 
 
 def solve_positive(matrix: Tensor, right: Tensor) -> tuple[Tensor, bool]:

@@ -17,14 +17,12 @@ import torch
 from torch import Tensor
 
 from .._moments import weighted_gram
-from .corners import Corners, factorised
+from .corners import Corners, factorised, worth_of_zeros
 
 _GENTLE = 1e-12  # of a diagonal: directions in which columns differ by less are not balanced
 _CROSSINGS = 3  # steps on the pieces that the descent ended at
 _SMALLEST = 1e-12  # of what sizes are in general: where none is larger, all are zero
 _CLEAR = 1e-3  # of a corner: what a slope is inside it by where a coefficient is surely zero
-ZEROS = 1e-12  # of the objective, which may be lost for coefficients that are exactly zero
-SHARE = 0.1  # of the tolerance, if that is more
 
 
 class CrossOver:
@@ -39,7 +37,7 @@ class CrossOver:
     """
 
     def __init__(self, steps: Any, tol: float):
-        self.steps, self.tol, self.worth = steps, tol, max(ZEROS, SHARE * tol)
+        self.steps, self.tol, self.worth = steps, tol, worth_of_zeros(tol)
         self.everything = [*steps.rows, *(hinges for _, hinges in steps.coefficients)]
         self.ends = [(hinges.d, hinges.p, hinges.q) for hinges in self.everything]
         self.zero = self._clear_zeros()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .bounds import AtZero
 from .conjugate import ConjugateDescent
+from .corners import worth_of_zeros
 from .limited_memory import MANY_COLUMNS, Descent, Scaled, Whitened
 from .newton import newton
 from .solution import Report, Solution
@@ -27,8 +28,7 @@ _PASSES = 250  # over its rows: line searches of a loss with corners may take te
 _SHRINK = 0.1  # of the width of a smoothed loss, from stage to stage
 _STAGE = 1e-3  # of what smoothing leaves: what is left of a stage
 _STALE = 2  # stages without gain, after which rounding errors are all that is left
-_CLEAR, _ZEROS = 1e-3, 1e-12  # of a corner, inside it; of the objective, for exact zeros
-_SHARE = 0.1  # of the tolerance, for exact zeros, if that is more
+_CLEAR = 1e-3  # of a corner: what a slope is inside it by where a coefficient is surely zero
 _TINY = 1e-9  # of the deviation of the targets: what a coefficient may be worth
 _CLOSER = 1e-3  # than tol asks for: a bound by the gradient is far from the gap that it bounds
 _FLAT = 1e-7  # a relative subgradient that counts as zero where no bound is known
@@ -183,7 +183,7 @@ def _settled(
         return x, value
     settled = torch.where(zero, 0.0, x)
     there, _ = problem.evaluate(settled, problem.objective.loss)
-    free = there <= value * (1 + max(_ZEROS, _SHARE * tol))
+    free = there <= value * (1 + worth_of_zeros(tol))
     return torch.where(free, settled, x), torch.where(free, there, value)
 
 

@@ -29,8 +29,8 @@ from .._losses import Hinge, SquaredError
 from .._models import Model
 from .._moments import weighted_gram
 from .bounds import AtZero, Bound
-from .corners import Corners, factorised
-from .crossover import SHARE, ZEROS, CrossOver
+from .corners import Corners, factorised, worth_of_zeros
+from .crossover import CrossOver
 from .hinges import Hinges, hinges_of
 from .narrowed import first_still, minimised_among_few
 
@@ -286,7 +286,7 @@ class InteriorPoint:
         for part in _INSIDE:
             inside = self.corners.inside(slope, part) & (x != 0)
             settled = torch.where(inside, 0.0, x)
-            if not inside.any() or self.keep(settled, worth=max(ZEROS, SHARE * tol)):
+            if not inside.any() or self.keep(settled, worth=worth_of_zeros(tol)):
                 return
 
     def close(self, x: Tensor) -> None:
