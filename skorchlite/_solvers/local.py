@@ -166,12 +166,14 @@ class LocalDescent:
                 break
             if not self.smooth and gain > _LOST * slopes.value:  # no loss is below zero
                 break
-            self._move(loss, target, gain)
+            length = self._move(loss, target, gain)
+            if not length:  # the gain was made of rounding, and would be again
+                break
             if gain <= _ROUNDING**1.5 * slopes.value:  # no step after this one sees a gain
                 break
 
-    def _move(self, loss: Any, target: Tensor, gain: float) -> None:
-        """Go as far towards the target as the objective falls."""
+    def _move(self, loss: Any, target: Tensor, gain: float) -> float:
+        """Go as far towards the target as the objective falls, and return the part of the way."""
         step = target - self.x
         noise = gain <= _ROUNDING * abs(self.best[0])
         length = 1.0 if noise else self._search_line(loss, step, gain)
@@ -181,6 +183,7 @@ class LocalDescent:
         self.n_iter += 1
         self._improve(self.x, self.raw)
         self.curve.append(self.best[0])
+        return length
 
     def _improve(self, x: Tensor, raw: Tensor) -> None:
         # Of values that differ by rounding the later is the better: it has the smaller gradient,

@@ -69,9 +69,13 @@ class Problem:
         return self.data_eps * terms.astype(float)
 
     def mapped_rounding(self, coef):
-        """Return what rounding columns where they are mapped can do to the prediction of a row."""
-        terms = np.abs(self.A) @ (np.abs(np.asarray(coef, WIDE)) * self.polynomial.amplified)
-        return EPS * terms.astype(float)
+        """Return what rounding columns where they are mapped can do to the predictions.
+
+        A place in an interval is as exact as the interval is long, and a row near zero has no more
+        digits than the one that is farthest out.
+        """
+        farthest = self.polynomial.farthest * self.polynomial.amplified
+        return EPS * float(np.abs(np.asarray(coef, WIDE)) @ farthest)
 
     def allowance(self, r, off):
         """Return what a change of the predictions by ``off`` can add to the losses."""
@@ -141,6 +145,13 @@ class Polynomial:
             return self.powers.sum(1)
         low, high = domain_of(self.X)
         return 1 + self.powers**2 @ (np.abs(self.X).max(0) / (high - low) * 2)
+
+    @cached_property
+    def farthest(self):
+        """How large each term may be where each column is as far out as in any row."""
+        if self.basis == "power":
+            return np.prod(np.abs(self.X).max(0) ** self.powers, axis=1)
+        return np.abs(terms(self.X, self.powers, self.basis)).max(0, initial=0)
 
     @cached_property
     def span(self):
