@@ -56,7 +56,7 @@ def count_rounding(
     triples = zip(first.tolist(), found.tolist(), returned.tolist(), strict=True)
     added = max(AtZero(a, _EXPLAINED * a).relative(c - b, c) for a, b, c in triples)
     solution.optimality = min(solution.optimality + added, max(solution.optimality, 1.0))
-    if (combined or loss.quadratic) and added > _SEEN and solution.status == "converged":
+    if added > _SEEN and solution.status == "converged":
         solution.status = "stalled_gap"
 
 
