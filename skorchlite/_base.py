@@ -15,6 +15,7 @@ from ._arrays import to_numpy, untouched_on_error
 from ._callbacks import Stopped, Task, has_callbacks
 from ._callers import caller_level
 from ._data import over_all_ranks, read
+from ._fitted_state import packed, unpacked
 from ._namespaces import portable, restored, settled
 from ._objective import Objective
 from ._parameters import Parameters, plain_parameters, stalled_at
@@ -51,10 +52,10 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         return tags
 
     def __getstate__(self):
-        return portable(super().__getstate__())
+        return packed(portable(super().__getstate__()))
 
     def __setstate__(self, state):
-        super().__setstate__(restored(state))
+        super().__setstate__(restored(unpacked(state)))
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)

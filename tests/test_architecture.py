@@ -86,7 +86,7 @@ LAYERS = [
     ["_partial_fit"],
     ["_base"],
     ["_predict"],
-    ["_data", "_returned"],
+    ["_data", "_returned", "_fitted_state"],
     ["_readers", "_dask"],
     ["_parameters"],
     ["_solvers"],

@@ -1,0 +1,100 @@
+"""What a pickle of an estimator holds: public names, and our own objects as plain dictionaries.
+
+A pickle names the module of each class in it, so that with private ones it would load only where
+each file is still where it was. These are stored by the names below instead, which stay.
+"""
+
+from typing import Any
+
+from ._basis import Basis
+from ._optimizers import (
+    Average,
+    CumulativePenalty,
+    GradientDescent,
+    ProximalPenalty,
+    RecentAverage,
+    TorchOptimizer,
+)
+from ._schedules import (
+    Adaptive,
+    Constant,
+    InverseScaling,
+    Optimal,
+    PassiveAggressive,
+    Shrinking,
+    TorchSchedule,
+)
+from ._solvers import AveragedStream, LoopStream, MomentStream, Settings
+from ._solvers.coordinates import Coordinates
+from ._solvers.loop import Loop
+from ._solvers.metric import Metric
+from ._staging import Origin
+from ._summed import RunningMoments
+from ._terms import Degrees, terms_of
+
+_PACKAGE = __name__.partition(".")[0] + "."
+_KIND = "skorchlite kind"  # of a dictionary that stands for one of our objects
+_STORED: tuple[Any, ...] = (
+    *(Basis, Degrees, terms_of, Origin, RunningMoments, Coordinates, Metric),
+    *(MomentStream, LoopStream, AveragedStream, Loop, Settings),
+    *(GradientDescent, TorchOptimizer, Average, RecentAverage, ProximalPenalty, CumulativePenalty),
+    *(Constant, InverseScaling, Optimal, Shrinking, Adaptive, PassiveAggressive, TorchSchedule),
+)
+_NAMED = {kind.__name__: kind for kind in _STORED}
+
+
+def packed(state: dict) -> dict:
+    """Return the state of an estimator with plain dictionaries in place of our own objects."""
+    return _Walk(_packed_object).through(state)
+
+
+def unpacked(state: dict) -> dict:
+    """Return a packed state with its objects made again."""
+    return _Walk(_made_object).through(state)
+
+
+class _Walk:
+    """A change of what containers hold; what is one object before is one object after."""
+
+    def __init__(self, change: Any):
+        self.change, self.seen = change, dict[int, Any]()
+
+    def through(self, value: Any) -> Any:
+        """Return the value, or what stands in its place."""
+        if id(value) not in self.seen:
+            # The value is kept as well: another object could have its number else.
+            self.seen[id(value)] = value, self._changed(value)
+        return self.seen[id(value)][1]
+
+    def _changed(self, value: Any) -> Any:
+        kind = type(value)
+        if kind in (list, tuple):
+            return kind(map(self.through, value))
+        if kind is dict and _KIND not in value:
+            return {name: self.through(item) for name, item in value.items()}
+        return self.change(value, self.through)
+
+
+def _packed_object(value: Any, through: Any) -> Any:
+    kind = type(value)
+    if not kind.__module__.startswith(_PACKAGE):
+        return value
+    make, made_of, *rest = value.__reduce_ex__(2)
+    if make.__name__ == "__newobj__":
+        make, *made_of = made_of
+    name = make.__name__
+    if _NAMED.get(name) is not make:
+        raise TypeError(f"{kind.__qualname__} has no name that a pickle could store it by.")
+    state = rest[0] if rest else None
+    return {_KIND: name, "args": through(list(made_of)), "state": through(state)}
+
+
+def _made_object(value: Any, through: Any) -> Any:
+    if type(value) is not dict:
+        return value
+    make, args, state = _NAMED[value[_KIND]], through(value["args"]), through(value["state"])
+    if not isinstance(make, type):
+        return make(*args)
+    made = make.__new__(make, *args)
+    vars(made).update(state or {})
+    return made
