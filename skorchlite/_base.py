@@ -12,9 +12,10 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 
 from ._arrays import to_numpy, untouched_on_error
-from ._callbacks import Stopped, Task, has_callbacks
+from ._callbacks import Task, has_callbacks
 from ._callers import caller_level
 from ._data import over_all_ranks, read
+from ._exceptions import OutOfRangeError, Stopped
 from ._fitted_state import packed, unpacked
 from ._namespaces import portable, restored, settled
 from ._objective import Objective
@@ -22,7 +23,7 @@ from ._parameters import Parameters, plain_parameters, stalled_at
 from ._predict import Predictor
 from ._readers import is_stream
 from ._returned import count_rounding
-from ._rows import OutOfRangeError
+from ._runtime import torch_settings
 from ._solvers import (
     FULL_BATCH,
     MESSAGES,
@@ -33,7 +34,6 @@ from ._solvers import (
 )
 from ._staging import pilot_origin, plain_origin, widest_origin
 from ._summed import RunningMoments
-from ._torch_state import torch_settings
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 MANY_COLUMNS = 2_000  # whose moments are too many to keep, and to add up block by block

@@ -15,14 +15,6 @@ OWN_ATTRIBUTES = {
 }
 
 
-class Stopped(Exception):  # noqa: N818 (no error, like StopIteration)
-    """A callback asked for the end of the fit, with this solution."""
-
-    def __init__(self, solution: Any):
-        super().__init__("a callback asked for the end of the fit")
-        self.solution = solution
-
-
 def has_callbacks(estimator: Any) -> bool:
     """Return whether any were set."""
     return bool(getattr(estimator, "_skl_callbacks", None))

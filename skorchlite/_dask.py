@@ -17,9 +17,9 @@ from torch import Tensor
 from ._arrays import check_part, check_whole, is_single, resolve_device, to_numpy
 from ._batches import ArrayRows
 from ._rows import Rows
+from ._runtime import torch_settings
 from ._sparse import rows_in_memory
 from ._tables import as_frame
-from ._torch_state import torch_settings
 
 _SUMMED_AT_ONCE = 8  # sums of a worker, before they travel
 

@@ -23,9 +23,9 @@ from ._arrays import (
 from ._batches import ArrayRows
 from ._callbacks import OWN_ATTRIBUTES
 from ._dask import read_chunks
-from ._distributed import Ranks
+from ._exceptions import NoWeightError
+from ._process_group import Ranks
 from ._readers import BlockReader, as_arrays, check_readable, is_stream
-from ._rows import NoWeightError
 from ._sparse import rows_in_memory
 from ._spread import SpreadRows
 from ._streams import StreamRows

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ._basis import SAMPLE_ROWS, Basis
+from ._exceptions import NoWeightError, OutOfRangeError
 from ._penalised_basis import PenalisedBasis, is_cheap
 from ._recurrences import Step, family, orthogonal, slopes, values
-from ._rows import NoWeightError, OutOfRangeError
 from ._terms import Degrees, Terms, terms_of
 
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second

@@ -14,14 +14,14 @@ from ._arrays import untouched_on_error
 from ._base import MANY_COLUMNS, TorchRegressor
 from ._batches import ArrayRows
 from ._data import over_all_ranks, read
+from ._exceptions import NoWeightError, OutOfRangeError
 from ._namespaces import settled
 from ._objective import Objective
 from ._parameters import plain_parameters
 from ._readers import is_stream
-from ._rows import NoWeightError, OutOfRangeError
+from ._runtime import torch_settings
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
 from ._staging import pilot_origin, plain_origin
-from ._torch_state import torch_settings
 
 _ROWS_A_COLUMN = 4  # of a stream that is learned from part by part
 

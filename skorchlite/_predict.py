@@ -16,9 +16,9 @@ from ._dask import predicted_chunks
 from ._data import check_rows_finite, read, read_to_predict
 from ._namespaces import returned
 from ._readers import is_stream
+from ._runtime import torch_settings
 from ._scores import r2, r2_of_blocks
 from ._staging import predicted
-from ._torch_state import torch_settings
 from ._views import dense
 
 

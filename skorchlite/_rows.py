@@ -15,17 +15,6 @@ _CPU_BLOCK_BYTES = 8 << 20  # stays in the cache between the centring and the pr
 _DEVICE_BLOCK_BYTES = 128 << 20
 
 
-class OutOfRangeError(ArithmeticError):
-    """A sum over the rows is not finite, or so small that its digits are lost."""
-
-
-class NoWeightError(ValueError):
-    """No row has a weight."""
-
-    def __init__(self, message: str = "Sample weights must contain at least one non-zero number."):
-        super().__init__(message)  # which a pickled error is made from again
-
-
 class Rows(ABC):
     """What every row source has, wherever its rows are.
 

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.preprocessing import PolynomialFeatures
 
 from ._basis import SAMPLE_ROWS, Basis
-from ._rows import NoWeightError
+from ._exceptions import NoWeightError
 from ._sparse import SparseRows
 from ._tables import SparseTable
 from ._terms import Degrees, terms_of

@@ -17,9 +17,9 @@ from torch import Tensor
 from . import _doubled
 from ._doubled_sums import doubled_products
 from ._exact_products import exact_product
+from ._exceptions import OutOfRangeError
 from ._moments import Moments
 from ._objective import Objective, Quadratic
-from ._rows import OutOfRangeError
 from ._staging import Origin
 from ._views import viewed
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch.distributed as dist
 
-from skorchlite import TorchPolyRegressor, TorchSGDRegressor, _distributed
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor, _process_group
 
 # Where the shares of the ranks end: uneven, and of three ranks the second has none.
 ENDS = {2: [0, 0.6, 1], 3: [0, 0.7, 0.7, 1]}
@@ -359,9 +359,9 @@ def run(what, rank, n_ranks):
         for name, case in CASES.items():
             out[name] = case.outcome(even if name in WITH_ROWS else share)
         out["group"] = dist.is_initialized()
-        kept = list(_distributed._KEPT.values())
+        kept = list(_process_group._KEPT.values())
         CASES["squared_error"].outcome(share)
-        out["kept"] = len(kept) == 1 and kept == list(_distributed._KEPT.values())
+        out["kept"] = len(kept) == 1 and kept == list(_process_group._KEPT.values())
         del kept
         for name, function in FAILURES.items() if n_ranks == 2 else ():
             out[f"failure {name}"] = failure(function, rank, n_ranks)
@@ -377,11 +377,11 @@ def run(what, rank, n_ranks):
         dist.destroy_process_group()
         out["no group"] = CASES["squared_error"].outcome(share)
     if what == "frozen":
-        _distributed._TIMEOUT = timedelta(seconds=3)
+        _process_group._TIMEOUT = timedelta(seconds=3)
         frozen = when_slow_or_gone(lambda: time.sleep(9), n_ranks - 1)
         out["frozen"] = failure(frozen, rank, n_ranks)
     if what in ("frozen", "killed"):
-        _distributed._TIMEOUT = timedelta(minutes=2)
+        _process_group._TIMEOUT = timedelta(minutes=2)
         at = {"frozen": n_ranks - 1, "killed": 0}[what]
         killed = when_slow_or_gone(lambda: os.kill(os.getpid(), signal.SIGKILL), at)
         out["killed"] = failure(killed, rank, n_ranks)

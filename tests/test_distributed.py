@@ -12,7 +12,7 @@ import pytest
 from sklearn.preprocessing import PolynomialFeatures
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
-from skorchlite._rows import NoWeightError
+from skorchlite._exceptions import NoWeightError
 
 from . import ranks
 

@@ -7,10 +7,10 @@ import torch
 from sklearn.linear_model import ElasticNet
 
 from skorchlite._batches import ArrayRows
+from skorchlite._exceptions import OutOfRangeError
 from skorchlite._losses import make_loss
 from skorchlite._objective import Objective
 from skorchlite._penalties import make_penalty
-from skorchlite._rows import OutOfRangeError
 from skorchlite._solvers.gradient import gradient
 from skorchlite._staging import pilot_origin
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._rows import OutOfRangeError
+from .._exceptions import OutOfRangeError
 from .bounds import AtZero, Bound, least_share
 from .corners import Corners
 from .limited_memory import MANY_COLUMNS, Scaled

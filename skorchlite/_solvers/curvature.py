@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._exceptions import OutOfRangeError
 from .._moments import sum_products
-from .._rows import OutOfRangeError
 from .._staging import Origin, paired, staged
 from .coordinates import Coordinates
 from .metric import cholesky_metric

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._rows import OutOfRangeError
+from .._exceptions import OutOfRangeError
 from .bounds import Bound, least_share
 from .corners import Corners
 from .metric import Metric, made_by_rounding

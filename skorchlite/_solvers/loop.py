@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from .._optimizers import Average, CumulativePenalty, make_optimizer
+from .._runtime import threads_for
 from .._schedules import make_schedule
-from .._torch_state import threads_for
 from .coordinates import Coordinates, make_coordinates
 from .minibatches import Block, Minibatches, add_product, multiply, squared_rows
 

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._rows import OutOfRangeError, TargetRows
+from .._exceptions import OutOfRangeError
+from .._rows import TargetRows
 from .._staging import Origin
 from .certificates import Certificate, curved_gap
 from .curvature import stable_step

@@ -26,9 +26,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._exceptions import OutOfRangeError
 from .._optimizers import ProximalPenalty
-from .._rows import OutOfRangeError
-from .._torch_state import threads_for
+from .._runtime import threads_for
 from .coordinates import Coordinates
 from .corners import Corners
 from .curvature import Pilot, batch_noise, curved_coordinates, drawing, squared_norms

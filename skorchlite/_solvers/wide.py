@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._exceptions import OutOfRangeError
 from .._moments import Moments
 from .._objective import Quadratic
-from .._rows import OutOfRangeError
 from .metric import Metric, gather, resolved
 
 _ROUNDING = 4.0  # of a product with a unit vector, in units of eps * dimension

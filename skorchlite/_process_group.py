@@ -22,6 +22,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ._exceptions import LostRankError
+
 _TIMEOUT = timedelta(minutes=30)  # as torch has it; a pass may be long
 _PASS, _OUTCOME = b"p", b"o"
 _PACKET, _SIZE = 4096, 8  # bytes: of the first packet of a message; of the size that it tells
@@ -35,10 +37,6 @@ class _NoDefault:
 _NO_DEFAULT = _NoDefault()
 _KEPT: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # the connections, by the default group
 atexit.register(_KEPT.clear)  # their threads must end before the interpreter does
-
-
-class LostRankError(RuntimeError):
-    """A process of the group no longer answers."""
 
 
 class Ranks:
