@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import assert_all_finite
-from sklearn.utils._array_api import move_to
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_array,
     check_consistent_length,
     validate_data,
 )
 
+from ._compat import check_sample_weight, move_to
 from ._tables import NUMERIC_KINDS, Checked, SparseTable, as_frame, as_mapped
 
 FLOATS = {"float32": torch.float32, "float64": torch.float64}
@@ -395,7 +394,7 @@ def _check_weight(
     if not n_samples and not len(sample_weight):
         return np.zeros(0)
     try:
-        weight = _check_sample_weight(
+        weight = check_sample_weight(
             to_numpy(sample_weight),
             np.broadcast_to(np.float64(0), (n_samples, 1)),
             dtype=np.float64,

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import MultiOutputMixin, _fit_context
+from sklearn.base import MultiOutputMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 
 from ._arrays import to_numpy, untouched_on_error
-from ._callbacks import Task, has_callbacks
+from ._callbacks import Task
 from ._callers import caller_level
+from ._compat import fit_context, has_callbacks
 from ._data import over_all_ranks, read
 from ._exceptions import OutOfRangeError, Stopped
 from ._fitted_state import packed, unpacked
@@ -58,7 +59,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         super().__setstate__(restored(unpacked(state)))
 
     @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X,

@@ -6,19 +6,6 @@ from typing import Any
 
 Attributes = Callable[[], dict[str, Any] | None]
 
-# What scikit-learn keeps in an estimator while it is fitted, and of those that are set.
-OWN_ATTRIBUTES = {
-    "_callback_fit_ctx",
-    "_parent_callback_ctx",
-    "_skl_callbacks",
-    "_skl_callbacks_to_teardown",
-}
-
-
-def has_callbacks(estimator: Any) -> bool:
-    """Return whether any were set."""
-    return bool(getattr(estimator, "_skl_callbacks", None))
-
 
 class Task:
     """The fit of an estimator as a task of scikit-learn's callbacks, its steps as subtasks.

@@ -21,7 +21,7 @@ from ._arrays import (
     resolve_dtype,
 )
 from ._batches import ArrayRows
-from ._callbacks import OWN_ATTRIBUTES
+from ._compat import OWN_ATTRIBUTES
 from ._dask import read_chunks
 from ._exceptions import NoWeightError
 from ._process_group import Ranks

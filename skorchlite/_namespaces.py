@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn import get_config
-from sklearn.utils._array_api import _is_numpy_namespace, get_namespace_and_device, move_to
 
 from ._arrays import is_dask, to_numpy
+from ._compat import get_namespace_and_device, is_numpy_namespace, move_to
 from ._views import viewed
 
 Home = tuple[Any, Any]  # a namespace, and a device of it
@@ -24,7 +24,7 @@ def home_of(X: Any) -> Home | None:
     if not get_config()["array_api_dispatch"] or is_dask(X):
         return None
     xp, _, device = get_namespace_and_device(X)
-    return None if _is_numpy_namespace(xp) else (xp, device)
+    return None if is_numpy_namespace(xp) else (xp, device)
 
 
 def returned(result: torch.Tensor, X: Any) -> Any:

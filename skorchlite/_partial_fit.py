@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import _fit_context
 
 from ._arrays import untouched_on_error
 from ._base import MANY_COLUMNS, TorchRegressor
 from ._batches import ArrayRows
+from ._compat import fit_context
 from ._data import over_all_ranks, read
 from ._exceptions import NoWeightError, OutOfRangeError
 from ._namespaces import settled
@@ -29,7 +29,7 @@ _ROWS_A_COLUMN = 4  # of a stream that is learned from part by part
 class StreamRegressor(TorchRegressor):
     """``fit``, and ``partial_fit``; what the columns of a model are is left to the estimators."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
         """Learn from a chunk of samples, of which none is kept.
 

@@ -4,11 +4,11 @@ from math import nan
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ._arrays import to_numpy
 from ._basis import CANCELLED, SAMPLE_ROWS
+from ._compat import Interval, StrOptions, check_feature_names_in
 from ._fitted_basis import fitted_basis, intervals
 from ._importances import total_indices
 from ._memory import available_memory
@@ -416,7 +416,7 @@ class TorchPolyRegressor(StreamRegressor):
         feature_names_out : ndarray of str objects of shape (n_output_features_,)
         """
         check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
+        names = check_feature_names_in(self, input_features)
         return np.array(
             [self._basis.name_of(powers, names) for powers in self._basis.powers], dtype=object
         )
@@ -610,7 +610,7 @@ class TorchPolyRegressor(StreamRegressor):
         n_rows = len(seen) if len(seen) < SAMPLE_ROWS else self._n_rows
         found = cause(seen, n_rows, powers, self.fit_intercept, self.rank_)
         if found is not None:
-            names = _check_feature_names_in(self, None)
+            names = check_feature_names_in(self, None)
             reason, cure = found.told(names, powers.max(0).tolist(), self._basis.name_of)
             message = (
                 f"The data determines {self.rank_} of the {self.n_output_features_} coefficients "

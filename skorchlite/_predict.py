@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from sklearn.base import RegressorMixin
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.validation import check_is_fitted
 
 from ._ahead import computing
 from ._arrays import check_score, is_dask, native, to_numpy
 from ._batches import as_tensor
+from ._compat import check_same_namespace
 from ._dask import predicted_chunks
 from ._data import check_rows_finite, read, read_to_predict
 from ._namespaces import returned

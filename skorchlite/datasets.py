@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
+
+from ._compat import Interval, Options, StrOptions, validate_params
 
 _NUMBER = [Interval(Real, None, None, closed="neither")]
 _COMMON: dict[str, list] = {
