@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._connection import Rationals, as_fractions, as_integers, connection
+from ._connection import connection
 from ._conversion import Conversion
 from ._expansion import Expansion
+from ._linalg.rational import Rationals, as_fractions, as_integers
 from ._recurrences import Step, family, rooted
 from ._staging import power_of_two
 from ._terms import Terms

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._moments import product_of
+from ._linalg.gram import product_of
 from ._staging import Origin, width_of
 
 _SPREAD = 0.01  # the least variance of a term, of size 1, that costs no more than two digits

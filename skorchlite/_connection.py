@@ -1,79 +1,15 @@
 """One family of polynomials written in another, in integers, which round nothing."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
-from math import gcd, inf, lcm
+from functools import lru_cache
+from math import gcd, lcm
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
+from ._linalg.rational import Rationals
 from ._recurrences import Step
-
-
-@dataclass(frozen=True)
-class Rationals:
-    """An array of rational numbers, integers over one denominator.
-
-    To have one denominator spares the search for common divisors that a sum of fractions takes.
-
-    Parameters
-    ----------
-    numerators : ndarray of int objects
-    denominator : int
-    """
-
-    numerators: np.ndarray
-    denominator: int
-
-    @cached_property
-    def doubles(self) -> np.ndarray:
-        """The nearest doubles; infinities where there are none."""
-        return self._each(_quotient).astype(float)
-
-    @cached_property
-    def fractions(self) -> np.ndarray:
-        """The same, each over a denominator of its own."""
-        return self._each(Fraction)
-
-    def _each(self, quotient: Any) -> np.ndarray:
-        results = np.empty(self.numerators.size, dtype=object)
-        results[:] = [quotient(n, self.denominator) for n in self.numerators.ravel().tolist()]
-        return results.reshape(self.numerators.shape)
-
-
-def as_doubles(fractions: np.ndarray) -> np.ndarray:
-    """Return the nearest doubles of fractions; infinities where there are none."""
-    doubles = [_quotient(*fraction.as_integer_ratio()) for fraction in fractions.ravel().tolist()]
-    return np.array(doubles, dtype=float).reshape(fractions.shape)
-
-
-def as_fractions(doubles: np.ndarray) -> np.ndarray:
-    """Return doubles as the fractions that they are."""
-    fractions = np.empty(doubles.size, dtype=object)
-    fractions[:] = [Fraction(value) for value in doubles.ravel().tolist()]
-    return fractions.reshape(doubles.shape)
-
-
-def _quotient(numerator: int, denominator: int) -> float:
-    try:
-        return numerator / denominator  # rounded once, however long the integers are
-    except OverflowError:
-        return inf if numerator > 0 else -inf
-
-
-def as_integers(*tensors: Tensor) -> tuple[list[np.ndarray], int]:
-    """Return the doubles of tensors as integers over one denominator, a power of two."""
-    ratios = [[value.as_integer_ratio() for value in tensor.ravel().tolist()] for tensor in tensors]
-    denominator = max((d for part in ratios for _, d in part), default=1)
-    arrays = []
-    for tensor, part in zip(tensors, ratios, strict=True):
-        integers = np.empty(len(part), dtype=object)
-        integers[:] = [n * (denominator // d) for n, d in part]
-        arrays.append(integers.reshape(tensor.shape))
-    return arrays, denominator
 
 
 @lru_cache(maxsize=8)  # columns often have the same, and so have fits in one family

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._connection import Rationals, as_doubles
+from ._linalg.rational import Rationals, as_doubles
 from ._terms import Terms
 
 

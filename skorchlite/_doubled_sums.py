@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _doubled
-from ._exact_products import exact_gram
+from ._linalg import double_double as dd
+from ._linalg.exact_products import exact_gram
 from ._staging import Origin, staged
 
 _SCAN_ROWS = 65_536
@@ -25,22 +25,22 @@ def doubled_slopes(
         X, y = rows.weighted(X, weight).to("cpu", v.dtype), y.to("cpu", v.dtype)
         Z = _terms(rows.basis, X[:, 0], origin.shift[t:], scale[t:])
         for k in range(t):
-            high, low = _doubled.two_sum(-y[:, k], origin.shift[k])
+            high, low = dd.two_sum(-y[:, k], origin.shift[k])
             target = high / scale[k], low / scale[k]
             point = v[:, k : k + 1], v_low[:, k : k + 1]
-            residual = _doubled.add(_doubled.total(_doubled.multiply(Z, point), 0), target)
+            residual = dd.add(dd.total(dd.multiply(Z, point), 0), target)
             slope = residual
             if weight is not None:
-                slope = _doubled.multiply(residual, _exactly(weight.cpu()))
+                slope = dd.multiply(residual, _exactly(weight.cpu()))
             value[k] += 0.5 * (residual[0] * slope[0]).sum()
-            part = _doubled.total(_doubled.multiply(Z, slope), 1)
-            high, low = _doubled.add((gradient[0][:, k], gradient[1][:, k]), part)
+            part = dd.total(dd.multiply(Z, slope), 1)
+            high, low = dd.add((gradient[0][:, k], gradient[1][:, k]), part)
             gradient[0][:, k], gradient[1][:, k] = high, low
         total += len(X) if weight is None else float(weight.sum())
     return value, gradient[0] + gradient[1], total
 
 
-def doubled_products(rows: Any, origin: Origin) -> tuple[list[_doubled.Pair]]:
+def doubled_products(rows: Any, origin: Origin) -> tuple[list[dd.Pair]]:
     """Return the sums of products of ``[targets, features, 1]``, a pair for each place.
 
     What is measured from the origin, and scaled by the root of a weight, is a double.
@@ -52,39 +52,39 @@ def doubled_products(rows: Any, origin: Origin) -> tuple[list[_doubled.Pair]]:
             A *= weight.to(A.dtype).sqrt()[:, None]
         high, low = exact_gram(A[:, :k])
         part = high.cpu(), low.cpu()
-        total = part if total is None else _doubled.add(total, part)
+        total = part if total is None else dd.add(total, part)
     return ([] if total is None else [total],)
 
 
-def _terms(basis: Any, x: Tensor, shift: Tensor, scale: Tensor) -> _doubled.Pair:
+def _terms(basis: Any, x: Tensor, shift: Tensor, scale: Tensor) -> dd.Pair:
     """Return the terms of a column and, last, ones; pairs of shape (n_terms + 1, n_rows)."""
     centre, half = x.new_tensor(basis.centre[0]), x.new_tensor(basis.half[0])
-    t = _doubled.divide(_doubled.two_sum(x, -centre), half)
+    t = dd.divide(dd.two_sum(x, -centre), half)
     terms = []
     before, last = _exactly(torch.zeros_like(x)), _exactly(torch.ones_like(x))
     made_of = None
     for a, b, c in ([float(number) for number in step] for step in basis.steps[0]):
         if made_of != (a, b):
             scaled, made_of = _plus(_times(t, a), b), (a, b)
-        new = _doubled.multiply(scaled, last)
-        before, last = last, _doubled.add(new, _times(before, -c)) if c else new
+        new = dd.multiply(scaled, last)
+        before, last = last, dd.add(new, _times(before, -c)) if c else new
         terms.append(last)
     wanted = terms[basis.terms.n_below :]
     high, low = (torch.stack([term[i] for term in wanted]) for i in (0, 1))
-    high, low = _doubled.add((high, low), _exactly(-shift[:, None]))
+    high, low = dd.add((high, low), _exactly(-shift[:, None]))
     ones = torch.ones_like(x)[None]
     return torch.cat((high / scale[:, None], ones)), torch.cat((low / scale[:, None], 0 * ones))
 
 
-def _times(pair: _doubled.Pair, number: float) -> _doubled.Pair:
+def _times(pair: dd.Pair, number: float) -> dd.Pair:
     if abs(number) in (1, 2):
         return pair[0] * number, pair[1] * number
-    return _doubled.multiply(pair, _exactly(pair[0].new_tensor(number)))
+    return dd.multiply(pair, _exactly(pair[0].new_tensor(number)))
 
 
-def _plus(pair: _doubled.Pair, number: float) -> _doubled.Pair:
-    return _doubled.add(pair, _exactly(pair[0].new_tensor(number))) if number else pair
+def _plus(pair: dd.Pair, number: float) -> dd.Pair:
+    return dd.add(pair, _exactly(pair[0].new_tensor(number))) if number else pair
 
 
-def _exactly(number: Tensor) -> _doubled.Pair:
+def _exactly(number: Tensor) -> dd.Pair:
     return number, torch.zeros_like(number)

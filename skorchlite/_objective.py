@@ -16,8 +16,8 @@ from torch import Tensor
 from . import _sums
 from ._doubled_sums import doubled_slopes
 from ._exceptions import OutOfRangeError
+from ._linalg.gram import Moments, moments_of
 from ._models import N_PARTS, Model, model_of
-from ._moments import Moments, moments_of
 from ._rows import TargetRows
 from ._staging import Origin, plain_origin
 from ._term_rounding import followed

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import _doubled
 from ._doubled_sums import doubled_products
-from ._exact_products import exact_product
 from ._exceptions import OutOfRangeError
-from ._moments import Moments
+from ._linalg import double_double as dd
+from ._linalg.exact_products import exact_product
+from ._linalg.gram import Moments
 from ._objective import Objective, Quadratic
 from ._staging import Origin
 from ._views import viewed
@@ -59,7 +59,7 @@ class RunningMoments:
         """Return the moments of some rows that were summed in doubles from an origin."""
         if origin.scale is not None:
             raise OutOfRangeError
-        mean = _doubled.two_sum(origin.shift, moments.mean)
+        mean = dd.two_sum(origin.shift, moments.mean)
         cross = moments.cross, torch.zeros_like(moments.cross)
         squares = moments.cross.diagonal() if moments.cross.ndim == 2 else moments.cross
         summed = squares + moments.weight * moments.mean**2
@@ -67,17 +67,17 @@ class RunningMoments:
         return cls(moments.weight, _arrays(mean), _arrays(cross), rounded.numpy(), n_null)
 
     @classmethod
-    def of_products(cls, products: _doubled.Pair, origin: Origin, centre: bool) -> "RunningMoments":
+    def of_products(cls, products: dd.Pair, origin: Origin, centre: bool) -> "RunningMoments":
         """Return the moments of some rows from their products with ones, in doubled precision."""
         k = len(origin.shift)
         weight = products[0][k, k] + products[1][k, k]
         total = products[0][k, :k], products[1][k, :k]
         cross = products[0][:k, :k], products[1][:k, :k]
-        mean = _doubled.divide(total, weight)
+        mean = dd.divide(total, weight)
         if centre:
             high, low = _outer(total, mean)
-            cross = _doubled.add(cross, (-high, -low))
-        mean = _doubled.add(mean, (origin.shift, torch.zeros_like(origin.shift)))
+            cross = dd.add(cross, (-high, -low))
+        mean = dd.add(mean, (origin.shift, torch.zeros_like(origin.shift)))
         return cls(float(weight), _arrays(mean), _arrays(cross), np.zeros(k))
 
     def in_terms(self, n_targets: int, terms: Pair, centre: bool) -> "RunningMoments":
@@ -97,7 +97,7 @@ class RunningMoments:
         constants = torch.cat((none, high[-1])) * centre, torch.cat((none, low[-1])) * centre
         high, low = _tensors(self.mean)
         mean = exact_product(turn, (high[:, None], low[:, None]))
-        mean = _doubled.add((mean[0][:, 0], mean[1][:, 0]), constants)
+        mean = dd.add((mean[0][:, 0], mean[1][:, 0]), constants)
         rounded = torch.from_numpy(_matrix(self.rounded))
         # A matrix, since of one change of terms after the other a diagonal would grow with each.
         rounded = turn[0].T @ rounded @ turn[0] if rounded.any() else rounded.diagonal()
@@ -112,15 +112,15 @@ class RunningMoments:
         """
         weight = self.weight + other.weight
         mean, cross = _tensors(self.mean), _tensors(self.cross)
-        away = _doubled.add(_tensors(other.mean), (-mean[0], -mean[1]))
+        away = dd.add(_tensors(other.mean), (-mean[0], -mean[1]))
         share = torch.tensor([other.weight], dtype=torch.float64)
-        moved = _doubled.divide(_doubled.multiply(away, _exactly(share)), share.new_tensor(weight))
-        mean = _doubled.add(mean, moved)
-        cross = _doubled.add(cross, _tensors(other.cross))
+        moved = dd.divide(dd.multiply(away, _exactly(share)), share.new_tensor(weight))
+        mean = dd.add(mean, moved)
+        cross = dd.add(cross, _tensors(other.cross))
         if centre:
-            square = _doubled.multiply(away, moved) if cross[0].ndim == 1 else _outer(away, moved)
+            square = dd.multiply(away, moved) if cross[0].ndim == 1 else _outer(away, moved)
             own = _exactly(share.new_tensor(self.weight))
-            cross = _doubled.add(cross, _doubled.multiply(square, own))
+            cross = dd.add(cross, dd.multiply(square, own))
         rounded = self.rounded, other.rounded
         if rounded[0].ndim != rounded[1].ndim:
             rounded = _matrix(rounded[0]), _matrix(rounded[1])
@@ -128,28 +128,28 @@ class RunningMoments:
         return RunningMoments(weight, _arrays(mean), _arrays(cross), rounded, self.n_null)
 
 
-def _outer(a: _doubled.Pair, b: _doubled.Pair) -> _doubled.Pair:
-    return _doubled.multiply((a[0][:, None], a[1][:, None]), (b[0][None], b[1][None]))
+def _outer(a: dd.Pair, b: dd.Pair) -> dd.Pair:
+    return dd.multiply((a[0][:, None], a[1][:, None]), (b[0][None], b[1][None]))
 
 
 def _matrix(form: np.ndarray) -> np.ndarray:
     return np.diag(form) if form.ndim == 1 else form
 
 
-def _exactly(number: Tensor) -> _doubled.Pair:
+def _exactly(number: Tensor) -> dd.Pair:
     return number, torch.zeros_like(number)
 
 
-def _turned(cross: _doubled.Pair, turn: _doubled.Pair) -> _doubled.Pair:
+def _turned(cross: dd.Pair, turn: dd.Pair) -> dd.Pair:
     """Return the products of combinations of the columns."""
     return exact_product(exact_product(cross, turn), turn)
 
 
-def _arrays(pair: _doubled.Pair) -> Pair:
+def _arrays(pair: dd.Pair) -> Pair:
     return pair[0].numpy(), pair[1].numpy()
 
 
-def _tensors(pair: Pair) -> _doubled.Pair:
+def _tensors(pair: Pair) -> dd.Pair:
     return viewed(pair[0]), viewed(pair[1])
 
 
@@ -179,7 +179,7 @@ def doubled_moments_of_chunk(objective: Any) -> RunningMoments:
     apart from their distance.
     """
     (parts,) = objective.rows.total(partial(doubled_products, origin=objective.origin))
-    products = reduce(_doubled.add, parts)
+    products = reduce(dd.add, parts)
     return RunningMoments.of_products(products, objective.origin, objective.fit_intercept)
 
 
@@ -303,7 +303,7 @@ class SummedObjective(Objective):
         own = torch.eye(t, dtype=v.dtype)
         towards = torch.cat((-own, w[0])), torch.cat((0 * own, w[1]))
         bend = exact_product(_tensors(self.moments.cross), towards)
-        value, _ = _doubled.total(_doubled.multiply(towards, bend), 0)
+        value, _ = dd.total(dd.multiply(towards, bend), 0)
         slope = (bend[0] + bend[1])[t:] / moments.weight
         off = moments.mean @ towards[0] + v[-1]
         value = 0.5 * (value / moments.weight + off**2)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ._chebyshev_sums import chebyshev_products
+from ._linalg.gram import sum_products
 from ._models import Sums
-from ._moments import sum_products
 from ._staging import Origin, multiplied, paired, staged, width_of
 
 

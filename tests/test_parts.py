@@ -9,12 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skorchlite import _doubled
 from skorchlite._basis import Basis
 from skorchlite._batches import ArrayRows
-from skorchlite._connection import Rationals, connection
+from skorchlite._connection import connection
 from skorchlite._doubled_sums import doubled_slopes
-from skorchlite._moments import _product, moments_of, sum_products
+from skorchlite._linalg import double_double as dd
+from skorchlite._linalg.gram import _product, moments_of, sum_products
+from skorchlite._linalg.rational import Rationals
 from skorchlite._polynomial import ExpandedRows
 from skorchlite._recurrences import FAMILIES, family, orthogonal, rooted
 from skorchlite._staging import Origin, power_of_two, staged
@@ -100,8 +101,8 @@ def pair_of(*values):
 @given(a=doubles, b=doubles)
 def test_sum_and_product_of_two_doubles_are_exact(a, b):
     x, y = pair_of(a, b)
-    assert exact(_doubled.two_sum(x, y)) == Fraction(a) + Fraction(b)
-    assert exact(_doubled.two_product(x, y)) == Fraction(a) * Fraction(b)
+    assert exact(dd.two_sum(x, y)) == Fraction(a) + Fraction(b)
+    assert exact(dd.two_product(x, y)) == Fraction(a) * Fraction(b)
 
 
 @given(a=doubles, b=doubles, c=doubles.filter(bool), tail=st.floats(-0.5, 0.5))
@@ -110,10 +111,10 @@ def test_arithmetic_on_pairs_has_thirty_digits(a, b, c, tail):
     y = pair_of(b, b * EPS * tail)
     left, right = exact(x), exact(y)
     size = abs(left) + abs(right)
-    assert abs(exact(_doubled.add(x, y)) - (left + right)) <= size * Fraction(4 * EPS**2)
-    error = abs(exact(_doubled.multiply(x, y)) - left * right)
+    assert abs(exact(dd.add(x, y)) - (left + right)) <= size * Fraction(4 * EPS**2)
+    error = abs(exact(dd.multiply(x, y)) - left * right)
     assert error <= abs(left * right) * Fraction(8 * EPS**2)
-    quotient = exact(_doubled.divide(x, torch.tensor(c, dtype=torch.float64)))
+    quotient = exact(dd.divide(x, torch.tensor(c, dtype=torch.float64)))
     assert abs(quotient - left / Fraction(c)) <= abs(left / Fraction(c)) * Fraction(8 * EPS**2)
 
 
@@ -121,7 +122,7 @@ def test_arithmetic_on_pairs_has_thirty_digits(a, b, c, tail):
 def test_total_keeps_what_cancels(n):
     values = torch.linspace(1, 2, n, dtype=torch.float64) * 1e20
     both = torch.cat((values, torch.tensor([1e-3], dtype=torch.float64), -values))
-    total = _doubled.total((both, torch.zeros_like(both)), 0)
+    total = dd.total((both, torch.zeros_like(both)), 0)
     assert float(total[0]) == pytest.approx(1e-3, abs=2 * EPS**2 * float(both.abs().sum()))
 
 

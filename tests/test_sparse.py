@@ -11,8 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
-from skorchlite._sparse import CentredColumns, Chunk, SparseRows
-from skorchlite._sparse_batches import SparseBatch
+from skorchlite._linalg.sparse_operators import CentredColumns, Chunk, SparseBatch
+from skorchlite._sparse import SparseRows
 from skorchlite._tables import SparseTable
 
 FORMATS = [

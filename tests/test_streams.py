@@ -784,11 +784,11 @@ def test_fit_in_the_source_of_a_fit(parameters):
 
 
 def test_reading_and_computing_overlap(monkeypatch):
-    from skorchlite import _moments
+    from skorchlite._linalg import gram
 
     pause, n_blocks = 0.05, 12
     Z = np.ones((16_384, 4)) * np.arange(16_384)[:, None] % [2, 3, 5, 7]
-    product = _moments._product
+    product = gram._product
 
     def slow(A):
         time.sleep(pause)
@@ -799,7 +799,7 @@ def test_reading_and_computing_overlap(monkeypatch):
             time.sleep(pause)
             yield Z, Z[:, 0]
 
-    monkeypatch.setattr(_moments, "_product", slow)
+    monkeypatch.setattr(gram, "_product", slow)
     start = time.perf_counter()
     TorchSGDRegressor(max_iter=1).fit(Anew(begin))
     took = time.perf_counter() - start

@@ -8,7 +8,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
-from skorchlite._exact_products import exact_gram, exact_product
+from skorchlite._linalg.exact_products import exact_gram, exact_product
 
 from .oracles import rational_least_squares
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._moments import weighted_gram
+from .._linalg.gram import weighted_gram
 from .corners import Corners, factorised, worth_of_zeros
 
 _GENTLE = 1e-12  # of a diagonal: directions in which columns differ by less are not balanced

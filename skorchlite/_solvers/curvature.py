@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .._exceptions import OutOfRangeError
-from .._moments import sum_products
+from .._linalg.gram import sum_products
 from .._staging import Origin, paired, staged
 from .coordinates import Coordinates
 from .metric import cholesky_metric

@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._linalg.gram import weighted_gram
 from .._losses import Hinge, SquaredError
 from .._models import Model
-from .._moments import weighted_gram
 from .bounds import AtZero, Bound
 from .corners import Corners, factorised, worth_of_zeros
 from .crossover import CrossOver

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._linalg.gram import weighted_gram
 from .._models import Model
-from .._moments import weighted_gram
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .corners import Corners, solve_positive

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .._basis import CANCELLED
-from .._moments import Moments
+from .._linalg.gram import Moments
 from .._objective import Quadratic
 from .bounds import AtZero
 from .metric import FAR_UNITS, Metric, cheap, cholesky_metric, rounded_by, spectral_metric

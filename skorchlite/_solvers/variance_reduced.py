@@ -27,12 +27,12 @@ import torch
 from torch import Tensor
 
 from .._exceptions import OutOfRangeError
+from .._linalg.anderson import extrapolated
 from .._optimizers import ProximalPenalty
 from .._runtime import threads_for
 from .coordinates import Coordinates
 from .corners import Corners
 from .curvature import Pilot, batch_noise, curved_coordinates, drawing, squared_norms
-from .extrapolation import extrapolated
 from .minibatches import Minibatches, add_product, multiply
 
 _STEP = 0.5  # of the step that noise and curvature allow

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._exceptions import OutOfRangeError
-from .._moments import Moments
+from .._linalg.gram import Moments
 from .._objective import Quadratic
 from .metric import Metric, gather, resolved
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from . import _doubled
-from ._doubled import Pair
+from . import double_double as dd
+from .double_double import Pair
 
 _BITS = 21  # of a slice: products have twice as many,
 _ROWS = 2048  # and the sum of so many products a few more, together less than the 53 of a double
@@ -36,7 +36,7 @@ def exact_product(A: Pair, B: Pair) -> Pair:
             for q in [order - p]
         )
         part = _sum(parts)
-        total = part if total is None else _doubled.add(total, part)
+        total = part if total is None else dd.add(total, part)
     assert total is not None, "there are no rows"
     return total
 
@@ -54,7 +54,7 @@ def exact_gram(A: Tensor) -> Pair:
             for product in [slices[q].T @ slices[p]]
         )
         part = _sum(parts)
-        total = part if total is None else _doubled.add(total, part)
+        total = part if total is None else dd.add(total, part)
     assert total is not None, "there are no rows"
     return total
 
@@ -69,7 +69,7 @@ def _slices(A: Pair, count: int) -> list[Tensor]:
         large = torch.ldexp(torch.full_like(rest[:1], 1.5), exponent + 53 - _BITS * (i + 1))
         part = (rest + large) - large
         slices.append(part)
-        rest, low = _doubled.two_sum(rest - part, low)
+        rest, low = dd.two_sum(rest - part, low)
     return slices
 
 
@@ -77,6 +77,6 @@ def _sum(parts: Iterable[Tensor]) -> Pair:
     total = None
     for part in parts:
         pair = part, torch.zeros_like(part)
-        total = pair if total is None else _doubled.add(total, pair)
+        total = pair if total is None else dd.add(total, pair)
     assert total is not None
     return total
