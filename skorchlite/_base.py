@@ -33,7 +33,7 @@ from ._solvers import (
     is_stochastic,
     stochastic,
 )
-from ._staging import pilot_origin, plain_origin, widest_origin
+from ._sources.origin import pilot_origin, plain_origin, widest_origin
 from ._summed import RunningMoments
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow

@@ -21,7 +21,7 @@ from ._conversion import Conversion
 from ._expansion import Expansion
 from ._linalg.rational import Rationals, as_fractions, as_integers
 from ._recurrences import Step, family, rooted
-from ._staging import power_of_two
+from ._sources.origin import power_of_two
 from ._terms import Terms
 
 _CLASSES: dict[str, Any] = {

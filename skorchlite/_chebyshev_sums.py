@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ._linalg.gram import product_of
-from ._staging import Origin, width_of
+from ._sources.design import width_of
+from ._sources.origin import Origin
 
 _SPREAD = 0.01  # the least variance of a term, of size 1, that costs no more than two digits
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ._arrays import check_part, check_whole, is_single, resolve_device, to_numpy
-from ._batches import ArrayRows
-from ._rows import Rows
+from ._inputs.in_memory import rows_in_memory
 from ._runtime import torch_settings
-from ._sparse import rows_in_memory
+from ._sources.arrays import ArrayRows
+from ._sources.row_source import Rows
 from ._tables import as_frame
 
 _SUMMED_AT_ONCE = 8  # sums of a worker, before they travel

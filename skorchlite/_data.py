@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._ahead import computing
 from ._arrays import (
     check_finite,
     check_fit,
@@ -20,15 +19,16 @@ from ._arrays import (
     resolve_device,
     resolve_dtype,
 )
-from ._batches import ArrayRows
 from ._compat import OWN_ATTRIBUTES
 from ._dask import read_chunks
 from ._exceptions import NoWeightError
+from ._inputs.in_memory import rows_in_memory
 from ._process_group import Ranks
 from ._readers import BlockReader, as_arrays, check_readable, is_stream
-from ._sparse import rows_in_memory
-from ._spread import SpreadRows
-from ._streams import StreamRows
+from ._sources.arrays import ArrayRows
+from ._sources.iterable import StreamRows
+from ._sources.partitioned import SpreadRows
+from ._sources.prefetch import computing
 
 
 @dataclass

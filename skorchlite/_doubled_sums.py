@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ._linalg import double_double as dd
 from ._linalg.exact_products import exact_gram
-from ._staging import Origin, staged
+from ._sources.design import staged
+from ._sources.origin import Origin
 
 _SCAN_ROWS = 65_536
 

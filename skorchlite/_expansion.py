@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ._recurrences import Step
+from ._sources.views import viewed
 from ._terms import Terms
-from ._views import viewed
 
 _MANY_SLICES = 2_000  # of products, which take longer to begin than to compute
 

@@ -28,7 +28,7 @@ from ._solvers import AveragedStream, LoopStream, MomentStream, Settings
 from ._solvers.coordinates import Coordinates
 from ._solvers.loop import Loop
 from ._solvers.metric import Metric
-from ._staging import Origin
+from ._sources.origin import Origin
 from ._summed import RunningMoments
 from ._terms import Degrees, terms_of
 

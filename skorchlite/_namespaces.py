@@ -9,7 +9,7 @@ from sklearn import get_config
 
 from ._arrays import is_dask, to_numpy
 from ._compat import get_namespace_and_device, is_numpy_namespace, move_to
-from ._views import viewed
+from ._sources.views import viewed
 
 Home = tuple[Any, Any]  # a namespace, and a device of it
 

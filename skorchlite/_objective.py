@@ -18,8 +18,8 @@ from ._doubled_sums import doubled_slopes
 from ._exceptions import OutOfRangeError
 from ._linalg.gram import Moments, moments_of
 from ._models import N_PARTS, Model, model_of
-from ._rows import TargetRows
-from ._staging import Origin, plain_origin
+from ._sources.origin import Origin, plain_origin
+from ._sources.row_source import TargetRows
 from ._term_rounding import followed
 
 _HEAD_ROWS = 256

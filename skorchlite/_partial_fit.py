@@ -11,7 +11,6 @@ import torch
 
 from ._arrays import untouched_on_error
 from ._base import MANY_COLUMNS, TorchRegressor
-from ._batches import ArrayRows
 from ._compat import fit_context
 from ._data import over_all_ranks, read
 from ._exceptions import NoWeightError, OutOfRangeError
@@ -21,7 +20,8 @@ from ._parameters import plain_parameters
 from ._readers import is_stream
 from ._runtime import torch_settings
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
-from ._staging import pilot_origin, plain_origin
+from ._sources.arrays import ArrayRows
+from ._sources.origin import pilot_origin, plain_origin
 
 _ROWS_A_COLUMN = 4  # of a stream that is learned from part by part
 

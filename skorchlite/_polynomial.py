@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ._basis import Basis
-from ._rows import Block, Rows, View
+from ._sources.row_source import Block, Rows, View
+from ._sources.views import viewed
 from ._unformed import UnformedTerms
-from ._views import viewed
 
 _MANY_TERMS = 2_000  # which take longer to form than to multiply by
 

@@ -1,16 +1,17 @@
 """Predicting and scoring, which both estimators share."""
 
 import warnings
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import RegressorMixin
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
-from ._ahead import computing
 from ._arrays import check_score, is_dask, native, to_numpy
-from ._batches import as_tensor
 from ._compat import check_same_namespace
 from ._dask import predicted_chunks
 from ._data import check_rows_finite, read, read_to_predict
@@ -18,8 +19,9 @@ from ._namespaces import returned
 from ._readers import is_stream
 from ._runtime import torch_settings
 from ._scores import r2, r2_of_blocks
-from ._staging import predicted
-from ._views import dense
+from ._sources.arrays import as_tensor
+from ._sources.prefetch import computing
+from ._sources.views import dense, viewed
 
 
 class Predictor(RegressorMixin):
@@ -133,3 +135,43 @@ def _undefined_score(stacklevel):
     message = "R^2 score is not well-defined with less than two samples."
     warnings.warn(message, UndefinedMetricWarning, stacklevel=stacklevel)
     return float("nan")
+
+
+def predicted(
+    rows: Any, coef: np.ndarray, intercept: np.ndarray, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Return the raw predictions of all rows, computed in double precision block by block.
+
+    Parameters
+    ----------
+    rows : row source
+    coef : ndarray of shape (n_targets, n_features)
+    intercept : ndarray of shape (n_targets,)
+    dtype : torch.dtype, default=None
+        Of the result; None for that of the computation.
+    """
+    (predictions,) = rows.total(partial(_predicted, coef=coef, intercept=intercept, dtype=dtype))
+    return predictions
+
+
+def _predicted(
+    rows: Any, coef: np.ndarray, intercept: np.ndarray, dtype: torch.dtype | None
+) -> tuple[Tensor]:
+    double = torch.float32 if rows.device.type == "mps" else torch.float64
+    W = torch.from_numpy(coef.T.copy()).to(rows.device, double)
+    b = viewed(intercept).to(rows.device, double)
+    if rows.sparse:
+        columns = (Z for _, Z, _ in rows.centred(W.new_zeros(rows.n_features), None))
+        v = torch.cat((W, b[None]))
+        return (torch.cat([(Z @ v).to(dtype or double) for Z in columns]),)
+    blocks = dense(rows.blocks(rows.bound(rows.n_features, double.itemsize)), double)
+    if not rows.indexed:  # how many there are is known at the end
+        parts = [torch.add(X @ W, b).to(dtype or double) for X, _, _ in blocks]
+        return (torch.cat(parts),)
+    out = torch.empty(rows.n_rows, len(b), dtype=dtype or double, device=rows.device)
+    start = 0
+    for X, _, _ in blocks:
+        stop = start + len(X)
+        torch.add(X @ W, b, out=out[start:stop])
+        start = stop
+    return (out,)

@@ -145,8 +145,8 @@ class BlockReader:
         Whether the numbers of X carry single precision.
     form : tuple or None
         The shape of the targets of a row, and whether there are weights; None without targets.
-    sparse_kind : type or None
-        Of the matrices, where they are sparse.
+    sparse : bool
+        Whether the first block is a sparse matrix.
     rereadable : bool
         Whether the source can be iterated again.
     """
@@ -162,8 +162,16 @@ class BlockReader:
         self.form: tuple[tuple, bool] | None = None
         X = self.ahead(1)[0][0]
         self.n_features, self.single = X.shape[1], is_single(X)
-        self.sparse_kind = type(X.matrix) if isinstance(X, SparseTable) else None
+        self._sparse_kind = type(X.matrix) if isinstance(X, SparseTable) else None
+        self.sparse = self._sparse_kind is not None
         self.n_targets = self.form[0][0] if self.form and self.form[0] else 1
+
+    def as_sparse(self, X: Any) -> SparseTable:
+        """Return the rows of a block, which may be dense, as a matrix like those of the first."""
+        if isinstance(X, SparseTable):
+            return X
+        assert self._sparse_kind is not None
+        return SparseTable(self._sparse_kind(X[:]))
 
     def ahead(self, count: int) -> list[tuple]:
         """Return the blocks with the first so many rows, which the next pass begins with."""

@@ -5,7 +5,7 @@ from sklearn.preprocessing import PolynomialFeatures
 
 from ._basis import SAMPLE_ROWS, Basis
 from ._exceptions import NoWeightError
-from ._sparse import SparseRows
+from ._sources.sparse import SparseRows
 from ._tables import SparseTable
 from ._terms import Degrees, terms_of
 

@@ -20,8 +20,8 @@ from ._linalg import double_double as dd
 from ._linalg.exact_products import exact_product
 from ._linalg.gram import Moments
 from ._objective import Objective, Quadratic
-from ._staging import Origin
-from ._views import viewed
+from ._sources.origin import Origin
+from ._sources.views import viewed
 
 Pair = tuple[np.ndarray, np.ndarray]  # without torch, so that it can be kept by an estimator
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from ._chebyshev_sums import chebyshev_products
 from ._linalg.gram import sum_products
 from ._models import Sums
-from ._staging import Origin, multiplied, paired, staged, width_of
+from ._sources.design import multiplied, paired, staged, width_of
+from ._sources.origin import Origin
 
 
 def losses(

@@ -19,7 +19,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from skorchlite import TorchPolyRegressor
 from skorchlite._fitted_basis import _ends
 from skorchlite._readers import BlockReader
-from skorchlite._streams import StreamRows
+from skorchlite._sources.iterable import StreamRows
 
 from .oracles import minimum_norm
 from .oracles import rational_least_squares as exact_least_squares

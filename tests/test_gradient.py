@@ -6,13 +6,13 @@ import scipy.optimize
 import torch
 from sklearn.linear_model import ElasticNet
 
-from skorchlite._batches import ArrayRows
 from skorchlite._exceptions import OutOfRangeError
 from skorchlite._losses import make_loss
 from skorchlite._objective import Objective
 from skorchlite._penalties import make_penalty
 from skorchlite._solvers.gradient import gradient
-from skorchlite._staging import pilot_origin
+from skorchlite._sources.arrays import ArrayRows
+from skorchlite._sources.origin import pilot_origin
 
 from .oracles import EPS, badly_scaled_problem, least_squares, minimum_norm
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from skorchlite import TorchSGDRegressor
-from skorchlite._batches import ArrayRows
-from skorchlite._streams import StreamRows
+from skorchlite._sources.arrays import ArrayRows
+from skorchlite._sources.iterable import StreamRows
 
 MODELS = [
     {},

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skorchlite._basis import Basis
-from skorchlite._batches import ArrayRows
 from skorchlite._connection import connection
 from skorchlite._doubled_sums import doubled_slopes
 from skorchlite._linalg import double_double as dd
@@ -18,7 +17,9 @@ from skorchlite._linalg.gram import _product, moments_of, sum_products
 from skorchlite._linalg.rational import Rationals
 from skorchlite._polynomial import ExpandedRows
 from skorchlite._recurrences import FAMILIES, family, orthogonal, rooted
-from skorchlite._staging import Origin, power_of_two, staged
+from skorchlite._sources.arrays import ArrayRows
+from skorchlite._sources.design import staged
+from skorchlite._sources.origin import Origin, power_of_two
 from skorchlite._sums import bends, products
 from skorchlite._terms import Degrees, terms_of
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 from skorchlite._linalg.sparse_operators import CentredColumns, Chunk, SparseBatch
-from skorchlite._sparse import SparseRows
+from skorchlite._sources.sparse import SparseRows
 from skorchlite._tables import SparseTable
 
 FORMATS = [

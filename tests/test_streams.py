@@ -703,7 +703,7 @@ def test_interrupt_ends_the_reading(parameters, monkeypatch):
     def interrupt(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    import skorchlite._staging as staging
+    import skorchlite._sources.design as staging
 
     def endless():
         while True:

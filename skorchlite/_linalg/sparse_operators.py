@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._views import viewed
+from .._sources.views import viewed
 
 
 @dataclass

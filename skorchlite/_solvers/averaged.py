@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .._optimizers import GradientDescent, ProximalPenalty, RecentAverage
 from .._schedules import Shrinking
-from .._staging import Origin
+from .._sources.origin import Origin
 from .._summed import RunningMoments, SummedObjective, moments_of_chunk
 from .coordinates import Coordinates, make_coordinates
 from .curvature import Pilot, squared_norms

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from .._exceptions import OutOfRangeError
 from .._linalg.gram import sum_products
-from .._staging import Origin, paired, staged
+from .._sources.design import paired, staged
+from .._sources.origin import Origin
 from .coordinates import Coordinates
 from .metric import cholesky_metric
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._staging import Origin, staged
+from .._sources.design import staged
+from .._sources.origin import Origin
 
 _ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
 _SUMMED = 100.0  # times that may be left of the sums of a Gram matrix, measured off their mean

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._staging import staged
+from .._sources.design import staged
 
 _MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05  # of sparse rows, from where dense ones are slower
 _BLOCK_BYTES = 1 << 20  # stays in the cache while its batches are learned from

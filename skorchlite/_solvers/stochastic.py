@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from .._exceptions import OutOfRangeError
-from .._rows import TargetRows
-from .._staging import Origin
+from .._sources.origin import Origin
+from .._sources.row_source import TargetRows
 from .certificates import Certificate, curved_gap
 from .curvature import stable_step
 from .loop import Loop, Settings, make_loop

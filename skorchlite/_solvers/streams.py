@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._staging import Origin
+from .._sources.origin import Origin
 from .._summed import (
     RunningMoments,
     SummedObjective,

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ._runtime import one_thread_less, threads_for
+from .._runtime import one_thread_less, threads_for
 
 _NAME = "skorchlite-reader"
 _DEPTH = 2  # blocks that wait

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._ahead import read_ahead
-from ._batches import ArrayRows, as_tensor
-from ._rows import Block, Rows, View
-from ._sparse import SparseRows
-from ._tables import SparseTable
+from .arrays import ArrayRows, as_tensor
+from .prefetch import read_ahead
+from .row_source import Block, Rows, View
+from .sparse import SparseRows
 
 _FEW_NUMBERS = 100_000
 
@@ -35,7 +34,7 @@ class StreamRows(Rows):
     def __init__(self, reader: Any, device: torch.device, first: int = 0):
         self.reader, self.device, self.first = reader, device, first
         self.n_features, self.n_targets = reader.n_features, reader.n_targets
-        self.rereadable, self.sparse = reader.rereadable, reader.sparse_kind is not None
+        self.rereadable, self.sparse = reader.rereadable, reader.sparse
 
     @property
     def n_rows(self) -> int:
@@ -91,9 +90,7 @@ class StreamRows(Rows):
 
     def _sparse(self, blocks: Iterable[tuple]) -> Iterator[SparseRows]:
         for X, y, weight in blocks:
-            if not isinstance(X, SparseTable):
-                X = SparseTable(self.reader.sparse_kind(X[:]))
-            yield SparseRows(X, y, weight, self.device)
+            yield SparseRows(self.reader.as_sparse(X), y, weight, self.device)
 
 
 class ThinnedStream(View):

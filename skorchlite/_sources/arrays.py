@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._ahead import read_ahead
-from ._rows import Block, Rows
-from ._views import viewed
+from .prefetch import read_ahead
+from .row_source import Block, Rows
+from .views import viewed
 
 _DIRECT = (np.dtype(np.float32), np.dtype(np.float64))
 

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._batches import ArrayRows, rows_of
-from ._linalg.sparse_operators import CentredColumns, Chunk, SparseBatch
-from ._tables import SparseTable
+from .._linalg.sparse_operators import CentredColumns, Chunk, SparseBatch
+from .arrays import ArrayRows, rows_of
 
 _FILLED = 0.5  # of a column
 _BLOCK_ENTRIES = 1 << 24
@@ -113,13 +112,3 @@ class SparseRows(ArrayRows):
             part = matrix if whole else matrix[rows if isinstance(rows, slice) else rows.numpy()]
             chunks.append((rows, Chunk(part, self.filled, self.device)))
         return chunks
-
-
-def rows_in_memory(
-    X: Any, y: Any, sample_weight: Any, device: torch.device, first: int = 0
-) -> ArrayRows:
-    """Return the rows of checked arrays, sparse ones among them; see ``ArrayRows``."""
-    # Apple's cards have neither double precision nor sparse products: there blocks are filled.
-    sparse = isinstance(X, SparseTable) and device.type != "mps"
-    kind = SparseRows if sparse else ArrayRows
-    return kind(X, y, sample_weight, device, first)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ._rows import Block, Rows
+from .row_source import Block, Rows
 
 
 class Places(Protocol):

@@ -1,0 +1,1 @@
+"""What a user passes: conversion, validation, and each format that rows may come in."""

@@ -1,0 +1,1 @@
+"""Rows as blocks of tensors, wherever they live."""
