@@ -76,9 +76,14 @@ class Bound:
         # But for what is beyond the corners, the tangent is least where coefficients are zero.
         rigid = (slope > 0) | bounded
         inside = ((slope * x.abs() + (gradient - beyond) * x).clamp(min=0))[rigid]
-        beyond = torch.where(beyond.abs() <= self._rounding(x, value), 0.0, beyond)
+        small = beyond.abs() <= self._rounding(x, value)
+        rounded = torch.where(small & (slope > 0), beyond, 0.0)
+        beyond = torch.where(small, 0.0, beyond)
         gain = float(inside.sum()) + float((beyond * x).clamp(min=0)[rigid].sum())
         gain += self._reach(beyond, value, gram) if beyond.any() else 0.0
+        # The least slope leads far along a direction that rows and a weak penalty hardly hold.
+        far = self._reach(rounded, value, gram) if rounded.any() else 0.0
+        gain += far if far > _LEFT_OUT * value else 0.0
         return min(gain, max(value, 0.0))  # no loss and no penalty is below zero
 
     def blurred(self, x: Tensor, value: float) -> float:
@@ -111,21 +116,30 @@ class Bound:
         slope, rest = self.corners.slope[:k], beyond[:k]
         kinked = slope > 0
         # The sum of the coefficients, each times its corner, is at most the objective.
-        gain = float((rest.abs() / slope)[kinked].max()) * value if kinked.any() else 0.0
-        rest = torch.where(kinked, 0.0, rest)
-        if rest.any():
-            matrix = gram()[:k, :k]
-            step, _ = solve_positive(matrix, rest)
-            reached = matrix @ step
-            off = rest - reached
-            gain += max(float(step @ reached), 0.0) ** 0.5 * spread
-            # Along what is left of the slope predictions change little, however far that is.
-            curvature = self.curvature[:k]
-            if curvature.ndim == 1 and (curvature > 0).all():
-                gain += float((off * off / curvature).sum() * 8 * value) ** 0.5
-            elif torch.linalg.vector_norm(off) > _SPANNED * torch.linalg.vector_norm(rest):
-                return bent
+        held = float((rest.abs() / slope)[kinked].max()) * value if kinked.any() else 0.0
+        others = torch.where(kinked, 0.0, rest)
+        gain = held + self._against_rows(others, value, spread, gram)
+        if held > _LEFT_OUT * value:  # the rows may hold what a weak penalty does not
+            gain = min(gain, self._against_rows(rest, value, spread, gram))
         return min(gain + intercept, bent)
+
+    def _against_rows(
+        self, slope: Tensor, value: float, spread: float, gram: Callable[[], Tensor]
+    ) -> float:
+        """Return how much a slope may gain while predictions change by no more than the spread."""
+        if not slope.any():
+            return 0.0
+        matrix = gram()[: len(slope), : len(slope)]
+        step, _ = solve_positive(matrix, slope)
+        reached = matrix @ step
+        off = slope - reached
+        gain = max(float(step @ reached), 0.0) ** 0.5 * spread
+        # Along what is left of the slope predictions change little, however far that is.
+        curvature = self.curvature[: len(slope)]
+        if curvature.ndim == 1 and (curvature > 0).all():
+            return gain + float((off * off / curvature).sum() * 8 * value) ** 0.5
+        spanned = torch.linalg.vector_norm(off) <= _SPANNED * torch.linalg.vector_norm(slope)
+        return gain if spanned else torch.inf
 
     def _against_curvature(self, slope: Tensor) -> float:
         """Return how much a slope may gain against the curvature of the penalty alone."""

@@ -30,7 +30,7 @@ _MEDIUM = 600
 _ENTERING = 64  # columns in the first working set, and later at least
 _VIOLATION = 1e-14  # of a corner, relative to the largest gradient at zero, that is rounding
 _ROUNDING = 1e-14  # of the objective
-_STEPS = 20  # of all columns at once: more do not find what their matrix has lost
+_STEPS = 12  # of all columns at once: more do not find what their matrix has lost
 _STEPS_UP = 5  # that do not come lower, before rounding is all that is left
 
 

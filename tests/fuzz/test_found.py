@@ -18,8 +18,9 @@ BELOW = [*STOCHASTIC, 64786, 133703, 306154, 359623, 376331, 323793]
 # Directions that rounding of a far row, or of another column, hid: in single precision, beside
 # outliers, with weights of many sizes, with a penalty that is next to nothing.
 HIDDEN = [702091, 74821, 218213, 308196, 341972, 209232, 345625, 345839]
-# Coefficients that are too large for their own digits, and a target beside far larger ones.
-UNTOLD = [360801, 310290, 358451, 917674]
+# Coefficients that are too large for their own digits, a target beside far larger ones, a penalty
+# that lets coefficients go as far as rounding of a slope leads them.
+UNTOLD = [360801, 310290, 358451, 917674, 1001991]
 # Least norm among powers of columns of few numbers, and of streams of few rows.
 LARGE = [320546, 333479, 334164, 411934]
 # A penalty whose rounding made it negative, and no coordinate to descend along.
