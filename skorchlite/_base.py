@@ -11,18 +11,18 @@ from sklearn.base import MultiOutputMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 
-from ._arrays import to_numpy, untouched_on_error
 from ._callbacks import Task
 from ._callers import caller_level
 from ._compat import fit_context, has_callbacks
-from ._data import over_all_ranks, read
+from ._estimators.rank_session import over_all_ranks
 from ._exceptions import OutOfRangeError, Stopped
-from ._fitted_state import packed, unpacked
-from ._namespaces import portable, restored, settled
+from ._fitted_state import packed, portable, restored, unpacked, untouched_on_error
+from ._inputs.block_reader import is_stream
+from ._inputs.conversion import settled, to_numpy
+from ._inputs.fit_data import read
 from ._objective import Objective
 from ._parameters import Parameters, plain_parameters, stalled_at
 from ._predict import Predictor
-from ._readers import is_stream
 from ._returned import count_rounding
 from ._runtime import torch_settings
 from ._solvers import (

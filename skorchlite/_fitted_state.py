@@ -4,9 +4,14 @@ A pickle names the module of each class in it, so that with private ones it woul
 each file is still where it was. These are stored by the names below instead, which stay.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from ._basis import Basis
+from ._inputs.conversion import to_numpy
 from ._optimizers import (
     Average,
     CumulativePenalty,
@@ -29,6 +34,7 @@ from ._solvers.coordinates import Coordinates
 from ._solvers.loop import Loop
 from ._solvers.metric import Metric
 from ._sources.origin import Origin
+from ._sources.views import viewed
 from ._summed import RunningMoments
 from ._terms import Degrees, terms_of
 
@@ -98,3 +104,47 @@ def _made_object(value: Any, through: Any) -> Any:
     made = make.__new__(make, *args)
     vars(made).update(state or {})
     return made
+
+
+@contextlib.contextmanager
+def untouched_on_error(estimator: Any) -> Iterator[None]:
+    """Leave the estimator as it was if an error ends the fit, an interrupt included."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+_DEVICES = "_tensor_devices"  # key of a pickled state
+
+
+def portable(state: dict) -> dict:
+    """Return the state of an estimator with NumPy arrays only, and where its tensors were.
+
+    So it can be loaded where there is no such device, or no such namespace.
+    """
+    devices = {name: str(v.device) for name, v in state.items() if isinstance(v, torch.Tensor)}
+    state = {name: _numpy_inside(value) for name, value in state.items()}
+    return state | {_DEVICES: devices} if devices else state
+
+
+def restored(state: dict) -> dict:
+    """Return a portable state with its tensors on their devices again, where there are such.
+
+    A copy is thus like its original, and so is what comes back from another process.
+    """
+    devices = state.get(_DEVICES, {})
+    state = {name: value for name, value in state.items() if name != _DEVICES}
+    for name, device in devices.items():
+        try:
+            state[name] = viewed(state[name]).to(device)
+        except (RuntimeError, AssertionError, NotImplementedError):
+            break  # it stays in NumPy, and predicts anything where dispatch is off
+    return state
+
+
+def _numpy_inside(value: Any) -> Any:
+    return tuple(map(_numpy_inside, value)) if type(value) is tuple else to_numpy(value)

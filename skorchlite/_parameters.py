@@ -13,8 +13,8 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from ._arrays import FLOATS
 from ._compat import Interval, StrOptions, validate_parameter_constraints
+from ._inputs.device import FLOATS
 from ._losses import LOSSES, CallableLoss, make_loss
 from ._optimizers import OPTIMIZERS, check_optimizer
 from ._penalties import PENALTIES, make_penalty

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._arrays import untouched_on_error
 from ._base import MANY_COLUMNS, TorchRegressor
 from ._compat import fit_context
-from ._data import over_all_ranks, read
+from ._estimators.rank_session import over_all_ranks
 from ._exceptions import NoWeightError, OutOfRangeError
-from ._namespaces import settled
+from ._fitted_state import untouched_on_error
+from ._inputs.block_reader import is_stream
+from ._inputs.conversion import settled
+from ._inputs.fit_data import read
 from ._objective import Objective
 from ._parameters import plain_parameters
-from ._readers import is_stream
 from ._runtime import torch_settings
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
 from ._sources.arrays import ArrayRows

@@ -6,13 +6,12 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ._arrays import to_numpy
 from ._basis import CANCELLED, SAMPLE_ROWS
 from ._compat import Interval, StrOptions, check_feature_names_in
 from ._fitted_basis import fitted_basis, intervals
 from ._importances import total_indices
+from ._inputs.conversion import beside, to_numpy
 from ._memory import available_memory
-from ._namespaces import beside
 from ._partial_fit import StreamRegressor
 from ._polynomial import OUTSIDE, BoundedRows, ExpandedRows
 from ._recurrences import FAMILIES

@@ -5,8 +5,8 @@ from sklearn.preprocessing import PolynomialFeatures
 
 from ._basis import SAMPLE_ROWS, Basis
 from ._exceptions import NoWeightError
+from ._inputs.tables import SparseTable
 from ._sources.sparse import SparseRows
-from ._tables import SparseTable
 from ._terms import Degrees, terms_of
 
 _MOST = 3  # the total degree up to which the products of a row's entries are listed fast

@@ -84,7 +84,11 @@ def test_torch_distributed_has_one_user(name):
 @pytest.mark.parametrize("name", FILES)
 def test_only_documented_dependencies_are_imported(name):
     allowed = {PACKAGE, "torch", "sklearn", "numpy"}
-    extras = {"display": "matplotlib", "_arrow": "pyarrow", "_dask": "dask"}
+    extras = {
+        "display": "matplotlib",
+        "_inputs.arrow": "pyarrow",
+        "_inputs.dask_collections": "dask",
+    }
     allowed |= {extras[name]} & imports_of(name) if name in extras else set()
     standard_library = importlib.import_module("sys").stdlib_module_names
     roots = {module.partition(".")[0] for module in imports_of(name)}

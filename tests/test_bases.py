@@ -18,7 +18,7 @@ from sklearn.preprocessing import PolynomialFeatures
 
 from skorchlite import TorchPolyRegressor
 from skorchlite._fitted_basis import _ends
-from skorchlite._readers import BlockReader
+from skorchlite._inputs.block_reader import BlockReader
 from skorchlite._sources.iterable import StreamRows
 
 from .oracles import minimum_norm

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import PolynomialFeatures
 
-from skorchlite import TorchPolyRegressor, TorchSGDRegressor, _dask
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+from skorchlite._inputs import dask_collections
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
@@ -139,7 +140,7 @@ def test_function_that_only_cloudpickle_takes_reaches_the_workers(on_workers):
 
 
 def test_passes_run_in_the_processes_of_the_workers(on_workers):
-    chunks, *_ = _dask.read_chunks(TorchSGDRegressor(), *chunked(X0, Y0, None), True)
+    chunks, *_ = dask_collections.read_chunks(TorchSGDRegressor(), *chunked(X0, Y0, None), True)
     (pids,) = chunks.total(_pid)
     assert len(pids) == 3
     assert os.getpid() not in pids
@@ -351,7 +352,7 @@ def lazy_rows(n_rows, n_chunks=20):
 def travelling_bytes(monkeypatch):
     """The sizes of the functions that are sent, of the sums of chunks, and of graphs."""
     sizes = {"function": [], "sums": [], "graph": []}
-    compute, sums = dask.compute, _dask._sums
+    compute, sums = dask.compute, dask_collections._sums
 
     def watched_compute(*collections):
         for collection in collections:
@@ -366,7 +367,7 @@ def travelling_bytes(monkeypatch):
         return result
 
     monkeypatch.setattr(dask, "compute", watched_compute)
-    monkeypatch.setattr(_dask, "_sums", watched_sums)
+    monkeypatch.setattr(dask_collections, "_sums", watched_sums)
     return sizes
 
 

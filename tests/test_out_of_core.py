@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from skorchlite import TorchSGDRegressor
-from skorchlite._tables import as_mapped
+from skorchlite._inputs.memory_map import as_mapped
 from tests import capped
 
 ROOT = Path(__file__).parents[1]

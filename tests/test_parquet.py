@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from skorchlite import TorchSGDRegressor, _prefetch, arrow_blocks
+from skorchlite import TorchSGDRegressor, arrow_blocks
+from skorchlite._inputs import parquet_readahead
 
 pyarrow = pytest.importorskip("pyarrow")
 from pyarrow import compute, dataset, parquet  # noqa: E402
@@ -62,14 +63,14 @@ def test_all_that_is_wanted_is_read_ahead_and_nothing_else(
     path = tmp_path / "table.parquet"
     parquet.write_table(table, path, row_group_size=group_size)
     ahead = []
-    monkeypatch.setattr(_prefetch, "_PART_BYTES", part_bytes)
-    monkeypatch.setattr(_prefetch, "_GAP_BYTES", 0)
-    monkeypatch.setattr(_prefetch, "_read", lambda _, places: ahead.extend(places))
-    monkeypatch.setattr(_prefetch, "ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr(parquet_readahead, "_PART_BYTES", part_bytes)
+    monkeypatch.setattr(parquet_readahead, "_GAP_BYTES", 0)
+    monkeypatch.setattr(parquet_readahead, "_read", lambda _, places: ahead.extend(places))
+    monkeypatch.setattr(parquet_readahead, "ThreadPoolExecutor", AtOnce)
     with parquet.ParquetFile(path) as file:
         groups = list(range(0, file.num_row_groups, 2))
         batches = file.iter_batches(100, groups, columns)
-        read = list(_prefetch.prefetched(batches, path, file.metadata, groups, columns))
+        read = list(parquet_readahead.prefetched(batches, path, file.metadata, groups, columns))
         of_groups = [file.metadata.row_group(group) for group in groups]
     assert sum(batch.num_rows for batch in read) == sum(group.num_rows for group in of_groups)
     wanted = np.zeros(path.stat().st_size, int)

@@ -11,9 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+from skorchlite._inputs.tables import SparseTable
 from skorchlite._linalg.sparse_operators import CentredColumns, Chunk, SparseBatch
 from skorchlite._sources.sparse import SparseRows
-from skorchlite._tables import SparseTable
 
 FORMATS = [
     sp.csr_array,

@@ -6,7 +6,7 @@ import torch
 
 from .._sources.arrays import ArrayRows
 from .._sources.sparse import SparseRows
-from .._tables import SparseTable
+from .tables import SparseTable
 
 
 def rows_in_memory(

@@ -1,4 +1,4 @@
-"""Arrays of other namespaces in, results in the namespace of X out (scikit-learn's array API)."""
+"""Arrays of any library in, and results in the kind and namespace of X out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,13 +7,9 @@ import numpy as np
 import torch
 from sklearn import get_config
 
-from ._arrays import is_dask, to_numpy
-from ._compat import get_namespace_and_device, is_numpy_namespace, move_to
-from ._sources.views import viewed
+from .._compat import get_namespace_and_device, is_numpy_namespace, move_to
 
 Home = tuple[Any, Any]  # a namespace, and a device of it
-
-_DEVICES = "_tensor_devices"  # key of a pickled state
 
 
 def home_of(X: Any) -> Home | None:
@@ -56,30 +52,46 @@ def beside(array: np.ndarray, like: Any) -> Any:
     return like.__array_namespace__().asarray(array, device=like.device)
 
 
-def portable(state: dict) -> dict:
-    """Return the state of an estimator with NumPy arrays only, and where its tensors were.
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
-    So it can be loaded where there is no such device, or no such namespace.
+
+_NOT_EXCHANGED = (RuntimeError, BufferError, TypeError, ValueError, AttributeError)
+
+
+def is_dask(X: Any) -> bool:
+    """Return whether X is a collection of dask, which need not be there to know."""
+    return type(X).__module__.partition(".")[0] in ("dask", "dask_expr")
+
+
+def native(array: Any) -> Any:
+    """Return an array of another library as a tensor, which shares its memory, on its device.
+
+    Anything else comes back as it is.
     """
-    devices = {name: str(v.device) for name, v in state.items() if isinstance(v, torch.Tensor)}
-    state = {name: _numpy_inside(value) for name, value in state.items()}
-    return state | {_DEVICES: devices} if devices else state
+    if isinstance(array, np.ndarray | torch.Tensor) or not hasattr(array, "__dlpack__"):
+        return array
+    if hasattr(array, "__arrow_c_array__"):  # in a form of DLPack that is going out of use
+        return array
+    try:
+        return torch.from_dlpack(array)
+    except _NOT_EXCHANGED:  # a device, a dtype or missing values that torch does not know
+        return move_to(array, xp=np, device="cpu")
 
 
-def restored(state: dict) -> dict:
-    """Return a portable state with its tensors on their devices again, where there are such.
+def to_numpy(array: Any) -> Any:
+    """Return the numbers of a tensor or array as a NumPy array.
 
-    A copy is thus like its original, and so is what comes back from another process.
+    There is no copy where they lie on the CPU in a dtype that NumPy has.
     """
-    devices = state.get(_DEVICES, {})
-    state = {name: value for name, value in state.items() if name != _DEVICES}
-    for name, device in devices.items():
-        try:
-            state[name] = viewed(state[name]).to(device)
-        except (RuntimeError, AssertionError, NotImplementedError):
-            break  # it stays in NumPy, and predicts anything where dispatch is off
-    return state
+    array = native(array)
+    if not isinstance(array, torch.Tensor):
+        return array
+    wide = array.dtype in _NUMPY_FLOATS or not array.is_floating_point()
+    return (array if wide else array.float()).numpy(force=True)
 
 
-def _numpy_inside(value: Any) -> Any:
-    return tuple(map(_numpy_inside, value)) if type(value) is tuple else to_numpy(value)
+def is_single(X: Any) -> bool:
+    """Return whether the numbers of X carry single precision (or less)."""
+    if isinstance(X, torch.Tensor):
+        return X.dtype in (torch.float32, torch.float16, torch.bfloat16)
+    return X.dtype.kind == "f" and X.dtype.itemsize <= 4

@@ -1,7 +1,6 @@
 """The data of a fit, from whatever it was given: rows, and what must be known of them."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,26 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._arrays import (
-    check_finite,
-    check_fit,
-    check_predict,
-    check_validation,
-    is_dask,
-    is_single,
-    resolve_device,
-    resolve_dtype,
-)
-from ._compat import OWN_ATTRIBUTES
-from ._dask import read_chunks
-from ._exceptions import NoWeightError
-from ._inputs.in_memory import rows_in_memory
-from ._process_group import Ranks
-from ._readers import BlockReader, as_arrays, check_readable, is_stream
-from ._sources.arrays import ArrayRows
-from ._sources.iterable import StreamRows
-from ._sources.partitioned import SpreadRows
-from ._sources.prefetch import computing
+from .._exceptions import NoWeightError
+from .._sources.arrays import ArrayRows
+from .._sources.iterable import StreamRows
+from .._sources.partitioned import SpreadRows
+from .block_reader import BlockReader, as_arrays, check_readable, is_stream
+from .conversion import is_dask, is_single
+from .dask_collections import read_chunks
+from .device import resolve_device, resolve_dtype
+from .in_memory import rows_in_memory
+from .validation import check_finite, check_fit, check_predict, check_validation
 
 
 @dataclass
@@ -181,7 +170,7 @@ def _validation(estimator: Any, X: Any, y: Any, y_fit: Any, device: torch.device
 
 
 def _validation_chunks(estimator: Any, X: Any, y: Any, y_fit: Any) -> SpreadRows:
-    _check_alone(estimator, "X_val")
+    check_alone(estimator, "X_val")
     chunks, _, y, _ = read_chunks(estimator, X, y, None, reset=False)
     if y.shape[1:] != y_fit.shape[1:]:
         raise ValueError(
@@ -192,7 +181,8 @@ def _validation_chunks(estimator: Any, X: Any, y: Any, y_fit: Any) -> SpreadRows
     return rows
 
 
-def _check_alone(estimator: Any, label: str) -> None:
+def check_alone(estimator: Any, label: str) -> None:
+    """Refuse a dask collection where the processes of torchrun have rows of their own."""
     if estimator.distributed:
         raise ValueError(
             f"distributed=True is for the processes of torchrun, each with rows of its own, and "
@@ -222,66 +212,3 @@ def read_to_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
     X = check_predict(estimator, X)
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     return rows_in_memory(X, None, None, device), is_single(X)
-
-
-def over_all_ranks(
-    estimator: Any, X: Any, read: Callable[[], Data], work: Callable[[Data], Any]
-) -> Any:
-    """Return ``work(read())``; if distributed, over the rows of all ranks.
-
-    The first rank works. The others return None, with an estimator like that of the first.
-    """
-    if is_dask(X):
-        _check_alone(estimator, "X")
-    if not estimator.distributed:
-        data = read()
-        with computing(data.n_entries):
-            return work(data)
-    with Ranks(alike=(estimator.loss,)) as ranks:
-        data = _agreed(ranks, read)
-        sources = {"rows": data.rows, "validation": data.validation}
-        with computing(data.n_entries):
-            places = ranks.share({name: rows for name, rows in sources.items() if rows})
-            if ranks.rank:
-                vars(estimator).update(ranks.serve())
-                return None
-            spread = {name: SpreadRows(place) for name, place in places.items()}
-            data.rows, data.validation = spread["rows"], spread.get("validation")
-            result = work(data)
-            own = {*estimator.get_params(deep=False), *OWN_ATTRIBUTES}
-            ranks.release({k: v for k, v in vars(estimator).items() if k not in own})
-            return result
-
-
-def _agreed(ranks: Ranks, read: Callable[[], Data]) -> Data:
-    """Return the data of this rank, which all ranks have in the same form."""
-    data, mine, error = None, None, None
-    try:
-        data = read()
-        n_rows = data.rows.n_rows if data.rows.indexed else None
-        held = data.validation
-        # To count those of a stream would read it, and it has been seen to have some.
-        n_held = None if held is None else held.n_rows if held.indexed else 1
-        mine = data.form, data.single, n_held, n_rows
-    except Exception as failure:
-        error = failure
-    said = ranks.agree(mine, error)
-    assert data is not None
-    forms = [form for form, *_ in said]
-    held = [n_held for *_, n_held, _ in said]
-    validated = [n_held is not None for n_held in held]
-    if len(set(forms)) > 1 or len(set(validated)) > 1:
-        raise ValueError(
-            "The data of the ranks does not go together: (n_features, n_targets, y has one "
-            f"dimension, there are weights) is {forms}, from the first rank to the last, and there "
-            f"is validation data on {validated}."
-        )
-    counts = [n_rows for *_, n_rows in said]
-    if not any(count is None or count for count in counts) or (all(validated) and not any(held)):
-        raise ValueError(
-            "Found array with 0 sample(s) on every rank while a minimum of 1 is required."
-        )
-    if data.rows.indexed:
-        data.rows.first = sum(count or 0 for count in counts[: ranks.rank])
-    data.single = all(single for _, single, *_ in said)
-    return data

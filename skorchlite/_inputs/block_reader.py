@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from ._arrays import check_finite, check_fit, check_predict, is_single, to_numpy
-from ._tables import NUMERIC_KINDS, ArrowTable, Checked, Frame, SparseTable
+from .conversion import is_single, to_numpy
+from .tables import NUMERIC_KINDS, ArrowTable, Checked, Frame, SparseTable
+from .validation import check_finite, check_fit, check_predict
 
 _ROWS = 4_096  # put together to a block where they come one by one
 _ENTRIES = 2 << 20  # of a block that is converted at once

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._arrays import check_part, check_whole, is_single, resolve_device, to_numpy
-from ._inputs.in_memory import rows_in_memory
-from ._runtime import torch_settings
-from ._sources.arrays import ArrayRows
-from ._sources.row_source import Rows
-from ._tables import as_frame
+from .._runtime import torch_settings
+from .._sources.arrays import ArrayRows
+from .._sources.row_source import Rows
+from .conversion import is_single, to_numpy
+from .device import resolve_device
+from .in_memory import rows_in_memory
+from .tables import as_frame
+from .validation import check_part, check_whole
 
 _SUMMED_AT_ONCE = 8  # sums of a worker, before they travel
 

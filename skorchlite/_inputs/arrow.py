@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._prefetch import prefetched
+from .parquet_readahead import prefetched
 
 _BLOCK_BYTES = 8 << 20
 _LEAST_ROWS = 1_024

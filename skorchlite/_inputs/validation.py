@@ -1,7 +1,6 @@
-"""The border: what comes in is checked and never copied whole; what goes out has its kind."""
+"""Checks of what comes in, without a copy of it."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,26 +12,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ._compat import check_sample_weight, move_to
-from ._tables import NUMERIC_KINDS, Checked, SparseTable, as_frame, as_mapped
+from .._compat import check_sample_weight
+from .conversion import native, to_numpy
+from .memory_map import as_mapped
+from .tables import NUMERIC_KINDS, Checked, SparseTable, as_frame
 
-FLOATS = {"float32": torch.float32, "float64": torch.float64}
-_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
-_NOT_EXCHANGED = (RuntimeError, BufferError, TypeError, ValueError, AttributeError)
 _BLOCK = 1 << 20  # entries
-_MANY_COLUMNS = 256
-
-
-@contextlib.contextmanager
-def untouched_on_error(estimator: Any) -> Iterator[None]:
-    """Leave the estimator as it was if an error ends the fit, an interrupt included."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
 
 
 def check_fit(
@@ -130,11 +115,6 @@ def check_part(name: str, X: Any, y: Any = None, sample_weight: Any = None) -> t
     return X, y, _check_weight(name, sample_weight, X.shape[0], whole=False, weightless=True)
 
 
-def is_dask(X: Any) -> bool:
-    """Return whether X is a collection of dask, which need not be there to know."""
-    return type(X).__module__.partition(".")[0] in ("dask", "dask_expr")
-
-
 def check_predict(estimator: Any, X: Any, least: int = 1) -> Any:
     """Check data to predict on against the names and number of columns that were fitted."""
     table = _check_table(estimator, X, least)
@@ -198,89 +178,6 @@ def _place(
         row = int(np.searchsorted(matrix.indptr, row, side="right")) - 1
     beside = "".join(f", column {j if names is None else repr(names[j])}" for j in column)
     return f"The first of them is in row {first + row}{beside}, counted from 0."
-
-
-def native(array: Any) -> Any:
-    """Return an array of another library as a tensor, which shares its memory, on its device.
-
-    Anything else comes back as it is.
-    """
-    if isinstance(array, np.ndarray | torch.Tensor) or not hasattr(array, "__dlpack__"):
-        return array
-    if hasattr(array, "__arrow_c_array__"):  # in a form of DLPack that is going out of use
-        return array
-    try:
-        return torch.from_dlpack(array)
-    except _NOT_EXCHANGED:  # a device, a dtype or missing values that torch does not know
-        return move_to(array, xp=np, device="cpu")
-
-
-def to_numpy(array: Any) -> Any:
-    """Return the numbers of a tensor or array as a NumPy array.
-
-    There is no copy where they lie on the CPU in a dtype that NumPy has.
-    """
-    array = native(array)
-    if not isinstance(array, torch.Tensor):
-        return array
-    wide = array.dtype in _NUMPY_FLOATS or not array.is_floating_point()
-    return (array if wide else array.float()).numpy(force=True)
-
-
-def resolve_device(device: Any, X: Any) -> torch.device:
-    """Return the torch device to compute on.
-
-    "auto" is where a tensor lives, else a CUDA card if there is one and the data is large enough
-    (16 MB) for the work to pay for the transfer, else the CPU.
-    """
-    if isinstance(device, str) and device == "auto":
-        if isinstance(X, torch.Tensor):
-            return X.device
-        pays = X.shape[0] * X.shape[1] >= 2_000_000
-        device = "cuda" if pays and torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        if "fork" in reason:
-            raise ValueError(
-                f"device={str(device)!r} cannot be used in a process that was forked from one that "
-                "uses it. Start the workers by 'spawn' (multiprocessing.set_start_method), as "
-                "joblib does by default, or give device='cpu'."
-            ) from error
-        raise ValueError(
-            f"device={str(device)!r} cannot be used on this machine ({reason}). "
-            "Give a device that torch can reach here, or device='auto'."
-        ) from error
-    if device.type == "meta":
-        raise ValueError("device='meta' holds no numbers. Give a real device, or device='auto'.")
-    return device
-
-
-def resolve_dtype(dtype: str, X: Any, device: torch.device) -> torch.dtype:
-    """Return the torch dtype of the blocks that the sums are made from.
-
-    Sums in single precision take a pass more to correct. "auto" has them where the data is single
-    and they save more than that pass: not on a processor, unless the columns are many.
-    """
-    has_float64 = device.type != "mps"
-    if dtype == "auto":
-        pays = is_single(X) and (device.type != "cpu" or X.shape[1] >= _MANY_COLUMNS)
-        return torch.float32 if pays or not has_float64 else torch.float64
-    if dtype == "float64" and not has_float64:
-        raise ValueError(
-            f"dtype='float64' cannot be used on device {str(device)!r}: it has no double "
-            "precision. Use dtype='float32' or dtype='auto' there, or device='cpu'."
-        )
-    return FLOATS[dtype]
-
-
-def is_single(X: Any) -> bool:
-    """Return whether the numbers of X carry single precision (or less)."""
-    if isinstance(X, torch.Tensor):
-        return X.dtype in (torch.float32, torch.float16, torch.bfloat16)
-    return X.dtype.kind == "f" and X.dtype.itemsize <= 4
 
 
 def _is_plain(array: Any, dims: tuple[int, ...]) -> bool:

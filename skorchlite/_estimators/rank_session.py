@@ -1,0 +1,74 @@
+"""A fit over the rows of all ranks of a process group."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .._compat import OWN_ATTRIBUTES
+from .._inputs.conversion import is_dask
+from .._inputs.fit_data import Data, check_alone
+from .._process_group import Ranks
+from .._sources.partitioned import SpreadRows
+from .._sources.prefetch import computing
+
+
+def over_all_ranks(
+    estimator: Any, X: Any, read: Callable[[], Data], work: Callable[[Data], Any]
+) -> Any:
+    """Return ``work(read())``; if distributed, over the rows of all ranks.
+
+    The first rank works. The others return None, with an estimator like that of the first.
+    """
+    if is_dask(X):
+        check_alone(estimator, "X")
+    if not estimator.distributed:
+        data = read()
+        with computing(data.n_entries):
+            return work(data)
+    with Ranks(alike=(estimator.loss,)) as ranks:
+        data = _agreed(ranks, read)
+        sources = {"rows": data.rows, "validation": data.validation}
+        with computing(data.n_entries):
+            places = ranks.share({name: rows for name, rows in sources.items() if rows})
+            if ranks.rank:
+                vars(estimator).update(ranks.serve())
+                return None
+            spread = {name: SpreadRows(place) for name, place in places.items()}
+            data.rows, data.validation = spread["rows"], spread.get("validation")
+            result = work(data)
+            own = {*estimator.get_params(deep=False), *OWN_ATTRIBUTES}
+            ranks.release({k: v for k, v in vars(estimator).items() if k not in own})
+            return result
+
+
+def _agreed(ranks: Ranks, read: Callable[[], Data]) -> Data:
+    """Return the data of this rank, which all ranks have in the same form."""
+    data, mine, error = None, None, None
+    try:
+        data = read()
+        n_rows = data.rows.n_rows if data.rows.indexed else None
+        held = data.validation
+        # To count those of a stream would read it, and it has been seen to have some.
+        n_held = None if held is None else held.n_rows if held.indexed else 1
+        mine = data.form, data.single, n_held, n_rows
+    except Exception as failure:
+        error = failure
+    said = ranks.agree(mine, error)
+    assert data is not None
+    forms = [form for form, *_ in said]
+    held = [n_held for *_, n_held, _ in said]
+    validated = [n_held is not None for n_held in held]
+    if len(set(forms)) > 1 or len(set(validated)) > 1:
+        raise ValueError(
+            "The data of the ranks does not go together: (n_features, n_targets, y has one "
+            f"dimension, there are weights) is {forms}, from the first rank to the last, and there "
+            f"is validation data on {validated}."
+        )
+    counts = [n_rows for *_, n_rows in said]
+    if not any(count is None or count for count in counts) or (all(validated) and not any(held)):
+        raise ValueError(
+            "Found array with 0 sample(s) on every rank while a minimum of 1 is required."
+        )
+    if data.rows.indexed:
+        data.rows.first = sum(count or 0 for count in counts[: ranks.rank])
+    data.single = all(single for _, single, *_ in said)
+    return data
