@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from ._basis import Basis
 from ._inputs.conversion import to_numpy
 from ._optimizers import (
     Average,
@@ -20,6 +19,8 @@ from ._optimizers import (
     RecentAverage,
     TorchOptimizer,
 )
+from ._polynomials.basis import Basis
+from ._polynomials.multi_index import Degrees, terms_of
 from ._schedules import (
     Adaptive,
     Constant,
@@ -36,7 +37,6 @@ from ._solvers.metric import Metric
 from ._sources.origin import Origin
 from ._sources.views import viewed
 from ._summed import RunningMoments
-from ._terms import Degrees, terms_of
 
 _PACKAGE = __name__.partition(".")[0] + "."
 _KIND = "skorchlite kind"  # of a dictionary that stands for one of our objects

@@ -7,6 +7,7 @@ zero keep their digits. ``v`` stacks the coefficients of z and, in its last row,
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import isfinite
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,11 @@ import torch
 from torch import Tensor
 
 from . import _sums
-from ._doubled_sums import doubled_slopes
 from ._exceptions import OutOfRangeError
 from ._linalg.gram import Moments, moments_of
 from ._models import N_PARTS, Model, model_of
 from ._sources.origin import Origin, plain_origin
 from ._sources.row_source import TargetRows
-from ._term_rounding import followed
 
 _HEAD_ROWS = 256
 _UNDERFLOW = 1e9  # sums of squares within this of the smallest number have lost digits
@@ -244,7 +243,7 @@ class Objective:
 
         Of these columns in these rows, and in present units; None where that is not cheap.
         """
-        found = None if self.basis is None else followed(self.basis)
+        found = None if self.basis is None else self.basis.followed()
         if found is None:
             return None
         moved, size = map(torch.from_numpy, found)
@@ -366,7 +365,7 @@ class Objective:
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Any) -> tuple[Tensor, Tensor, float]:
         if self.basis is not None and self.basis.doubled:
-            add_up = partial(doubled_slopes, origin=self.origin, v=v, v_low=v_low)
+            add_up: Any = methodcaller("double_double_gradient", self.origin, v, v_low)
         else:
             add_up = partial(_sums.slopes, origin=self.origin, dtype=self.double, loss=loss, v=v)
         return self.rows.total(add_up)

@@ -6,18 +6,19 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ._basis import CANCELLED, SAMPLE_ROWS
 from ._compat import Interval, StrOptions, check_feature_names_in
-from ._fitted_basis import fitted_basis, intervals
-from ._importances import total_indices
 from ._inputs.conversion import beside, to_numpy
 from ._memory import available_memory
 from ._partial_fit import StreamRegressor
-from ._polynomial import OUTSIDE, BoundedRows, ExpandedRows
-from ._recurrences import FAMILIES
+from ._polynomials.basis import SAMPLE_ROWS
+from ._polynomials.basis_selection import fitted_basis, intervals
+from ._polynomials.expanded import OUTSIDE, BoundedRows, ExpandedRows
+from ._polynomials.families import FAMILIES
+from ._polynomials.multi_index import degrees_of
+from ._polynomials.sensitivity import total_indices
+from ._polynomials.undetermined_terms import cause
+from ._solvers.solution import CANCELLED
 from ._sparse_terms import SparseTermRows, raw_basis, stays_sparse
-from ._terms import degrees_of
-from ._undetermined import cause
 
 _OTHER_TERMS = (
     "A penalty was set after chunks that were learned in other terms than those that it is on. "

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._chebyshev_sums import chebyshev_products
+from ._linalg import double_double as dd
+from ._linalg.exact_products import exact_gram
 from ._linalg.gram import sum_products
 from ._models import Sums
 from ._sources.design import multiplied, paired, staged, width_of
@@ -92,31 +93,11 @@ def products(
     rows: Any, origin: Origin, dtype: torch.dtype, whiten: Tensor | None = None
 ) -> tuple[Tensor]:
     """Return the sums of products of columns, the features multiplied by ``whiten`` if given."""
-    k = rows.n_targets + rows.n_features
-    if rows.sparse and whiten is None:
-        return (_sparse_products(rows, origin, width_of(k)),)
-    if rows.summed and whiten is None and dtype == torch.float64:
-        summed = chebyshev_products(rows, origin)
-        if summed is not None:
-            return (summed,)
-    blocks: Any = staged(rows, origin, dtype)
-    if whiten is not None:
-        k = rows.n_targets + whiten.shape[1]
-        blocks = _whitened(blocks, whiten.to(rows.device, dtype), rows.n_targets)
+    if whiten is None:
+        return (rows.gram(origin, dtype),)
+    k = rows.n_targets + whiten.shape[1]
+    blocks = _whitened(staged(rows, origin, dtype), whiten.to(rows.device, dtype), rows.n_targets)
     return (sum_products(blocks, width_of(k)).cpu(),)
-
-
-def _sparse_products(rows: Any, origin: Origin, width: int) -> Tensor:
-    t, k = rows.n_targets, rows.n_targets + rows.n_features + 1
-    total = torch.zeros(width, width, dtype=torch.float64)
-    for y, Z, weight in paired(rows, origin, torch.float64):
-        weighted = y if weight is None else y * weight[:, None]
-        across = (Z.T @ weighted).cpu()
-        total[:t, :t] += (y.T @ weighted).cpu()
-        total[t:k, :t] += across
-        total[:t, t:k] += across.T
-        total[t:k, t:k] += Z.products(weight).cpu()
-    return total
 
 
 def _whitened(
@@ -158,3 +139,19 @@ def models(
         for j, part in sums.items():
             part.add(Z, y[:, j], raw_prediction[:, j], share)
     return total, [least], *(part for one in sums.values() for part in one.parts())
+
+
+def doubled_products(rows: Any, origin: Origin) -> tuple[list[dd.Pair]]:
+    """Return the sums of products of ``[targets, features, 1]``, a pair for each place.
+
+    What is measured from the origin, and scaled by the root of a weight, is a double.
+    """
+    k = rows.n_targets + rows.n_features + 1
+    total = None
+    for A, weight in staged(rows, origin, torch.float64):
+        if weight is not None:
+            A *= weight.to(A.dtype).sqrt()[:, None]
+        high, low = exact_gram(A[:, :k])
+        part = high.cpu(), low.cpu()
+        total = part if total is None else dd.add(total, part)
+    return ([] if total is None else [total],)

@@ -17,8 +17,8 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.preprocessing import PolynomialFeatures
 
 from skorchlite import TorchPolyRegressor
-from skorchlite._fitted_basis import _ends
 from skorchlite._inputs.block_reader import BlockReader
+from skorchlite._polynomials.basis_selection import _ends
 from skorchlite._sources.iterable import StreamRows
 
 from .oracles import minimum_norm

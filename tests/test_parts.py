@@ -9,19 +9,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skorchlite._basis import Basis
-from skorchlite._connection import connection
-from skorchlite._doubled_sums import doubled_slopes
 from skorchlite._linalg import double_double as dd
 from skorchlite._linalg.gram import _product, moments_of, sum_products
 from skorchlite._linalg.rational import Rationals
-from skorchlite._polynomial import ExpandedRows
-from skorchlite._recurrences import FAMILIES, family, orthogonal, rooted
+from skorchlite._polynomials.basis import Basis
+from skorchlite._polynomials.change_of_basis import connection
+from skorchlite._polynomials.double_double_gradient import doubled_slopes
+from skorchlite._polynomials.expanded import ExpandedRows
+from skorchlite._polynomials.families import FAMILIES, family, orthogonal, rooted
+from skorchlite._polynomials.multi_index import Degrees, terms_of
 from skorchlite._sources.arrays import ArrayRows
 from skorchlite._sources.design import staged
 from skorchlite._sources.origin import Origin, power_of_two
 from skorchlite._sums import bends, products
-from skorchlite._terms import Degrees, terms_of
 
 EPS = np.finfo(np.float64).eps
 CPU = torch.device("cpu")

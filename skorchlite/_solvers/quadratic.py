@@ -20,12 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._basis import CANCELLED
 from .._linalg.gram import Moments
 from .._objective import Quadratic
 from .bounds import AtZero
 from .metric import FAR_UNITS, Metric, cheap, cholesky_metric, rounded_by, spectral_metric
-from .solution import Report, Solution
+from .solution import CANCELLED, Report, Solution
 from .wide import wide_metric, wide_quadratic
 
 _SOME_COLUMNS = 600  # whose Gram matrix is factorised in a moment

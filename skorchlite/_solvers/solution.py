@@ -132,3 +132,6 @@ class Solution:
 # Called after each step with its number, the objective, the optimality (or None), and what returns
 # the solution if the descent ended there. It may end it by an error.
 Report = Callable[[int, float, float | None, Callable[[], Solution]], None]
+
+
+CANCELLED = 12.0  # digits of powers, of which a fit in them keeps four less

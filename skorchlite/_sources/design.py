@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._linalg.gram import sum_products
 from .origin import Origin
 
 
@@ -97,3 +98,24 @@ def _buffer(rows: Any, shape: tuple[int, int], dtype: torch.dtype, by_column: bo
         buffer = torch.empty(layout, dtype=dtype, device=rows.device)
         buffer = rows.staging[dtype, by_column] = buffer.T if by_column else buffer
     return buffer[: shape[0]]
+
+
+def gram(rows: Any, origin: Origin, dtype: torch.dtype) -> Tensor:
+    """Return the weighted sums of products of the columns of ``staged``, in double precision."""
+    width = width_of(rows.n_targets + rows.n_features)
+    if rows.sparse:
+        return _sparse_gram(rows, origin, width)
+    return sum_products(staged(rows, origin, dtype), width).cpu()
+
+
+def _sparse_gram(rows: Any, origin: Origin, width: int) -> Tensor:
+    t, k = rows.n_targets, rows.n_targets + rows.n_features + 1
+    total = torch.zeros(width, width, dtype=torch.float64)
+    for y, Z, weight in paired(rows, origin, torch.float64):
+        weighted = y if weight is None else y * weight[:, None]
+        across = (Z.T @ weighted).cpu()
+        total[:t, :t] += (y.T @ weighted).cpu()
+        total[t:k, :t] += across
+        total[:t, t:k] += across.T
+        total[t:k, t:k] += Z.products(weight).cpu()
+    return total

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from .arrays import ArrayRows, as_tensor
+from .blocks import Block
 from .prefetch import read_ahead
-from .row_source import Block, Rows, View
+from .row_source import Rows, View
 from .sparse import SparseRows
 
 _FEW_NUMBERS = 100_000

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .row_source import block_rows
+from .blocks import block_rows
 
 _PILOT_ROWS = 256
 

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .row_source import Block, Rows
+from .blocks import Block
+from .row_source import Rows
 
 
 class Places(Protocol):

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Block = tuple[Tensor, Any, Tensor | None]  # y is None in rows to predict
-
-_CPU_BLOCK_BYTES = 8 << 20  # stays in the cache between the centring and the products
-_DEVICE_BLOCK_BYTES = 128 << 20
+from .blocks import Block, block_rows
+from .design import gram
+from .origin import Origin
 
 
 class Rows(ABC):
@@ -32,8 +31,6 @@ class Rows(ABC):
         Whether the rows are kept without their zeros; see ``SparseRows``.
     formed : bool
         Whether blocks are formed where they are only multiplied by; see ``ExpandedRows``.
-    summed : bool
-        Whether sums of columns give those of their products; see ``chebyshev_products``.
     indexed : bool
         Whether rows can be read in any order.
     rereadable : bool
@@ -126,6 +123,10 @@ class Rows(ABC):
         """Return the rows with some of the columns."""
         return ColumnRows(self, index)
 
+    def gram(self, origin: Origin, dtype: torch.dtype) -> Tensor:
+        """Return the sums over the rows here of products of columns; see ``design.gram``."""
+        return gram(self, origin, dtype)
+
     def mean_weight(self) -> float:
         """Return the mean of the sample weights."""
         count, weight = self.total(methodcaller("weighed"))
@@ -149,15 +150,6 @@ class Rows(ABC):
                 least = min(least, float(weight[weight > 0].min()))
                 total += float(weight.sum())
         return [least], total
-
-
-def block_rows(width: int, itemsize: int, device: torch.device) -> int:
-    """Return how many rows of that width make a block: a power of two, which products like."""
-    budget, most = (
-        (_CPU_BLOCK_BYTES, 1 << 16) if device.type == "cpu" else (_DEVICE_BLOCK_BYTES, 1 << 20)
-    )
-    rows = max(budget // (width * itemsize), 16)
-    return min(1 << (rows.bit_length() - 1), most)
 
 
 class View(Rows):

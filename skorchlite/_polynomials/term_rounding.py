@@ -5,27 +5,26 @@ interval, and so to that row, is nothing in the others.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from ._basis import SAMPLE_ROWS, Basis
-from ._recurrences import derivatives, values
+from .families import derivatives, values
 
 _FEW_ENTRIES = 1 << 18  # rows times terms, which take a few milliseconds
 
 Factor = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def followed(basis: Basis) -> tuple[np.ndarray, np.ndarray] | None:
+def followed(basis: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Return by how much relative errors of the columns move each term, and the size of its root.
 
-    Both are root mean squares over the rows; the first is to first order, of errors that are
+    Both are root mean squares over the rows X; the first is to first order, of errors that are
     independent. The root is what the rounding of making a term is relative to: where its
-    polynomials vanish with the columns, the least powers in it. None unless all rows are seen and
-    few.
+    polynomials vanish with the columns, the least powers in it. None unless rows are few.
     """
-    X, n_terms = basis.seen, len(basis.terms)
-    if X is None or len(X) >= SAMPLE_ROWS or len(X) * n_terms > _FEW_ENTRIES:
+    n_terms = len(basis.terms)
+    if len(X) * n_terms > _FEW_ENTRIES:
         return None
     squares, before, root = np.zeros((n_terms, len(X))), *np.ones((2, n_terms, len(X)))
     factors = list(_factors(basis, X))
@@ -41,7 +40,7 @@ def followed(basis: Basis) -> tuple[np.ndarray, np.ndarray] | None:
     return np.sqrt(squares.mean(1)), size
 
 
-def _factors(basis: Basis, X: np.ndarray) -> Iterator[Factor]:
+def _factors(basis: Any, X: np.ndarray) -> Iterator[Factor]:
     """Yield what each column is in each term, what relative errors make of it, and its root."""
     t, far, least = (X - basis.centre) / basis.half, X / basis.half, basis.terms.degrees.least
     one = np.ones((1, len(X)))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._basis import Basis
+from .basis import Basis
 
 _PRODUCTS_OF_DIGITS = 150_000_000
 _DIGITS, _MORE = 40, 4  # besides those that cancel; times as many, where these do not do

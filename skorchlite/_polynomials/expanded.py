@@ -9,10 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._basis import Basis
-from ._sources.row_source import Block, Rows, View
-from ._sources.views import viewed
-from ._unformed import UnformedTerms
+from .._sources.blocks import Block
+from .._sources.origin import Origin
+from .._sources.row_source import Rows, View
+from .._sources.views import viewed
+from .basis import Basis
+from .chebyshev_gram import chebyshev_products
+from .double_double_gradient import doubled_slopes
+from .implicit import UnformedTerms
 
 _MANY_TERMS = 2_000  # which take longer to form than to multiply by
 
@@ -25,6 +29,7 @@ class ExpandedRows(View):
     def __init__(self, source: Any, basis: Basis):
         super().__init__(source)
         self.basis, self.n_features = basis, len(basis.terms)
+        # Whether sums of columns give those of their products.
         self.summed = basis.even and basis.terms.n_features == 1 and self.rereadable
         # Else blocks are multiplied by as ``centred`` has them.
         self.formed = self.n_features <= _MANY_TERMS or basis.terms.degrees.most == 1
@@ -51,6 +56,18 @@ class ExpandedRows(View):
             room = out.T
         for X, y, weight in self.source.blocks(size, order):
             yield self.basis.expand(self.weighted(X, weight), room[:, : len(X)]).T, y, weight
+
+    def gram(self, origin: Origin, dtype: torch.dtype) -> Tensor:
+        """Return the sums over the rows here of products of columns; see ``Rows``."""
+        alone = self.summed and dtype == torch.float64
+        summed = chebyshev_products(self, origin) if alone else None
+        return super().gram(origin, dtype) if summed is None else summed
+
+    def double_double_gradient(
+        self, origin: Origin, v: Tensor, v_low: Tensor | None
+    ) -> tuple[Tensor, Tensor, float]:
+        """Return the sums that make the gradient of squared error, for a column alone."""
+        return doubled_slopes(self, origin, v, v_low)
 
     def weighted(self, X: Tensor, weight: Tensor | None) -> Tensor:
         """Return a block of the columns in which rows without weight are in the domain.

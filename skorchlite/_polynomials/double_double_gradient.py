@@ -5,10 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._linalg import double_double as dd
-from ._linalg.exact_products import exact_gram
-from ._sources.design import staged
-from ._sources.origin import Origin
+from .._linalg import double_double as dd
+from .._sources.origin import Origin
 
 _SCAN_ROWS = 65_536
 
@@ -39,22 +37,6 @@ def doubled_slopes(
             gradient[0][:, k], gradient[1][:, k] = high, low
         total += len(X) if weight is None else float(weight.sum())
     return value, gradient[0] + gradient[1], total
-
-
-def doubled_products(rows: Any, origin: Origin) -> tuple[list[dd.Pair]]:
-    """Return the sums of products of ``[targets, features, 1]``, a pair for each place.
-
-    What is measured from the origin, and scaled by the root of a weight, is a double.
-    """
-    k = rows.n_targets + rows.n_features + 1
-    total = None
-    for A, weight in staged(rows, origin, torch.float64):
-        if weight is not None:
-            A *= weight.to(A.dtype).sqrt()[:, None]
-        high, low = exact_gram(A[:, :k])
-        part = high.cpu(), low.cpu()
-        total = part if total is None else dd.add(total, part)
-    return ([] if total is None else [total],)
 
 
 def _terms(basis: Any, x: Tensor, shift: Tensor, scale: Tensor) -> dd.Pair:

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._connection import connection
-from ._conversion import Conversion
-from ._expansion import Expansion
-from ._linalg.rational import Rationals, as_fractions, as_integers
-from ._recurrences import Step, family, rooted
-from ._sources.origin import power_of_two
-from ._terms import Terms
+from .._linalg.rational import Rationals, as_fractions, as_integers
+from .._sources.origin import power_of_two
+from .change_of_basis import Conversion, connection
+from .evaluation import Expansion
+from .families import Step, family, rooted
+from .multi_index import Terms
+from .term_rounding import followed
 
 _CLASSES: dict[str, Any] = {
     "power": np.polynomial.Polynomial,
@@ -32,7 +32,6 @@ _CLASSES: dict[str, Any] = {
 }
 SAMPLE_ROWS = 4_096  # from which on some stand for all
 _FAR_SLOPE = 1e3  # a slope that terms have beside a row that is far from the others
-CANCELLED = 12.0  # digits of powers, of which a fit in them keeps four less
 _LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
 _DERIVED = ("unit", "_to_caller", "_from_caller", "seen")
 
@@ -107,6 +106,12 @@ class Basis(Expansion):
         """
         apart = np.where(self.low == self.high, np.maximum(2 * np.spacing(np.abs(self.low)), 1), 0)
         return np.stack((self.low - apart, self.high + apart), 1)
+
+    def followed(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return what rounding makes of each term, row by row; None unless all are seen."""
+        if self.seen is None or len(self.seen) >= SAMPLE_ROWS:
+            return None
+        return followed(self, self.seen)
 
     def plain(self) -> "Basis":
         """Return the same for any rows, with sums in single doubles."""

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._recurrences import Step
-from ._sources.views import viewed
-from ._terms import Terms
+from .._sources.views import viewed
+from .families import Step
+from .multi_index import Terms
 
 _MANY_SLICES = 2_000  # of products, which take longer to begin than to compute
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ._connection import connection
-from ._conversion import Conversion
-from ._recurrences import family
-from ._terms import terms_of
+from .change_of_basis import Conversion, connection
+from .families import family
+from .multi_index import terms_of
 
 
 def total_indices(basis: Any, coef: np.ndarray) -> np.ndarray:

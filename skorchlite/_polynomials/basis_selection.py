@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._basis import SAMPLE_ROWS, Basis
-from ._exceptions import NoWeightError, OutOfRangeError
-from ._penalised_basis import PenalisedBasis, is_cheap
-from ._recurrences import Step, family, orthogonal, slopes, values
-from ._terms import Degrees, Terms, terms_of
+from .._exceptions import NoWeightError, OutOfRangeError
+from .basis import SAMPLE_ROWS, Basis
+from .families import Step, family, orthogonal, slopes, values
+from .multi_index import Degrees, Terms, terms_of
+from .penalised_basis import PenalisedBasis, is_cheap
 
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._linalg.gram import product_of
-from ._sources.design import width_of
-from ._sources.origin import Origin
+from .._linalg.gram import product_of
+from .._sources.design import width_of
+from .._sources.origin import Origin
 
 _SPREAD = 0.01  # the least variance of a term, of size 1, that costs no more than two digits
 
