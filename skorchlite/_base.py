@@ -20,7 +20,8 @@ from ._fitted_state import packed, portable, restored, unpacked, untouched_on_er
 from ._inputs.block_reader import is_stream
 from ._inputs.conversion import settled, to_numpy
 from ._inputs.fit_data import read
-from ._objective import Objective
+from ._objective.moments_objective import RunningMoments
+from ._objective.objective import Objective
 from ._parameters import Parameters, plain_parameters, stalled_at
 from ._predict import Predictor
 from ._returned import count_rounding
@@ -34,7 +35,6 @@ from ._solvers import (
     stochastic,
 )
 from ._sources.origin import pilot_origin, plain_origin, widest_origin
-from ._summed import RunningMoments
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 MANY_COLUMNS = 2_000  # whose moments are too many to keep, and to add up block by block

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ._inputs.conversion import to_numpy
+from ._objective.moments_objective import RunningMoments
 from ._optimizers import (
     Average,
     CumulativePenalty,
@@ -36,7 +37,6 @@ from ._solvers.loop import Loop
 from ._solvers.metric import Metric
 from ._sources.origin import Origin
 from ._sources.views import viewed
-from ._summed import RunningMoments
 
 _PACKAGE = __name__.partition(".")[0] + "."
 _KIND = "skorchlite kind"  # of a dictionary that stands for one of our objects

@@ -15,9 +15,10 @@ from sklearn.utils import check_random_state
 
 from ._compat import Interval, StrOptions, validate_parameter_constraints
 from ._inputs.device import FLOATS
-from ._losses import LOSSES, CallableLoss, make_loss
+from ._objective.callable_loss import CallableLoss
+from ._objective.losses import LOSSES, make_loss
+from ._objective.penalties import PENALTIES, make_penalty
 from ._optimizers import OPTIMIZERS, check_optimizer
-from ._penalties import PENALTIES, make_penalty
 from ._schedules import SCHEDULES
 from ._solvers import FULL_BATCH, Settings, is_stochastic
 

@@ -17,7 +17,7 @@ from ._fitted_state import untouched_on_error
 from ._inputs.block_reader import is_stream
 from ._inputs.conversion import settled
 from ._inputs.fit_data import read
-from ._objective import Objective
+from ._objective.objective import Objective
 from ._parameters import plain_parameters
 from ._runtime import torch_settings
 from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._objective import Objective
+from ._objective.objective import Objective
 from ._solvers.bounds import AtZero
 from ._solvers.metric import Metric, cheap
 from ._solvers.solution import Solution

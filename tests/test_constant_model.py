@@ -6,7 +6,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
-from skorchlite._losses import LOSSES, make_loss
+from skorchlite._objective.losses import LOSSES, make_loss
 
 STEPS = {
     "own step": {"solver": "sgd", "max_iter": 20},

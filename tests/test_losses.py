@@ -11,8 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import _sgd_fast
 
 from skorchlite import TorchSGDRegressor
-from skorchlite._losses import LOSSES, CallableLoss, make_loss
-from skorchlite._penalties import PENALTIES, make_penalty
+from skorchlite._objective.callable_loss import CallableLoss
+from skorchlite._objective.losses import LOSSES, make_loss
+from skorchlite._objective.penalties import PENALTIES, make_penalty
 from skorchlite._solvers import passes
 from skorchlite._solvers.active_set import minimise_quadratic
 from skorchlite._solvers.corners import Corners

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import SGDRegressor
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
-from skorchlite._losses import LOSSES, make_loss
+from skorchlite._objective.losses import LOSSES, make_loss
 
 EPS = np.finfo(float).eps
 ROBUST = [name for name in LOSSES if not make_loss(name, 1.0, 0.5).quadratic]

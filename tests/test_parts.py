@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skorchlite._linalg import double_double as dd
-from skorchlite._linalg.gram import _product, moments_of, sum_products
+from skorchlite._linalg.gram import _product, sum_products
 from skorchlite._linalg.rational import Rationals
+from skorchlite._objective.moments import moments_of
+from skorchlite._objective.reductions import bends, products
 from skorchlite._polynomials.basis import Basis
 from skorchlite._polynomials.change_of_basis import connection
 from skorchlite._polynomials.double_double_gradient import doubled_slopes
@@ -21,7 +23,6 @@ from skorchlite._polynomials.multi_index import Degrees, terms_of
 from skorchlite._sources.arrays import ArrayRows
 from skorchlite._sources.design import staged
 from skorchlite._sources.origin import Origin, power_of_two
-from skorchlite._sums import bends, products
 
 EPS = np.finfo(np.float64).eps
 CPU = torch.device("cpu")

@@ -16,9 +16,9 @@ from sklearn.linear_model import ElasticNet, LinearRegression
 from sklearn.preprocessing import PolynomialFeatures
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
-from skorchlite._losses import LOSSES
-from skorchlite._models import Model
-from skorchlite._penalties import PENALTIES
+from skorchlite._objective.local_model import Model
+from skorchlite._objective.losses import LOSSES
+from skorchlite._objective.penalties import PENALTIES
 from skorchlite._solvers import narrowed, passes
 
 from .solvers_of_peers import (

@@ -21,9 +21,9 @@ from sklearn.preprocessing import PolynomialFeatures
 from torch.optim import lr_scheduler
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
-from skorchlite._losses import LOSSES, make_loss
+from skorchlite._objective.losses import LOSSES, make_loss
+from skorchlite._objective.penalties import PENALTIES
 from skorchlite._optimizers import OPTIMIZERS, make_optimizer
-from skorchlite._penalties import PENALTIES
 from skorchlite._schedules import SCHEDULES
 from skorchlite._solvers import FULL_BATCH, minibatches
 

@@ -35,7 +35,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
-from skorchlite._losses import LOSSES
+from skorchlite._objective.losses import LOSSES
 
 EPS = np.finfo(float).eps
 EXACT = 1e4 * EPS  # the condition of the scaled columns is about 1e1, of their Gram matrix 1e2

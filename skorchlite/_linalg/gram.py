@@ -7,7 +7,6 @@ recommendations", The American Statistician 37(3).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,24 +15,6 @@ from torch import Tensor
 _NARROW_PANEL, _WIDE_PANEL, _WIDE = 24, 96, 256
 _SHARED_ENTRIES = 65_536  # fewer are not worth a second thread
 _PIECE_ENTRIES = 1 << 17  # 1 MB
-
-
-@dataclass
-class Moments:
-    """Sum of weights, mean, and cross products about it (or about zero); float64.
-
-    Parameters
-    ----------
-    weight : float
-        The sum of the weights.
-    mean : Tensor of shape (k,)
-    cross : Tensor of shape (k, k)
-        ``sum_i s_i (a_i - mean) (a_i - mean)^T``.
-    """
-
-    weight: float
-    mean: Tensor
-    cross: Tensor
 
 
 def sum_products(blocks: Iterable[tuple[Tensor, Tensor | None]], width: int) -> Tensor:
@@ -52,23 +33,6 @@ def sum_products(blocks: Iterable[tuple[Tensor, Tensor | None]], width: int) -> 
         product = product.to(torch.float64)
         total = product if total is None else total.add_(product)
     return torch.zeros(width, width, dtype=torch.float64) if total is None else total
-
-
-def moments_of(products: Tensor, k: int, centre: bool) -> Moments:
-    """Return the moments of the first k columns of A from its sums of products.
-
-    Parameters
-    ----------
-    products : Tensor of shape (width, width)
-        ``A^T diag(s) A``, where column k of A holds ones.
-    k : int
-    centre : bool
-        Whether to take the products about the mean instead of about zero.
-    """
-    weight = float(products[k, k])
-    cross, total = products[:k, :k], products[k, :k]
-    mean = total / weight
-    return Moments(weight, mean, cross - torch.outer(total, mean) if centre else cross)
 
 
 def weighted_gram(Z: Tensor, weight: Tensor) -> Tensor:

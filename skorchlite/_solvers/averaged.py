@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._objective.moments_objective import RunningMoments, SummedObjective, moments_of_chunk
 from .._optimizers import GradientDescent, ProximalPenalty, RecentAverage
 from .._schedules import Shrinking
 from .._sources.origin import Origin
-from .._summed import RunningMoments, SummedObjective, moments_of_chunk
 from .coordinates import Coordinates, make_coordinates
 from .curvature import Pilot, squared_norms
 from .incremental import IncrementalLearner

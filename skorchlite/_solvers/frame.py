@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._models import Model
+from .._objective.local_model import Model
 from .coordinates import Coordinates
 from .corners import Corners
 from .metric import made_by_rounding

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._losses import Hinge
+from .._objective.loss import Hinge
 
 _INNER = 1 - torch.finfo(torch.float64).eps  # the last slope of round hinges before their ends
 _STIFF = 1e6  # of an equation that is to hold, relative to the curvature of squared error

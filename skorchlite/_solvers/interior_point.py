@@ -26,8 +26,9 @@ import torch
 from torch import Tensor
 
 from .._linalg.gram import weighted_gram
-from .._losses import Hinge, SquaredError
-from .._models import Model
+from .._objective.local_model import Model
+from .._objective.loss import Hinge
+from .._objective.losses import SquaredError
 from .bounds import AtZero, Bound
 from .corners import Corners, factorised, worth_of_zeros
 from .crossover import CrossOver

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .._linalg.gram import weighted_gram
-from .._models import Model
+from .._objective.local_model import Model
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .corners import Corners, solve_positive

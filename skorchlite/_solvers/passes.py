@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._models import Model
+from .._objective.local_model import Model
 from .bounds import AtZero, Bound
 from .frame import Frame
 from .interior_point import InteriorPoint

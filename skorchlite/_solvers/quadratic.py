@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._linalg.gram import Moments
-from .._objective import Quadratic
+from .._objective.moments import Moments
+from .._objective.objective import Quadratic
 from .bounds import AtZero
 from .metric import FAR_UNITS, Metric, cheap, cholesky_metric, rounded_by, spectral_metric
 from .solution import CANCELLED, Report, Solution

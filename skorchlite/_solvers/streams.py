@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._sources.origin import Origin
-from .._summed import (
+from .._objective.moments_objective import (
     RunningMoments,
     SummedObjective,
     doubled_moments_of_chunk,
     moments_of_chunk,
 )
+from .._sources.origin import Origin
 from .incremental import IncrementalLearner
 from .loop import Loop, Settings, make_corners, make_loop, schedule_of
 from .minibatches import Minibatches

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from .._exceptions import OutOfRangeError
-from .._linalg.gram import Moments
-from .._objective import Quadratic
+from .._objective.moments import Moments
+from .._objective.objective import Quadratic
 from .metric import Metric, gather, resolved
 
 _ROUNDING = 4.0  # of a product with a unit vector, in units of eps * dimension

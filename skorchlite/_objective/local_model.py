@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._linalg.gram import weighted_gram
+from .._linalg.gram import weighted_gram
 
 
 @dataclass

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._linalg import double_double as dd
-from ._linalg.exact_products import exact_gram
-from ._linalg.gram import sum_products
-from ._models import Sums
-from ._sources.design import multiplied, paired, staged, width_of
-from ._sources.origin import Origin
+from .._linalg import double_double as dd
+from .._linalg.exact_products import exact_gram
+from .._linalg.gram import sum_products
+from .._sources.design import multiplied, paired, staged, width_of
+from .._sources.origin import Origin
+from .local_model import Sums
 
 
 def losses(

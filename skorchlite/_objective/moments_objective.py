@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._exceptions import OutOfRangeError
-from ._linalg import double_double as dd
-from ._linalg.exact_products import exact_product
-from ._linalg.gram import Moments
-from ._objective import Objective, Quadratic
-from ._sources.origin import Origin
-from ._sources.views import viewed
-from ._sums import doubled_products
+from .._exceptions import OutOfRangeError
+from .._linalg import double_double as dd
+from .._linalg.exact_products import exact_product
+from .._sources.origin import Origin
+from .._sources.views import viewed
+from .moments import Moments
+from .objective import Objective, Quadratic
+from .reductions import doubled_products
 
 Pair = tuple[np.ndarray, np.ndarray]  # without torch, so that it can be kept by an estimator
 

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import _sums
-from ._exceptions import OutOfRangeError
-from ._linalg.gram import Moments, moments_of
-from ._models import N_PARTS, Model, model_of
-from ._sources.origin import Origin, plain_origin
-from ._sources.row_source import TargetRows
+from .._exceptions import OutOfRangeError
+from .._sources.origin import Origin, plain_origin
+from .._sources.row_source import TargetRows
+from . import reductions
+from .local_model import N_PARTS, Model, model_of
+from .moments import Moments, moments_of
 
 _HEAD_ROWS = 256
 _UNDERFLOW = 1e9  # sums of squares within this of the smallest number have lost digits
@@ -114,7 +114,7 @@ class Objective:
     def mean_loss(self, v: Tensor, rows: Any) -> Tensor:
         """Return the mean loss on other rows at v, for each target."""
         value, total = rows.total(
-            partial(_sums.losses, origin=self.origin, dtype=self.double, loss=self.loss, v=v)
+            partial(reductions.losses, origin=self.origin, dtype=self.double, loss=self.loss, v=v)
         )
         return value / total
 
@@ -216,7 +216,7 @@ class Objective:
         """
         t = self.rows.n_targets
         total, sums, squares = self.rows.total(
-            partial(_sums.spread, origin=self.origin, dtype=self.double)
+            partial(reductions.spread, origin=self.origin, dtype=self.double)
         )
         if not torch.isfinite(sums.sum() + squares.sum()):
             raise OutOfRangeError
@@ -261,7 +261,7 @@ class Objective:
         d = self.n_features if whiten is None else whiten.shape[1]
         t = self.rows.n_targets
         (products,) = self.rows.total(
-            partial(_sums.products, origin=self.origin, dtype=dtype, whiten=whiten)
+            partial(reductions.products, origin=self.origin, dtype=dtype, whiten=whiten)
         )
         if not isfinite(float(products.sum())):
             raise OutOfRangeError
@@ -324,7 +324,7 @@ class Objective:
     def bend(self, v: Tensor) -> Tensor:
         """Return the Hessian times v in one pass, of squared error with a smooth penalty."""
         bend, total = self.rows.total(
-            partial(_sums.bends, origin=self.origin, dtype=self.double, v=v)
+            partial(reductions.bends, origin=self.origin, dtype=self.double, v=v)
         )
         bend /= total
         bend[-1] *= self.fit_intercept
@@ -367,7 +367,9 @@ class Objective:
         if self.basis is not None and self.basis.doubled:
             add_up: Any = methodcaller("double_double_gradient", self.origin, v, v_low)
         else:
-            add_up = partial(_sums.slopes, origin=self.origin, dtype=self.double, loss=loss, v=v)
+            add_up = partial(
+                reductions.slopes, origin=self.origin, dtype=self.double, loss=loss, v=v
+            )
         return self.rows.total(add_up)
 
     def over(self, index: Tensor) -> "Objective":
@@ -407,7 +409,7 @@ class Objective:
             How many rows may be kept for a target.
         """
         add_up = partial(
-            _sums.models,
+            reductions.models,
             origin=self.origin,
             dtype=self.double,
             loss=self.loss,

@@ -1,0 +1,1 @@
+"""Losses, penalties and moments, and their sum over a row source."""

@@ -1,0 +1,41 @@
+"""Means and products of columns about them, from sums."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Moments:
+    """Sum of weights, mean, and cross products about it (or about zero); float64.
+
+    Parameters
+    ----------
+    weight : float
+        The sum of the weights.
+    mean : Tensor of shape (k,)
+    cross : Tensor of shape (k, k)
+        ``sum_i s_i (a_i - mean) (a_i - mean)^T``.
+    """
+
+    weight: float
+    mean: Tensor
+    cross: Tensor
+
+
+def moments_of(products: Tensor, k: int, centre: bool) -> Moments:
+    """Return the moments of the first k columns of A from its sums of products.
+
+    Parameters
+    ----------
+    products : Tensor of shape (width, width)
+        ``A^T diag(s) A``, where column k of A holds ones.
+    k : int
+    centre : bool
+        Whether to take the products about the mean instead of about zero.
+    """
+    weight = float(products[k, k])
+    cross, total = products[:k, :k], products[k, :k]
+    mean = total / weight
+    return Moments(weight, mean, cross - torch.outer(total, mean) if centre else cross)

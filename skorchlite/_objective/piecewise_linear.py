@@ -1,0 +1,155 @@
+"""Losses that are linear in pieces, and smooth ones in their place.
+
+References
+----------
+Moreau (1965), "Proximite et dualite dans un espace hilbertien". Beck, Teboulle (2012), "Smoothing
+and first order methods: a unified framework", SIAM Journal on Optimization 22(2).
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .loss import Hinge, Loss
+
+
+class PiecewiseLinear(Loss):
+    """Convex and linear in r between its breaks.
+
+    Parameters
+    ----------
+    breaks : tuple of float
+        In ascending order.
+    slopes : tuple of float
+        In r; one more than breaks, ascending.
+    """
+
+    corners = True
+    smoothness = 0.0
+
+    def __init__(self, breaks: tuple[float, ...], slopes: tuple[float, ...]):
+        self.breaks, self.slopes = breaks, slopes
+        self.steepest = max(-slopes[0], slopes[-1])
+        if len(breaks) == 1:  # the line through the break is zero
+            self.hinges: tuple[Hinge, ...] = (Hinge(1.0, breaks[0], slopes[0], slopes[1]),)
+        else:
+            self.hinges = (
+                Hinge(-1.0, -breaks[0], slopes[1], -slopes[0]),
+                Hinge(1.0, breaks[1], slopes[1], slopes[2]),
+            )
+        # The loss is the largest of its lines; the middle one passes through (0, 0) or the break.
+        offsets = [0.0]
+        for at, (left, right) in zip(breaks, pairwise(slopes), strict=True):
+            offsets.append(offsets[-1] + (left - right) * at)
+        lowest = min(max(s * b + o for s, o in zip(slopes, offsets, strict=True)) for b in breaks)
+        self._lines = [(s, o - lowest) for s, o in zip(slopes, offsets, strict=True)]
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the loss of each entry."""
+        return self._at(y - raw_prediction)
+
+    def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the derivative of each entry; at a corner, that on its right."""
+        r = y - raw_prediction
+        slope = torch.full_like(r, -self.slopes[0])
+        for at, (left, right) in zip(self.breaks, pairwise(self.slopes), strict=True):
+            slope -= (right - left) * (r >= at)
+        return slope
+
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return zero, which is the curvature between corners."""
+        return torch.zeros_like(raw_prediction)
+
+    def largest_residual(self, value: float) -> float:
+        """Return how large the mean absolute residual can be where the mean loss is ``value``."""
+        return value / min(-self.slopes[0], self.slopes[-1]) + max(map(abs, self.breaks))
+
+    def largest_slope(self, value: float) -> float:
+        """Return how large slopes can be."""
+        return self.steepest
+
+    def nothing(self, value: float) -> float:
+        """Return the mean loss of rounding errors of what has the mean loss ``value``."""
+        return 1e-17 * value  # a penalty may be felt from there on
+
+    def smoothed(self, width: Any) -> "Smoothed":
+        """Return the loss with its corners rounded, below it by at most ``smoothed.bound``."""
+        return Smoothed(self, width)
+
+    def _at(self, r: Tensor) -> Tensor:
+        (slope, offset), *rest = self._lines
+        value = slope * r + offset
+        for slope, offset in rest:
+            value = torch.maximum(value, slope * r + offset)
+        return value
+
+
+class Smoothed(Loss):
+    """The Moreau envelope ``min_s loss(s) + (r - s)^2 / (2 width)`` of a piecewise linear loss.
+
+    It is quadratic in bands of ``width`` times the jump of the slope about each corner and, beside
+    them, linear with the slope of the loss. It lies below the loss by at most ``bound``.
+
+    Parameters
+    ----------
+    loss : PiecewiseLinear
+    width : float, or Tensor of shape (n_targets,)
+        In units of y per unit of slope.
+    """
+
+    def __init__(self, loss: PiecewiseLinear, width: Any):
+        self.loss, self.width = loss, width
+        self.bound = 0.5 * width * max(slope**2 for slope in loss.slopes)
+        self.breaks = tuple(
+            at + width * slope
+            for at, pair in zip(loss.breaks, pairwise(loss.slopes), strict=True)
+            for slope in pair
+        )
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the loss of each entry."""
+        slope, width = -self.gradient(y, raw_prediction), self.width_like(y)
+        return self.loss._at(y - raw_prediction - width * slope) + slope**2 * (width / 2)
+
+    def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the derivative of each entry in its raw prediction."""
+        width = self.width_like(y)
+        r = (y - raw_prediction) / width
+        total = torch.full_like(r, -self.loss.slopes[0])
+        for at, (left, right) in zip(self.loss.breaks, pairwise(self.loss.slopes), strict=True):
+            total -= (r - (at / width + left)).clamp_(0, right - left)
+        return total
+
+    def width_like(self, y: Tensor) -> Any:
+        """Return the width where the targets are."""
+        return self.width.to(y) if isinstance(self.width, Tensor) else self.width
+
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the second derivative of each entry in its raw prediction."""
+        r = y - raw_prediction
+        inside = torch.zeros_like(r)
+        for low, high in zip(self.breaks[::2], self.breaks[1::2], strict=True):
+            inside += (r > low) & (r < high)
+        return inside / self.width
+
+    def tangents(self) -> "Tangents":
+        """Return the tangents of the true loss with the slopes of this one."""
+        return Tangents(self)
+
+
+class Tangents:
+    """The line with the slope of the smoothed loss that touches the true one, for each entry.
+
+    Where the smoothed objective is least the sum of the lines is too, and that is a bound from
+    below, closer than the smoothed objective itself.
+    """
+
+    def __init__(self, smoothed: Smoothed):
+        self.smoothed, self.gradient = smoothed, smoothed.gradient
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the height of the line of each entry."""
+        slope = self.gradient(y, raw_prediction)
+        return self.smoothed.value(y, raw_prediction) + 0.5 * self.smoothed.width_like(y) * slope**2
