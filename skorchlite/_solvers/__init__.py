@@ -4,8 +4,8 @@ from typing import Any
 
 from .averaged import AveragedStream
 from .gradient import gradient
-from .loop import Settings
 from .newton import newton
+from .settings import Settings
 from .solution import MESSAGES, Report
 from .stochastic import stochastic
 from .streams import LoopStream, MomentStream

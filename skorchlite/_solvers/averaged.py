@@ -23,10 +23,10 @@ from .._schedules import Shrinking
 from .._sources.origin import Origin
 from .coordinates import Coordinates, make_coordinates
 from .curvature import Pilot, squared_norms
-from .incremental import IncrementalLearner
-from .loop import Loop, Settings
+from .loop import Loop
 from .minibatches import Minibatches
-from .solution import Solution
+from .settings import Settings
+from .solution import IncrementalLearner, Solution
 
 _BATCH = 32
 _STEP = 0.5  # of the step that noise and curvature allow

@@ -17,8 +17,8 @@ from torch import Tensor
 from .._exceptions import OutOfRangeError
 from .bounds import AtZero, Bound, least_share
 from .corners import Corners
-from .limited_memory import MANY_COLUMNS, Scaled
 from .newton import newton
+from .scaled import MANY_COLUMNS, Scaled
 
 _SMALL = 1 << 21  # rows times columns, whose Newton steps take no longer than the epochs before
 _NEWTON_STEPS = 200

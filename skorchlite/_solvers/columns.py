@@ -22,8 +22,7 @@ from .bounds import Bound
 from .corners import Corners
 from .interior_point import InteriorPoint
 from .passes import descend_by_models
-from .solution import Report, Solution
-from .starts import is_near
+from .solution import Report, Solution, is_near
 
 _ENTERING = 64  # columns in the first working set, and later at least
 _ROUGH = 1e-3  # accuracy while columns enter

@@ -14,7 +14,8 @@ Journal on Scientific Computing 22(3).
 import torch
 from torch import Tensor
 
-from .limited_memory import Scaled, solution_at
+from .limited_memory import solution_at
+from .scaled import Scaled
 from .solution import Report, Solution
 
 _EPS = torch.finfo(torch.float64).eps

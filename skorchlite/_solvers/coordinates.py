@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .limited_memory import Scaled
 from .metric import Metric
 from .quadratic import quadratic_model
+from .scaled import Scaled
 
 _MANY_COLUMNS = 2_000  # whose Gram matrix is dear to factorize and to multiply by at each step
 

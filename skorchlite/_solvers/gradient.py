@@ -18,8 +18,9 @@ from torch import Tensor
 from .bounds import AtZero
 from .conjugate import ConjugateDescent
 from .corners import worth_of_zeros
-from .limited_memory import MANY_COLUMNS, Descent, Scaled, Whitened
+from .limited_memory import Descent
 from .newton import newton
+from .scaled import MANY_COLUMNS, Scaled, Whitened
 from .solution import Report, Solution
 
 _SMALL = 1 << 21  # rows times columns, whose Newton steps take no longer than the descent before

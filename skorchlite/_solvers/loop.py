@@ -10,7 +10,6 @@ Bottou (2010), "Large-scale machine learning with stochastic gradient descent". 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from math import inf, isfinite
 from numbers import Real
@@ -24,44 +23,7 @@ from .._runtime import threads_for
 from .._schedules import make_schedule
 from .coordinates import Coordinates, make_coordinates
 from .minibatches import Block, Minibatches, add_product, multiply, squared_rows
-
-
-@dataclass
-class Settings:
-    """What the caller chose; the names are those of the estimator's parameters.
-
-    Parameters
-    ----------
-    seed : int
-        Of the order of the rows.
-    validation : row source or None
-        Rows to measure the loss on after each epoch.
-    """
-
-    solver: Any
-    solver_params: dict | None
-    preconditioner: str | None
-    learning_rate: Any
-    eta0: float
-    power_t: float
-    alpha: float
-    batch_size: int | None
-    shuffle: bool
-    average: int
-    n_iter_no_change: int
-    early_stopping: bool
-    seed: int
-    validation: Any = None
-
-    @property
-    def solver_name(self) -> str:
-        """The name of the update, or of its class."""
-        return self.solver if isinstance(self.solver, str) else self.solver.__name__
-
-    @property
-    def generator(self) -> torch.Generator | None:
-        """The source of the order of the rows."""
-        return torch.Generator().manual_seed(self.seed) if self.shuffle else None
+from .settings import Settings
 
 
 class Loop:

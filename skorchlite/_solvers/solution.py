@@ -135,3 +135,48 @@ Report = Callable[[int, float, float | None, Callable[[], Solution]], None]
 
 
 CANCELLED = 12.0  # digits of powers, of which a fit in them keeps four less
+
+
+_FAR = 10.0  # deviations of the targets
+
+
+def is_near(w: Tensor | None, deviation: Tensor) -> bool:
+    """Return whether predictions with these coefficients vary about as much as the targets.
+
+    Those of a start that is far away, such as that of a fit in other units, leave their rounding in
+    the minimum, and the descent from zero is as fast.
+
+    Parameters
+    ----------
+    w : Tensor of shape (n_features, n_targets) or None
+        None where there is no start.
+    deviation : Tensor of shape (n_targets + n_features,)
+        Of the targets, then the features.
+    """
+    if w is None:
+        return False
+    t = w.shape[1]
+    return bool((deviation[t:] @ w.abs() <= _FAR * deviation[:t]).all())
+
+
+class IncrementalLearner:
+    """What all that learns from chunks has.
+
+    Parameters
+    ----------
+    basis : object or None
+        Of the row source.
+    fit_intercept : bool
+    """
+
+    def __init__(self, basis: Any, fit_intercept: bool):
+        self.basis, self.fit_intercept = basis, bool(fit_intercept)
+
+    def check(self, fit_intercept: bool) -> None:
+        """Raise if the chunks so far were learned with an intercept, and this one is not, or so."""
+        if bool(fit_intercept) != self.fit_intercept:
+            raise ValueError(
+                f"fit_intercept={fit_intercept} was set after chunks that were learned with "
+                f"fit_intercept={self.fit_intercept}, and none of them is kept. Call fit to begin "
+                "anew."
+            )

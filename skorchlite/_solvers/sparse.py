@@ -21,8 +21,7 @@ from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .corners import Corners
 from .quadratic import measure
-from .solution import Report, Solution
-from .starts import is_near
+from .solution import Report, Solution, is_near
 
 _NARROW = 256  # up to here the whole Gram matrix costs no more than the passes it saves
 _FEW_PRODUCTS = 4e8  # with so few it does not either, up to a number of columns

@@ -18,12 +18,12 @@ from .._objective.moments_objective import (
     moments_of_chunk,
 )
 from .._sources.origin import Origin
-from .incremental import IncrementalLearner
-from .loop import Loop, Settings, make_corners, make_loop, schedule_of
+from .loop import Loop, make_corners, make_loop, schedule_of
 from .minibatches import Minibatches
 from .newton import newton
 from .quadratic import BLURRED, CLEAR, quadratic_model
-from .solution import Solution
+from .settings import Settings
+from .solution import IncrementalLearner, Solution
 from .stochastic import divergence
 
 _FEW_PRODUCTS = 4_000_000  # which take milliseconds in doubled precision
