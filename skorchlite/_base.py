@@ -26,14 +26,10 @@ from ._parameters import Parameters, plain_parameters, stalled_at
 from ._predict import Predictor
 from ._returned import count_rounding
 from ._runtime import torch_settings
-from ._solvers import (
-    FULL_BATCH,
-    MESSAGES,
-    MomentStream,
-    choose_full_batch,
-    is_stochastic,
-    stochastic,
-)
+from ._solvers.base import MESSAGES
+from ._solvers.selection import FULL_BATCH, choose_full_batch, is_stochastic
+from ._solvers.stochastic.incremental import MomentStream
+from ._solvers.stochastic.solver import stochastic
 from ._sources.origin import pilot_origin, plain_origin, widest_origin
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow

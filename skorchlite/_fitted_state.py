@@ -12,7 +12,13 @@ import torch
 
 from ._inputs.conversion import to_numpy
 from ._objective.moments_objective import RunningMoments
-from ._optimizers import (
+from ._polynomials.basis import Basis
+from ._polynomials.multi_index import Degrees, terms_of
+from ._solvers.newton.preconditioner import Metric
+from ._solvers.newton.reparametrization import Coordinates
+from ._solvers.stochastic.averaged_sgd import AveragedStream
+from ._solvers.stochastic.incremental import LoopStream, MomentStream
+from ._solvers.stochastic.optimizers import (
     Average,
     CumulativePenalty,
     GradientDescent,
@@ -20,9 +26,7 @@ from ._optimizers import (
     RecentAverage,
     TorchOptimizer,
 )
-from ._polynomials.basis import Basis
-from ._polynomials.multi_index import Degrees, terms_of
-from ._schedules import (
+from ._solvers.stochastic.schedules import (
     Adaptive,
     Constant,
     InverseScaling,
@@ -31,10 +35,8 @@ from ._schedules import (
     Shrinking,
     TorchSchedule,
 )
-from ._solvers import AveragedStream, LoopStream, MomentStream, Settings
-from ._solvers.coordinates import Coordinates
-from ._solvers.loop import Loop
-from ._solvers.metric import Metric
+from ._solvers.stochastic.settings import Settings
+from ._solvers.stochastic.sgd import Loop
 from ._sources.origin import Origin
 from ._sources.views import viewed
 

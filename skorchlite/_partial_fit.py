@@ -20,7 +20,9 @@ from ._inputs.fit_data import read
 from ._objective.objective import Objective
 from ._parameters import plain_parameters
 from ._runtime import torch_settings
-from ._solvers import AveragedStream, LoopStream, MomentStream, is_stochastic
+from ._solvers.selection import is_stochastic
+from ._solvers.stochastic.averaged_sgd import AveragedStream
+from ._solvers.stochastic.incremental import LoopStream, MomentStream
 from ._sources.arrays import ArrayRows
 from ._sources.origin import pilot_origin, plain_origin
 

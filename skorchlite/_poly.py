@@ -17,7 +17,7 @@ from ._polynomials.families import FAMILIES
 from ._polynomials.multi_index import degrees_of
 from ._polynomials.sensitivity import total_indices
 from ._polynomials.undetermined_terms import cause
-from ._solvers.solution import CANCELLED
+from ._solvers.base import CANCELLED
 from ._sparse_terms import SparseTermRows, raw_basis, stays_sparse
 
 _OTHER_TERMS = (

@@ -394,7 +394,7 @@ def test_sums_travel_and_not_rows(parameters, travelling):
 @pytest.mark.parametrize("loss", ["quantile", "huber", "log_cosh"])
 def test_no_more_rows_travel_than_a_model_of_the_loss_keeps(loss, travelling, monkeypatch):
     room = 1 << 14  # entries; as it is, 16 MB
-    monkeypatch.setattr("skorchlite._solvers.passes._ROOM_ENTRIES", room)
+    monkeypatch.setattr("skorchlite._solvers.newton.general_loss._ROOM_ENTRIES", room)
     X, y = lazy_rows(100_000)
     TorchSGDRegressor(loss).fit(X, y)
     sums = travelling["sums"]

@@ -10,7 +10,7 @@ from skorchlite._exceptions import OutOfRangeError
 from skorchlite._objective.losses import make_loss
 from skorchlite._objective.objective import Objective
 from skorchlite._objective.penalties import make_penalty
-from skorchlite._solvers.gradient import gradient
+from skorchlite._solvers.matrix_free.solver import gradient
 from skorchlite._sources.arrays import ArrayRows
 from skorchlite._sources.origin import pilot_origin
 

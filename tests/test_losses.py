@@ -14,9 +14,9 @@ from skorchlite import TorchSGDRegressor
 from skorchlite._objective.callable_loss import CallableLoss
 from skorchlite._objective.losses import LOSSES, make_loss
 from skorchlite._objective.penalties import PENALTIES, make_penalty
-from skorchlite._solvers import passes
-from skorchlite._solvers.active_set import minimise_quadratic
-from skorchlite._solvers.corners import Corners
+from skorchlite._solvers.newton import general_loss
+from skorchlite._solvers.newton.active_set import minimise_quadratic
+from skorchlite._solvers.newton.kinks import Corners
 
 from .solvers_of_peers import FORMULAS, SHARES
 
@@ -430,12 +430,12 @@ def test_a_pass_that_finds_the_minimum_is_the_last_and_needs_no_descent(loss, mo
     X = rng.normal(size=(50_000, 3))
     y = X @ [1.0, 2.0, 3.0] + rng.normal(size=len(X))
     whole = TorchSGDRegressor(loss).fit(X, y)
-    monkeypatch.setattr(passes, "_ROOM_ENTRIES", 20_000)
+    monkeypatch.setattr(general_loss, "_ROOM_ENTRIES", 20_000)
     done = []
     for name, what in [("advance", "pass"), ("_minimise", "descent")]:
-        method = getattr(passes._Descent, name)
+        method = getattr(general_loss._Descent, name)
         monkeypatch.setattr(
-            passes._Descent,
+            general_loss._Descent,
             name,
             lambda self, *given, method=method, what=what, **more: (
                 done.append(what) or method(self, *given, **more)

@@ -19,7 +19,8 @@ from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 from skorchlite._objective.local_model import Model
 from skorchlite._objective.losses import LOSSES
 from skorchlite._objective.penalties import PENALTIES
-from skorchlite._solvers import narrowed, passes
+from skorchlite._solvers.newton import general_loss
+from skorchlite._solvers.newton import narrowed
 
 from .solvers_of_peers import (
     LINES,
@@ -494,7 +495,7 @@ def test_rows_that_are_kept_do_not_change_the_optimum(loss, share, penalty, monk
     model = TorchSGDRegressor(loss, penalty=penalty, alpha=0.01, epsilon=0.5, quantile=0.3)
     whole = model.fit(X, y)
     value, coef = whole.loss_curve_[-1], whole.coef_
-    monkeypatch.setattr(passes, "_ROOM_ENTRIES", 6 * 20_000 // share)
+    monkeypatch.setattr(general_loss, "_ROOM_ENTRIES", 6 * 20_000 // share)
     model.fit(X, y)
     assert model.converged_
     assert model.loss_curve_[-1] == pytest.approx(value, rel=1e-9)
@@ -513,7 +514,7 @@ def test_a_descent_with_few_rows_kept_ends_within_its_bound(loss, penalty, max_i
     y = X @ [100.0, 1, 0.1, 0.0, 0] + rng.standard_t(3, 20_000)
     model = TorchSGDRegressor(loss, penalty=penalty, alpha=0.01, epsilon=0.5, quantile=0.3)
     least = model.fit(X, y).loss_curve_[-1]
-    monkeypatch.setattr(passes, "_ROOM_ENTRIES", 6 * 200)
+    monkeypatch.setattr(general_loss, "_ROOM_ENTRIES", 6 * 200)
     value = model.set_params(max_iter=max_iter).fit(X, y).loss_curve_[-1]
     assert value - least <= model.optimality_ * value + 1e-12
 
@@ -550,7 +551,7 @@ def test_a_descent_ends_among_the_rows_near_a_kink(loss, penalty, tail, monkeypa
 def test_many_rows_that_are_met_exactly_end_at_once(loss, monkeypatch):
     rng = np.random.default_rng(1)
     X = rng.standard_normal((20_000, 4))
-    monkeypatch.setattr(passes, "_ROOM_ENTRIES", 5 * 4_000)
+    monkeypatch.setattr(general_loss, "_ROOM_ENTRIES", 5 * 4_000)
     model = TorchSGDRegressor(loss, **{"quantile": {"quantile": 0.05}}.get(loss, {}))
     model.fit(X, X @ rng.standard_normal(4))
     assert model.converged_
@@ -563,7 +564,7 @@ def test_a_last_step_that_rounding_hides_is_taken(seed, monkeypatch):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((5_000, 3))
     y = X @ [1.0, 2, 3] + rng.standard_t(3, 5_000)
-    monkeypatch.setattr(passes, "_ROOM_ENTRIES", 6 * 400)
+    monkeypatch.setattr(general_loss, "_ROOM_ENTRIES", 6 * 400)
     assert TorchSGDRegressor("log_cosh").fit(X, y).converged_
 
 

@@ -23,9 +23,10 @@ from torch.optim import lr_scheduler
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 from skorchlite._objective.losses import LOSSES, make_loss
 from skorchlite._objective.penalties import PENALTIES
-from skorchlite._optimizers import OPTIMIZERS, make_optimizer
-from skorchlite._schedules import SCHEDULES
-from skorchlite._solvers import FULL_BATCH, minibatches
+from skorchlite._solvers.selection import FULL_BATCH
+from skorchlite._solvers.stochastic import minibatches
+from skorchlite._solvers.stochastic.optimizers import OPTIMIZERS, make_optimizer
+from skorchlite._solvers.stochastic.schedules import SCHEDULES
 
 from .oracles import badly_scaled_problem
 from .solvers_of_peers import Problem

@@ -1,0 +1,1 @@
+"""Descent on all rows that holds no matrix of columns by columns."""

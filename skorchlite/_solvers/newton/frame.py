@@ -1,0 +1,126 @@
+"""The coordinates that models of an objective are minimised in.
+
+Rows have like spread in all of their directions, which are those of least squares, with its rule of
+rank and its minimum norm. Where the penalty has corners, which are those of single coefficients,
+columns are scaled alone.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..._objective.local_model import Model
+from .kinks import Corners
+from .least_squares import least_norm, quadratic_model, resolves
+from .preconditioner import made_by_rounding
+from .reparametrization import Coordinates
+
+_BLOCK = 8_192  # rows that are multiplied at a time
+_NEAR_UNITS = 1e3  # times that least norm may move a direction
+_EPS = torch.finfo(torch.float64).eps
+
+
+class Frame:
+    """The coordinates of the descent; making them moves the origin to the mean of the columns.
+
+    Parameters
+    ----------
+    objective : Objective
+    dtype : torch.dtype
+    data_eps : float
+    """
+
+    def __init__(self, objective: Any, dtype: torch.dtype, data_eps: float):
+        self.objective = objective
+        self.rank: int | None = None
+        self.resolved = True
+        self.n_rows = objective.n_features + objective.fit_intercept
+        self.whitened = objective.penalty.smooth
+        (self._whiten if self.whitened else self._scale)(dtype, data_eps)
+
+    def _whiten(self, dtype: torch.dtype, data_eps: float) -> None:
+        """Take the directions that least squares tells apart; start at its solution."""
+        objective = self.objective
+        self.quadratic, self.metric, _ = quadratic_model(objective, dtype, data_eps)
+        # Least norm from the start, where that is near: to look for it at the end moves what is
+        # measured by then. Of a direction alone it may be far, though not of the solution.
+        parts = self.quadratic.hessian, self.metric, self.metric.factor
+        factor = least_norm(objective, *parts, far=_NEAR_UNITS)
+        self.rank = self.metric.rank
+        self.deviation = self.metric.live * self.metric.scale
+        start = -(factor.T @ self.quadratic.gradient)
+        _, gradient = self.quadratic.at(factor @ start)
+        self.resolved = resolves(self.metric, self.quadratic, factor @ start, gradient)
+        curvature = objective.bending(factor)
+        if objective.fit_intercept:
+            one = factor.new_ones(1, 1)
+            factor, curvature = torch.block_diag(factor, one), torch.block_diag(curvature, 0 * one)
+            start = torch.cat((start, 0 * start.new_ones(1, start.shape[1])))
+        self.coordinates = Coordinates(self.n_rows, factor=factor)
+        self.start, self.curvature = start, curvature
+        nothing = torch.zeros(len(start), dtype=torch.float64)
+        self.corners = Corners(nothing, nothing.bool())
+
+    def _scale(self, dtype: torch.dtype, data_eps: float) -> None:
+        """Take the coefficients of columns of unit deviation; start at the mean."""
+        objective, t = self.objective, self.objective.rows.n_targets
+        mean, deviation, _ = objective.spread()
+        if objective.fit_intercept:
+            objective.move(mean)
+        self.deviation = deviation[t:]
+        live = deviation[t:] > made_by_rounding(objective, data_eps)
+        unit = torch.where(live, 1 / deviation[t:], 0.0)
+        free = unit.new_zeros(int(objective.fit_intercept))
+        # A constant column has no curvature of its own, and stays at zero with any.
+        curvature = torch.where(live, objective.curvature * unit**2, 1.0)
+        bounded = torch.full((len(unit),), objective.penalty.positive)
+        self.corners = Corners(
+            torch.cat((objective.corner * unit, free)), torch.cat((bounded, free > 0))
+        )
+        unit = torch.cat((unit, free + 1))[:, None]
+        self.coordinates = Coordinates(self.n_rows, unit=unit)
+        self.start = torch.zeros(len(unit), t, dtype=torch.float64)
+        self.curvature = torch.cat((curvature, free)).diag()
+
+    def points(self, x: Tensor) -> Tensor:
+        """Return the points at x in the coordinates of the objective."""
+        v = self.coordinates.model(x)
+        return v if self.objective.fit_intercept else torch.cat((v, 0 * x.new_ones(1, x.shape[1])))
+
+    def solution(self, x: Tensor) -> Tensor:
+        """Return the points at x, of minimum norm where the data leaves a choice."""
+        v = self.points(x)
+        if self.rank is None or self.rank == self.objective.n_features:
+            return v
+        w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
+        return torch.cat((w, v[-1:]))
+
+    def made_of(self, x: Tensor) -> Tensor:
+        """Return the sizes of what the coefficients at x are sums of."""
+        factor, d = self.coordinates.factor, self.objective.n_features
+        return (
+            self.points(x[:, None])[:d, 0].abs() if factor is None else factor[:d].abs() @ x.abs()
+        )
+
+    def moved(self, sizes: Tensor, value: float) -> float:
+        """Return what rounding of coefficients of such sizes changes in the objective there."""
+        return self.objective.loss.change(_EPS * float(sizes @ self.deviation), value)
+
+    def seen(self, model: Model, x: Tensor) -> Model:
+        """Return a model in these coordinates, x being those of its point.
+
+        The rows that it keeps change in place: a copy of them would be as large again.
+        """
+        n, coordinates = self.n_rows, self.coordinates
+        gradient = coordinates.pull(model.gradient[:n, None])[:, 0]
+        hessian = coordinates.pull(coordinates.pull(model.hessian[:n, :n]).T)
+        unit, factor, Z = coordinates.unit, coordinates.factor, model.Z[:, :n]
+        if factor is not None:
+            for rows in Z.split(_BLOCK):
+                rows[:, : factor.shape[1]] = rows @ factor
+            Z = Z[:, : factor.shape[1]]
+        elif unit is not None:
+            Z.mul_(unit.T)
+        return replace(model, point=x, gradient=gradient, hessian=hessian, Z=Z)

@@ -1,0 +1,267 @@
+"""Squared error with a penalty that has corners: proximal Newton steps on the columns that matter.
+
+The Gram matrix gives the step, the data the gradient of the next one, so that a step corrects what
+rounding left. Of many columns the matrix is made for a working set only: those with a coefficient
+and those whose gradients exceed the corner of the penalty by most, until no gradient does.
+
+References
+----------
+Tibshirani, Bien, Friedman, Hastie, Simon, Taylor, Tibshirani (2012), "Strong rules for discarding
+predictors in lasso-type problems", JRSS B 74(2). Massias, Gramfort, Salmon (2018), "Celer: a fast
+solver for the lasso with dual extrapolation", ICML.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..base import Report, Solution, is_near
+from .active_set import minimise_quadratic
+from .bounds import AtZero, Bound
+from .kinks import Corners
+from .least_squares import measure
+
+_NARROW = 256  # up to here the whole Gram matrix costs no more than the passes it saves
+_FEW_PRODUCTS = 4e8  # with so few it does not either, up to a number of columns
+_MEDIUM = 600
+_ENTERING = 64  # columns in the first working set, and later at least
+_VIOLATION = 1e-14  # of a corner, relative to the largest gradient at zero, that is rounding
+_ROUNDING = 1e-14  # of the objective
+_STEPS = 12  # of all columns at once: more do not find what their matrix has lost
+_STEPS_UP = 5  # that do not come lower, before rounding is all that is left
+
+
+def descend_with_corners(
+    objective: Any,
+    start: Tensor | None,
+    *,
+    tol: float,
+    max_iter: int,
+    dtype: torch.dtype,
+    report: Report,
+) -> Solution:
+    """Minimise squared error plus a penalty with corners; see ``newton``."""
+    descent = _Descent(objective, start, dtype, report)
+    return descent.solution(descent.run(tol, max_iter))
+
+
+class _Descent:
+    """Proximal Newton steps on the columns of a working set."""
+
+    def __init__(
+        self,
+        objective: Any,
+        start: Tensor | None,
+        dtype: torch.dtype,
+        report: Report,
+    ):
+        self.objective, self.report = objective, report
+        self.v = torch.zeros(objective.n_features + 1, objective.rows.n_targets).double()
+        self.start = start
+        self.n_iter, self.change, self.gap = 0, torch.inf, torch.inf
+        self.best: tuple = ()
+        self.moments: Any = None
+        self.narrow = _is_narrow(objective)
+        self.value, self.gradient = self._measure(dtype) if self.narrow else self._correlate()
+        self.curve = [objective.total(self.value)]
+        self.at_zero = [AtZero.of(value) for value in self.value.tolist()]
+        self.bound = self._bound()
+
+    def run(self, tol: float, max_iter: int) -> str:
+        """Step until within ``tol`` of the optimum, relatively; return how it ended."""
+        while True:
+            last = self.change
+            step, gain = self._look_ahead()
+            # The coefficients come closer for as long as rounding lets them.
+            settled = self.change <= tol or self.change > 0.5 * last
+            if self.n_iter and settled and self.gap <= max(tol, self.blurred):
+                return "converged"
+            if self.n_iter >= max_iter:
+                return self._at_best("max_iter_gap")
+            entered = not self.narrow and self._choose_columns()
+            idle = self._without_gain()
+            lost = idle > _STEPS_UP or (self.narrow and self.n_iter >= _STEPS)
+            if lost or (idle and settled and not entered):
+                return self._at_best("stalled_gap")
+            self._move(*(self._newton_step() if entered else (step, gain)))
+            self.value, self.gradient = self.objective.evaluate(self.v)
+            self.curve[-1] = self.objective.total(self.value)  # measured, where it was the model's
+
+    def _without_gain(self) -> int:
+        """Return how many steps ago the objective was as low but for rounding; keep the lowest."""
+        if not self.best or self.curve[-1] < self.curve[self.best[0]] * (1 - _ROUNDING):
+            self.best = self.n_iter, self.v, self.value, self.gradient
+        return self.n_iter - self.best[0]
+
+    def _at_best(self, status: str) -> str:
+        """Go back to the lowest point, where rounding has led away from it."""
+        if self.curve[-1] > self.curve[self.best[0]] * (1 + _ROUNDING):
+            _, self.v, self.value, self.gradient = self.best
+            self._look_ahead()
+            self.curve.append(self.objective.total(self.value))
+        return status
+
+    def solution(self, status: str) -> Solution:
+        """Return the record of the descent."""
+        return Solution(
+            v=self.v,
+            v_low=torch.zeros_like(self.v),
+            n_iter=self.n_iter,
+            loss_curve=list(self.curve),
+            optimality=self.gap,
+            rank=None,
+            change=self.change,
+            status=status,
+            moments=self.moments,
+        )
+
+    def _measure(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Make the Gram matrix of all columns; return value and gradient at the start."""
+        quadratic = measure(self.objective, dtype)
+        self.moments = moments = quadratic.moments
+        self._begin((moments.cross.diagonal() / moments.weight).sqrt())
+        self._take(torch.arange(self.objective.n_features), quadratic.hessian)
+        self._scale_by(self.unit)
+        w = self.v[:-1]
+        value, gradient = quadratic.at(w)
+        corner = self.objective.corner @ w.abs()
+        return value + corner, torch.cat((gradient, self.v[-1:]))
+
+    def _correlate(self) -> tuple[Tensor, Tensor]:
+        """Measure the columns from their mean; return value and gradient at the start."""
+        objective, t = self.objective, self.objective.rows.n_targets
+        mean, deviation, covariance = objective.spread()
+        if objective.fit_intercept:
+            objective.move(mean)
+        self._begin(deviation)
+        scale = deviation[t:]
+        self._scale_by(scale)
+        self.first = (covariance.abs() / self.scale[:, None]).max()
+        self._take(torch.arange(0), torch.zeros(0, 0).double())
+        if self.v.any():
+            return objective.evaluate(self.v)
+        return 0.5 * deviation[:t] ** 2, torch.cat((-covariance, self.v[-1:]))
+
+    def _begin(self, deviation: Tensor) -> None:
+        if self.start is not None and is_near(self.start, deviation):
+            self.v[:-1] = self.start
+
+    def _scale_by(self, scale: Tensor) -> None:
+        """Set the unit in which a coefficient has the spread of its column."""
+        self.scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+        self.all_corners = _corners(self.objective, self.scale)
+
+    def _bound(self) -> Bound:
+        objective = self.objective
+        free = self.scale.new_zeros(int(objective.fit_intercept))
+        corners = Corners(
+            torch.cat((self.all_corners.slope, free)),
+            torch.cat((self.all_corners.bounded, free > 0)),
+        )
+        curvature = torch.cat((objective.curvature / self.scale**2, free))
+        # Of squared error the objective says how far predictions are, root mean square.
+        return Bound(objective.loss, corners, curvature, 1.0, whitened=False, n_free=len(free))
+
+    def _gram(self) -> Tensor:
+        """Return the Hessian of all columns, or one that bounds nothing where it is not made."""
+        free = self.scale.new_ones(int(self.objective.fit_intercept))
+        if not self.narrow:
+            return torch.cat((0 * self.scale, free)).diag()
+        return torch.block_diag(self.hessian, free.diag())
+
+    def _violators(self) -> Tensor:
+        """Return the columns outside the working set that would leave zero, the steepest first."""
+        slope = self.gradient[:-1] / self.scale[:, None]
+        slope[self.index] = 0
+        columns = [self.all_corners.subgradient(torch.zeros_like(s), s).abs() for s in slope.T]
+        excess = torch.stack(columns).amax(0)
+        (index,) = (excess > _VIOLATION * self.first).nonzero(as_tuple=True)
+        return index[excess[index].argsort(descending=True)]
+
+    def _choose_columns(self) -> bool:
+        """Add to the columns that have a coefficient those that would leave zero by most."""
+        entering = self._violators()
+        if not len(entering):
+            return False
+        (support,) = self.v[:-1].any(1).nonzero(as_tuple=True)
+        entering = entering[: max(_ENTERING, len(support))]
+        index = torch.cat((support, entering)).unique()
+        part = self.objective.over(index)
+        self._take(index, part.quadratic(self.objective.double).hessian)
+        return True
+
+    def _take(self, index: Tensor, hessian: Tensor) -> None:
+        """Make a set of columns, whose Hessian is given, the working set."""
+        scale = hessian.diagonal().sqrt()
+        self.index, self.unit = index, torch.where(scale > 0, scale, torch.ones_like(scale))
+        self.hessian = hessian / torch.outer(self.unit, self.unit)
+        self.hessian += (scale == 0).double().diag()  # a constant column stays at zero
+        self.corners = _corners(self.objective, self.unit, index)
+
+    def _move(self, step: Tensor, gain: Tensor) -> None:
+        """Step to the minimum of the quadratic over the working set."""
+        bent = 0.5 * (step * (self.hessian @ step)).sum(0)
+        self.v = self.v.clone()
+        self.v[self.index] += step / self.unit[:, None]
+        self.v[self.index] *= self.landed  # adding a step leaves rounding where zero is meant
+        self.v[-1] -= self.gradient[-1]
+        self.n_iter += 1
+        self.curve.append(self.objective.total((self.value - gain + bent).clamp(min=0)))
+        ended = partial(self.solution, "completed")
+        self.report(self.n_iter, self.curve[-1], self.gap, ended)
+
+    def _look_ahead(self) -> tuple[Tensor, Tensor]:
+        """Measure how far from the optimum the point is; return the next step and its gain."""
+        step, gain = self._newton_step()
+        if len(self.index):
+            size = (self.v[self.index] * self.unit[:, None]).abs()
+            largest = torch.maximum(size, step.abs()).amax(0)
+            self.change = float(torch.nan_to_num(step.abs().amax(0) / largest, 0.0).max())
+        else:
+            self.change = 0.0
+        gaps = [self._gap_of(target) for target in range(len(self.value))]
+        self.gap, self.blurred = map(max, zip(*gaps, strict=True))
+        return step, gain
+
+    def _gap_of(self, target: int) -> tuple[float, float]:
+        """Return how far a target may be above its least objective, and what rounding makes of it.
+
+        Both are relative to the objective.
+        """
+        unit = torch.cat((self.scale, self.scale.new_ones(1)))[: len(self.bound.corners.slope)]
+        x, gradient = self.v[: len(unit), target] * unit, self.gradient[: len(unit), target] / unit
+        value = float(self.value[target])
+        left = self.bound.left(x, gradient, value, self._gram)
+        first = self.at_zero[target]
+        blurred = first.relative(self.bound.blurred(x, value), value) + first.rounded(value)
+        return first.relative(left, value), blurred
+
+    def _newton_step(self) -> tuple[Tensor, Tensor]:
+        """Return the step in scaled coordinates, and its gain to first order."""
+        w = self.v[self.index] * self.unit[:, None]
+        slope = self.gradient[self.index] / self.unit[:, None]
+        if not len(w):
+            self.landed = w != 0
+            return w, w.new_zeros(w.shape[1])
+        columns = zip(slope.T, w.T, strict=True)
+        new = torch.stack(
+            [minimise_quadratic(self.hessian, g, self.corners, x) for g, x in columns], 1
+        )
+        self.landed = new != 0
+        change = self.corners.slope @ (new.abs() - w.abs())
+        return new - w, (-(slope * (new - w)).sum(0) - change).clamp(min=0)
+
+
+def _is_narrow(objective: Any) -> bool:
+    """Return whether the Gram matrix of all columns is worth its while."""
+    d = objective.n_features
+    return d <= _NARROW or (d <= _MEDIUM and objective.rows.fewer_than(_FEW_PRODUCTS // d**2))
+
+
+def _corners(objective: Any, unit: Tensor, index: Tensor | None = None) -> Corners:
+    """Return the corners of the penalty for coefficients times ``unit``."""
+    slope = objective.corner if index is None else objective.corner[index]
+    bounded = torch.full((len(unit),), objective.penalty.positive)
+    return Corners(slope / unit, bounded)

@@ -1,0 +1,1 @@
+"""Descent by batches: with steps that are given, or that are found."""
