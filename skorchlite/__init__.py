@@ -1,9 +1,10 @@
 """Linear and polynomial regression by gradient descent in torch, for scikit-learn code."""
 
+from ._estimators.linear import TorchSGDRegressor
+from ._estimators.polynomial import TorchPolyRegressor
 from ._inputs.arrow import arrow_blocks
-from ._poly import TorchPolyRegressor
-from ._sgd import TorchSGDRegressor
-from ._version import __version__
+
+__version__ = "0.1.0"
 
 __all__ = ["TorchPolyRegressor", "TorchSGDRegressor", "__version__", "arrow_blocks"]
 

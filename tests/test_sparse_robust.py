@@ -19,8 +19,7 @@ from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 from skorchlite._objective.local_model import Model
 from skorchlite._objective.losses import LOSSES
 from skorchlite._objective.penalties import PENALTIES
-from skorchlite._solvers.newton import general_loss
-from skorchlite._solvers.newton import narrowed
+from skorchlite._solvers.newton import general_loss, narrowed
 
 from .solvers_of_peers import (
     LINES,

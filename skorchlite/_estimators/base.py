@@ -11,26 +11,26 @@ from sklearn.base import MultiOutputMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 
-from ._callbacks import Task
-from ._callers import caller_level
-from ._compat import fit_context, has_callbacks
-from ._estimators.rank_session import over_all_ranks
-from ._exceptions import OutOfRangeError, Stopped
-from ._fitted_state import packed, portable, restored, unpacked, untouched_on_error
-from ._inputs.block_reader import is_stream
-from ._inputs.conversion import settled, to_numpy
-from ._inputs.fit_data import read
-from ._objective.moments_objective import RunningMoments
-from ._objective.objective import Objective
-from ._parameters import Parameters, plain_parameters, stalled_at
-from ._predict import Predictor
-from ._returned import count_rounding
-from ._runtime import torch_settings
-from ._solvers.base import MESSAGES
-from ._solvers.selection import FULL_BATCH, choose_full_batch, is_stochastic
-from ._solvers.stochastic.incremental import MomentStream
-from ._solvers.stochastic.solver import stochastic
-from ._sources.origin import pilot_origin, plain_origin, widest_origin
+from .._compat import fit_context, has_callbacks
+from .._exceptions import OutOfRangeError, Stopped
+from .._inputs.block_reader import is_stream
+from .._inputs.conversion import settled, to_numpy
+from .._inputs.fit_data import read
+from .._objective.moments_objective import RunningMoments
+from .._objective.objective import Objective
+from .._runtime import torch_settings
+from .._solvers.base import MESSAGES
+from .._solvers.selection import FULL_BATCH, choose_full_batch, is_stochastic
+from .._solvers.stochastic.incremental import MomentStream
+from .._solvers.stochastic.solver import stochastic
+from .._sources.origin import pilot_origin, plain_origin, widest_origin
+from .callbacks import Task
+from .fitted_state import packed, portable, restored, unpacked, untouched_on_error
+from .parameters import Parameters, plain_parameters, stalled_at
+from .prediction import Predictor
+from .rank_session import over_all_ranks
+from .returned import count_rounding
+from .stack_level import caller_level
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 MANY_COLUMNS = 2_000  # whose moments are too many to keep, and to add up block by block

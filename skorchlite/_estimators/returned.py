@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._objective.objective import Objective
-from ._solvers.base import Solution
-from ._solvers.newton.bounds import AtZero
-from ._solvers.newton.preconditioner import Metric, cheap
+from .._objective.objective import Objective
+from .._solvers.base import Solution
+from .._solvers.newton.bounds import AtZero
+from .._solvers.newton.preconditioner import Metric, cheap
 
 _EXPLAINED = 1e-8  # of the objective at zero: what is left of a target that is met is rounding
 _ILL = 1e14  # a condition of the Hessian with which predictions have some 9 digits

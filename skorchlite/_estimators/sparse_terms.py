@@ -3,11 +3,11 @@
 import numpy as np
 from sklearn.preprocessing import PolynomialFeatures
 
-from ._exceptions import NoWeightError
-from ._inputs.tables import SparseTable
-from ._polynomials.basis import SAMPLE_ROWS, Basis
-from ._polynomials.multi_index import Degrees, terms_of
-from ._sources.sparse import SparseRows
+from .._exceptions import NoWeightError
+from .._inputs.tables import SparseTable
+from .._polynomials.basis import SAMPLE_ROWS, Basis
+from .._polynomials.multi_index import Degrees, terms_of
+from .._sources.sparse import SparseRows
 
 _MOST = 3  # the total degree up to which the products of a row's entries are listed fast
 _FULL = 0.1  # a part of the terms' entries above which they are no sparse matrix

@@ -6,19 +6,19 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ._compat import Interval, StrOptions, check_feature_names_in
-from ._inputs.conversion import beside, to_numpy
-from ._memory import available_memory
-from ._partial_fit import StreamRegressor
-from ._polynomials.basis import SAMPLE_ROWS
-from ._polynomials.basis_selection import fitted_basis, intervals
-from ._polynomials.expanded import OUTSIDE, BoundedRows, ExpandedRows
-from ._polynomials.families import FAMILIES
-from ._polynomials.multi_index import degrees_of
-from ._polynomials.sensitivity import total_indices
-from ._polynomials.undetermined_terms import cause
-from ._solvers.base import CANCELLED
-from ._sparse_terms import SparseTermRows, raw_basis, stays_sparse
+from .._compat import Interval, StrOptions, check_feature_names_in
+from .._inputs.conversion import beside, to_numpy
+from .._polynomials.basis import SAMPLE_ROWS
+from .._polynomials.basis_selection import fitted_basis, intervals
+from .._polynomials.expanded import OUTSIDE, BoundedRows, ExpandedRows
+from .._polynomials.families import FAMILIES
+from .._polynomials.multi_index import degrees_of
+from .._polynomials.sensitivity import total_indices
+from .._polynomials.undetermined_terms import cause
+from .._solvers.base import CANCELLED
+from .available_memory import available_memory
+from .incremental import StreamRegressor
+from .sparse_terms import SparseTermRows, raw_basis, stays_sparse
 
 _OTHER_TERMS = (
     "A penalty was set after chunks that were learned in other terms than those that it is on. "

@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
-from ._inputs.conversion import to_numpy
-from ._objective.moments_objective import RunningMoments
-from ._polynomials.basis import Basis
-from ._polynomials.multi_index import Degrees, terms_of
-from ._solvers.newton.preconditioner import Metric
-from ._solvers.newton.reparametrization import Coordinates
-from ._solvers.stochastic.averaged_sgd import AveragedStream
-from ._solvers.stochastic.incremental import LoopStream, MomentStream
-from ._solvers.stochastic.optimizers import (
+from .._inputs.conversion import to_numpy
+from .._objective.moments_objective import RunningMoments
+from .._polynomials.basis import Basis
+from .._polynomials.multi_index import Degrees, terms_of
+from .._solvers.newton.preconditioner import Metric
+from .._solvers.newton.reparametrization import Coordinates
+from .._solvers.stochastic.averaged_sgd import AveragedStream
+from .._solvers.stochastic.incremental import LoopStream, MomentStream
+from .._solvers.stochastic.optimizers import (
     Average,
     CumulativePenalty,
     GradientDescent,
@@ -26,7 +26,7 @@ from ._solvers.stochastic.optimizers import (
     RecentAverage,
     TorchOptimizer,
 )
-from ._solvers.stochastic.schedules import (
+from .._solvers.stochastic.schedules import (
     Adaptive,
     Constant,
     InverseScaling,
@@ -35,10 +35,10 @@ from ._solvers.stochastic.schedules import (
     Shrinking,
     TorchSchedule,
 )
-from ._solvers.stochastic.settings import Settings
-from ._solvers.stochastic.sgd import Loop
-from ._sources.origin import Origin
-from ._sources.views import viewed
+from .._solvers.stochastic.settings import Settings
+from .._solvers.stochastic.sgd import Loop
+from .._sources.origin import Origin
+from .._sources.views import viewed
 
 _PACKAGE = __name__.partition(".")[0] + "."
 _KIND = "skorchlite kind"  # of a dictionary that stands for one of our objects

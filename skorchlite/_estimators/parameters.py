@@ -13,15 +13,15 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from ._compat import Interval, StrOptions, validate_parameter_constraints
-from ._inputs.device import FLOATS
-from ._objective.callable_loss import CallableLoss
-from ._objective.losses import LOSSES, make_loss
-from ._objective.penalties import PENALTIES, make_penalty
-from ._solvers.selection import FULL_BATCH, is_stochastic
-from ._solvers.stochastic.optimizers import OPTIMIZERS, check_optimizer
-from ._solvers.stochastic.schedules import SCHEDULES
-from ._solvers.stochastic.settings import Settings
+from .._compat import Interval, StrOptions, validate_parameter_constraints
+from .._inputs.device import FLOATS
+from .._objective.callable_loss import CallableLoss
+from .._objective.losses import LOSSES, make_loss
+from .._objective.penalties import PENALTIES, make_penalty
+from .._solvers.selection import FULL_BATCH, is_stochastic
+from .._solvers.stochastic.optimizers import OPTIMIZERS, check_optimizer
+from .._solvers.stochastic.schedules import SCHEDULES
+from .._solvers.stochastic.settings import Settings
 
 _WITH_EPSILON = ("huber", "epsilon_insensitive", "squared_epsilon_insensitive")
 _HAVING_EFFECT = ("alpha", "l1_ratio", "epsilon", "quantile", "eta0", "power_t", "average")

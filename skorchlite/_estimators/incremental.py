@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._base import MANY_COLUMNS, TorchRegressor
-from ._compat import fit_context
-from ._estimators.rank_session import over_all_ranks
-from ._exceptions import NoWeightError, OutOfRangeError
-from ._fitted_state import untouched_on_error
-from ._inputs.block_reader import is_stream
-from ._inputs.conversion import settled
-from ._inputs.fit_data import read
-from ._objective.objective import Objective
-from ._parameters import plain_parameters
-from ._runtime import torch_settings
-from ._solvers.selection import is_stochastic
-from ._solvers.stochastic.averaged_sgd import AveragedStream
-from ._solvers.stochastic.incremental import LoopStream, MomentStream
-from ._sources.arrays import ArrayRows
-from ._sources.origin import pilot_origin, plain_origin
+from .._compat import fit_context
+from .._exceptions import NoWeightError, OutOfRangeError
+from .._inputs.block_reader import is_stream
+from .._inputs.conversion import settled
+from .._inputs.fit_data import read
+from .._objective.objective import Objective
+from .._runtime import torch_settings
+from .._solvers.selection import is_stochastic
+from .._solvers.stochastic.averaged_sgd import AveragedStream
+from .._solvers.stochastic.incremental import LoopStream, MomentStream
+from .._sources.arrays import ArrayRows
+from .._sources.origin import pilot_origin, plain_origin
+from .base import MANY_COLUMNS, TorchRegressor
+from .fitted_state import untouched_on_error
+from .parameters import plain_parameters
+from .rank_session import over_all_ranks
 
 _ROWS_A_COLUMN = 4  # of a stream that is learned from part by part
 

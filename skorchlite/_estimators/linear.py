@@ -1,6 +1,6 @@
 """The linear estimator: its parameters."""
 
-from ._partial_fit import StreamRegressor
+from .incremental import StreamRegressor
 
 
 class TorchSGDRegressor(StreamRegressor):

@@ -11,17 +11,17 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._compat import check_same_namespace
-from ._inputs.block_reader import is_stream
-from ._inputs.conversion import is_dask, native, returned, to_numpy
-from ._inputs.dask_collections import predicted_chunks
-from ._inputs.fit_data import check_rows_finite, read, read_to_predict
-from ._inputs.validation import check_score
-from ._runtime import torch_settings
-from ._scores import r2, r2_of_blocks
-from ._sources.arrays import as_tensor
-from ._sources.prefetch import computing
-from ._sources.views import dense, viewed
+from .._compat import check_same_namespace
+from .._inputs.block_reader import is_stream
+from .._inputs.conversion import is_dask, native, returned, to_numpy
+from .._inputs.dask_collections import predicted_chunks
+from .._inputs.fit_data import check_rows_finite, read, read_to_predict
+from .._inputs.validation import check_score
+from .._runtime import torch_settings
+from .._sources.arrays import as_tensor
+from .._sources.prefetch import computing
+from .._sources.views import dense, viewed
+from .metrics import r2, r2_of_blocks
 
 
 class Predictor(RegressorMixin):
