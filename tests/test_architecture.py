@@ -1,10 +1,10 @@
 """Who may import whom, what is public, and that the documentation says what the code does."""
 
 import ast
-import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from graphlib import TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
@@ -18,11 +18,47 @@ PACKAGE = "skorchlite"
 ROOT = Path(skorchlite.__file__).parent
 
 
+# What each folder or file may import of ours; None: everything.
+ALLOWED = {
+    "_exceptions": [],
+    "_runtime": [],
+    "_compat": [],
+    "datasets": ["_compat"],
+    "_linalg": [],
+    "_process_group": ["_exceptions"],
+    "_sources": ["_linalg", "_runtime", "_exceptions"],
+    "_inputs": ["_sources", "_runtime", "_exceptions", "_compat"],
+    "_polynomials": ["_sources", "_linalg", "_exceptions"],
+    "_objective": ["_sources", "_linalg", "_exceptions"],
+    "_solvers": ["_objective", "_sources", "_linalg", "_runtime", "_exceptions"],
+    "_estimators": None,
+    "__init__": None,
+}
+
+# What has more methods than the rest may, until it is cut.
+MOST_METHODS = {
+    "TorchRegressor": 23,
+    "Objective": 41,
+    "Basis": 36,
+    "InteriorPoint": 33,
+    "VarianceReduced": 21,
+}
+
+# Where a dependency may be imported.
+HOMES = {
+    "sklearn": ["_estimators", "_inputs", "_compat", "datasets"],
+    "torch.distributed": ["_process_group"],
+    "dask": ["_inputs.dask_collections"],
+    "pyarrow": ["_inputs.arrow"],
+}
+
+
 def name_of(path):
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
+FOLDERS = [path for path in ROOT.rglob("__init__.py") if path.parent != ROOT]
 FILES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 
@@ -38,7 +74,7 @@ def imports_of(name):
             base = here[: len(here) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             found.update([module] if node.module else [])
-            # "from . import _doubled" and "from torch import distributed" name modules too.
+            # "from . import reductions" and "from torch import distributed" name modules too.
             found.update(f"{module}.{alias.name}" for alias in node.names)
     return found
 
@@ -59,40 +95,152 @@ def own_imports(name):
     return {file_of(module) for module in imports_of(name) if inside(module, PACKAGE)}
 
 
+def room_of(name):
+    """The folder or file at the top level that a file belongs to."""
+    return name.partition(".")[0]
+
+
+def folder_of(name):
+    """The folder of a file; a file beside folders stands for itself."""
+    folder = name if FILES[name].name == "__init__.py" else name.rpartition(".")[0]
+    beside_folders = any(name_of(path).rpartition(".")[0] == folder for path in FOLDERS)
+    return name if beside_folders else folder
+
+
 def test_imports_make_no_circle():
     graph = {name: own_imports(name) - {name} for name in FILES}
     assert list(TopologicalSorter(graph).static_order())
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_own_modules_are_imported_relatively(name):
-    tree = ast.parse(FILES[name].read_text())
-    absolute = [
-        node
-        for node in ast.walk(tree)
-        if (isinstance(node, ast.Import) and any(inside(a.name, PACKAGE) for a in node.names))
-        or (isinstance(node, ast.ImportFrom) and not node.level and inside(node.module, PACKAGE))
-    ]
-    assert absolute == []
+def test_folders_make_no_circle():
+    graph = {}
+    for name in FILES:
+        folder = folder_of(name)
+        graph.setdefault(folder, set()).update(map(folder_of, own_imports(name)))
+    graph = {folder: others - {folder} for folder, others in graph.items()}
+    assert list(TopologicalSorter(graph).static_order())
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != "_process_group"])
-def test_torch_distributed_has_one_user(name):
-    assert not any(inside(module, "torch.distributed") for module in imports_of(name))
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_only_documented_dependencies_are_imported(name):
-    allowed = {PACKAGE, "torch", "sklearn", "numpy"}
-    extras = {
-        "display": "matplotlib",
-        "_inputs.arrow": "pyarrow",
-        "_inputs.dask_collections": "dask",
+def test_each_folder_imports_what_the_table_allows():
+    offenders = {
+        f"{name} imports {other}"
+        for name in FILES
+        if (allowed := ALLOWED[room_of(name)]) is not None
+        for other in own_imports(name)
+        if room_of(other) not in (room_of(name), *allowed)
     }
-    allowed |= {extras[name]} & imports_of(name) if name in extras else set()
-    standard_library = importlib.import_module("sys").stdlib_module_names
-    roots = {module.partition(".")[0] for module in imports_of(name)}
-    assert roots - allowed - standard_library == set()
+    assert offenders == set()
+
+
+def test_the_house_has_few_rooms_and_few_doors():
+    rooms = set(map(room_of, FILES))
+    doors = {
+        (room_of(name), room_of(other))
+        for name in FILES
+        for other in own_imports(name)
+        if room_of(name) != room_of(other) and "__init__" not in (name, room_of(other))
+    }
+    assert rooms == set(ALLOWED)
+    assert len(rooms - {"__init__"}) <= 12
+    assert len(doors) <= 29
+
+
+def test_own_modules_are_imported_relatively():
+    offenders = set()
+    for name, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            whole = isinstance(node, ast.Import) and [alias.name for alias in node.names]
+            part = isinstance(node, ast.ImportFrom) and not node.level and [node.module]
+            if any(inside(module, PACKAGE) for module in whole or part or []):
+                offenders.add(name)
+    assert offenders == set()
+
+
+def test_each_dependency_has_its_home():
+    offenders = set()
+    for name in FILES:
+        for module in imports_of(name):
+            for dependency, homes in HOMES.items():
+                if inside(module, dependency) and not any(inside(name, home) for home in homes):
+                    offenders.add(f"{name} imports {module}")
+    assert offenders == set()
+
+
+def test_only_compat_names_what_is_private_in_scikit_learn():
+    offenders = {
+        f"{name} imports {module}"
+        for name in FILES
+        if name != "_compat"
+        for module in imports_of(name)
+        if inside(module, "sklearn") and "._" in module
+    }
+    assert offenders == set()
+
+
+def test_only_documented_dependencies_are_imported():
+    allowed = {PACKAGE, "torch", "sklearn", "numpy", *HOMES, *sys.stdlib_module_names}
+    roots = {(name, m.partition(".")[0]) for name in FILES for m in imports_of(name)}
+    assert {(name, root) for name, root in roots if root not in allowed} == set()
+
+
+# --- sizes -------------------------------------------------------------------------------
+
+
+def definitions(kind):
+    for name, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, kind):
+                yield name, node
+
+
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
+
+
+def docstring_lines(node):
+    """How many lines the docstrings in a node have."""
+    lines = 0
+    for part in ast.walk(node):
+        first = part.body[0] if isinstance(part, DOCUMENTED) and part.body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            lines += first.end_lineno - first.lineno + 1
+    return lines
+
+
+def test_no_file_is_longer_than_a_reader_takes_in():
+    own = {}
+    for name, path in FILES.items():
+        text = path.read_text()
+        own[name] = len(text.splitlines()) - docstring_lines(ast.parse(text))
+    assert {name: lines for name, lines in own.items() if lines > 400} == {}
+
+
+def test_no_function_is_longer_than_a_page():
+    own = {
+        f"{name}.{node.name}": node.end_lineno - node.lineno + 1 - docstring_lines(node)
+        for name, node in definitions(ast.FunctionDef)
+        if node.name != "__init__"
+    }
+    assert {name: lines for name, lines in own.items() if lines > 50} == {}
+
+
+def test_no_class_has_more_methods_than_a_reader_remembers():
+    many = {}
+    for name, node in definitions(ast.ClassDef):
+        methods = [m for m in node.body if isinstance(m, ast.FunctionDef) and m.name != "__init__"]
+        if len(methods) > MOST_METHODS.get(node.name, 20):
+            many[f"{name}.{node.name}"] = len(methods)
+    assert many == {}
+
+
+def test_a_constant_is_defined_once():
+    homes = {}
+    for name, path in FILES.items():
+        for node in ast.parse(path.read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id.isupper() and target.id[0] != "_":
+                    homes.setdefault(target.id, []).append(name)
+    assert {constant: names for constant, names in homes.items() if len(names) > 1} == {}
 
 
 # --- public names ------------------------------------------------------------------------

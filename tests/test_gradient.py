@@ -10,6 +10,7 @@ from skorchlite._exceptions import OutOfRangeError
 from skorchlite._objective.losses import make_loss
 from skorchlite._objective.objective import Objective
 from skorchlite._objective.penalties import make_penalty
+from skorchlite._solvers.base import SolverControl
 from skorchlite._solvers.matrix_free.solver import gradient
 from skorchlite._sources.arrays import ArrayRows
 from skorchlite._sources.origin import pilot_origin
@@ -43,15 +44,8 @@ def solve(
     penalty = make_penalty(penalty, alpha, l1_ratio, positive)
     objective = Objective(rows, loss, penalty, origin, fit_intercept)
     with torch.no_grad():
-        solution = gradient(
-            objective,
-            start,
-            tol=tol,
-            max_iter=max_iter,
-            dtype=torch.float64,
-            data_eps=EPS,
-            report=lambda *_: None,
-        )
+        control = SolverControl(tol, max_iter, torch.float64, EPS)
+        solution = gradient(objective, start, control)
     return *objective.solution(solution.v, solution.v_low), solution
 
 

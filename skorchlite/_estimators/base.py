@@ -16,10 +16,11 @@ from .._exceptions import OutOfRangeError, Stopped
 from .._inputs.block_reader import is_stream
 from .._inputs.conversion import settled, to_numpy
 from .._inputs.fit_data import read
+from .._objective.moments import MANY_COLUMNS
 from .._objective.moments_objective import RunningMoments
 from .._objective.objective import Objective
 from .._runtime import torch_settings
-from .._solvers.base import MESSAGES
+from .._solvers.base import MESSAGES, SolverControl
 from .._solvers.selection import FULL_BATCH, choose_full_batch, is_stochastic
 from .._solvers.stochastic.incremental import MomentStream
 from .._solvers.stochastic.solver import stochastic
@@ -33,7 +34,6 @@ from .returned import count_rounding
 from .stack_level import caller_level
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
-MANY_COLUMNS = 2_000  # whose moments are too many to keep, and to add up block by block
 
 
 class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Parameters):
@@ -221,22 +221,18 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
         objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
         start = self._start(objective, *start)
-        limits = {
-            "max_iter": self.max_iter,
-            "dtype": data.dtype,
-            "data_eps": data.eps,
-            "report": partial(self._tell, task, partial(self._fitted, objective, data)),
-        }
+        monitor = partial(self._tell, task, partial(self._fitted, objective, data))
+        control = SolverControl(self.tol, self.max_iter, data.dtype, data.eps, monitor)
         if settings is None:
             self.solver_ = choose_full_batch(self.solver, objective)
-            solve = partial(FULL_BATCH[self.solver_], tol=self.tol or 0.0)
+            solve: Any = FULL_BATCH[self.solver_]
         else:
             self.solver_ = settings.solver_name
             if validation is not None:
                 settings.validation = self._expand_alike(validation, rows.basis)
-            solve = partial(stochastic, settings=settings, tol=self.tol)
+            solve = partial(stochastic, settings=settings)
         try:
-            solution = solve(objective, start, **limits)
+            solution = solve(objective, start, control)
         except Stopped as stop:
             solution = stop.solution
         if settings is None and validation is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from .._inputs.conversion import to_numpy
+from .._linalg.views import viewed
 from .._objective.moments_objective import RunningMoments
 from .._polynomials.basis import Basis
 from .._polynomials.multi_index import Degrees, terms_of
@@ -38,7 +39,6 @@ from .._solvers.stochastic.schedules import (
 from .._solvers.stochastic.settings import Settings
 from .._solvers.stochastic.sgd import Loop
 from .._sources.origin import Origin
-from .._sources.views import viewed
 
 _PACKAGE = __name__.partition(".")[0] + "."
 _KIND = "skorchlite kind"  # of a dictionary that stands for one of our objects

@@ -14,14 +14,16 @@ from .._exceptions import NoWeightError, OutOfRangeError
 from .._inputs.block_reader import is_stream
 from .._inputs.conversion import settled
 from .._inputs.fit_data import read
+from .._objective.moments import MANY_COLUMNS
 from .._objective.objective import Objective
 from .._runtime import torch_settings
+from .._solvers.base import SolverControl
 from .._solvers.selection import is_stochastic
 from .._solvers.stochastic.averaged_sgd import AveragedStream
 from .._solvers.stochastic.incremental import LoopStream, MomentStream
 from .._sources.arrays import ArrayRows
 from .._sources.origin import pilot_origin, plain_origin
-from .base import MANY_COLUMNS, TorchRegressor
+from .base import TorchRegressor
 from .fitted_state import untouched_on_error
 from .parameters import plain_parameters
 from .rank_session import over_all_ranks
@@ -164,11 +166,7 @@ class StreamRegressor(TorchRegressor):
             objective, solution = stream.learn(
                 objective,
                 None if first else self._caller_start(objective, self.coef_, self.intercept_),
-                tol=self.tol or 0.0,
-                max_iter=self.max_iter,
-                dtype=data.dtype,
-                data_eps=data.eps,
-                report=self._report,
+                SolverControl(self.tol, self.max_iter, data.dtype, data.eps, self._report),
             )
         except OutOfRangeError:
             raise ValueError(

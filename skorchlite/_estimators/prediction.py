@@ -17,10 +17,11 @@ from .._inputs.conversion import is_dask, native, returned, to_numpy
 from .._inputs.dask_collections import predicted_chunks
 from .._inputs.fit_data import check_rows_finite, read, read_to_predict
 from .._inputs.validation import check_score
+from .._linalg.views import viewed
 from .._runtime import torch_settings
 from .._sources.arrays import as_tensor
+from .._sources.design import dense
 from .._sources.prefetch import computing
-from .._sources.views import dense, viewed
 from .metrics import r2, r2_of_blocks
 
 

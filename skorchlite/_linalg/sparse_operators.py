@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._sources.views import viewed
+from .views import viewed
 
 
 @dataclass

@@ -39,3 +39,6 @@ def moments_of(products: Tensor, k: int, centre: bool) -> Moments:
     cross, total = products[:k, :k], products[k, :k]
     mean = total / weight
     return Moments(weight, mean, cross - torch.outer(total, mean) if centre else cross)
+
+
+MANY_COLUMNS = 2_000  # whose products with each other take seconds, and much memory

@@ -17,8 +17,8 @@ from torch import Tensor
 from .._exceptions import OutOfRangeError
 from .._linalg import double_double as dd
 from .._linalg.exact_products import exact_product
+from .._linalg.views import viewed
 from .._sources.origin import Origin
-from .._sources.views import viewed
 from .moments import Moments
 from .objective import Objective, Quadratic
 from .reductions import doubled_products

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._sources.views import viewed
+from .._linalg.views import viewed
 from .families import Step
 from .multi_index import Terms
 

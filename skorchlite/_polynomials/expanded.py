@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._linalg.views import viewed
 from .._sources.blocks import Block
 from .._sources.origin import Origin
 from .._sources.row_source import Rows, View
-from .._sources.views import viewed
 from .basis import Basis
 from .chebyshev_gram import chebyshev_products
 from .double_double_gradient import doubled_slopes

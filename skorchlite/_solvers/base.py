@@ -1,9 +1,10 @@
 """What every solver returns, and what is said of a solution that fell short."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 MESSAGES = {
@@ -131,7 +132,45 @@ class Solution:
 
 # Called after each step with its number, the objective, the optimality (or None), and what returns
 # the solution if the descent ended there. It may end it by an error.
-Report = Callable[[int, float, float | None, Callable[[], Solution]], None]
+Monitor = Callable[[int, float, float | None, Callable[[], Solution]], None]
+
+
+def nobody(*_: Any) -> None:
+    """Hear of a step, and do nothing."""
+
+
+@dataclass(frozen=True)
+class SolverControl:
+    """How far a solver goes, in which precision, and who hears of its steps.
+
+    Parameters
+    ----------
+    tol : float or None
+        How far the objective may be above its least, relatively; of squared error with a smooth
+        penalty the coefficients too, columns scaled. What it means for batches with a given step
+        is said in ``stochastic``. None: no check, for those only.
+    max_iter : int
+    dtype : torch.dtype
+        Of the blocks in the first pass over a quadratic objective, and of batches.
+    data_eps : float
+        Relative rounding of the data itself, which limits the rank that it can have.
+    monitor : Monitor, default=nobody
+    """
+
+    tol: float | None
+    max_iter: int
+    dtype: torch.dtype
+    data_eps: float
+    monitor: Monitor = nobody
+
+    @property
+    def gap(self) -> float:
+        """The relative gap to end at; 0 without a check."""
+        return self.tol or 0.0
+
+    def after(self, n_iter: int, monitor: Monitor) -> "SolverControl":
+        """Return what is left for a solver that goes on after so many steps."""
+        return replace(self, max_iter=self.max_iter - n_iter, monitor=monitor)
 
 
 CANCELLED = 12.0  # digits of powers, of which a fit in them keeps four less

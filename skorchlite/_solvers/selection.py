@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from .._objective.moments import MANY_COLUMNS
 from .matrix_free.solver import gradient
 from .newton.solver import newton
 
 FULL_BATCH = {"newton": newton, "gradient": gradient}
 
-_MANY_COLUMNS = 2_000
 _MANY_PRODUCTS = 1e11  # which take a second or two
 _MATRIX_ENTRIES = 1 << 26
 
@@ -52,7 +52,7 @@ def choose_full_batch(solver: str, objective: Any) -> str:
         )
     if solver != "auto":
         return solver
-    few = objective.n_features <= _MANY_COLUMNS
+    few = objective.n_features <= MANY_COLUMNS
     if few and objective.rows.sparse and not loss.quadratic:
         few = objective.rows.n_rows * objective.n_features**2 <= _MANY_PRODUCTS
     dense = not objective.rows.sparse and not _beyond_room(objective)

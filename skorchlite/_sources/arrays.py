@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._linalg.views import viewed
 from .blocks import Block
 from .prefetch import read_ahead
 from .row_source import Rows
-from .views import viewed
 
 _DIRECT = (np.dtype(np.float32), np.dtype(np.float64))
 

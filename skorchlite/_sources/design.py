@@ -119,3 +119,21 @@ def _sparse_gram(rows: Any, origin: Origin, width: int) -> Tensor:
         total[:t, t:k] += across.T
         total[t:k, t:k] += Z.products(weight).cpu()
     return total
+
+
+def dense(blocks: Iterator[Any], dtype: torch.dtype) -> Iterator[tuple[Tensor, Any, Any]]:
+    """Yield blocks whose features have a dtype and no gaps, copied to the same memory if need be.
+
+    Left to a product, each copy takes memory of its own, of which the heap keeps several.
+    """
+    buffer: Tensor | None = None
+    for X, y, weight in blocks:
+        if X.dtype != dtype or 1 not in X.stride():
+            if buffer is None or buffer.numel() < X.numel():
+                buffer = torch.empty(X.numel(), dtype=dtype, device=X.device)
+            n_rows, n_features = X.shape
+            copy = buffer[: X.numel()]
+            by_column = X.stride(0) < X.stride(1)  # to write across the layout is slow
+            copy = copy.view(n_features, n_rows).T if by_column else copy.view(n_rows, n_features)
+            X = copy.copy_(X)
+        yield X, y, weight

@@ -14,7 +14,7 @@ Journal on Scientific Computing 22(3).
 import torch
 from torch import Tensor
 
-from ..base import Report, Solution
+from ..base import Monitor, Solution
 from ..newton.scaled import Scaled
 from .lbfgs import solution_at
 
@@ -31,11 +31,11 @@ class ConjugateDescent:
     problem : Scaled
     x : Tensor of shape (k, n_targets)
         Where to start.
-    report : Report
+    monitor : Monitor
     """
 
-    def __init__(self, problem: Scaled, x: Tensor, report: Report):
-        self.problem, self.report = problem, report
+    def __init__(self, problem: Scaled, x: Tensor, monitor: Monitor):
+        self.problem, self.monitor = problem, monitor
         self.n_iter, self.change = 0, 0.0
         self.x = problem.start(None)
         self._measure()
@@ -126,6 +126,6 @@ class ConjugateDescent:
         self.change = float(moved.nan_to_num(0.0).max())
         self.n_iter += 1
         self.curve.append(self.problem.objective.total(self.value))
-        self.report(self.n_iter, self.curve[-1], None, self.solution)
+        self.monitor(self.n_iter, self.curve[-1], None, self.solution)
         ratio = torch.where(square > 0, (self.gradient**2).sum(0) / square, 0.0)
         return ratio * direction - self.gradient

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
-from ..base import Report, Solution
+from ..base import Monitor, Solution
 from ..newton.scaled import Scaled
 
 _PAIRS = 30  # steps that are remembered
@@ -76,10 +76,10 @@ class Descent:
         problem: Scaled,
         x: Tensor,
         max_iter: int,
-        report: Report,
+        monitor: Monitor,
         max_passes: float = torch.inf,
     ):
-        self.problem, self.max_iter, self.report = problem, max_iter, report
+        self.problem, self.max_iter, self.monitor = problem, max_iter, monitor
         self.max_passes, self.n_passes = max_passes, 0
         self.n_iter, self.change = 0, 0.0
         self.curve: list[float] = []
@@ -135,7 +135,7 @@ class Descent:
                 total = self.problem.objective.total(self.value)
                 if self.loss is self.problem.objective.loss:
                     self.curve.append(total)
-                self.report(self.n_iter, total, None, self.solution)
+                self.monitor(self.n_iter, total, None, self.solution)
             small = self.norm <= torch.maximum(enough(), floor)
             self.active = self.active & ~small & (self.idle < _IDLE)
 

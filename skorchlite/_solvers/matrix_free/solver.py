@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..base import Report, Solution
+from ..._objective.moments import MANY_COLUMNS
+from ..base import Solution, SolverControl
 from ..newton.bounds import AtZero
 from ..newton.kinks import worth_of_zeros
-from ..newton.scaled import MANY_COLUMNS, Scaled, Whitened
+from ..newton.scaled import Scaled, Whitened
 from ..newton.solver import newton
 from .conjugate_gradient import ConjugateDescent
 from .lbfgs import Descent
@@ -35,16 +36,7 @@ _CLOSER = 1e-3  # than tol asks for: a bound by the gradient is far from the gap
 _FLAT = 1e-7  # a relative subgradient that counts as zero where no bound is known
 
 
-def gradient(
-    objective: Any,
-    start: Tensor | None,
-    *,
-    tol: float,
-    max_iter: int,
-    dtype: torch.dtype,
-    data_eps: float,
-    report: Report,
-) -> Solution:
+def gradient(objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
     """Minimise an objective with any loss and any penalty.
 
     Parameters
@@ -53,16 +45,9 @@ def gradient(
     start : Tensor of shape (n_features + 1, n_targets) or None
         In coordinates of the objective, None for zero. The intercept starts at the mean of the
         targets.
-    tol : float
-        Stop when the coefficients, columns scaled, are estimated to be this close, relatively; for
-        a loss with corners, when the objective is.
-    max_iter : int
-        Most steps, of all stages together.
-    dtype : torch.dtype
-        Not used: the sums are in double precision.
-    data_eps : float
-        Relative rounding of the data itself: a column with no more deviation is constant.
-    report : Report
+    control : SolverControl
+        ``tol`` is of the coefficients, columns scaled, for a loss without corners; ``max_iter`` is
+        for all stages together. The sums are in double precision.
 
     Returns
     -------
@@ -70,26 +55,18 @@ def gradient(
         For a loss with corners, ``optimality`` is the relative gap to a lower bound, and
         ``loss_curve`` has an entry for each stage.
     """
-    most = min(max_iter, _STEPS) if _is_small(objective) else max_iter
-    solution = _descend(objective, start, tol, most, dtype, data_eps, report)
+    most = min(control.max_iter, _STEPS) if _is_small(objective) else control.max_iter
+    solution = _descend(objective, start, replace(control, max_iter=most))
     # Of squared error, the least curvature that the steps have met is no bound on all.
     sure = solution.status == "converged" and not _is_quadratic(objective)
-    if sure or solution.n_iter >= max_iter or not _is_small(objective):
+    if sure or solution.n_iter >= control.max_iter or not _is_small(objective):
         return solution
     n_iter, curve = solution.n_iter, solution.loss_curve
 
     def tell(n: int, value: float, gap: float | None, ended: Any) -> None:
-        report(n_iter + n, value, gap, lambda: _joined(n_iter, curve, ended()))
+        control.monitor(n_iter + n, value, gap, lambda: _joined(n_iter, curve, ended()))
 
-    last = newton(
-        objective,
-        None,
-        tol=tol,
-        max_iter=max_iter - n_iter,
-        dtype=dtype,
-        data_eps=data_eps,
-        report=tell,
-    )
+    last = newton(objective, None, control.after(n_iter, tell))
     return _joined(n_iter, curve, last)
 
 
@@ -110,31 +87,24 @@ def _joined(n_iter: int, curve: list[float], last: Solution) -> Solution:
     return replace(last, n_iter=n_iter + last.n_iter, loss_curve=[*curve, *last.loss_curve])
 
 
-def _descend(
-    objective: Any,
-    start: Tensor | None,
-    tol: float,
-    max_iter: int,
-    dtype: torch.dtype,
-    data_eps: float,
-    report: Report,
-) -> Solution:
+def _descend(objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+    tol, max_iter, data_eps = control.gap, control.max_iter, control.data_eps
     quadratic = _is_quadratic(objective)
     few = objective.n_features <= MANY_COLUMNS and objective.penalty.smooth
     problem: Scaled = (
-        Whitened(objective, dtype, data_eps)
+        Whitened(objective, control.dtype, data_eps)
         if few and not quadratic
         else Scaled(objective, data_eps)
     )
     point = problem.start(None if start is None else start[:-1])
     if quadratic:
-        conjugate = ConjugateDescent(problem, point, report)
+        conjugate = ConjugateDescent(problem, point, control.monitor)
         status = conjugate.run(tol, max_iter)
         gaps, near = _met(conjugate.gaps, conjugate.value, conjugate.first_value, tol)
         status = "converged" if status == "stalled" and near.all() else status
         return replace(conjugate.solution(), status=status, optimality=float(gaps.max()))
     most = _PASSES if _is_small(objective) else torch.inf
-    descent = Descent(problem, point, max_iter, report, most)
+    descent = Descent(problem, point, max_iter, control.monitor, most)
     solve = _by_smoothing if objective.loss.corners else _directly
     status, gap = solve(descent, tol)
     if not problem.resolved:

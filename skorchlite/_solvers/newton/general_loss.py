@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..._objective.local_model import Model
-from ..base import Report, Solution
+from ..base import Solution, SolverControl
 from .bounds import AtZero, Bound
 from .frame import Frame
 from .interior_point import InteriorPoint
@@ -37,25 +37,18 @@ _ROUNDING = 1e-14  # of the objective
 _IDLE = 5  # passes that gain nothing
 
 
-def descend_by_models(
-    objective: Any,
-    tol: float,
-    max_iter: int,
-    dtype: torch.dtype,
-    data_eps: float,
-    report: Report,
-) -> Solution:
+def descend_by_models(objective: Any, control: SolverControl) -> Solution:
     """Minimise an objective whose loss is no quadratic; see ``newton``."""
-    frame = Frame(objective, dtype, data_eps)
+    frame = Frame(objective, control.dtype, control.data_eps)
     t, d = objective.rows.n_targets, objective.n_features
     room = max(_ROOM_ENTRIES // (d + 1) // t, _ROOM_ROWS * (d + 1))
-    descents = [_Descent(objective, frame, tol, max_iter, room) for _ in range(t)]
+    descents = [_Descent(objective, frame, control, room) for _ in range(t)]
     x = frame.start
     if not objective.rows.fewer_than(room + 1):
         x = _sampled(objective, frame, descents, x, room)
     while active := {j: one.reach for j, one in enumerate(descents) if not one.status}:
         _advance(objective, frame, descents, x, active, room)
-        report(
+        control.monitor(
             max(descent.n_iter for descent in descents),
             sum(descent.curve[-1] for descent in descents),
             max(descent.gap for descent in descents),
@@ -64,7 +57,9 @@ def descend_by_models(
     solution = _solution(descents, frame, x)
     made = [frame.moved(frame.made_of(x[:, j]), one.curve[-1]) for j, one in enumerate(descents)]
     pairs = zip(made, descents, strict=True)
-    seen = any(change > max(tol * one.curve[-1], one.at_zero.nothing) for change, one in pairs)
+    seen = any(
+        change > max(control.gap * one.curve[-1], one.at_zero.nothing) for change, one in pairs
+    )
     if not (seen or cheap(objective)) or solution.status == "unresolved":
         return solution
     return measured(objective, solution, descents, frame, made)
@@ -102,9 +97,9 @@ def _sampled(
 class _Descent:
     """The descent of one target."""
 
-    def __init__(self, objective: Any, frame: Frame, tol: float, max_iter: int, room: int):
-        self.loss, self.frame, self.tol, self.max_iter = objective.loss, frame, tol, max_iter
-        self.room = room
+    def __init__(self, objective: Any, frame: Frame, control: SolverControl, room: int):
+        self.loss, self.frame, self.room = objective.loss, frame, room
+        self.tol, self.max_iter = control.gap, control.max_iter
         self.free = not (objective.penalty.curvature or objective.penalty.corner)
         self.bound = Bound(
             objective.loss,

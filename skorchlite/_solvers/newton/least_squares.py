@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..._objective.moments import Moments
 from ..._objective.objective import Quadratic
-from ..base import CANCELLED, Report, Solution
+from ..base import CANCELLED, Monitor, Solution, SolverControl
 from .bounds import AtZero
 from .preconditioner import FAR_UNITS, Metric, cheap, cholesky_metric, rounded_by, spectral_metric
 from .underdetermined import wide_metric, wide_quadratic
@@ -41,16 +41,7 @@ CLEAR = 1e-8  # a part of a curvature that rounding may make and nobody sees
 BLURRED = 1e-6  # one that changes the objective by more than rounding, and coefficients visibly
 
 
-def descend_quadratic(
-    objective: Any,
-    start: Tensor | None,
-    *,
-    tol: float,
-    max_iter: int,
-    dtype: torch.dtype,
-    data_eps: float,
-    report: Report,
-) -> Solution:
+def descend_quadratic(objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
     """Minimise a quadratic objective without corners.
 
     Parameters
@@ -58,25 +49,19 @@ def descend_quadratic(
     objective : Objective
     start : Tensor of shape (n_features, n_targets) or None
         Coefficients in coordinates of the objective, None for zero; the intercept is solved for.
-    tol : float
-        Stop when the coefficients, columns scaled, are estimated to be this close, relatively.
-    max_iter : int
-    dtype : torch.dtype
-        Of the blocks in the first pass.
-    data_eps : float
-        Relative rounding of the data itself, which limits the rank that it can have.
-    report : Report
+    control : SolverControl
+        ``tol`` is of the coefficients, columns scaled.
 
     Returns
     -------
     Solution
     """
-    quadratic, metric, dtype = quadratic_model(objective, dtype, data_eps)
-    descent = _Descent(objective, quadratic, metric, report)
+    quadratic, metric, dtype = quadratic_model(objective, control.dtype, control.data_eps)
+    descent = _Descent(objective, quadratic, metric, control.monitor)
     descent.first_step(start)
     # Of a metric by eigenvectors, whose condition may be anything, it is not known beforehand.
     rate = min(_SAFETY * metric.condition * torch.finfo(dtype).eps, _CONTRACTION)
-    status = descent.refine(tol, max_iter, rate)
+    status = descent.refine(control.gap, control.max_iter, rate)
     lost = _digits_lost(objective, metric.rank)
     if lost > CANCELLED:
         status = "cancelled"
@@ -212,9 +197,9 @@ def resolves(metric: Metric, quadratic: Quadratic, w: Tensor, gradient: Tensor) 
 class _Descent:
     """The iterate ``v``, with ``v_low`` for what a double cannot hold of it."""
 
-    def __init__(self, objective: Any, quadratic: Quadratic, metric: Metric, report: Report):
+    def __init__(self, objective: Any, quadratic: Quadratic, metric: Metric, monitor: Monitor):
         self.objective, self.quadratic, self.metric = objective, quadratic, metric
-        self.report = report
+        self.monitor = monitor
         self.n_iter, self.change = 0, 0.0
         self.curve: list[float] = []
 
@@ -332,7 +317,7 @@ class _Descent:
         self.n_iter += 1
         self.curve.append(self.objective.total(value))
         self.value, self.gradient = value, gradient
-        self.report(self.n_iter, self.curve[-1], None, partial(self.solution, "completed"))
+        self.monitor(self.n_iter, self.curve[-1], None, partial(self.solution, "completed"))
 
     @property
     def _gap(self) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..base import Report, Solution, is_near
+from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .kinks import Corners
@@ -33,38 +33,26 @@ _STEPS = 12  # of all columns at once: more do not find what their matrix has lo
 _STEPS_UP = 5  # that do not come lower, before rounding is all that is left
 
 
-def descend_with_corners(
-    objective: Any,
-    start: Tensor | None,
-    *,
-    tol: float,
-    max_iter: int,
-    dtype: torch.dtype,
-    report: Report,
-) -> Solution:
+def descend_with_corners(objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
     """Minimise squared error plus a penalty with corners; see ``newton``."""
-    descent = _Descent(objective, start, dtype, report)
-    return descent.solution(descent.run(tol, max_iter))
+    descent = _Descent(objective, start, control)
+    return descent.solution(descent.run(control.gap, control.max_iter))
 
 
 class _Descent:
     """Proximal Newton steps on the columns of a working set."""
 
-    def __init__(
-        self,
-        objective: Any,
-        start: Tensor | None,
-        dtype: torch.dtype,
-        report: Report,
-    ):
-        self.objective, self.report = objective, report
+    def __init__(self, objective: Any, start: Tensor | None, control: SolverControl):
+        self.objective, self.monitor = objective, control.monitor
         self.v = torch.zeros(objective.n_features + 1, objective.rows.n_targets).double()
         self.start = start
         self.n_iter, self.change, self.gap = 0, torch.inf, torch.inf
         self.best: tuple = ()
         self.moments: Any = None
         self.narrow = _is_narrow(objective)
-        self.value, self.gradient = self._measure(dtype) if self.narrow else self._correlate()
+        self.value, self.gradient = (
+            self._measure(control.dtype) if self.narrow else self._correlate()
+        )
         self.curve = [objective.total(self.value)]
         self.at_zero = [AtZero.of(value) for value in self.value.tolist()]
         self.bound = self._bound()
@@ -210,7 +198,7 @@ class _Descent:
         self.n_iter += 1
         self.curve.append(self.objective.total((self.value - gain + bent).clamp(min=0)))
         ended = partial(self.solution, "completed")
-        self.report(self.n_iter, self.curve[-1], self.gap, ended)
+        self.monitor(self.n_iter, self.curve[-1], self.gap, ended)
 
     def _look_ahead(self) -> tuple[Tensor, Tensor]:
         """Measure how far from the optimum the point is; return the next step and its gain."""

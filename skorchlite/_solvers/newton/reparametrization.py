@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.moments import MANY_COLUMNS
 from .least_squares import quadratic_model
 from .preconditioner import Metric
 from .scaled import Scaled
-
-_MANY_COLUMNS = 2_000  # whose Gram matrix is dear to factorize and to multiply by at each step
 
 
 class Coordinates:
@@ -103,7 +102,7 @@ def make_coordinates(
             "positive=True has no step of its own there. Use preconditioner='diagonal' or 'auto'."
         )
     if preconditioner == "auto":
-        few = smooth and objective.n_features <= _MANY_COLUMNS
+        few = smooth and objective.n_features <= MANY_COLUMNS
         preconditioner = "gram" if few else "diagonal"
     if preconditioner == "diagonal":
         return Coordinates(n_rows, unit=Scaled(objective, data_eps).unit[:n_rows])

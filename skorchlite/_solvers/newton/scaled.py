@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.moments import MANY_COLUMNS
 from ..base import is_near
 from .bounds import Bound, least_share
 from .kinks import Corners
@@ -174,6 +175,3 @@ class Whitened(Scaled):
         curvature = torch.block_diag(self.curvature, free)
         corners, least = Corners(none, none > 0), least_share(self.objective)
         return Bound(self.objective.loss, corners, curvature, least, whitened=True, n_free=n_free)
-
-
-MANY_COLUMNS = 2_000  # whose products take a matrix that is not made here

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..base import Report, Solution, is_near
+from ..base import Monitor, Solution, SolverControl, is_near
 from .bounds import Bound
 from .general_loss import descend_by_models
 from .interior_point import InteriorPoint
@@ -31,19 +31,12 @@ _TIED = 1e-6  # of the objective: a residual that is at a corner but for roundin
 _ROOM = 4  # rows at a corner for each column
 
 
-def descend_on_columns(
-    objective: Any,
-    start: Tensor | None,
-    tol: float,
-    max_iter: int,
-    dtype: torch.dtype,
-    data_eps: float,
-    report: Report,
-) -> Solution:
+def descend_on_columns(objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
     """Minimise an objective whose loss is no quadratic and whose penalty has corners.
 
     ``max_iter`` is for each working set.
     """
+    tol = control.gap
     d, t = objective.n_features, objective.rows.n_targets
     mean, deviation, covariance = objective.spread()
     if objective.fit_intercept:
@@ -61,8 +54,8 @@ def descend_on_columns(
     while True:
         part = objective.over(index)
         so_far = partial(_whole, objective, part, index, n_iter, curve)
-        told = _told(report, n_iter, so_far)
-        solution = descend_by_models(part, accuracy, max_iter, dtype, data_eps, told)
+        monitor = _of_whole(control.monitor, n_iter, so_far)
+        solution = descend_by_models(part, replace(control, tol=accuracy, monitor=monitor))
         whole = so_far(solution)
         n_iter, curve, v = whole.n_iter, whole.loss_curve, whole.v
         slope = _slopes(objective, v, index, scale, corners) / scale[:, None]
@@ -102,11 +95,11 @@ def _missed(
     return gain / least if least > 0 else torch.nan
 
 
-def _told(report: Report, before: int, whole: Callable[[Solution], Solution]) -> Report:
-    """Return what reports a part of the descent as one of the whole."""
+def _of_whole(monitor: Monitor, before: int, whole: Callable[[Solution], Solution]) -> Monitor:
+    """Return what tells of a part of the descent as of one of the whole."""
 
     def tell(n_iter: int, value: float, gap: float | None, ended: Callable[[], Solution]) -> None:
-        report(before + n_iter, value, gap, lambda: whole(ended()))
+        monitor(before + n_iter, value, gap, lambda: whole(ended()))
 
     return tell
 

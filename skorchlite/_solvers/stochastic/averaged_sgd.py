@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.moments import MANY_COLUMNS
 from ..._objective.moments_objective import RunningMoments, SummedObjective, moments_of_chunk
 from ..._sources.origin import Origin
-from ..base import IncrementalLearner, Solution
+from ..base import IncrementalLearner, Solution, SolverControl
 from ..newton.reparametrization import Coordinates, make_coordinates
 from .minibatches import Minibatches
 from .optimizers import GradientDescent, ProximalPenalty, RecentAverage
@@ -33,7 +34,6 @@ _STEP = 0.5  # of the step that noise and curvature allow
 _DECAY = 0.6  # the power of the number of steps by which they shrink
 _RECENT = 2.0  # the power of their number with which points count in the average
 _GROWTH = 1.05  # of the weight of rows, after which the metric is made anew
-_MANY_COLUMNS = 2_000  # whose moments are too many to keep
 _BAND = 0.3  # of the mean residual: a loss is smoothed so far for its curvature to be measured
 
 
@@ -70,13 +70,15 @@ class AveragedStream(IncrementalLearner):
         self.preconditioner, self.shuffle = settings.preconditioner, settings.shuffle
         self.batch_size, self.seed = settings.batch_size or _BATCH, settings.seed
 
-    def learn(self, objective: Any, start: Tensor | None, **limits: Any) -> tuple[Any, Solution]:
+    def learn(
+        self, objective: Any, start: Tensor | None, control: SolverControl
+    ) -> tuple[Any, Solution]:
         """Take the steps of a chunk; return its objective, and the average that they led to."""
         zero = Origin(torch.zeros_like(objective.origin.shift))
         if start is not None and self.points is None:
             v = _from(zero, objective, start)
             self.points = v, v
-        many = objective.n_features > _MANY_COLUMNS
+        many = objective.n_features > MANY_COLUMNS
         moments = moments_of_chunk(objective, diagonal=many)
         if self.moments is not None:
             moments = self.moments.merged(moments, objective.fit_intercept)

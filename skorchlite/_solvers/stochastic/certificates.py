@@ -7,6 +7,7 @@ find.
 """
 
 import copy
+from dataclasses import replace
 from functools import cached_property
 from math import inf, isfinite, nan
 from typing import Any
@@ -15,9 +16,11 @@ import torch
 from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
+from ..._objective.moments import MANY_COLUMNS
+from ..base import SolverControl, nobody
 from ..newton.bounds import AtZero, Bound, least_share
 from ..newton.kinks import Corners
-from ..newton.scaled import MANY_COLUMNS, Scaled
+from ..newton.scaled import Scaled
 from ..newton.solver import newton
 
 _SMALL = 1 << 21  # rows times columns, whose Newton steps take no longer than the epochs before
@@ -34,22 +37,22 @@ class Certificate:
 
     Parameters
     ----------
-    objective : Objective
-        Where its coordinates have it; it is not moved.
+    descent : VarianceReduced
+        Whose objective is where its coordinates have it; it is not moved.
     metric : Metric or None
         Of least squares, where the descent has made it: its coordinates are those of the bound.
-    dtype : torch.dtype
-    data_eps : float
-    first : Tensor of shape (n_targets,)
-        The objective of the constant model.
+    control : SolverControl
     """
 
-    def __init__(
-        self, objective: Any, metric: Any, dtype: torch.dtype, data_eps: float, first: Tensor
-    ):
-        self.objective, self.metric = objective, metric
-        self.dtype, self.data_eps, self.first = dtype, data_eps, first
-        self.n_free = int(objective.fit_intercept)
+    def __init__(self, descent: Any, metric: Any, control: SolverControl):
+        self.objective, self.descent = descent.objective, descent
+        self.metric, self.control = metric, control
+        self.n_free = int(self.objective.fit_intercept)
+
+    @property
+    def first(self) -> Tensor:
+        """The objective of the constant model."""
+        return self.descent.first_value
 
     @property
     def possible(self) -> bool:
@@ -59,29 +62,29 @@ class Certificate:
         felt = not objective.penalty.smooth or bool((objective.curvature > 0).all())
         return objective.loss.convex and (few or felt)
 
-    def gap(self, v: Tensor, tangents: Any, tol: float | None) -> float:
-        """Return the relative gap, closer than the tangent tells where that is above tol.
+    def gap_of_end(self, v: Tensor) -> float:
+        """Return the relative gap where the descent is; NaN where there is no bound."""
+        near, tol = curved_gap(self.descent), self.control.tol
+        enough = near < inf if tol is None else near <= tol
+        return near if enough else self.gap(v)
+
+    def gap(self, v: Tensor) -> float:
+        """Return the relative gap, closer than the tangent tells where that is above ``tol``.
 
         NaN where there is no bound. See ``tangent_gap``.
         """
+        tol = self.control.tol
         try:
-            gap = self.tangent_gap(v, tangents) if self.possible else nan
+            gap = self.tangent_gap(v) if self.possible else nan
             if tol is not None and gap > tol:
                 gap = min(gap, self.newton_gap(v))
         except OutOfRangeError:
             return nan
         return gap
 
-    def tangent_gap(self, v: Tensor, tangents: Any = None) -> float:
-        """Return the relative gap that the tangent at v leaves, the largest over the targets.
-
-        Parameters
-        ----------
-        v : Tensor of shape (n_features + 1, n_targets)
-        tangents : object, default=None
-            Lines below the loss, of a loss with corners.
-        """
-        objective = self.objective
+    def tangent_gap(self, v: Tensor) -> float:
+        """Return the relative gap that the tangent at v leaves, the largest over the targets."""
+        objective, tangents = self.objective, self.descent.tangents
         if self.metric is None:
             objective = self._scaled[0].objective
             v = objective.carried(v, self.objective.origin)
@@ -135,15 +138,8 @@ class Certificate:
 
     def _least_of(self, target: int) -> float:
         objective = self.objective.of_target(target)
-        best = newton(
-            objective,
-            None,
-            tol=0.0,
-            max_iter=_NEWTON_STEPS,
-            dtype=self.dtype,
-            data_eps=self.data_eps,
-            report=lambda *_: None,
-        )
+        control = replace(self.control, tol=0.0, max_iter=_NEWTON_STEPS, monitor=nobody)
+        best = newton(objective, None, control)
         end = best.loss_curve[-1] / objective.total(torch.ones(1).double())
         return end * (1 - min(best.optimality, 1.0)) if isfinite(best.optimality) else -inf
 
@@ -164,7 +160,7 @@ class Certificate:
     @cached_property
     def _scaled(self) -> tuple[Scaled, Bound]:
         """The problem in scaled columns, and the bound there."""
-        problem = Scaled(copy.copy(self.objective), self.data_eps)
+        problem = Scaled(copy.copy(self.objective), self.control.data_eps)
         return problem, problem.bound()
 
     @cached_property

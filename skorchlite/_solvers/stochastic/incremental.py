@@ -18,7 +18,7 @@ from ..._objective.moments_objective import (
     moments_of_chunk,
 )
 from ..._sources.origin import Origin
-from ..base import IncrementalLearner, Solution
+from ..base import IncrementalLearner, Solution, SolverControl
 from ..newton.least_squares import BLURRED, CLEAR, quadratic_model
 from ..newton.solver import newton
 from .minibatches import Minibatches
@@ -63,15 +63,17 @@ class MomentStream(IncrementalLearner):
             self.moments = self.moments.in_terms(n_targets, terms, centre)
         self.basis = basis
 
-    def learn(self, objective: Any, start: Tensor | None, **limits: Any) -> tuple[Any, Solution]:
+    def learn(
+        self, objective: Any, start: Tensor | None, control: SolverControl
+    ) -> tuple[Any, Solution]:
         """Return the objective over all rows so far, and its solution."""
         chunk = moments_of_chunk(objective)
-        summed, solution = self._solved(chunk, objective, limits)
+        summed, solution = self._solved(chunk, objective, control)
         few = objective.rows.n_rows * objective.n_features**2 <= _FEW_PRODUCTS
         known = 0 if few else summed.n_null
         if solution.metric.blurred(known) > CLEAR and objective.double == torch.float64:
             chunk = doubled_moments_of_chunk(objective)
-            summed, solution = self._solved(chunk, objective, limits)
+            summed, solution = self._solved(chunk, objective, control)
         rank = solution.metric.rank
         # More rows can only add to the rank, unless they take digits from it.
         lost = max(solution.metric.blurred(summed.n_null), _unheld(summed, solution))
@@ -85,7 +87,7 @@ class MomentStream(IncrementalLearner):
         return summed, solution
 
     def _solved(
-        self, chunk: RunningMoments, objective: Any, limits: dict
+        self, chunk: RunningMoments, objective: Any, control: SolverControl
     ) -> tuple[SummedObjective, Solution]:
         """Return the objective over all rows so far and those of a chunk, and its solution."""
         moments = chunk
@@ -101,9 +103,9 @@ class MomentStream(IncrementalLearner):
             objective.fit_intercept,
         )
         summed = make()
-        solution = newton(summed, None, **limits)
+        solution = newton(summed, None, control)
         if solution.metric is None:  # corners have no use for one
-            _, solution.metric, _ = quadratic_model(make(), torch.float64, limits["data_eps"])
+            _, solution.metric, _ = quadratic_model(make(), torch.float64, control.data_eps)
         return summed, solution
 
 
@@ -158,12 +160,12 @@ class LoopStream(IncrementalLearner):
             )
         self._steps_changed = _steps(before) != _steps(settings)
 
-    def _prepare(self, objective: Any, start: Tensor | None, limits: dict[str, Any]) -> Loop:
+    def _prepare(self, objective: Any, start: Tensor | None, control: SolverControl) -> Loop:
         """Return the loop over a chunk."""
         kind = objective.penalty.corner, objective.penalty.positive
         if self.loop is None:
-            kinds = {name: limits[name] for name in ("dtype", "data_eps")}
-            self.loop = make_loop(objective, start, self.settings, **kinds)
+            of = control.dtype, control.data_eps
+            self.loop = make_loop(objective, start, self.settings, *of)
             self.origin, self.corner = objective.origin, kind
         loop, objective.origin = self.loop, self.origin
         loop.take(objective)
@@ -179,9 +181,11 @@ class LoopStream(IncrementalLearner):
             self._steps_changed = False
         return loop
 
-    def learn(self, objective: Any, start: Tensor | None, **limits: Any) -> tuple[Any, Solution]:
+    def learn(
+        self, objective: Any, start: Tensor | None, control: SolverControl
+    ) -> tuple[Any, Solution]:
         """Take the steps of a chunk; return its objective, and the point that they led to."""
-        settings, loop = self.settings, self._prepare(objective, start, limits)
+        settings, loop = self.settings, self._prepare(objective, start, control)
         batches = Minibatches(
             objective,
             settings.batch_size,

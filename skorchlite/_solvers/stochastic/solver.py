@@ -19,8 +19,8 @@ from torch import Tensor
 from ..._exceptions import OutOfRangeError
 from ..._sources.origin import Origin
 from ..._sources.row_source import TargetRows
-from ..base import Report, Solution, is_near
-from .certificates import Certificate, curved_gap
+from ..base import Monitor, Solution, SolverControl, is_near
+from .certificates import Certificate
 from .early_stopping import Watch, _mean_point
 from .minibatches import Minibatches
 from .settings import Settings
@@ -39,13 +39,8 @@ _ROUNDINGS = 100.0  # by so many the objective that the batches add up may be of
 def stochastic(
     objective: Any,
     start: Tensor | None,
+    control: SolverControl,
     settings: Settings,
-    *,
-    tol: float | None,
-    max_iter: int,
-    dtype: torch.dtype,
-    data_eps: float,
-    report: Report,
 ) -> Solution:
     """Minimise an objective with any loss, by steps along the gradients of batches.
 
@@ -54,52 +49,41 @@ def stochastic(
     objective : Objective
     start : Tensor of shape (n_features + 1, n_targets) or None
         In coordinates of the objective, None for zero.
+    control : SolverControl
+        Where the step is given, ``tol`` is of the objective, absolute, or of the validation loss,
+        relative to that of a constant; else of the gradient, relative. ``max_iter`` is of epochs,
+        after each of which the monitor is called.
     settings : Settings
-    tol : float or None
-        Of the objective, absolute, or of the validation loss, relative to that of a constant, where
-        the step is given. Else of the gradient, relative. None for no check.
-    max_iter : int
-        Most epochs.
-    dtype : torch.dtype
-        Of the batches.
-    data_eps : float
-        Relative rounding of the data itself.
-    report : Report
-        Called after each epoch.
 
     Returns
     -------
     Solution
     """
-    limits = {"tol": tol, "max_iter": max_iter, "dtype": dtype, "data_eps": data_eps}
     own_step, alike = settings.learning_rate == "auto", objective.loss.quadratic
     if own_step and start is not None:
         _, deviation, _ = objective.spread()
         start = start if is_near(start[:-1], deviation) else None
     if own_step and objective.rows.n_targets > 1 and not alike:
-        return _target_by_target(objective, start, settings, report, limits)
-    loop = make_loop(objective, start, settings, dtype, data_eps)
-    watch = Watch(objective, settings, tol)
+        return _target_by_target(objective, start, control, settings)
+    loop = make_loop(objective, start, settings, control.dtype, control.data_eps)
+    watch = Watch(objective, settings, control.tol)
 
     def told(n_iter: int, value: float, optimality: float | None, ended: Ended) -> None:
-        report(n_iter, value, optimality, lambda: watch.record(ended()))
+        control.monitor(n_iter, value, optimality, lambda: watch.record(ended()))
 
+    watched = replace(control, monitor=told)
     if own_step:
-        started = start is not None
-        solution = _without_noise(
-            loop, settings, started, watch, tol, max_iter, dtype, data_eps, told
-        )
+        solution = _with_own_step(loop, settings, start is not None, watch, watched)
     else:
-        solution = _with_given_step(loop, settings, watch, tol, max_iter, told)
+        solution = _with_given_step(loop, settings, watch, watched)
     return watch.record(solution)
 
 
 def _target_by_target(
     objective: Any,
     start: Tensor | None,
+    control: SolverControl,
     settings: Settings,
-    report: Report,
-    limits: dict[str, Any],
 ) -> Solution:
     """Minimise for one target after the other, whose curvatures and steps are their own."""
     parts: list[Solution] = []
@@ -107,9 +91,9 @@ def _target_by_target(
         one, point = objective.of_target(j), None if start is None else start[:, j : j + 1]
         validation = None if settings.validation is None else TargetRows(settings.validation, j)
         carried = partial(_carried, one, one.origin)
-        told = _told(report, objective.rows.n_targets, parts, carried)
+        monitor = _of_all(control.monitor, objective.rows.n_targets, parts, carried)
         own = replace(settings, validation=validation)
-        solution = stochastic(one, point, own, report=told, **limits)
+        solution = stochastic(one, point, replace(control, monitor=monitor), own)
         parts.append(carried(solution))
     return _together(parts)
 
@@ -121,10 +105,13 @@ def _carried(objective: Any, origin: Origin, solution: Solution) -> Solution:
     return replace(solution, v=there.carried(solution.v, objective.origin))
 
 
-def _told(
-    report: Report, n_targets: int, before: list[Solution], carried: Callable[[Solution], Solution]
-) -> Report:
-    """Return what reports the descent for one target as one for all; others are at the mean."""
+def _of_all(
+    monitor: Monitor,
+    n_targets: int,
+    before: list[Solution],
+    carried: Callable[[Solution], Solution],
+) -> Monitor:
+    """Return what tells of the descent for one target as of one for all; others are at the mean."""
 
     def tell(n_iter: int, value: float, optimality: float | None, ended: Ended) -> None:
         def together() -> Solution:
@@ -133,7 +120,7 @@ def _told(
             v = torch.cat((solution.v, missing), 1)
             return replace(solution, v=v, v_low=torch.zeros_like(v))
 
-        report(n_iter, value, optimality, together)
+        monitor(n_iter, value, optimality, together)
 
     return tell
 
@@ -168,12 +155,10 @@ def _with_given_step(
     loop: Loop,
     settings: Settings,
     watch: Watch,
-    tol: float | None,
-    max_iter: int,
-    report: Report,
+    control: SolverControl,
 ) -> Solution:
     """Run the loop until the objective, or the validation loss, no longer falls by tol."""
-    objective = loop.objective
+    objective, tol = loop.objective, control.tol
     whole = loop.optimizer.needs_closure or not objective.loss.separable
     batches = Minibatches(
         objective, settings.batch_size, settings.generator, loop.u.dtype, whole=whole
@@ -185,7 +170,7 @@ def _with_given_step(
         v = loop.point() if watch.point is None else watch.point
         return _solution(loop, v, len(curve), curve, nan, status)
 
-    while len(curve) < max_iter:
+    while len(curve) < control.max_iter:
         before = loop.u.clone()
         value = loop.epoch(batches, None if curve else at_zero)
         if not isfinite(value):
@@ -193,7 +178,7 @@ def _with_given_step(
         curve.append(value)
         loop.schedule.after_epoch(value)
         stop = watch(loop.point())
-        report(len(curve), value, nan, ended)
+        control.monitor(len(curve), value, nan, ended)
         if not watch.stops:
             slow = tol is not None and value > best - tol
             idle = idle + 1 if slow else 0
@@ -258,26 +243,11 @@ def divergence(loop: Loop, epoch: int, n_batch: int) -> dict[str, float]:
     }
 
 
-def _without_noise(
-    loop: Loop,
-    settings: Settings,
-    started: bool,
-    watch: Watch,
-    tol: float | None,
-    max_iter: int,
-    dtype: torch.dtype,
-    data_eps: float,
-    report: Report,
+def _with_own_step(
+    loop: Loop, settings: Settings, started: bool, watch: Watch, control: SolverControl
 ) -> Solution:
     """Let the variance-reduced descent find its own step."""
-    descent = VarianceReduced(
-        loop.objective,
-        loop.coordinates,
-        loop.u,
-        loop.optimizer,
-        settings.batch_size,
-        settings.generator,
-    )
+    descent = VarianceReduced(loop, settings)
     if not started:
         loop.u.copy_(descent.constant())
 
@@ -289,33 +259,21 @@ def _without_noise(
         return replace(_solution(loop, v, *record), n_updates=descent.n_updates)
 
     def told(n_iter: int, value: float) -> None:
-        report(n_iter, value, nan, ended)
+        control.monitor(n_iter, value, nan, ended)
 
-    certificate: Certificate | None = None
-
-    def gap(v: Tensor, at_end: bool = True) -> float:
-        nonlocal certificate
-        near = curved_gap(descent) if at_end else inf
-        if near <= (tol or 0.0) or (tol is None and near < inf):
-            return near
-        if certificate is None:
-            metric, first = loop.coordinates.metric, descent.first_value
-            certificate = Certificate(loop.objective, metric, dtype, data_eps, first)
-        return certificate.gap(v, descent.tangents, tol)
-
-    status = descent.run(tol, max_iter, settings.n_iter_no_change, told, watch, gap)
+    certificate = Certificate(descent, loop.coordinates.metric, control)
+    gap = certificate.gap_of_end
+    status = descent.run(control, settings.n_iter_no_change, told, watch, gap)
     if watch.curve == []:  # the start was the optimum
         watch(descent.point(descent.u))
-    solution = ended()
-    left = gap(solution.v, at_end=watch.point is None)
-    if watch.point is None:  # else it is the validation rows by which it is the best
-        status = _status(status, left, tol)
-    return replace(
-        solution,
-        optimality=left,
-        status="converged" if status == "watched" else status,
-        facts={"norm": descent.anchor.optimality},
-    )
+    solution, facts = ended(), {"norm": descent.anchor.optimality}
+    if watch.point is not None:  # it is the validation rows by which it is the best
+        left = certificate.gap(solution.v)
+    else:
+        left = gap(solution.v)
+        status = _status(status, left, control.tol)
+    status = "converged" if status == "watched" else status
+    return replace(solution, optimality=left, status=status, facts=facts)
 
 
 def _status(status: str, gap: float, tol: float | None) -> str:

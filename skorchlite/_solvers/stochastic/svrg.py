@@ -29,10 +29,12 @@ from torch import Tensor
 from ..._exceptions import OutOfRangeError
 from ..._linalg.anderson import extrapolated
 from ..._runtime import threads_for
+from ..base import SolverControl
 from ..newton.kinks import Corners
-from ..newton.reparametrization import Coordinates
 from .minibatches import Minibatches, add_product, multiply
 from .optimizers import ProximalPenalty
+from .settings import Settings
+from .sgd import Loop
 from .step_size import Pilot, batch_noise, curved_coordinates, drawing, squared_norms
 
 _STEP = 0.5  # of the step that noise and curvature allow
@@ -82,29 +84,16 @@ class VarianceReduced:
 
     Parameters
     ----------
-    objective : Objective
-        Measured from where the coordinates have it.
-    coordinates : Coordinates
-    u : Tensor of shape (n_coordinates, n_targets)
-        Where to start; moved in place.
-    optimizer : object
-        Moves u.
-    batch_size : int or None
-    generator : torch.Generator or None
+    loop : Loop
+        Whose point is moved in place.
+    settings : Settings
     """
 
-    def __init__(
-        self,
-        objective: Any,
-        coordinates: Coordinates,
-        u: Tensor,
-        optimizer: Any,
-        batch_size: int | None,
-        generator: torch.Generator | None,
-    ):
+    def __init__(self, loop: Loop, settings: Settings):
+        objective, coordinates, u = loop.objective, loop.coordinates, loop.u
         self.objective, self.loss, self.learned = objective, objective.loss, objective.loss
-        self.coordinates, self.u, self.optimizer = coordinates, u, optimizer
-        self.batch_size, self.generator = batch_size, generator
+        self.coordinates, self.u, self.optimizer = coordinates, u, loop.optimizer
+        self.batch_size, self.generator = settings.batch_size, settings.generator
         corner, positive = coordinates.corner(objective).to(u), objective.penalty.positive
         bounded = torch.arange(len(corner), device=u.device)[:, None] < objective.n_features
         self.corners = Corners(corner, bounded & positive)
@@ -123,8 +112,7 @@ class VarianceReduced:
 
     def run(
         self,
-        tol: float | None,
-        max_iter: int,
+        control: SolverControl,
         patience: int,
         report: Callable[[int, float], None],
         monitor: Callable[[Tensor], bool],
@@ -134,9 +122,7 @@ class VarianceReduced:
 
         Parameters
         ----------
-        tol : float or None
-        max_iter : int
-            Most epochs.
+        control : SolverControl
         patience : int
             Epochs without gain, after which rounding errors are all that is left.
         report : callable
@@ -147,6 +133,7 @@ class VarianceReduced:
             Returns the relative gap at a point, NaN where none is known. It is asked for where
             what the epochs measure for themselves is small enough.
         """
+        tol = control.tol
         self._begin()
         if not self.unit.any():  # the constant model is exact
             self.curve = [0.0]
@@ -168,7 +155,7 @@ class VarianceReduced:
             least, lowest = min(least, self.anchor.optimality), min(lowest, self.curve[-1])
             if tol is not None and idle > patience:
                 return self._stalled()
-            if self.n_iter == max_iter:
+            if self.n_iter == control.max_iter:
                 return "completed" if tol is None else "max_iter_epochs"
             self._keep_least()
             with threads_for(self.batches.n_batch * len(self.u)):
