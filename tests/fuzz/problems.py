@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from skorchlite import TorchPolyRegressor
+from tests.support.solvers_of_peers import FORMULAS, SHARES
 
-from ..solvers_of_peers import FORMULAS, SHARES
 from .orthonormal import WIDE, exactly
 from .polynomials import complete, domain_of, terms
 

@@ -9,7 +9,8 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse as sp
 
-from ..solvers_of_peers import LINES
+from tests.support.solvers_of_peers import LINES
+
 from .orthonormal import BITS, WIDE, exactly, orthonormal, rounded
 from .polynomials import terms
 from .problems import GREY

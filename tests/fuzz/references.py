@@ -6,7 +6,8 @@ from itertools import chain
 
 import numpy as np
 
-from ..solvers_of_peers import CURVATURES, FORMULAS, LINES, SLOPES
+from tests.support.solvers_of_peers import CURVATURES, FORMULAS, LINES, SLOPES
+
 from .orthonormal import WIDE
 from .programs import (
     Coordinates,

@@ -27,6 +27,7 @@ LARGE = [320546, 333479, 334164, 411934]
 ERRORS = [322546, 318689]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "seed"),
     [

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..solvers_of_peers import SLOPES
+from tests.support.solvers_of_peers import SLOPES
+
 from .orthonormal import WIDE, orthonormal
 from .problems import EPS, GREY, problems
 from .programs import smooth_coordinates

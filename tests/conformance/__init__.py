@@ -1,0 +1,1 @@
+"""What scikit-learn and the array API ask of estimators."""

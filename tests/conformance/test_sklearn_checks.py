@@ -1,0 +1,72 @@
+"""scikit-learn's own checks of an estimator, at settings that take each of the ways to fit."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+
+# One for each way to fit.
+FEW = [
+    TorchSGDRegressor(),
+    TorchSGDRegressor(loss="huber", epsilon=10.0, batch_size=8, random_state=0),
+    TorchSGDRegressor(learning_rate="invscaling", max_iter=50, tol=None, random_state=0),
+    TorchPolyRegressor(),
+    TorchPolyRegressor(basis="hermite", extrapolation="clip"),
+]
+OTHERS = [
+    TorchSGDRegressor(penalty="l2"),
+    TorchSGDRegressor(penalty="l2", alpha=0.5, fit_intercept=False),
+    TorchSGDRegressor(fit_intercept=False),
+    TorchSGDRegressor(dtype="float32"),
+    TorchSGDRegressor(dtype="float64", device="cpu"),
+    TorchSGDRegressor(solver="newton"),
+    TorchSGDRegressor(warm_start=True),
+    TorchSGDRegressor(batch_size=8, random_state=0),
+    TorchSGDRegressor(
+        solver="adam", preconditioner="diagonal", max_iter=200, tol=None, random_state=0
+    ),
+    TorchPolyRegressor(degree=1),
+    TorchPolyRegressor(degree=3),
+    TorchPolyRegressor(interaction_only=True),
+    TorchPolyRegressor(penalty="l2"),
+    TorchPolyRegressor(fit_intercept=False),
+    TorchPolyRegressor(dtype="float32"),
+    TorchPolyRegressor(warm_start=True, solver="newton"),
+    TorchPolyRegressor(batch_size=8, random_state=0),
+    TorchPolyRegressor(degree=5, penalty="l2"),
+    TorchPolyRegressor(degree=(2, 3)),
+    TorchPolyRegressor(basis="chebyshev", fit_intercept=False),
+    TorchPolyRegressor(basis="legendre", penalty="l2"),
+]
+
+
+def expected_failures(estimator):
+    """Weights and repeated rows give the same optimum, but not the same way to it."""
+    if estimator.learning_rate != "auto":
+        reason = "a given step ends off the optimum, as SGDRegressor's does"
+    elif estimator.solver == "adam":
+        reason = "where there are fewer rows than columns, each way ends at another optimum"
+    else:
+        return {}
+    kinds = "dense", "sparse"
+    return {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in kinds}
+
+
+# Some of the checks give fewer rows than terms, and check_regressors_train sets every alpha.
+WARNINGS = [
+    "ignore:The data determines:numpy.exceptions.RankWarning",
+    "ignore:alpha has no effect with penalty=None:UserWarning",
+]
+
+
+@pytest.mark.filterwarnings(*WARNINGS)
+@parametrize_with_checks(FEW, expected_failed_checks=expected_failures)
+def test_scikit_learn_estimator_check_passes(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(*WARNINGS)
+@parametrize_with_checks(OTHERS, expected_failed_checks=expected_failures)
+def test_scikit_learn_estimator_check_passes_with_other_parameters(estimator, check):
+    check(estimator)

@@ -1,0 +1,1 @@
+"""Whole fits: accuracy, swaps, certified data, textbooks."""

@@ -1,0 +1,66 @@
+"""Pickles of an earlier state of the package, which later ones have to load.
+
+``python -m tests.support.pickles`` writes those that are not there. A file is not written anew
+where the code no longer loads it: the code is wrong then, or the version policy says why.
+"""
+
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+from sklearn.base import clone
+
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+
+FOLDER = Path(__file__).parents[1] / "data" / "pickles"
+
+LINEAR, POLYNOMIAL = TorchSGDRegressor, TorchPolyRegressor
+FITTED = {
+    "linear": LINEAR(),
+    "quantile": LINEAR("quantile", penalty="l1", alpha=0.01),
+    "stochastic": LINEAR(solver="sgd", warm_start=True, random_state=0),
+    "polynomial": POLYNOMIAL(3),
+    "polynomial_ridge": POLYNOMIAL(3, penalty="l2"),
+    "polynomial_robust": POLYNOMIAL(3, loss="absolute_error"),
+    "chebyshev": POLYNOMIAL((1, 3), basis="chebyshev"),
+}
+LEARNED = {
+    "moments": LINEAR(),
+    "averaged": LINEAR("huber", random_state=0),
+    "loop": LINEAR(
+        solver="adam", learning_rate="invscaling", eta0=0.01, average=True, random_state=0
+    ),
+    "proximal": LINEAR(solver="sgd", penalty="l1", learning_rate="constant", random_state=0),
+    "polynomial_moments": POLYNOMIAL(2),
+}
+
+
+def rows():
+    """Return rows and targets."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2))
+    return X, X @ [1.0, 2.0] + X[:, 0] ** 2 + 0.1 * rng.normal(size=40)
+
+
+def made():
+    """Yield a name and the estimator that it stands for, fitted."""
+    for name, estimator in FITTED.items():
+        yield name, clone(estimator).fit(*rows())
+    for name, estimator in LEARNED.items():
+        yield name, clone(estimator).partial_fit(*rows())
+
+
+def main():
+    """Write the pickles that are not there."""
+    FOLDER.mkdir(exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, estimator in made():
+            path = FOLDER / f"{name}.pickle"
+            if not path.exists():
+                path.write_bytes(pickle.dumps((estimator, estimator.predict(rows()[0])), 4))
+
+
+if __name__ == "__main__":
+    main()

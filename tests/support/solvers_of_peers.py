@@ -1,0 +1,355 @@
+"""Optima of the penalised and robust problems, by solvers other than the package's.
+
+Each takes a ``Problem`` and works in its standardised columns, with the penalty weighted to match,
+so that offsets and units cost it no digit.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import scipy.optimize
+
+from skorchlite import TorchSGDRegressor
+from tests.support.oracles import badly_scaled_problem
+
+# The losses of r = y - prediction, written out from their definitions.
+FORMULAS = {
+    "squared_error": lambda r, epsilon, quantile: r**2 / 2,
+    "absolute_error": lambda r, epsilon, quantile: abs(r),
+    "huber": lambda r, epsilon, quantile: np.where(
+        abs(r) <= epsilon, r**2 / 2, epsilon * (abs(r) - epsilon / 2)
+    ),
+    "quantile": lambda r, epsilon, quantile: np.where(r > 0, quantile * r, (quantile - 1) * r),
+    "epsilon_insensitive": lambda r, epsilon, quantile: np.maximum(abs(r) - epsilon, 0),
+    "squared_epsilon_insensitive": lambda r, epsilon, quantile: (
+        np.maximum(abs(r) - epsilon, 0) ** 2
+    ),
+    # cosh r = 1 + 2 sinh(r / 2)^2 keeps the digits of a small r.
+    "log_cosh": lambda r, epsilon, quantile: np.where(
+        abs(r) < 1,
+        np.log1p(2 * np.sinh(np.clip(r, -1, 1) / 2) ** 2),
+        np.logaddexp(r, -r) - np.log(r.dtype.type(2)),
+    ),
+}
+# Derivatives in r, where there is one everywhere.
+SLOPES = {
+    "squared_error": lambda r, epsilon: r,
+    "huber": lambda r, epsilon: np.clip(r, -epsilon, epsilon),
+    "squared_epsilon_insensitive": lambda r, epsilon: 2 * (r - np.clip(r, -epsilon, epsilon)),
+    "log_cosh": lambda r, epsilon: np.tanh(r),
+}
+CURVATURES = {
+    "squared_error": lambda r, epsilon: np.ones_like(r),
+    "huber": lambda r, epsilon: (abs(r) <= epsilon) * 1.0,
+    "squared_epsilon_insensitive": lambda r, epsilon: (abs(r) >= epsilon) * 2.0,
+    "log_cosh": lambda r, epsilon: 1 - np.tanh(r) ** 2,
+}
+# The others: half the width of the flat middle, and the slopes to its left and right.
+LINES = {
+    "absolute_error": lambda epsilon, quantile: (0.0, -1.0, 1.0),
+    "quantile": lambda epsilon, quantile: (0.0, quantile - 1, quantile),
+    "epsilon_insensitive": lambda epsilon, quantile: (epsilon, -1.0, 1.0),
+}
+# Shares of alpha on ||w||_1 and on 1/2 ||w||^2.
+SHARES = {
+    None: lambda l1_ratio: (0.0, 0.0),
+    "l2": lambda l1_ratio: (0.0, 1.0),
+    "l1": lambda l1_ratio: (1.0, 0.0),
+    "elasticnet": lambda l1_ratio: (l1_ratio, 1 - l1_ratio),
+}
+
+
+@dataclass
+class Problem:
+    """Data of one target and the parameters of the estimator that is to fit it."""
+
+    X: np.ndarray
+    y: np.ndarray
+    sample_weight: np.ndarray | None = None
+    loss: str = "squared_error"
+    penalty: str | None = None
+    alpha: float = 1e-4
+    l1_ratio: float = 0.15
+    epsilon: float = 0.1
+    quantile: float = 0.5
+    positive: bool = False
+    fit_intercept: bool = True
+    more: dict = field(default_factory=dict)  # parameters that do not change the optimum
+
+    def fit(self):
+        names = set(vars(self)) - {"X", "y", "sample_weight", "more"} - self._idle
+        parameters = {name: getattr(self, name) for name in names}
+        estimator = TorchSGDRegressor(**parameters, **self.more)
+        return estimator.fit(self.X, self.y, self.sample_weight)
+
+    @property
+    def _idle(self):
+        """The parameters that have no effect, of which the estimator would warn."""
+        used = {
+            "alpha": self.penalty is not None,
+            "l1_ratio": self.penalty == "elasticnet",
+            "epsilon": self.loss in ("huber", "epsilon_insensitive", "squared_epsilon_insensitive"),
+            "quantile": self.loss == "quantile",
+        }
+        return {name for name, has_effect in used.items() if not has_effect}
+
+    def value(self, coef, intercept=0.0):
+        """Return the objective, in extended precision."""
+        wide = np.longdouble
+        r = self.y.astype(wide) - self.X.astype(wide) @ np.asarray(coef, wide) - wide(intercept)
+        losses = FORMULAS[self.loss](r, self.epsilon, self.quantile)
+        l1, l2 = self.strengths
+        penalty = l1 * np.abs(coef).sum() + l2 / 2 * np.square(coef).sum()
+        return float(self.shares.astype(wide) @ losses + penalty)
+
+    @property
+    def shares(self):
+        """The weights over their sum."""
+        s = np.ones(len(self.y)) if self.sample_weight is None else self.sample_weight
+        return s / s.sum()
+
+    @property
+    def strengths(self):
+        """What ||w||_1 and 1/2 ||w||^2 are multiplied by."""
+        return np.multiply(SHARES[self.penalty](self.l1_ratio), self.alpha)
+
+    @property
+    def standardised(self):
+        """Columns less their mean over their size, the means and the sizes."""
+        X = self.X.astype(np.longdouble)
+        mean = self.shares @ X if self.fit_intercept else np.zeros(X.shape[1])
+        size = np.sqrt(self.shares @ (X - mean) ** 2)
+        size[size <= 1e-15 * np.abs(X).max(axis=0)] = 1
+        return ((X - mean) / size).astype(float), mean, size.astype(float)
+
+    def optimum(self):
+        if self.loss in SLOPES:
+            return split_descent(self)
+        return interior_point(self) if self.strengths[1] else linear_program(self)
+
+
+@dataclass
+class Optimum:
+    """The best that a solver found, and by how much at most it is above the minimum."""
+
+    coef: np.ndarray
+    intercept: float
+    value: float
+    gap: float
+
+
+def _optimum(problem, u, c, gap):
+    _, mean, size = problem.standardised
+    coef = u / size
+    intercept = float(c - mean @ coef) if problem.fit_intercept else 0.0
+    return Optimum(coef, intercept, problem.value(coef, intercept), gap)
+
+
+def linear_program(problem):
+    """HiGHS, for a piecewise linear loss with or without "l1": y = Z u + c + e + p - m.
+
+    e fills the flat middle; p and m, not negative, are what is paid for.
+    """
+    z, _, size = problem.standardised
+    n, d = z.shape
+    flat, left, right = LINES[problem.loss](problem.epsilon, problem.quantile)
+    l1, l2 = problem.strengths
+    assert not l2
+    eye, zero, one = np.eye(n), np.zeros(n), np.ones(n)
+    s = problem.shares * n
+    parts = [  # block of the equations, cost, lowest, highest
+        (z, l1 * n / size, np.zeros(d), np.full(d, np.inf)),
+        (-z, l1 * n / size, np.zeros(d), np.full(d, 0.0 if problem.positive else np.inf)),
+        (one[:, None], [0.0], *([[-np.inf], [np.inf]] if problem.fit_intercept else [[0], [0]])),
+        (eye, zero, -flat * one, flat * one),
+        (eye, right * s, zero, np.inf * one),
+        (-eye, -left * s, zero, np.inf * one),
+    ]
+    blocks, costs, low, high = zip(*parts, strict=True)
+    result = scipy.optimize.linprog(
+        np.concatenate(costs),
+        A_eq=np.hstack(blocks),
+        b_eq=problem.y,
+        bounds=np.column_stack([np.concatenate(low), np.concatenate(high)]),
+        method="highs-ds",
+        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+    )
+    assert result.success, result.message
+    # By weak duality: marginals are the slopes of the optimum in right sides and bounds.
+    lower = result.eqlin.marginals @ problem.y
+    lower += sum(
+        marginals @ np.where(np.isfinite(bound), bound, 0)
+        for marginals, bound in (
+            (result.lower.marginals, np.concatenate(low)),
+            (result.upper.marginals, np.concatenate(high)),
+        )
+    )
+    u, c = result.x[:d] - result.x[d : 2 * d], result.x[2 * d]
+    found = _optimum(problem, u, c, 0.0)
+    found.gap = abs(found.value - lower / n)
+    return found
+
+
+def split_descent(problem):
+    """L-BFGS-B on u = p - m, p and m not negative, for a loss with a derivative.
+
+    It stops where rounding hides the descent of the value; Newton's steps on the coefficients that
+    it left free then bring the gradient to rounding too.
+    """
+    z, _, spread = problem.standardised
+    l1, l2 = problem.strengths
+    size = np.sqrt(spread**2 + l2)  # of the curvature, so that all are of one order
+    d, last = len(size), np.zeros(int(problem.fit_intercept))
+    A = np.hstack((z * spread / size, np.ones((len(z), len(last)))))
+    l1, l2 = np.append(l1 / size, last), np.append(l2 / size**2, last)
+    signed = np.append(np.full(d, problem.positive), last > 0)
+    s = problem.shares
+
+    def smooth(u):
+        r = problem.y - A @ u
+        value = s @ FORMULAS[problem.loss](r, problem.epsilon, problem.quantile)
+        slope = -A.T @ (s * SLOPES[problem.loss](r, problem.epsilon))
+        return value + l2 @ u**2 / 2, slope + l2 * u
+
+    def split(x):
+        value, slope = smooth(x[: len(l1)] - x[len(l1) :])
+        return value + np.tile(l1, 2) @ x, np.append(l1 + slope, l1 - slope)
+
+    def steepest(u):
+        """The subgradient of least norm."""
+        slope = smooth(u)[1]
+        low, high = np.where(signed, -np.inf, slope - l1), slope + l1
+        return np.where(u > 0, high, np.where(u < 0, low, np.clip(0, low, high)))
+
+    x = np.zeros(2 * len(l1))
+    bounds = [(0, None)] * len(l1) + [(0, 0) if bound else (0, None) for bound in signed]
+    options = {"ftol": 0, "gtol": 0, "maxiter": 5000, "maxfun": 20000, "maxcor": 30}
+    for _ in range(3):  # a new start forgets the curvature that it misjudged
+        x = scipy.optimize.minimize(
+            split, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        ).x
+    u = x[: len(l1)] - x[len(l1) :]
+    for _ in range(30):
+        slope = steepest(u)
+        free = (u != 0) | (slope != 0)
+        bend = CURVATURES[problem.loss](problem.y - A @ u, problem.epsilon)
+        H = ((A.T * (s * bend)) @ A + np.diag(l2))[np.ix_(free, free)]
+        trial = u.copy()
+        trial[free] -= np.linalg.lstsq(H, slope[free], rcond=1e-13)[0]
+        trial[(trial * u < 0) & (l1 > 0) | (trial < 0) & signed] = 0.0
+        if np.abs(steepest(trial)).sum() > np.abs(slope).sum():
+            break
+        u = trial
+    # Convexity: no point as far as zero is better by more than this.
+    gap = np.abs(steepest(u)).sum() * np.abs(u).max()
+    return _optimum(problem, u[:d] * spread / size, u[d:].sum(), gap)
+
+
+def interior_point(problem):
+    """Mehrotra's predictor and corrector, for every loss that is quadratic or linear in pieces.
+
+    The loss of r is the least of k/2 v^2 + t over v and t above the lines at r - v, in units of y.
+    """
+    z, _, size = problem.standardised
+    n, d = z.shape
+    l1, l2 = problem.strengths
+    epsilon = problem.epsilon
+    bend, limit, lines = {
+        "huber": (1, np.inf, [(epsilon, 0.0), (-epsilon, 0.0)]),
+        "squared_epsilon_insensitive": (2, epsilon, []),
+    }.get(problem.loss, (0, np.inf, None))
+    if lines is None:
+        flat, left, right = LINES[problem.loss](epsilon, problem.quantile)
+        lines = [(right, -right * flat), (left, left * flat), (0.0, 0.0)]
+    tall = (d, int(problem.fit_intercept), n if bend else 0, n if lines else 0, d if l1 else 0)
+    edge = np.cumsum((0, *tall))
+    u, c, v, t, tau = (slice(a, b) for a, b in pairwise(edge))
+    s = problem.shares * n
+    P, q = np.zeros(edge[-1]), np.zeros(edge[-1])
+    P[u], P[v], q[t], q[tau] = n * l2 / size**2, bend * s[: tall[2]], s[: tall[3]], n * l1
+    if l1:
+        q[tau] /= size
+    residual = np.zeros((n, edge[-1]))  # y plus this times x is r - v
+    residual[:, u], residual[:, c] = -z, -1
+    if bend:
+        residual[:, v] = -np.eye(n)
+    G, h = [], []
+
+    def at_most(rows, bound):
+        G.append(rows)
+        h.append(np.broadcast_to(bound, len(rows)))
+
+    for slope, offset in lines:
+        rows = slope * residual
+        rows[:, t] = -np.eye(n)
+        at_most(rows, -offset - slope * problem.y)
+    if np.isfinite(limit):
+        at_most(residual, limit - problem.y)
+        at_most(-residual, limit + problem.y)
+    for sign in (1, -1) if l1 else ():
+        rows = np.zeros((d, edge[-1]))
+        rows[:, u], rows[:, tau] = sign * np.eye(d), -np.eye(d)
+        at_most(rows, 0.0)
+    if problem.positive:
+        rows = np.zeros((d, edge[-1]))
+        rows[:, u] = -np.eye(d)
+        at_most(rows, 0.0)
+    x, gap = _mehrotra(P, q, np.vstack(G), np.concatenate(h))
+    return _optimum(problem, x[u], x[c].sum(), gap / n)
+
+
+def _mehrotra(P, q, G, h):
+    """Return the least of 1/2 x P x + q x, with P a diagonal and G x <= h, and its gap."""
+    x, s, z = np.zeros(len(q)), np.maximum(h, 1.0), np.ones(len(h))
+    best = x, np.inf
+
+    def step(x, s, z, centre):
+        H = np.diag(P) + (G.T * (z / s)) @ G
+        primal = G @ x + s - h
+        dx = np.linalg.solve(H, -(P * x + q + G.T @ z) - G.T @ ((z * primal - centre) / s))
+        ds = -primal - G @ dx
+        return dx, ds, (-centre - z * ds) / s
+
+    def longest(value, change):
+        falling = change < 0
+        return min(1.0, (value[falling] / -change[falling]).min(initial=np.inf))
+
+    for _ in range(100):
+        dual, primal = P * x + q + G.T @ z, G @ x + s - h
+        gap = s @ z + abs(dual @ x) + abs(primal @ z)
+        best = min(best, (x, gap), key=lambda found: found[1])
+        if gap < 1e-13 * (1 + abs(q @ x)):
+            break
+        try:
+            _, ds, dz = step(x, s, z, s * z)
+        except np.linalg.LinAlgError:  # as close as the products let it come
+            break
+        a, mean = min(longest(s, ds), longest(z, dz)), s @ z / len(s)
+        share = ((s + a * ds) @ (z + a * dz) / len(s) / mean) ** 3
+        dx, ds, dz = step(x, s, z, s * z + ds * dz - share * mean)
+        a = 0.99 * min(longest(s, ds), longest(z, dz))
+        x, s, z = x + a * dx, s + a * ds, z + a * dz
+    return best
+
+
+def fit_peer(estimator, X, y, sample_weight=None):
+    """Fit another library's estimator, whose warnings say nothing of the package."""
+    weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return estimator.fit(X, y, **weighted)
+
+
+def heavy_tailed_problem(
+    seed=3, n_samples=60, n_features=5, *, offset=1e3, decades=2.0, weighted=False, **parameters
+):
+    """Raw columns with offsets, and a target with noise as large as its signal and outliers."""
+    X, y = badly_scaled_problem(
+        seed, n_samples, n_features, offset=offset, decades=decades, noise=1.0
+    )
+    y[::9] += 15.0
+    rng = np.random.default_rng(seed + 100)
+    sample_weight = rng.uniform(0.1, 3.0, n_samples) if weighted else None
+    return Problem(X, y, sample_weight, **parameters)

@@ -1,0 +1,1 @@
+"""What one part of the package does."""
