@@ -3,7 +3,7 @@
 import warnings
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         intercept_init=None,
         X_val=None,
         y_val=None,
-    ):
+    ) -> Self:
         """Fit the model.
 
         Callbacks that ``set_callbacks`` has set (see ``sklearn.callback``) are told of each step:

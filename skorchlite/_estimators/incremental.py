@@ -4,7 +4,7 @@ import copy
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class StreamRegressor(TorchRegressor):
     """``fit``, and ``partial_fit``; what the columns of a model are is left to the estimators."""
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(self, X, y=None, sample_weight=None) -> Self:
         """Learn from a chunk of samples, of which none is kept.
 
         For squared error with ``solver="auto"`` the moments of all chunks are kept, which hold the

@@ -289,7 +289,7 @@ class TorchSGDRegressor(StreamRegressor):
         distributed=False,
         random_state=None,
         verbose=0,
-    ):
+    ) -> None:
         self.loss = loss
         self.penalty = penalty
         self.alpha = alpha

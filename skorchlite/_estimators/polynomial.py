@@ -2,6 +2,7 @@
 
 from math import nan
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -368,7 +369,7 @@ class TorchPolyRegressor(StreamRegressor):
         distributed=False,
         random_state=None,
         verbose=0,
-    ):
+    ) -> None:
         self.degree = degree
         self.interaction_only = interaction_only
         self.basis = basis
@@ -428,7 +429,7 @@ class TorchPolyRegressor(StreamRegressor):
         coef, _ = map(to_numpy, self._basis_solution)
         return total_indices(self._basis, coef)
 
-    def to_polynomial(self):
+    def to_polynomial(self) -> Any:
         """Return the model as an object of ``numpy.polynomial``.
 
         It is for one column of X, and is of the class that ``basis`` names: ``Polynomial``,

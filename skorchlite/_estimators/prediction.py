@@ -28,7 +28,7 @@ from .metrics import r2, r2_of_blocks
 class Predictor(RegressorMixin):
     """Predict and score with ``coef_`` and ``intercept_``."""
 
-    def predict(self, X):
+    def predict(self, X) -> Any:
         """Predict using the fitted model.
 
         Parameters
@@ -55,7 +55,7 @@ class Predictor(RegressorMixin):
                 y_pred = self._predict(rows, single)
             return to_numpy(y_pred) if is_stream(X) else returned(y_pred, X)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None) -> float:
         """Return the coefficient of determination of the predictions, R2.
 
         Where X, y or sample_weight is a tensor it is computed in torch, on the device of X; else
