@@ -25,6 +25,7 @@ _ROUNDING = 4 * torch.finfo(torch.float64).eps
 NOTHING = 1e-14  # of the objective at zero: what is left of it then is rounding
 _SPANNED = 1e-3  # of a slope: what may be off where columns depend on each other
 _LEFT_OUT = 1e-6  # of the objective: what slopes that are left out as rounding may gain
+_FEW_COLUMNS = 1_000  # whose products with each other are made in no time
 _UNSEEN = 1e-6  # of the objective: what rounding may leave of it without a word
 _MOST = 1e-7  # of the objective: what may be put down to rounding
 
@@ -82,7 +83,7 @@ class Bound:
         gain = float(inside.sum()) + float((beyond * x).clamp(min=0)[rigid].sum())
         gain += self._reach(beyond, value, gram) if beyond.any() else 0.0
         # The least slope leads far along a direction that rows and a weak penalty hardly hold.
-        far = self._reach(rounded, value, gram) if rounded.any() else 0.0
+        far = self._reach(rounded, value, gram, weak=True) if rounded.any() else 0.0
         gain += far if far > _LEFT_OUT * value else 0.0
         return min(gain, max(value, 0.0))  # no loss and no penalty is below zero
 
@@ -100,8 +101,13 @@ class Bound:
         lost = float(rounding @ x.abs())
         return rounding * min(1.0, _LEFT_OUT * value / lost) if lost > 0 else rounding
 
-    def _reach(self, beyond: Tensor, value: float, gram: Callable[[], Tensor]) -> float:
-        """Return how much a slope of the tangent may gain on the way to the optimum."""
+    def _reach(
+        self, beyond: Tensor, value: float, gram: Callable[[], Tensor], weak: bool = False
+    ) -> float:
+        """Return how much a slope of the tangent may gain on the way to the optimum.
+
+        Where it is made of rounding, a penalty may be ``weak`` beside it, and the rows hold more.
+        """
         value = max(value, 0.0)
         away = 2 * self.loss.largest_residual(value)  # mean absolute change of predictions
         spread = away / self.least_share**0.5  # root mean square, at the most
@@ -119,7 +125,7 @@ class Bound:
         held = float((rest.abs() / slope)[kinked].max()) * value if kinked.any() else 0.0
         others = torch.where(kinked, 0.0, rest)
         gain = held + self._against_rows(others, value, spread, gram)
-        if held > _LEFT_OUT * value:  # the rows may hold what a weak penalty does not
+        if weak and held > _LEFT_OUT * value and k <= _FEW_COLUMNS:
             gain = min(gain, self._against_rows(rest, value, spread, gram))
         return min(gain + intercept, bent)
 
