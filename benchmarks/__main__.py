@@ -1,24 +1,27 @@
 """Run the benchmark: `python -m benchmarks --help` lists the options."""
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 
-from benchmarks import large_report, report
-from benchmarks.accuracy import accuracy_cases
-from benchmarks.card import card_cases
-from benchmarks.cases import timed_cases
-from benchmarks.comparison import compare
-from benchmarks.growth import growth_cases
-from benchmarks.losses import compare_on, loss_problems
-from benchmarks.machine import describe
-from benchmarks.memory import measure, memory_cases
-from benchmarks.models import left_out
-from benchmarks.out_of_core import out_of_core_cases
-from benchmarks.processes import process_cases
-from benchmarks.sparse import sparse_cases
-from benchmarks.stochastic import descend_on, stochastic_problems
-from benchmarks.timing import PAUSE_SECONDS
+from benchmarks.measure import against
+from benchmarks.measure.comparison import compare
+from benchmarks.measure.machine import describe
+from benchmarks.measure.timing import PAUSE_SECONDS
+from benchmarks.report import large_tables, tables
+from benchmarks.suites import regression
+from benchmarks.suites.accuracy import accuracy_cases
+from benchmarks.suites.card import card_cases
+from benchmarks.suites.cases import timed_cases
+from benchmarks.suites.growth import growth_cases
+from benchmarks.suites.losses import compare_on, loss_problems
+from benchmarks.suites.memory import measure, memory_cases
+from benchmarks.suites.models import left_out
+from benchmarks.suites.out_of_core import out_of_core_cases
+from benchmarks.suites.processes import process_cases
+from benchmarks.suites.sparse import sparse_cases
+from benchmarks.suites.stochastic import descend_on, stochastic_problems
 
 RESULTS = Path(__file__).parent / "results"
 REPEATS = 30
@@ -32,18 +35,28 @@ def main(arguments=None):
     """Run the chosen cases, print each as it ends, and write the two result files."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.against:
+        return _compare(options)
     cases = _cases(options)
     chosen = {name: case for name, case in cases.items() if _is_chosen(name, options.rows)}
     if not chosen:
         parser.error(f"no case contains any of {options.rows}; the cases are {list(cases)}")
     record = _new_record(options)
-    print(report.environment(record), flush=True)
+    print(tables.environment(record), flush=True)
     for name, (kind, run) in chosen.items():
         record[kind][name] = run()
-        print(f"\n{report.SECTIONS[kind](name, record[kind][name])}", flush=True)
+        print(f"\n{tables.SECTIONS[kind](name, record[kind][name])}", flush=True)
         # After every case, so that a run that is stopped keeps what it has.
-        report.write(record, options.out)
-    print("\nWrote", *(options.out / name for name in report.FILES))
+        tables.write(record, options.out)
+    print("\nWrote", *(options.out / name for name in tables.FILES))
+    return 0
+
+
+def _compare(options):
+    """Time the checkout against a revision; return 1 if a case got slower, else 0."""
+    names = [name for name in regression.CASES if _is_chosen(name, options.rows)]
+    rounds = 1 if options.quick else against.ROUNDS
+    return int(against.report(options.against, names, rounds, options.threshold))
 
 
 def _parser():
@@ -53,6 +66,15 @@ def _parser():
     )
     parser.add_argument("--repeats", type=int, default=REPEATS, help="most rounds of a timed case")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result files")
+    parser.add_argument(
+        "--against", metavar="REVISION", help="time this checkout against another revision instead"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=against.THRESHOLD,
+        help="times the seconds of the other revision that count as slower",
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to try the program")
     return parser
 
@@ -121,9 +143,9 @@ def _new_record(options):
         "stochastic": {},
         "accuracy": {},
         "memory": {},
-        **{kind: {} for kind in large_report.KINDS},
+        **{kind: {} for kind in large_tables.KINDS},
     }
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

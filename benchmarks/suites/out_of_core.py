@@ -13,7 +13,7 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.big_files import (
+from benchmarks.measure.big_files import (
     N_COLUMNS,
     NUMBERS,
     QUICK_NUMBERS,
@@ -23,10 +23,10 @@ from benchmarks.big_files import (
     open_columns,
     open_targets,
 )
-from benchmarks.children import ChildError, ask
-from benchmarks.memory import status_bytes
-from benchmarks.oracle import scaled_error
-from benchmarks.timing import median_ratio
+from benchmarks.measure.children import ChildError, ask
+from benchmarks.measure.oracle import scaled_error
+from benchmarks.measure.timing import median_ratio
+from benchmarks.suites.memory import status_bytes
 
 CAP = 1 << 30
 ROUNDS, QUICK_ROUNDS = 3, 1

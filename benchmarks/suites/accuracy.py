@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cases import badly_scaled_table
-from benchmarks.models import (
+from benchmarks.measure.oracle import least_squares, relative_errors
+from benchmarks.suites.cases import badly_scaled_table
+from benchmarks.suites.models import (
     CLOSED_FORM,
     CLOSED_FORM_FULL_RANK,
     OURS,
@@ -19,9 +20,8 @@ from benchmarks.models import (
     polynomial_pipeline,
     quiet_fit,
 )
-from benchmarks.oracle import least_squares, relative_errors
 
-NIST_FILES = Path(__file__).parents[1] / "tests" / "data"
+NIST_FILES = Path(__file__).parents[2] / "tests" / "data"
 MOST_DIGITS = 15.0
 
 

@@ -17,11 +17,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVR
 
-from benchmarks.cases import heavy_tailed_table, plain_table, sparse_table, standardised_table
-from benchmarks.comparison import race, relative_excess
-from benchmarks.models import OURS as SQUARED_ERROR
-from benchmarks.models import Model, linear_answer, quiet_fit
-from benchmarks.oracle import penalised_loss, scaled_error
+from benchmarks.measure.comparison import race, relative_excess
+from benchmarks.measure.oracle import penalised_loss, scaled_error
+from benchmarks.suites.cases import (
+    heavy_tailed_table,
+    plain_table,
+    sparse_table,
+    standardised_table,
+)
+from benchmarks.suites.models import OURS as SQUARED_ERROR
+from benchmarks.suites.models import Model, linear_answer, quiet_fit
 from skorchlite import TorchSGDRegressor
 
 QUANTILE = 0.9

@@ -9,8 +9,8 @@ import warnings
 from dataclasses import astuple
 from pathlib import Path
 
-from benchmarks.cases import Case, polynomial_cases
-from benchmarks.models import CLOSED_FORM, OURS, Model, polynomial_models, ridge_models
+from benchmarks.suites.cases import Case, polynomial_cases
+from benchmarks.suites.models import CLOSED_FORM, OURS, Model, polynomial_models, ridge_models
 from skorchlite import TorchSGDRegressor
 
 STATUS = Path("/proc/self/status")
@@ -86,8 +86,8 @@ def _probe(case, index):
         return {"left_out": "peak memory is read from Linux's /proc"}
     request = json.dumps([*astuple(case), index])
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory", request],
-        cwd=Path(__file__).parents[1],
+        [sys.executable, "-m", "benchmarks.suites.memory", request],
+        cwd=Path(__file__).parents[2],
         # Else glibc may keep what making the data freed, and the fit would take it unseen.
         env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**20)},
         capture_output=True,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.linalg import lstsq
 
-from benchmarks.cases import row_blocks
+from benchmarks.suites.cases import row_blocks
 
 
 def least_squares(X, y):

@@ -15,10 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.cases import raw_table, standardised_table
-from benchmarks.comparison import race
-from benchmarks.models import Model, linear_answer
-from benchmarks.oracle import half_square, least_squares, mean_loss
+from benchmarks.measure.comparison import race
+from benchmarks.measure.oracle import half_square, least_squares, mean_loss
+from benchmarks.suites.cases import raw_table, standardised_table
+from benchmarks.suites.models import Model, linear_answer
 from skorchlite import TorchSGDRegressor
 
 RATE = 0.01

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SECONDS = 600
 GROUP, LIMIT = "memory control group", "RLIMIT_DATA"
 # Where groups are made, what limits one and says its peak: versions 1 and 2.

@@ -11,10 +11,10 @@ import numpy as np
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
-from benchmarks.children import ChildError, ask
-from benchmarks.memory import STATUS, forget_peak, status_bytes
-from benchmarks.models import Model, linear_answer, quiet_fit
-from benchmarks.timing import interleave, median_ratio, plan_rounds
+from benchmarks.measure.children import ChildError, ask
+from benchmarks.measure.timing import interleave, median_ratio, plan_rounds
+from benchmarks.suites.memory import STATUS, forget_peak, status_bytes
+from benchmarks.suites.models import Model, linear_answer, quiet_fit
 from skorchlite import TorchSGDRegressor
 
 # Rows, columns and entries of a row.

@@ -2,7 +2,7 @@
 
 from itertools import chain
 
-from benchmarks.markdown import (
+from benchmarks.report.markdown import (
     bold_below_one,
     duration,
     factor,
@@ -10,7 +10,7 @@ from benchmarks.markdown import (
     small,
     table,
 )
-from benchmarks.processes import RANKS
+from benchmarks.suites.processes import RANKS
 
 MOST_TIMES_READING = 1.5
 LEAST_SPEED_UP = 1.6

@@ -2,8 +2,8 @@
 
 import json
 
-from benchmarks import large_report
-from benchmarks.markdown import (
+from benchmarks.report import large_tables
+from benchmarks.report.markdown import (
     bold_below_one,
     duration,
     factor,
@@ -42,7 +42,7 @@ def markdown(record):
         if record[kind]:
             parts.append(title)
         parts += [SECTIONS[kind](name, case) for name, case in record[kind].items()]
-    parts += large_report.sections(record)
+    parts += large_tables.sections(record)
     return "\n\n".join(parts) + "\n"
 
 
@@ -111,7 +111,7 @@ SECTIONS = {
     "stochastic": stochastic_section,
     "accuracy": accuracy_section,
     "memory": memory_section,
-    **{kind: section for kind, (_, _, section) in large_report.KINDS.items()},
+    **{kind: section for kind, (_, _, section) in large_tables.KINDS.items()},
 }
 
 

@@ -1,11 +1,11 @@
-"""Put the figures of the last full run into the README: `python -m benchmarks.readme`."""
+"""Put the figures of the last full run into the README: `python -m benchmarks.report.readme`."""
 
 import json
 from pathlib import Path
 
-from benchmarks import large_report, report
+from benchmarks.report import large_tables, tables
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results" / "results.json"
 BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
@@ -13,16 +13,16 @@ BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 
 def section(record):
     """Render what the README shows of a record."""
-    parts = [report.environment(record), report.legend(record["timed"])]
-    parts.append(report.summary(record["timed"]))
+    parts = [tables.environment(record), tables.legend(record["timed"])]
+    parts.append(tables.summary(record["timed"]))
     losses = record["losses"]
-    parts += ["### losses and penalties", report.losses_legend(losses)]
-    parts.append(report.losses_summary(losses))
-    parts += ["### descent by batches", report.stochastic_legend()]
-    parts.append(report.stochastic_table(record["stochastic"]))
+    parts += ["### losses and penalties", tables.losses_legend(losses)]
+    parts.append(tables.losses_summary(losses))
+    parts += ["### descent by batches", tables.stochastic_legend()]
+    parts.append(tables.stochastic_table(record["stochastic"]))
     for kind in ("accuracy", "memory"):
-        parts += [report.SECTIONS[kind](name, case) for name, case in record[kind].items()]
-    parts += large_report.sections(record, level="###")
+        parts += [tables.SECTIONS[kind](name, case) for name, case in record[kind].items()]
+    parts += large_tables.sections(record, level="###")
     return "\n\n".join(parts)
 
 

@@ -5,9 +5,9 @@ from statistics import median
 
 from sklearn.preprocessing import PolynomialFeatures
 
-from benchmarks.models import linear_answer, linear_models, polynomial_models
-from benchmarks.oracle import half_square, least_squares, mean_loss, scaled_error
-from benchmarks.timing import interleave, median_ratio, plan_rounds, warm_up
+from benchmarks.measure.oracle import half_square, least_squares, mean_loss, scaled_error
+from benchmarks.measure.timing import interleave, median_ratio, plan_rounds, warm_up
+from benchmarks.suites.models import linear_answer, linear_models, polynomial_models
 
 
 def compare(case, repeats, budget):

@@ -12,9 +12,9 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.children import ask
-from benchmarks.oracle import scaled_error
-from benchmarks.timing import median_ratio
+from benchmarks.measure.children import ask
+from benchmarks.measure.oracle import scaled_error
+from benchmarks.measure.timing import median_ratio
 
 SIZE, QUICK_SIZE = (2_000_000, 50), (40_000, 10)
 ROUNDS, QUICK_ROUNDS = 3, 1

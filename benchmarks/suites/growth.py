@@ -9,9 +9,9 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.children import ask
-from benchmarks.memory import STATUS, forget_peak, status_bytes
-from benchmarks.oracle import scaled_error
+from benchmarks.measure.children import ask
+from benchmarks.measure.oracle import scaled_error
+from benchmarks.suites.memory import STATUS, forget_peak, status_bytes
 
 COUNTS, QUICK_COUNTS = tuple(10**k for k in range(4, 9)), (10_000, 100_000, 1_000_000)
 N_COLUMNS = 20

@@ -1,0 +1,1 @@
+"""How: in turns, in processes of their own, under a cap."""
