@@ -150,12 +150,12 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         if validation is None and settings is not None and self.early_stopping:
             rows, validation = self._split(rows, data.weights(), settings.seed)
         solve = partial(self._solve, loss, rows, validation, settings, start, data, task)
-        objective, solution = self._minimise(solve, data, settings)
+        solution = self._minimise(solve, data, settings)
         solution.facts["dtype"] = data.dtype
-        self._keep(self._fitted(objective, data, solution))
-        if objective.basis is not None:
+        self._keep(self._fitted(data, solution))
+        if solution.objective.basis is not None:
             returned = *self._predicting(), np.atleast_2d(to_numpy(self.coef_))
-            count_rounding(objective, solution, self._columns_of(rows), *returned)
+            count_rounding(solution, self._columns_of(rows), *returned)
             self.optimality_ = solution.optimality
             self.converged_ = solution.status == "converged"
         return solution
@@ -199,7 +199,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         return rows
 
     def _minimise(self, solve, data, settings):
-        """Return the objective and its solution, the columns measured from where they can be."""
+        """Return the solution, the columns measured from where they can be."""
         plain = settings is not None and settings.preconditioner is None
         try:
             return solve(plain_origin if plain else pilot_origin)
@@ -221,7 +221,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
         objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
         start = self._start(objective, *start)
-        monitor = partial(self._tell, task, partial(self._fitted, objective, data))
+        monitor = partial(self._tell, task, partial(self._fitted, data))
         control = SolverControl(self.tol, self.max_iter, data.dtype, data.eps, monitor)
         if settings is None:
             self.solver_ = choose_full_batch(self.solver, objective)
@@ -236,11 +236,12 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         except Stopped as stop:
             solution = stop.solution
         if settings is None and validation is not None:
-            solution.validation_curve = self._validated(objective, solution, validation)
-        return objective, solution
+            solution.validation_curve = self._validated(solution, validation)
+        return solution
 
-    def _validated(self, objective, solution, validation):
+    def _validated(self, solution, validation):
         """Return the curve of one point that other rows give a solution."""
+        objective = solution.objective
         rows = self._expand_alike(validation, objective.basis)
         return [objective.total(objective.mean_loss(solution.v, rows))]
 
@@ -281,18 +282,18 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             )
         self.__dict__.update(attributes)
 
-    def _fitted(self, objective, data, solution):
+    def _fitted(self, data, solution):
         """Return all that a fit sets, from its solution."""
         return {
-            **self._attributes(objective, data, solution),
+            **self._attributes(data, solution),
             "device_": str(data.device),
-            "_n_rows": objective.rows.n_rows,
-            "_stream": _stream_of(objective, solution, data.dtype),
+            "_n_rows": solution.objective.rows.n_rows,
+            "_stream": _stream_of(solution, data.dtype),
         }
 
-    def _attributes(self, objective, data, solution):
+    def _attributes(self, data, solution):
         """Return the fitted attributes that a solution gives."""
-        coef, intercept = objective.caller_solution(solution.v, solution.v_low)
+        coef, intercept = solution.objective.caller_solution(solution.v, solution.v_low)
         single = data.single_target
         return {
             "coef_": coef[0] if single else coef,
@@ -350,8 +351,9 @@ def _in_range(attributes):
     return all(np.isfinite(attributes[name]).all() for name in ("coef_", "intercept_"))
 
 
-def _stream_of(objective, solution, dtype):
+def _stream_of(solution, dtype):
     """Return the stream that chunks after a fit go on with, if it leaves moments to do so."""
+    objective = solution.objective
     few = objective.n_features <= _KEPT_COLUMNS
     if solution.moments is None or not few or dtype != torch.float64:
         return None

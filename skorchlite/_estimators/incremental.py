@@ -124,7 +124,7 @@ class StreamRegressor(TorchRegressor):
                         "begin with. Leave the chunk out."
                     ) from error
                 return None
-            return self._learn(data, first)[1]
+            return self._learn(data, first)
         if not first:
             self._stream = copy.deepcopy(self._stream)  # that before stays as it is
         solution = None
@@ -135,14 +135,14 @@ class StreamRegressor(TorchRegressor):
             if weight is not None and not weight.any():
                 continue
             chunk = ArrayRows(X, y, weight, rows.device)
-            objective, solution = self._learn(replace(data, rows=chunk), first)
+            solution = self._learn(replace(data, rows=chunk), first)
             first = False
             if task is not None and task.step(self._copied):
                 break
         if solution is None:
             raise NoWeightError
         if data.validation is not None:
-            self.validation_loss_curve_ = self._validated(objective, solution, data.validation)
+            self.validation_loss_curve_ = self._validated(solution, data.validation)
         return solution
 
     def _copied(self):
@@ -150,7 +150,7 @@ class StreamRegressor(TorchRegressor):
         return {"coef_": self.coef_.copy(), "loss_curve_": list(self.loss_curve_)}
 
     def _learn(self, data, first):
-        """Take up a checked chunk and set the fitted attributes; return objective, solution."""
+        """Take up a checked chunk and set the fitted attributes; return the solution."""
         by_batches = is_stochastic(self.solver, self._asked())
         loss = self._loss(by_batches, data.weighted)
         penalty, source = self._penalty(), data.rows
@@ -163,7 +163,7 @@ class StreamRegressor(TorchRegressor):
             origin = (plain_origin if plain else pilot_origin)(rows, self.fit_intercept)
             origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
             objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
-            objective, solution = stream.learn(
+            solution = stream.learn(
                 objective,
                 None if first else self._caller_start(objective, self.coef_, self.intercept_),
                 SolverControl(self.tol, self.max_iter, data.dtype, data.eps, self._report),
@@ -177,10 +177,10 @@ class StreamRegressor(TorchRegressor):
         solution.loss_curve, solution.n_iter = [*curve, *solution.loss_curve[-1:]], n_iter + 1
         solution.n_updates = t - 1 + (solution.n_updates or 1)
         solution.facts["dtype"] = data.dtype
-        self._keep(self._attributes(objective, data, solution))
+        self._keep(self._attributes(data, solution))
         self._stream, self.solver_, self.device_ = stream, stream.solver, str(source.device)
         self._n_rows = source.n_rows + (0 if first else self._n_rows)
-        return objective, solution
+        return solution
 
     def _widen(self, stream, rows):
         """Make the columns of the model fit for a chunk that reaches further than those before."""

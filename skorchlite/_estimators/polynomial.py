@@ -530,15 +530,16 @@ class TorchPolyRegressor(StreamRegressor):
         return self.basis == "power" or (self.fit_intercept and least <= 1)
 
     def _solve(self, *problem):
-        objective, solution = super()._solve(*problem)
+        solution = super()._solve(*problem)
+        objective = solution.objective
         digits = objective.basis.cancelling if objective.basis.kind == "power" else 0.0
-        lost = self._penalised and digits > CANCELLED and not _is_held(objective, solution)
+        lost = self._penalised and digits > CANCELLED and not _is_held(solution)
         if lost and solution.status in _SURE:
             # No solver has a bound that holds beside the rounding errors of such powers.
             solution.status, solution.facts["cancelled"] = "cancelled", digits
         if solution.status == "cancelled":
             solution.optimality = nan
-        return objective, solution
+        return solution
 
     def _expand_on(self, rows):
         basis = self._basis
@@ -576,12 +577,13 @@ class TorchPolyRegressor(StreamRegressor):
         sparse = basis.kind == "raw" and stays_sparse(rows, basis.terms.degrees, basis.caller)
         return SparseTermRows(rows, basis) if sparse else ExpandedRows(rows, basis)
 
-    def _attributes(self, objective, data, solution):
+    def _attributes(self, data, solution):
+        objective = solution.objective
         basis, found = objective.basis, objective.solution(solution.v, solution.v_low)
         if basis.form_root is not None:
             basis, found = basis.base, basis.in_base(*found)
         return {
-            **super()._attributes(objective, data, solution),
+            **super()._attributes(data, solution),
             "_basis": basis,
             "_basis_solution": found,
             "n_output_features_": len(objective.basis.terms),
@@ -626,12 +628,13 @@ def _in_words(n_bytes):
     return f"{n_bytes / 2**30:,.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:,.0f} MiB"
 
 
-def _is_held(objective, solution):
+def _is_held(solution):
     """Return whether the penalty keeps all coefficients from cancelling each other.
 
     It is felt beside the rounding errors of the gradient in every power, which are at most 1 in
     size, and so the bound on the gap holds.
     """
+    objective = solution.objective
     felt = _FELT * objective.loss.largest_slope(solution.loss_curve[-1])
     kinked, bent = objective.corner >= felt, objective.curvature >= _FELT
     return solution.optimality <= _FELT and bool(kinked.all() or bent.all())

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._objective.objective import Objective
 from .._solvers.base import Solution
 from .._solvers.newton.bounds import AtZero
 from .._solvers.newton.preconditioner import Metric, cheap
@@ -17,7 +16,6 @@ _SEEN = 1e-6  # of the objective: what rounding may add without a word, where no
 
 
 def count_rounding(
-    objective: Objective,
     solution: Solution,
     terms: Any,
     coef: np.ndarray,
@@ -34,7 +32,6 @@ def count_rounding(
 
     Parameters
     ----------
-    objective : Objective
     solution : Solution
     terms : row source
         Whose columns times ``coef``, and ``intercept``, are the predictions.
@@ -43,6 +40,7 @@ def count_rounding(
     caller_coef : ndarray of shape (n_targets, n_features)
         What the penalty is on.
     """
+    objective = solution.objective
     loss, basis = objective.loss, objective.basis
     known = isfinite(solution.optimality) and loss.convex and objective.origin.scale is None
     if basis is None or not (known and cheap(objective)):

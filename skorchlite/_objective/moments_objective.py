@@ -153,27 +153,31 @@ def _tensors(pair: Pair) -> dd.Pair:
     return viewed(pair[0]), viewed(pair[1])
 
 
-def moments_of_chunk(objective: Any, diagonal: bool = False) -> RunningMoments:
-    """Return the moments of the rows of an objective, in a pass or two.
+def moments_of_chunk(
+    objective: Objective, diagonal: bool = False
+) -> tuple[Objective, RunningMoments]:
+    """Return the moments of the rows of an objective, in a pass or two, and it about their mean.
 
-    Of the cross products only the squares where they are too many.
+    It stays where it is if it is near enough. Of the cross products only the squares where they are
+    too many.
     """
     origin = objective.origin
     if diagonal:
         mean, deviation, _ = objective.spread()
         weight = objective.rows.n_rows * objective.rows.mean_weight()
-        return RunningMoments.of(Moments(weight, mean, weight * deviation**2), origin)
+        moments = Moments(weight, mean, weight * deviation**2)
+        return objective, RunningMoments.of(moments, origin)
     moments = objective.quadratic(objective.double).moments
     spread = moments.cross.diagonal() / moments.weight
     far = moments.mean**2 > _FAR_MEAN * spread
     if objective.fit_intercept and (far & (spread > 0)).any():
-        objective.origin = origin = Origin(origin.shift + moments.mean)
+        objective = objective.at(Origin(origin.shift + moments.mean))
         moments = objective.quadratic(objective.double).moments
-    return RunningMoments.of(moments, origin)
+    return objective, RunningMoments.of(moments, objective.origin)
 
 
 def doubled_moments_of_chunk(objective: Any) -> RunningMoments:
-    """Return the same in doubled precision, from where ``moments_of_chunk`` left the origin.
+    """Return the same in doubled precision, of what ``moments_of_chunk`` returned.
 
     It takes some twenty times as long, and keeps what rows that are far from each other differ by
     apart from their distance.

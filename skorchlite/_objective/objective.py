@@ -4,11 +4,12 @@ Inside, columns are measured from an origin, ``z = (x - shift) / scale``, so tha
 zero keep their digits. ``v`` stacks the coefficients of z and, in its last row, the intercept.
 """
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import isfinite
 from operator import methodcaller
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -196,17 +197,26 @@ class Objective:
         largest = (w * scale).abs().amax(0).clamp(min=torch.finfo(w.dtype).tiny)
         return float(((step * scale).abs().amax(0) / largest).max()) if len(w) else 0.0
 
-    def move(self, mean: Tensor) -> None:
-        """Measure the columns from their mean, given in present units.
+    def centred(self, mean: Tensor) -> Self:
+        """Return the objective with columns measured from their mean, given in present units.
 
-        Targets stay where they are if the loss depends on more than residuals.
+        It is this one where there is no intercept to take up the difference. Targets stay where
+        they are if the loss depends on more than residuals.
         """
+        if not self.fit_intercept:
+            return self
         scale = self.origin.scale
         if not self.loss.residual:
             mean = mean.clone()
             mean[: self.rows.n_targets] = 0
         shift = self.origin.shift + (mean if scale is None else mean * scale)
-        self.origin = Origin(shift, scale)
+        return self.at(Origin(shift, scale))
+
+    def at(self, origin: Origin) -> Self:
+        """Return the objective with columns measured from another origin, in the same units."""
+        moved = copy.copy(self)
+        moved.origin = origin
+        return moved
 
     def spread(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean, deviation and covariance with the targets, in one pass and present units.

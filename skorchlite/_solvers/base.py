@@ -89,8 +89,10 @@ class Solution:
 
     Parameters
     ----------
+    objective : Objective
+        That was minimised, with columns measured from where the solver came to.
     v, v_low : Tensor of shape (n_features + 1, n_targets)
-        Coefficients and, last, the intercept, in the coordinates of the objective; ``v_low`` is
+        Coefficients and, last, the intercept, in the coordinates of that objective; ``v_low`` is
         what a double could not hold of them.
     n_iter : int
     loss_curve : list of float
@@ -115,6 +117,7 @@ class Solution:
         What else the message of the status tells.
     """
 
+    objective: Any
     v: Tensor
     v_low: Tensor
     n_iter: int

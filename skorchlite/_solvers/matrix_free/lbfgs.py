@@ -234,6 +234,7 @@ def solution_at(descent: Any) -> Solution:
     """Return the record of a descent in scaled coordinates, so far."""
     problem, v = descent.problem, descent.problem.solution(descent.x)
     return Solution(
+        objective=problem.objective,
         v=v,
         v_low=torch.zeros_like(v),
         n_iter=descent.n_iter,

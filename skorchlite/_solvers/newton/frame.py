@@ -23,7 +23,9 @@ _EPS = torch.finfo(torch.float64).eps
 
 
 class Frame:
-    """The coordinates of the descent; making them moves the origin to the mean of the columns.
+    """The coordinates of the descent.
+
+    Its ``objective`` is the given one with columns measured from their mean.
 
     Parameters
     ----------
@@ -42,8 +44,9 @@ class Frame:
 
     def _whiten(self, dtype: torch.dtype, data_eps: float) -> None:
         """Take the directions that least squares tells apart; start at its solution."""
-        objective = self.objective
-        self.quadratic, self.metric, _ = quadratic_model(objective, dtype, data_eps)
+        model = quadratic_model(self.objective, dtype, data_eps)
+        self.objective = objective = model.objective
+        self.quadratic, self.metric = model.quadratic, model.metric
         # Least norm from the start, where that is near: to look for it at the end moves what is
         # measured by then. Of a direction alone it may be far, though not of the solution.
         parts = self.quadratic.hessian, self.metric, self.metric.factor
@@ -65,10 +68,9 @@ class Frame:
 
     def _scale(self, dtype: torch.dtype, data_eps: float) -> None:
         """Take the coefficients of columns of unit deviation; start at the mean."""
-        objective, t = self.objective, self.objective.rows.n_targets
-        mean, deviation, _ = objective.spread()
-        if objective.fit_intercept:
-            objective.move(mean)
+        t = self.objective.rows.n_targets
+        mean, deviation, _ = self.objective.spread()
+        self.objective = objective = self.objective.centred(mean)
         self.deviation = deviation[t:]
         live = deviation[t:] > made_by_rounding(objective, data_eps)
         unit = torch.where(live, 1 / deviation[t:], 0.0)

@@ -40,6 +40,7 @@ _IDLE = 5  # passes that gain nothing
 def descend_by_models(objective: Any, control: SolverControl) -> Solution:
     """Minimise an objective whose loss is no quadratic; see ``newton``."""
     frame = Frame(objective, control.dtype, control.data_eps)
+    objective = frame.objective
     t, d = objective.rows.n_targets, objective.n_features
     room = max(_ROOM_ENTRIES // (d + 1) // t, _ROOM_ROWS * (d + 1))
     descents = [_Descent(objective, frame, control, room) for _ in range(t)]
@@ -267,6 +268,7 @@ def _solution(descents: list[_Descent], frame: Frame, x: Tensor) -> Solution:
     if not frame.resolved:
         status, gap = "unresolved", torch.nan
     return Solution(
+        objective=frame.objective,
         v=v,
         v_low=torch.zeros_like(v),
         n_iter=max(descent.n_iter for descent in descents),

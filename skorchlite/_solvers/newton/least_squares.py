@@ -13,6 +13,7 @@ computing the QR factorization of ill-conditioned matrices". Hestenes, Stiefel (
 conjugate gradients for solving linear systems".
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -56,11 +57,12 @@ def descend_quadratic(objective: Any, start: Tensor | None, control: SolverContr
     -------
     Solution
     """
-    quadratic, metric, dtype = quadratic_model(objective, control.dtype, control.data_eps)
+    model = quadratic_model(objective, control.dtype, control.data_eps)
+    objective, quadratic, metric = model.objective, model.quadratic, model.metric
     descent = _Descent(objective, quadratic, metric, control.monitor)
     descent.first_step(start)
     # Of a metric by eigenvectors, whose condition may be anything, it is not known beforehand.
-    rate = min(_SAFETY * metric.condition * torch.finfo(dtype).eps, _CONTRACTION)
+    rate = min(_SAFETY * metric.condition * torch.finfo(model.dtype).eps, _CONTRACTION)
     status = descent.refine(control.gap, control.max_iter, rate)
     lost = _digits_lost(objective, metric.rank)
     if lost > CANCELLED:
@@ -86,44 +88,62 @@ def _digits_lost(objective: Any, rank: int) -> float:
     return basis.cancelling if rank < n_apart else 0.0
 
 
-def quadratic_model(
-    objective: Any, dtype: torch.dtype, data_eps: float
-) -> tuple[Quadratic, Metric, torch.dtype]:
-    """Return the quadratic objective, its metric and the dtype of their products."""
+@dataclass
+class QuadraticModel:
+    """Least squares about the mean of the columns.
+
+    Parameters
+    ----------
+    objective : Objective
+        Measured from the mean.
+    quadratic : Quadratic
+    metric : Metric
+    dtype : torch.dtype
+        Of the products that these are made of.
+    """
+
+    objective: Any
+    quadratic: Quadratic
+    metric: Metric
+    dtype: torch.dtype
+
+
+def quadratic_model(objective: Any, dtype: torch.dtype, data_eps: float) -> QuadraticModel:
+    """Return the quadratic objective about the mean of the columns, and its metric."""
     diagonal = objective.basis is None or objective.basis.diagonal
     if diagonal and objective.rows.fewer_than(objective.n_features):
-        quadratic = wide_quadratic(objective)
+        objective, quadratic = wide_quadratic(objective)
         rounding = _rounding(objective, quadratic.moments.cross, 1.0, data_eps)
         wide = wide_metric(objective, quadratic, rounding)
         full = len(quadratic.hessian.Z) - objective.fit_intercept
         # In the caller's units, directions among small columns are lost beside large ones.
         if wide.rank >= full or objective.n_features > _SOME_COLUMNS:
-            return quadratic, wide, objective.double
-    quadratic = measure(objective, dtype)
+            return QuadraticModel(objective, quadratic, wide, objective.double)
+    objective, quadratic = measure(objective, dtype)
     metric = _precondition(objective, quadratic, dtype, data_eps)
     if metric is None and dtype != objective.double:
         dtype = objective.double
-        quadratic = measure(objective, dtype)
+        objective, quadratic = measure(objective, dtype)
         metric = _precondition(objective, quadratic, dtype, data_eps)
     if metric is None:
         moments = quadratic.moments
         rounding = _rounding(objective, moments.cross.diagonal(), moments.weight, data_eps)
         metric = spectral_metric(objective, quadratic.hessian, rounding)
-    return quadratic, metric, dtype
+    return QuadraticModel(objective, quadratic, metric, dtype)
 
 
-def measure(objective: Any, dtype: torch.dtype) -> Quadratic:
-    """Return the quadratic objective about the mean of the columns."""
+def measure(objective: Any, dtype: torch.dtype) -> tuple[Any, Quadratic]:
+    """Return the objective about the mean of the columns, and as a quadratic."""
     quadratic = objective.quadratic(dtype)
     if not objective.fit_intercept:
-        return quadratic
+        return objective, quadratic
     moments = quadratic.moments
     spread = moments.cross.diagonal()
     far = moments.mean**2 > (_FAR_MEAN / moments.weight) * spread
-    objective.move(moments.mean)
+    objective = objective.centred(moments.mean)
     quadratic.moments = Moments(moments.weight, torch.zeros_like(spread), moments.cross)
     again = far.any() and (far & (spread > 0)).any()  # a constant column is never far
-    return objective.quadratic(dtype) if again else quadratic
+    return objective, objective.quadratic(dtype) if again else quadratic
 
 
 def _precondition(
@@ -268,6 +288,7 @@ class _Descent:
         if status == "converged" and gap > BLURRED:
             status, gap = self._measured_status(), self._gap
         return Solution(
+            objective=self.objective,
             v=v,
             v_low=self.v_low,
             n_iter=self.n_iter,

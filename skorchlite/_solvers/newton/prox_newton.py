@@ -94,6 +94,7 @@ class _Descent:
     def solution(self, status: str) -> Solution:
         """Return the record of the descent."""
         return Solution(
+            objective=self.objective,
             v=self.v,
             v_low=torch.zeros_like(self.v),
             n_iter=self.n_iter,
@@ -107,7 +108,7 @@ class _Descent:
 
     def _measure(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Make the Gram matrix of all columns; return value and gradient at the start."""
-        quadratic = measure(self.objective, dtype)
+        self.objective, quadratic = measure(self.objective, dtype)
         self.moments = moments = quadratic.moments
         self._begin((moments.cross.diagonal() / moments.weight).sqrt())
         self._take(torch.arange(self.objective.n_features), quadratic.hessian)
@@ -119,10 +120,9 @@ class _Descent:
 
     def _correlate(self) -> tuple[Tensor, Tensor]:
         """Measure the columns from their mean; return value and gradient at the start."""
-        objective, t = self.objective, self.objective.rows.n_targets
-        mean, deviation, covariance = objective.spread()
-        if objective.fit_intercept:
-            objective.move(mean)
+        t = self.objective.rows.n_targets
+        mean, deviation, covariance = self.objective.spread()
+        self.objective = objective = self.objective.centred(mean)
         self._begin(deviation)
         scale = deviation[t:]
         self._scale_by(scale)

@@ -79,8 +79,10 @@ class Coordinates:
 
 def make_coordinates(
     objective: Any, preconditioner: str | None, dtype: torch.dtype, data_eps: float
-) -> Coordinates:
-    """Return the coordinates for a preconditioner; columns are then measured from their mean.
+) -> tuple[Any, Coordinates]:
+    """Return the coordinates for a preconditioner, and the objective that they are for.
+
+    That has its columns measured from their mean, unless there is no preconditioner.
 
     Parameters
     ----------
@@ -95,7 +97,7 @@ def make_coordinates(
     """
     smooth, n_rows = objective.penalty.smooth, objective.n_features + objective.fit_intercept
     if preconditioner is None:
-        return Coordinates(n_rows)
+        return objective, Coordinates(n_rows)
     if preconditioner == "gram" and not smooth:
         raise ValueError(
             "preconditioner='gram' mixes the coefficients, so that a penalty with 'l1' or "
@@ -105,9 +107,10 @@ def make_coordinates(
         few = smooth and objective.n_features <= MANY_COLUMNS
         preconditioner = "gram" if few else "diagonal"
     if preconditioner == "diagonal":
-        return Coordinates(n_rows, unit=Scaled(objective, data_eps).unit[:n_rows])
-    _, metric, _ = quadratic_model(objective, dtype, data_eps)
-    if not objective.fit_intercept:
-        return Coordinates(n_rows, factor=metric.factor, metric=metric)
-    one = metric.factor.new_ones(1, 1)
-    return Coordinates(n_rows, factor=torch.block_diag(metric.factor, one), metric=metric)
+        scaled = Scaled(objective, data_eps)
+        return scaled.objective, Coordinates(n_rows, unit=scaled.unit[:n_rows])
+    model = quadratic_model(objective, dtype, data_eps)
+    metric, factor = model.metric, model.metric.factor
+    if objective.fit_intercept:
+        factor = torch.block_diag(factor, factor.new_ones(1, 1))
+    return model.objective, Coordinates(n_rows, factor=factor, metric=metric)

@@ -24,12 +24,11 @@ class Scaled:
     resolved = True  # whether it has all directions
 
     def __init__(self, objective: Any, data_eps: float):
-        self.objective, t = objective, objective.rows.n_targets
+        t = objective.rows.n_targets
         mean, deviation, _ = objective.spread()
         self.target_mean, self.target_deviation = mean[:t].clone(), deviation[:t]
         self.deviation = deviation
-        if objective.fit_intercept:
-            objective.move(mean)
+        self.objective = objective = objective.centred(mean)
         live = deviation[t:] > made_by_rounding(objective, data_eps)
         scale = (deviation[t:] ** 2 + objective.curvature).sqrt()
         diagonal = objective.basis is None or objective.basis.diagonal
@@ -135,13 +134,14 @@ class Whitened(Scaled):
 
     def __init__(self, objective: Any, dtype: torch.dtype, data_eps: float):
         super().__init__(objective, data_eps)
-        self.quadratic, self.metric, _ = quadratic_model(objective, dtype, data_eps)
+        model = quadratic_model(self.objective, dtype, data_eps)
+        self.objective, self.quadratic, self.metric = model.objective, model.quadratic, model.metric
         self.w_factor = factor = self.metric.factor
         free = factor.new_full((1, 1), objective.fit_intercept)
         self.factor = torch.block_diag(factor, free)
         w = -self.metric.apply(self.quadratic.gradient)
         self.resolved = resolves(self.metric, self.quadratic, w, self.quadratic.at(w)[1])
-        self.curvature = objective.bending(factor)
+        self.curvature = self.objective.bending(factor)
         self.corner = self.factor.new_zeros(self.factor.shape[1], 1)
         self.bounded = self.corner > 0
 

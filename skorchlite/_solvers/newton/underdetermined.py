@@ -39,14 +39,14 @@ class RowGram:
         return (self.Z * self.Z).sum(0) + self.penalty[:, 0]
 
 
-def wide_quadratic(objective: Any) -> Quadratic:
-    """Return the quadratic objective about the mean of the columns, in one pass."""
+def wide_quadratic(objective: Any) -> tuple[Any, Quadratic]:
+    """Return the objective about the mean of the columns, and as a quadratic, in one pass."""
     t = objective.rows.n_targets
     columns, weight = gather(objective)
     mean = weight @ columns
     if objective.fit_intercept:
         columns -= mean
-        objective.move(mean)
+        objective = objective.centred(mean)
     columns *= weight.sqrt()[:, None]
     squares = (columns * columns).sum(0)
     underflow = (squares == 0) & (columns != 0).any(0)
@@ -55,7 +55,8 @@ def wide_quadratic(objective: Any) -> Quadratic:
     y, Z = columns[:, :t], columns[:, t:]
     unit = objective.to_caller(Z.new_ones(Z.shape[1], 1))
     hessian = RowGram(Z, objective.penalty.curvature * unit**2)
-    return Quadratic(hessian, -Z.T @ y, 0.5 * squares[:t], Moments(1.0, mean, squares))
+    moments = Moments(1.0, mean, squares)
+    return objective, Quadratic(hessian, -Z.T @ y, 0.5 * squares[:t], moments)
 
 
 def wide_metric(objective: Any, quadratic: Quadratic, rounding: Tensor) -> Metric:

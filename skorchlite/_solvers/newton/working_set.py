@@ -39,8 +39,7 @@ def descend_on_columns(objective: Any, start: Tensor | None, control: SolverCont
     tol = control.gap
     d, t = objective.n_features, objective.rows.n_targets
     mean, deviation, covariance = objective.spread()
-    if objective.fit_intercept:
-        objective.move(mean)
+    objective = objective.centred(mean)
     scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))[t:]
     bounded = torch.full((d,), objective.penalty.positive)
     corners = Corners(objective.corner / scale, bounded)
@@ -53,7 +52,7 @@ def descend_on_columns(objective: Any, start: Tensor | None, control: SolverCont
     n_iter, curve = 0, list[float]()
     while True:
         part = objective.over(index)
-        so_far = partial(_whole, objective, part, index, n_iter, curve)
+        so_far = partial(_whole, objective, index, n_iter, curve)
         monitor = _of_whole(control.monitor, n_iter, so_far)
         solution = descend_by_models(part, replace(control, tol=accuracy, monitor=monitor))
         whole = so_far(solution)
@@ -106,16 +105,16 @@ def _of_whole(monitor: Monitor, before: int, whole: Callable[[Solution], Solutio
 
 def _whole(
     objective: Any,
-    part: Any,
     index: Tensor,
     n_iter: int,
     curve: list[float],
     solution: Solution,
 ) -> Solution:
     """Return a solution over a part of the columns as one over all, after what went before."""
-    v = _embedded(objective, part, index, solution.v)
+    v = _embedded(objective, solution.objective, index, solution.v)
     return replace(
         solution,
+        objective=objective,
         v=v,
         v_low=torch.zeros_like(v),
         n_iter=n_iter + solution.n_iter,

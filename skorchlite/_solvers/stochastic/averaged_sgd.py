@@ -70,23 +70,21 @@ class AveragedStream(IncrementalLearner):
         self.preconditioner, self.shuffle = settings.preconditioner, settings.shuffle
         self.batch_size, self.seed = settings.batch_size or _BATCH, settings.seed
 
-    def learn(
-        self, objective: Any, start: Tensor | None, control: SolverControl
-    ) -> tuple[Any, Solution]:
-        """Take the steps of a chunk; return its objective, and the average that they led to."""
+    def learn(self, objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+        """Take the steps of a chunk; return the average that they led to."""
         zero = Origin(torch.zeros_like(objective.origin.shift))
         if start is not None and self.points is None:
             v = _from(zero, objective, start)
             self.points = v, v
         many = objective.n_features > MANY_COLUMNS
-        moments = moments_of_chunk(objective, diagonal=many)
+        objective, moments = moments_of_chunk(objective, diagonal=many)
         if self.moments is not None:
             moments = self.moments.merged(moments, objective.fit_intercept)
         made_for = self.preconditioner, objective.penalty.smooth
         if made_for != self.made_for or moments.weight > _GROWTH * self.made_of:
             self._make_coordinates(objective, moments)
             self.made_for = made_for
-        self.moments, objective.origin = moments, self.origin
+        self.moments, objective = moments, objective.at(self.origin)
         loop = self._loop(objective)
         self.seed += 1  # the next chunk has an order of its own
         generator = torch.Generator().manual_seed(self.seed) if self.shuffle else None
@@ -97,6 +95,7 @@ class AveragedStream(IncrementalLearner):
         v = loop.point(mean)
         self.points = _from(zero, objective, loop.point(loop.u)), _from(zero, objective, v)
         solution = Solution(
+            objective=objective,
             v=v,
             v_low=torch.zeros_like(v),
             n_iter=1,
@@ -107,7 +106,7 @@ class AveragedStream(IncrementalLearner):
             status="completed",
             n_updates=loop.t - 1,
         )
-        return objective, solution
+        return solution
 
     def _make_coordinates(self, objective: Any, moments: RunningMoments) -> None:
         """Make the metric of the rows so far; few of them are made safe by a ridge."""
@@ -126,7 +125,7 @@ class AveragedStream(IncrementalLearner):
             shift[: objective.rows.n_targets] = 0
         self.origin = Origin(shift)
         eps = torch.finfo(torch.float64).eps
-        self.coordinates = make_coordinates(summed, self.preconditioner, torch.float64, eps)
+        _, self.coordinates = make_coordinates(summed, self.preconditioner, torch.float64, eps)
         self.made_of = moments.weight
 
     def _loop(self, objective: Any) -> Loop:
@@ -181,7 +180,4 @@ class AveragedStream(IncrementalLearner):
 
 def _from(origin: Origin, objective: Any, v: Tensor) -> Tensor:
     """Return v, which is relative to the origin of the objective, relative to another."""
-    present, objective.origin = objective.origin, origin
-    moved = objective.carried(v, present)
-    objective.origin = present
-    return moved
+    return objective.at(origin).carried(v, objective.origin)

@@ -6,7 +6,6 @@ neither shows that the end is close enough, a small problem is measured against 
 find.
 """
 
-import copy
 from dataclasses import replace
 from functools import cached_property
 from math import inf, isfinite, nan
@@ -160,7 +159,7 @@ class Certificate:
     @cached_property
     def _scaled(self) -> tuple[Scaled, Bound]:
         """The problem in scaled columns, and the bound there."""
-        problem = Scaled(copy.copy(self.objective), self.control.data_eps)
+        problem = Scaled(self.objective, self.control.data_eps)
         return problem, problem.bound()
 
     @cached_property

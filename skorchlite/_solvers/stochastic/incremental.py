@@ -4,7 +4,6 @@ A stream learns from one objective after the other, each over the rows of a chun
 """
 
 from dataclasses import replace
-from functools import partial
 from math import isfinite, nan
 from typing import Any
 
@@ -63,20 +62,18 @@ class MomentStream(IncrementalLearner):
             self.moments = self.moments.in_terms(n_targets, terms, centre)
         self.basis = basis
 
-    def learn(
-        self, objective: Any, start: Tensor | None, control: SolverControl
-    ) -> tuple[Any, Solution]:
-        """Return the objective over all rows so far, and its solution."""
-        chunk = moments_of_chunk(objective)
-        summed, solution = self._solved(chunk, objective, control)
+    def learn(self, objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+        """Return the solution over all rows so far."""
+        objective, chunk = moments_of_chunk(objective)
+        solution = self._solved(chunk, objective, control)
         few = objective.rows.n_rows * objective.n_features**2 <= _FEW_PRODUCTS
-        known = 0 if few else summed.n_null
+        known = 0 if few else solution.objective.n_null
         if solution.metric.blurred(known) > CLEAR and objective.double == torch.float64:
             chunk = doubled_moments_of_chunk(objective)
-            summed, solution = self._solved(chunk, objective, control)
-        rank = solution.metric.rank
+            solution = self._solved(chunk, objective, control)
+        summed, rank = solution.objective, solution.metric.rank
         # More rows can only add to the rank, unless they take digits from it.
-        lost = max(solution.metric.blurred(summed.n_null), _unheld(summed, solution))
+        lost = max(solution.metric.blurred(summed.n_null), _unheld(solution))
         lost = 1.0 if rank < self.rank else lost
         solution.facts["lost"] = lost
         if lost > BLURRED:
@@ -84,17 +81,14 @@ class MomentStream(IncrementalLearner):
         self.moments, self.rank = summed.moments, max(rank, self.rank)
         if not self.moments.rounded.any():  # then the rank is that of the rows
             self.moments = replace(self.moments, n_null=summed.n_features - self.rank)
-        return summed, solution
+        return solution
 
-    def _solved(
-        self, chunk: RunningMoments, objective: Any, control: SolverControl
-    ) -> tuple[SummedObjective, Solution]:
-        """Return the objective over all rows so far and those of a chunk, and its solution."""
+    def _solved(self, chunk: RunningMoments, objective: Any, control: SolverControl) -> Solution:
+        """Return the solution over all rows so far and those of a chunk."""
         moments = chunk
         if self.moments is not None:
             moments = self.moments.merged(chunk, objective.fit_intercept)
-        make = partial(
-            SummedObjective,
+        summed = SummedObjective(
             moments,
             objective.rows.n_targets,
             self.basis,
@@ -102,19 +96,19 @@ class MomentStream(IncrementalLearner):
             objective.penalty,
             objective.fit_intercept,
         )
-        summed = make()
         solution = newton(summed, None, control)
         if solution.metric is None:  # corners have no use for one
-            _, solution.metric, _ = quadratic_model(make(), torch.float64, control.data_eps)
-        return summed, solution
+            solution.metric = quadratic_model(summed, torch.float64, control.data_eps).metric
+        return solution
 
 
-def _unheld(summed: SummedObjective, solution: Solution) -> float:
+def _unheld(solution: Solution) -> float:
     """Return the part of a target's deviation that rounding may make of predictions.
 
     Chunks that reach further stretch the interval of polynomials, which rows before are then a
     small part of, with large coefficients.
     """
+    summed = solution.objective
     if summed.basis is None or not summed.basis.magnitude:
         return 0.0
     _, deviation, _ = summed.spread()
@@ -166,9 +160,10 @@ class LoopStream(IncrementalLearner):
         if self.loop is None:
             of = control.dtype, control.data_eps
             self.loop = make_loop(objective, start, self.settings, *of)
-            self.origin, self.corner = objective.origin, kind
-        loop, objective.origin = self.loop, self.origin
-        loop.take(objective)
+            self.origin, self.corner = self.loop.objective.origin, kind
+        loop = self.loop
+        assert self.origin is not None
+        loop.take(objective.at(self.origin))
         if kind != self.corner:
             try:
                 loop.corners = make_corners(loop, self.settings)
@@ -181,11 +176,10 @@ class LoopStream(IncrementalLearner):
             self._steps_changed = False
         return loop
 
-    def learn(
-        self, objective: Any, start: Tensor | None, control: SolverControl
-    ) -> tuple[Any, Solution]:
-        """Take the steps of a chunk; return its objective, and the point that they led to."""
+    def learn(self, objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+        """Take the steps of a chunk; return the point that they led to."""
         settings, loop = self.settings, self._prepare(objective, start, control)
+        objective = loop.objective
         batches = Minibatches(
             objective,
             settings.batch_size,
@@ -206,6 +200,7 @@ class LoopStream(IncrementalLearner):
         v = loop.point()
         loop.objective = None  # the rows are not kept
         solution = Solution(
+            objective=objective,
             v=v,
             v_low=torch.zeros_like(v),
             n_iter=1,
@@ -217,7 +212,7 @@ class LoopStream(IncrementalLearner):
             n_updates=loop.t - t,
             facts=facts,
         )
-        return objective, solution
+        return solution
 
 
 def _steps(settings: Settings) -> tuple:

@@ -190,7 +190,7 @@ def make_loop(
 ) -> Loop:
     """Return the loop that the settings ask for, at its start; see ``stochastic``."""
     before = objective.origin
-    coordinates = make_coordinates(objective, settings.preconditioner, dtype, data_eps)
+    objective, coordinates = make_coordinates(objective, settings.preconditioner, dtype, data_eps)
     shape = coordinates.size, objective.rows.n_targets
     u = torch.zeros(shape, dtype=dtype, device=objective.rows.device)
     if start is not None:

@@ -6,7 +6,6 @@ Prechelt (1998), "Early stopping - but when?", Neural Networks: Tricks of the Tr
 descents see ``loop`` and ``variance_reduced``.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,6 @@ import torch
 from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
-from ..._sources.origin import Origin
 from ..._sources.row_source import TargetRows
 from ..base import Monitor, Solution, SolverControl, is_near
 from .certificates import Certificate
@@ -66,7 +64,7 @@ def stochastic(
     if own_step and objective.rows.n_targets > 1 and not alike:
         return _target_by_target(objective, start, control, settings)
     loop = make_loop(objective, start, settings, control.dtype, control.data_eps)
-    watch = Watch(objective, settings, control.tol)
+    watch = Watch(loop.objective, settings, control.tol)
 
     def told(n_iter: int, value: float, optimality: float | None, ended: Ended) -> None:
         control.monitor(n_iter, value, optimality, lambda: watch.record(ended()))
@@ -90,24 +88,23 @@ def _target_by_target(
     for j in range(objective.rows.n_targets):
         one, point = objective.of_target(j), None if start is None else start[:, j : j + 1]
         validation = None if settings.validation is None else TargetRows(settings.validation, j)
-        carried = partial(_carried, one, one.origin)
-        monitor = _of_all(control.monitor, objective.rows.n_targets, parts, carried)
+        carried = partial(_carried, one)
+        monitor = _of_all(control.monitor, objective, parts, carried)
         own = replace(settings, validation=validation)
         solution = stochastic(one, point, replace(control, monitor=monitor), own)
         parts.append(carried(solution))
-    return _together(parts)
+    return _together(objective, parts)
 
 
-def _carried(objective: Any, origin: Origin, solution: Solution) -> Solution:
-    """Return a solution relative to another origin than where the objective came to."""
-    there = copy.copy(objective)
-    there.origin = origin
-    return replace(solution, v=there.carried(solution.v, objective.origin))
+def _carried(objective: Any, solution: Solution) -> Solution:
+    """Return a solution in the coordinates of an objective with another origin."""
+    v = objective.carried(solution.v, solution.objective.origin)
+    return replace(solution, objective=objective, v=v)
 
 
 def _of_all(
     monitor: Monitor,
-    n_targets: int,
+    objective: Any,
     before: list[Solution],
     carried: Callable[[Solution], Solution],
 ) -> Monitor:
@@ -115,8 +112,9 @@ def _of_all(
 
     def tell(n_iter: int, value: float, optimality: float | None, ended: Ended) -> None:
         def together() -> Solution:
-            solution = _together([*before, carried(ended())])
-            missing = solution.v.new_zeros(len(solution.v), n_targets - solution.v.shape[1])
+            solution = _together(objective, [*before, carried(ended())])
+            n_missing = objective.rows.n_targets - solution.v.shape[1]
+            missing = solution.v.new_zeros(len(solution.v), n_missing)
             v = torch.cat((solution.v, missing), 1)
             return replace(solution, v=v, v_low=torch.zeros_like(v))
 
@@ -125,12 +123,13 @@ def _of_all(
     return tell
 
 
-def _together(parts: list[Solution]) -> Solution:
+def _together(objective: Any, parts: list[Solution]) -> Solution:
     """Return the solutions for several targets as one."""
     unfinished = [part for part in parts if part.status != "converged"]
     v, curves = torch.cat([part.v for part in parts], 1), [part.validation_curve for part in parts]
     gaps, norms = [part.optimality for part in parts], [part.facts.get("norm", 0) for part in parts]
     return Solution(
+        objective=objective,
         v=v,
         v_low=torch.zeros_like(v),
         n_iter=max(part.n_iter for part in parts),
@@ -298,6 +297,7 @@ def _solution(
     if metric is not None and metric.rank < loop.objective.n_features:
         v = torch.cat((v[:-1] - metric.excess(v[:-1], loop.objective.to_caller), v[-1:]))
     return Solution(
+        objective=loop.objective,
         v=v.clone(),
         v_low=torch.zeros_like(v),
         n_iter=n_iter,
