@@ -243,7 +243,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         """Return the curve of one point that other rows give a solution."""
         objective = solution.objective
         rows = self._expand_alike(validation, objective.basis)
-        return [objective.total(objective.mean_loss(solution.v, rows))]
+        return [objective.units.total(objective.mean_loss(solution.v, rows))]
 
     def _start(self, objective, coef, intercept):
         """Return where to start, as the objective has it, or None for zero."""
@@ -269,7 +269,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
                 f"{coef.T.shape}, with {intercept.size} intercepts. Set warm_start=False to start "
                 "anew."
             )
-        return objective.from_caller(
+        return objective.units.from_caller(
             torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept.reshape(-1).copy())
         )
 
@@ -293,7 +293,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
 
     def _attributes(self, data, solution):
         """Return the fitted attributes that a solution gives."""
-        coef, intercept = solution.objective.caller_solution(solution.v, solution.v_low)
+        coef, intercept = solution.objective.units.caller_solution(solution.v, solution.v_low)
         single = data.single_target
         return {
             "coef_": coef[0] if single else coef,

@@ -579,7 +579,7 @@ class TorchPolyRegressor(StreamRegressor):
 
     def _attributes(self, data, solution):
         objective = solution.objective
-        basis, found = objective.basis, objective.solution(solution.v, solution.v_low)
+        basis, found = objective.basis, objective.units.solution(solution.v, solution.v_low)
         if basis.form_root is not None:
             basis, found = basis.base, basis.in_base(*found)
         return {
@@ -636,5 +636,8 @@ def _is_held(solution):
     """
     objective = solution.objective
     felt = _FELT * objective.loss.largest_slope(solution.loss_curve[-1])
-    kinked, bent = objective.corner >= felt, objective.curvature >= _FELT
+    kinked, bent = (
+        objective.column_penalty.corner >= felt,
+        objective.column_penalty.curvature >= _FELT,
+    )
     return solution.optimality <= _FELT and bool(kinked.all() or bent.all())

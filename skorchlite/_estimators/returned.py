@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._objective.rounded_value import value_from_zero
 from .._solvers.base import Solution
 from .._solvers.newton.bounds import AtZero
 from .._solvers.newton.preconditioner import Metric, cheap
@@ -48,7 +49,7 @@ def count_rounding(
     combined = basis.form_root is not None
     if loss.quadratic and not (combined or _is_ill(solution.metric)):
         return
-    returned = objective.value_from_zero(terms, coef, intercept, caller_coef)
+    returned = value_from_zero(objective, terms, coef, intercept, caller_coef)
     found, _ = objective.evaluate(solution.v, solution.v_low)
     first, _ = objective.evaluate(torch.zeros_like(solution.v))
     triples = zip(first.tolist(), found.tolist(), returned.tolist(), strict=True)

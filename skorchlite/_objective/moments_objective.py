@@ -19,6 +19,7 @@ from .._linalg import double_double as dd
 from .._linalg.exact_products import exact_product
 from .._linalg.views import viewed
 from .._sources.origin import Origin
+from .column_penalty import ColumnPenalty
 from .moments import Moments
 from .objective import Objective, Quadratic
 from .reductions import doubled_products
@@ -227,11 +228,12 @@ class SummedObjective(Objective):
         penalty: Any,
         fit_intercept: bool,
         ridge: float = 0.0,
+        column_penalty: ColumnPenalty | None = None,
     ):
         k, mean = len(moments.mean[0]), _tensors(moments.mean)
         rows = SeenRows(k - n_targets, n_targets, basis, k, torch.device("cpu"))
         shift = mean[0].clone() if fit_intercept else torch.zeros(k, dtype=torch.float64)
-        super().__init__(rows, loss, penalty, Origin(shift), fit_intercept)
+        super().__init__(rows, loss, penalty, Origin(shift), fit_intercept, column_penalty)
         self.moments, self.ridge = moments, ridge
 
     def quadratic(self, dtype: torch.dtype, whiten: Tensor | None = None) -> Quadratic:
@@ -239,7 +241,7 @@ class SummedObjective(Objective):
         moments, ridge = self._present(), None
         if self.ridge:
             t = self.rows.n_targets
-            own = moments.cross.diagonal()[t:] / moments.weight + self.curvature
+            own = moments.cross.diagonal()[t:] / moments.weight + self.column_penalty.curvature
             ridge = self.ridge * own.diag()
         if whiten is not None:
             t = self.rows.n_targets
@@ -279,7 +281,7 @@ class SummedObjective(Objective):
         keep = torch.cat((torch.arange(t), index + t)).numpy()
         (high, low), (cross, cross_low) = moments.mean, moments.cross
         square = np.ix_(keep, keep)
-        part = SummedObjective(
+        return SummedObjective(
             RunningMoments(
                 moments.weight,
                 (high[keep], low[keep]),
@@ -291,9 +293,8 @@ class SummedObjective(Objective):
             self.loss,
             self.penalty,
             self.fit_intercept,
+            column_penalty=self.column_penalty.over(index),
         )
-        part.unit = self.unit[index]
-        return part
 
     def _present(self) -> Moments:
         """Return the moments, the mean in present units."""

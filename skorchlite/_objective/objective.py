@@ -6,24 +6,23 @@ zero keep their digits. ``v`` stacks the coefficients of z and, in its last row,
 
 import copy
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from math import isfinite
 from operator import methodcaller
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .._exceptions import OutOfRangeError
-from .._sources.origin import Origin, plain_origin
+from .._sources.origin import Origin
 from .._sources.row_source import TargetRows
 from . import reductions
+from .column_penalty import ColumnPenalty
 from .local_model import N_PARTS, Model, model_of
 from .moments import Moments, moments_of
-
-_HEAD_ROWS = 256
-_UNDERFLOW = 1e9  # sums of squares within this of the smallest number have lost digits
+from .underflow import check_underflow
+from .units import Units
 
 
 @dataclass
@@ -62,13 +61,31 @@ class Objective:
     loss, penalty : object
     origin : Origin
     fit_intercept : bool
+    column_penalty : ColumnPenalty or None, default=None
+        The penalty in these coordinates, where it is known from others.
     """
 
-    def __init__(self, rows: Any, loss: Any, penalty: Any, origin: Origin, fit_intercept: bool):
+    def __init__(
+        self,
+        rows: Any,
+        loss: Any,
+        penalty: Any,
+        origin: Origin,
+        fit_intercept: bool,
+        column_penalty: ColumnPenalty | None = None,
+    ):
         self.rows, self.loss, self.penalty = rows, loss, penalty
         self.origin, self.fit_intercept = origin, fit_intercept
         # Says how coefficients of the columns become the caller's; None where they are.
         self.basis = rows.basis
+        if column_penalty is None:
+            column_penalty = ColumnPenalty(penalty, self.units, rows.n_features)
+        self.column_penalty = column_penalty
+
+    @property
+    def units(self) -> Units:
+        """What coefficients in the present coordinates are to the caller."""
+        return Units(self.origin, self.basis, self.rows.n_targets, self.fit_intercept)
 
     @property
     def n_features(self) -> int:
@@ -88,114 +105,12 @@ class Objective:
         """The most precise dtype that the device has."""
         return torch.float32 if self.rows.device.type == "mps" else torch.float64
 
-    def to_caller(self, w: Tensor) -> Tensor:
-        """Return coefficients of z in the caller's units, the targets in units of their scale."""
-        if self.origin.scale is not None:
-            w = w / self._feature_scale
-        return w if self.basis is None else self.basis.to_caller(w)
-
-    def from_caller(self, coef: Tensor, intercept: Tensor) -> Tensor:
-        """Return v from coefficients and intercept in the caller's units."""
-        if self.basis is not None:
-            coef, intercept = self.basis.from_caller(coef, intercept)
-        shift, t = self.origin.shift, self.rows.n_targets
-        v = torch.cat((coef, (intercept + shift[t:] @ coef - shift[:t])[None]))
-        v[-1] *= self.fit_intercept
-        if self.origin.scale is not None:
-            v = torch.cat((v[:-1] * self._feature_scale, v[-1:])) / self._target_scale
-        return v
-
-    def carried(self, v: Tensor, origin: Origin) -> Tensor:
-        """Return v, which is relative to an earlier origin, relative to the present one."""
-        moved = (self.origin.shift - origin.shift) / origin.unit()
-        t = self.rows.n_targets
-        intercept = v[-1] + (moved[t:] @ v[:-1] - moved[:t]) * self.fit_intercept
-        return torch.cat((v[:-1], intercept[None]))
-
     def mean_loss(self, v: Tensor, rows: Any) -> Tensor:
         """Return the mean loss on other rows at v, for each target."""
         value, total = rows.total(
             partial(reductions.losses, origin=self.origin, dtype=self.double, loss=self.loss, v=v)
         )
         return value / total
-
-    def returned(self, v: Tensor, v_low: Tensor) -> Tensor:
-        """Return the value for each target of a point as coefficients for the columns as they are.
-
-        Far from zero these have fewer digits than those for columns about their mean.
-        """
-        if self.origin.scale is not None or self.basis is not None:
-            return self.evaluate(v, v_low)[0]
-        coef, intercept = self.solution(v, v_low)
-        return self.value_from_zero(self.rows, coef, intercept, coef)
-
-    def value_from_zero(
-        self, rows: Any, coef: np.ndarray, intercept: np.ndarray, penalised: np.ndarray
-    ) -> Tensor:
-        """Return the value for each target of coefficients for rows as they are.
-
-        Parameters
-        ----------
-        rows : row source
-        coef : ndarray of shape (n_targets, n_columns)
-        intercept : ndarray of shape (n_targets,)
-        penalised : ndarray of shape (n_targets, n_features)
-            The coefficients that the penalty is on.
-        """
-        plain = Objective(rows, self.loss, self.penalty, plain_origin(rows, True), True)
-        point = torch.from_numpy(np.vstack((coef.T, intercept[None])))
-        penalty = self.penalty.value(torch.from_numpy(penalised.T.copy()))
-        return plain.mean_loss(point, rows) + penalty
-
-    def solution(self, v: Tensor, v_low: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return (coef of shape (n_targets, n_features), intercept) for the columns, as NumPy."""
-        v, v_low = self._unscaled(v), self._unscaled(v_low)
-        shift, t = self.origin.shift, self.rows.n_targets
-        coef = v[:-1] + v_low[:-1]
-        intercept = shift[:t] - shift[t:] @ coef + v[-1] if self.fit_intercept else 0 * v[-1]
-        return coef.T.contiguous().numpy(), intercept.numpy()
-
-    def caller_solution(self, v: Tensor, v_low: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return coefficients and intercept in the caller's units, as NumPy."""
-        if self.basis is None or self.basis.diagonal:
-            coef, intercept = self.solution(v, v_low)
-            if self.basis is not None:
-                coef = self.basis.to_caller(torch.from_numpy(coef.T)).numpy().T
-            return np.ascontiguousarray(coef), intercept
-        exact = self._unscaled(v), self._unscaled(v_low)
-        return self.basis.caller_solution(*exact, self.origin.shift, self.fit_intercept)
-
-    def _unscaled(self, v: Tensor) -> Tensor:
-        if self.origin.scale is None:
-            return v
-        v = v * self._target_scale
-        return torch.cat((v[:-1] / self._feature_scale, v[-1:]))
-
-    def total(self, value: Tensor) -> float:
-        """Return the sum over the targets of values in units of their scale."""
-        if self.origin.scale is not None:
-            value = value * self._target_scale**2
-        return float(value.sum())
-
-    @property
-    def _target_scale(self) -> Tensor:
-        return self.origin.unit()[: self.rows.n_targets]
-
-    @property
-    def _feature_scale(self) -> Tensor:
-        return self.origin.unit()[self.rows.n_targets :, None]
-
-    def amplification(self, w: Tensor) -> float:
-        """Return by how much relative errors of w grow in the coefficients that are wanted."""
-        return 1.0 if self.basis is None else self.basis.amplification(w)
-
-    def relative_size(self, step: Tensor, w: Tensor, scale: Tensor) -> float:
-        """Return the largest change of a coefficient by the step, relative to the largest."""
-        if self.basis is not None and self.basis.doubled:
-            return self.basis.relative_size(step, w)
-        scale = scale[:, None]
-        largest = (w * scale).abs().amax(0).clamp(min=torch.finfo(w.dtype).tiny)
-        return float(((step * scale).abs().amax(0) / largest).max()) if len(w) else 0.0
 
     def centred(self, mean: Tensor) -> Self:
         """Return the objective with columns measured from their mean, given in present units.
@@ -232,33 +147,10 @@ class Objective:
             raise OutOfRangeError
         # A loss with corners has no use for the squares of the targets.
         first = t if self.loss.corners else 0
-        self._check_underflow(squares, sums[:, 0], self.double, first)
+        check_underflow(self, squares, sums[:, 0], self.double, first)
         mean = sums[:, 0] / total if self.fit_intercept else torch.zeros_like(squares)
         covariance = sums[t:, 1:] / total - torch.outer(mean[t:], mean[:t])
         return mean, (squares / total - mean**2).clamp(min=0).sqrt(), covariance
-
-    def distance(self) -> Tensor:
-        """Return what the rounding of features is relative to, in present units.
-
-        That is how far from zero they are measured or, of made columns, what they are made from.
-        """
-        distance = self.origin.shift.abs()
-        if self.basis is not None:
-            distance = distance.clamp(min=self.basis.magnitude)
-        scale = self.origin.scale
-        return (distance if scale is None else distance / scale)[self.rows.n_targets :]
-
-    def followed(self) -> tuple[Tensor, Tensor] | None:
-        """Return how far relative errors of the data move made columns, and the ``distance``.
-
-        Of these columns in these rows, and in present units; None where that is not cheap.
-        """
-        found = None if self.basis is None else self.basis.followed()
-        if found is None:
-            return None
-        moved, size = map(torch.from_numpy, found)
-        unit, shift = self.origin.unit()[self.rows.n_targets :], self.origin.shift.abs()
-        return moved / unit, torch.maximum(shift[self.rows.n_targets :], size) / unit
 
     def quadratic(self, dtype: torch.dtype, whiten: Tensor | None = None) -> Quadratic:
         """Return the quadratic objective in one pass, in coordinates ``w = whiten @ a`` if given.
@@ -277,42 +169,15 @@ class Objective:
             raise OutOfRangeError
         moments = moments_of(products, t + d, self.fit_intercept)
         plain = whiten is None
-        self._check_underflow(products.diagonal()[: t + d], moments.mean, dtype, plain=plain)
+        check_underflow(self, products.diagonal()[: t + d], moments.mean, dtype, plain=plain)
         return self._quadratic_of(moments, whiten)
 
     def _quadratic_of(self, moments: Moments, whiten: Tensor | None) -> Quadratic:
         t, cross = self.rows.n_targets, moments.cross / moments.weight
         hessian = cross[t:, t:]
         if self.penalty.curvature:
-            hessian = hessian + self.bending(whiten)
+            hessian = hessian + self.column_penalty.bending(whiten)
         return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
-
-    @property
-    def corner(self) -> Tensor:
-        """The slope that the penalty jumps to on either side of a zero coefficient of z."""
-        return self.penalty.corner * self.unit
-
-    @property
-    def curvature(self) -> Tensor:
-        """The curvature that the penalty has in each coefficient of z, where it has one."""
-        if not self.penalty.curvature:  # nothing times a square that overflows is no number
-            return torch.zeros_like(self.unit)
-        return self.penalty.curvature * self.unit**2
-
-    @cached_property
-    def unit(self) -> Tensor:
-        """What a coefficient of z is in the caller's units, where these differ in scale only.
-
-        Ones where there is no penalty, which alone asks for it.
-        """
-        ones = self.origin.shift.new_ones(self.n_features, 1)
-        penalty = self.penalty
-        if not (penalty.curvature or penalty.corner or penalty.positive):
-            return ones[:, 0]
-        unit = self.to_caller(ones)[:, 0]
-        if not torch.isfinite(unit).all():
-            raise OutOfRangeError
-        return unit
 
     def evaluate(
         self, v: Tensor, v_low: Tensor | None = None, loss: Any = None
@@ -338,40 +203,8 @@ class Objective:
         )
         bend /= total
         bend[-1] *= self.fit_intercept
-        bend[:-1] += self.bent(v[:-1])
+        bend[:-1] += self.column_penalty.bent(v[:-1])
         return bend
-
-    def bent(self, w: Tensor) -> Tensor:
-        """Return the Hessian of the penalty times w."""
-        if self._form_root is None:
-            return self.curvature[:, None] * w
-        scale = self.origin.unit()[self.rows.n_targets :, None]
-        return self.penalty.curvature**0.5 * (self._form_root.T @ self.rooted(w)) / scale
-
-    def bending(self, directions: Tensor | None = None) -> Tensor:
-        """Return the Hessian of the penalty along directions, by default along each coefficient.
-
-        As a product of what the penalty is half the square of: in one with the Hessian itself,
-        rounding could make curvatures below zero.
-        """
-        if directions is None:
-            if self._form_root is None:
-                return self.curvature.diag()
-            directions = torch.ones_like(self.curvature).diag()
-        rooted = self.rooted(directions)
-        return rooted.T @ rooted
-
-    @property
-    def _form_root(self) -> Tensor | None:
-        """What the penalty multiplies coefficients by, where it is on others that they make."""
-        return None if self.basis is None else self.basis.form_root
-
-    def rooted(self, w: Tensor) -> Tensor:
-        """Return what the smooth penalty is half the square of."""
-        if self._form_root is None:
-            return self.curvature.sqrt()[:, None] * w
-        scale = self.origin.unit()[self.rows.n_targets :, None]
-        return self.penalty.curvature**0.5 * (self._form_root @ (w / scale))
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Any) -> tuple[Tensor, Tensor, float]:
         if self.basis is not None and self.basis.doubled:
@@ -388,9 +221,8 @@ class Objective:
         keep = torch.cat((torch.arange(t), index + t))
         scale = None if origin.scale is None else origin.scale[keep]
         rows, origin = self.rows.columns(index), Origin(origin.shift[keep], scale)
-        part = Objective(rows, self.loss, self.penalty, origin, self.fit_intercept)
-        part.unit = self.unit[index]
-        return part
+        penalty = self.column_penalty.over(index)
+        return Objective(rows, self.loss, self.penalty, origin, self.fit_intercept, penalty)
 
     def of_target(self, target: int) -> "Objective":
         """Return the objective of one target."""
@@ -428,7 +260,7 @@ class Objective:
             room=room,
         )
         total, least, *parts = self.rows.total(add_up)
-        penalty = self._penalty_at(points[:-1])
+        penalty = self.column_penalty.value(points[:-1])
         models = {}
         for i, j in enumerate(reach):
             part = tuple(parts[i * N_PARTS : (i + 1) * N_PARTS])
@@ -444,53 +276,6 @@ class Objective:
         if not self.fit_intercept:
             gradient[-1] = 0
         if self.penalty.curvature or self.penalty.corner:
-            value = value + self._penalty_at(v[:-1])
-            gradient[:-1] += self.bent(v[:-1])
+            value = value + self.column_penalty.value(v[:-1])
+            gradient[:-1] += self.column_penalty.bent(v[:-1])
         return value, gradient
-
-    def _penalty_at(self, w: Tensor) -> Tensor:
-        if self._form_root is not None:
-            return 0.5 * self.rooted(w).square().sum(0)
-        return self.penalty.value(w * self.unit[:, None])
-
-    def _check_underflow(
-        self,
-        squares: Tensor,
-        sums: Tensor,
-        dtype: torch.dtype,
-        first: int = 0,
-        plain: bool = True,
-    ) -> None:
-        """Raise if squares of a column that is not constant are below the range of the dtype.
-
-        Parameters
-        ----------
-        squares, sums : Tensor of shape (n_columns,)
-        dtype : torch.dtype
-        first : int, default=0
-            The first of the columns that matter.
-        plain : bool, default=True
-            Whether they are those of the rows, and no combinations.
-        """
-        small = squares < _UNDERFLOW * torch.finfo(dtype).tiny
-        small[:first] = False
-        if self._form_root is not None:
-            # Such a column is nothing beside the penalty, and the others are of a size with it.
-            small[self.rows.n_targets :] = False
-        if small.any() and ((sums[small] != 0).any() or (plain and self._varies(small))):
-            raise OutOfRangeError
-
-    def _varies(self, columns: Tensor) -> bool:
-        """Return whether some columns vary in the first rows, as those of tiny numbers do.
-
-        Their squares vanish, and so does their sum about a mean that these rows gave.
-        """
-        if self.rows.sparse:
-            return False
-        head = self.rows.head(_HEAD_ROWS)
-        if head is None:
-            return False
-        X, y, weight = head
-        away = torch.cat((y.cpu().double(), X.cpu().double()), 1)[:, columns]
-        away = away if weight is None else away[weight.cpu() > 0]
-        return bool((away != self.origin.shift[columns]).any())

@@ -45,7 +45,7 @@ class ConjugateDescent:
             self.x = x
             self._measure()
             self.first_norm = torch.maximum(self.first_norm, self.norm)
-        self.curve = [problem.objective.total(self.value)]
+        self.curve = [problem.objective.units.total(self.value)]
         self.first_value = self.value
 
     @property
@@ -66,7 +66,7 @@ class ConjugateDescent:
         the penalty or else that of the steps.
         """
         problem = self.problem
-        bent = (problem.objective.curvature[:, None] * problem.unit[:-1] ** 2)[
+        bent = (problem.objective.column_penalty.curvature[:, None] * problem.unit[:-1] ** 2)[
             problem.unit[:-1] > 0
         ]
         least = torch.maximum(self.least, bent.min()) if bent.any() else self.least
@@ -83,7 +83,7 @@ class ConjugateDescent:
                     break
                 direction = self._step(direction)
             self._measure()
-            self.curve[-1] = self.problem.objective.total(self.value)
+            self.curve[-1] = self.problem.objective.units.total(self.value)
             if not self._above(tol).any():
                 return "converged"
             if self.n_iter >= max_iter:
@@ -125,7 +125,7 @@ class ConjugateDescent:
         moved = (length * direction).abs().amax(0) / largest
         self.change = float(moved.nan_to_num(0.0).max())
         self.n_iter += 1
-        self.curve.append(self.problem.objective.total(self.value))
+        self.curve.append(self.problem.objective.units.total(self.value))
         self.monitor(self.n_iter, self.curve[-1], None, self.solution)
         ratio = torch.where(square > 0, (self.gradient**2).sum(0) / square, 0.0)
         return ratio * direction - self.gradient

@@ -132,7 +132,7 @@ class Descent:
         while self.active.any() and not self.spent:
             if self._step():
                 self.n_iter += 1
-                total = self.problem.objective.total(self.value)
+                total = self.problem.objective.units.total(self.value)
                 if self.loss is self.problem.objective.loss:
                     self.curve.append(total)
                 self.monitor(self.n_iter, total, None, self.solution)

@@ -116,7 +116,7 @@ def _descend(objective: Any, start: Tensor | None, control: SolverControl) -> So
 def _directly(descent: Descent, tol: float) -> tuple[str, float]:
     """Minimise a smooth loss; return (status, relative gap)."""
     problem = descent.problem
-    descent.curve.append(problem.objective.total(descent.value))
+    descent.curve.append(problem.objective.units.total(descent.value))
     descent.run(lambda: _CLOSER * tol * descent.precise())
     ended = "max_iter" if descent.active.any() else "stalled"
     met = bool((descent.norm <= tol * descent.precise()).all())
@@ -180,7 +180,7 @@ def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
     """
     problem, loss = descent.problem, descent.problem.objective.loss
     bracket = _Bracket(problem, descent.x, descent.value, tol)
-    descent.curve.append(problem.objective.total(bracket.upper))
+    descent.curve.append(problem.objective.units.total(bracket.upper))
     # Of each target its own: of one that is far smaller, that of the others would hide all.
     width = torch.where(bracket.upper > 0, bracket.upper, 1.0) / loss.smoothed(1.0).bound
     before, stale, (gap, met) = descent.x, 0, bracket.gap
@@ -197,7 +197,7 @@ def _by_smoothing(descent: Descent, tol: float) -> tuple[str, float]:
         ahead = bracket.narrow(descent, smoothed.tangents(), limit)
         before, (gap, met), width = x, bracket.gap, width * _SHRINK
         descent.x = torch.where(ahead, _SHRINK * x + (1 - _SHRINK) * limit, x)
-        descent.curve.append(problem.objective.total(bracket.upper))
+        descent.curve.append(problem.objective.units.total(bracket.upper))
         stale = 0 if (gap < 0.5 * last)[active].any() else stale + 1
     descent.x = bracket.x
     if met.all():

@@ -56,7 +56,7 @@ class Frame:
         start = -(factor.T @ self.quadratic.gradient)
         _, gradient = self.quadratic.at(factor @ start)
         self.resolved = resolves(self.metric, self.quadratic, factor @ start, gradient)
-        curvature = objective.bending(factor)
+        curvature = objective.column_penalty.bending(factor)
         if objective.fit_intercept:
             one = factor.new_ones(1, 1)
             factor, curvature = torch.block_diag(factor, one), torch.block_diag(curvature, 0 * one)
@@ -76,10 +76,11 @@ class Frame:
         unit = torch.where(live, 1 / deviation[t:], 0.0)
         free = unit.new_zeros(int(objective.fit_intercept))
         # A constant column has no curvature of its own, and stays at zero with any.
-        curvature = torch.where(live, objective.curvature * unit**2, 1.0)
+        curvature = torch.where(live, objective.column_penalty.curvature * unit**2, 1.0)
         bounded = torch.full((len(unit),), objective.penalty.positive)
         self.corners = Corners(
-            torch.cat((objective.corner * unit, free)), torch.cat((bounded, free > 0))
+            torch.cat((objective.column_penalty.corner * unit, free)),
+            torch.cat((bounded, free > 0)),
         )
         unit = torch.cat((unit, free + 1))[:, None]
         self.coordinates = Coordinates(self.n_rows, unit=unit)

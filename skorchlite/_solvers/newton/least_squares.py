@@ -191,7 +191,7 @@ def least_norm(
 
     They would not where columns that are taken for constant are not quite.
     """
-    excess = metric.excess(w, objective.to_caller, far)
+    excess = metric.excess(w, objective.units.to_caller, far)
     moved, size = ((part * (hessian @ part)).sum(0) for part in (excess, w))
     # Beside a large excess the products have a rounding error of their own.
     rounding = (hessian.diagonal()[:, None] * excess * excess).sum(0)
@@ -234,7 +234,7 @@ class _Descent:
         if start is not None:
             there, _ = self.quadratic.at(start)
             value = there if torch.isfinite(there).all() else value
-        self.curve.append(self.objective.total(value))
+        self.curve.append(self.objective.units.total(value))
         self.v = torch.cat((w, torch.zeros_like(w[:1])))
         self.v_low = torch.zeros_like(self.v)
         self._count(*self.quadratic.at(w))
@@ -250,7 +250,7 @@ class _Descent:
         rate : float
             The factor by which a step is expected to shrink the error.
         """
-        self.change, last = rate * self.objective.amplification(self.v[:-1]), torch.inf
+        self.change, last = rate * self.objective.units.amplification(self.v[:-1]), torch.inf
         before: Tensor | None = None
         direction: Tensor | None = None
         unsure = self.change > _MARGIN * tol and self.n_iter < max_iter and cheap(self.objective)
@@ -259,7 +259,7 @@ class _Descent:
             if self.n_iter >= max_iter:
                 return "max_iter"
             value, gradient = self.objective.evaluate(self.v, self.v_low)
-            self.curve[-1] = self.objective.total(value)  # measured, where it was the model's
+            self.curve[-1] = self.objective.units.total(value)  # measured, where it was the model's
             if before is not None and direction is not None:
                 gradient = self._search_line(before, gradient, direction)
             direction = self._conjugate(gradient, before, direction)
@@ -268,7 +268,9 @@ class _Descent:
             gained = 0.5 * (gradient * direction).sum(0)
             left = gradient[:-1] - self.quadratic.hessian @ direction[:-1]
             self._count((value - gained).clamp(min=0), left)
-            step = self.objective.relative_size(direction[:-1], self.v[:-1], self.metric.scale)
+            step = self.objective.units.relative_size(
+                direction[:-1], self.v[:-1], self.metric.scale
+            )
             self.change = step * max(rate, min(step / last, 1.0))
             if step > 0.5 * last and self.change > tol:  # rounding errors are all that is left
                 floor = 1e3 * torch.finfo(torch.float64).eps * self.metric.condition**0.5
@@ -336,7 +338,7 @@ class _Descent:
 
     def _count(self, value: Tensor, gradient: Tensor) -> None:
         self.n_iter += 1
-        self.curve.append(self.objective.total(value))
+        self.curve.append(self.objective.units.total(value))
         self.value, self.gradient = value, gradient
         self.monitor(self.n_iter, self.curve[-1], None, partial(self.solution, "completed"))
 
@@ -359,7 +361,7 @@ class _Descent:
         gradient, metric = self.gradient, self.metric
         along = metric.factor.T @ gradient
         left = 0.5 * (along * along).sum(0)
-        bent = self.objective.curvature[:, None]
+        bent = self.objective.column_penalty.curvature[:, None]
         if self.objective.penalty.curvature:
             rest = gradient - self.quadratic.hessian @ (metric.factor @ along)
             left = left + 0.5 * torch.where(bent > 0, rest * rest / bent, 0.0).sum(0)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.rounded_value import value_as_returned
 from ..base import Solution
 from .bounds import AtZero
 from .frame import Frame
@@ -41,7 +42,7 @@ def measured(
     made : list of float
         What rounding of what the coefficients are sums of changes in each objective.
     """
-    values = objective.returned(solution.v, solution.v_low)
+    values = value_as_returned(objective, solution.v, solution.v_low)
     gaps, met, worse = [0.0], True, False
     free = not (objective.penalty.curvature or objective.penalty.corner)
     # Where nothing is lost, and not all is met, there is no need to know what could be.

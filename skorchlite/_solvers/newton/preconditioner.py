@@ -174,7 +174,7 @@ def _of_rows(
     columns, weight = gather(objective)
     Z = columns[:, -objective.n_features :] * weight.sqrt()[:, None]
     if objective.penalty.curvature:  # which is as good as rows
-        Z = torch.cat((Z, objective.rooted(torch.ones_like(scale).diag())))
+        Z = torch.cat((Z, objective.column_penalty.rooted(torch.ones_like(scale).diag())))
     Z = (Z / scale)[:, live]
     eps = _ROUNDING * max(Z.shape) ** 0.5 * torch.finfo(Z.dtype).eps
     noise = rounding[live].clamp(min=eps * float(torch.linalg.vector_norm(Z)))
@@ -309,9 +309,9 @@ def rounded_by(objective: Any, data_eps: float, size: Tensor | float = 0.0) -> T
     """
     basis, eps = objective.basis, torch.finfo(torch.float64).eps
     if basis is None:
-        return data_eps * (size + objective.distance())
-    made = data_eps * basis.rounding * (size + objective.distance())
-    found = None if basis.alike else objective.followed()
+        return data_eps * (size + objective.units.distance())
+    made = data_eps * basis.rounding * (size + objective.units.distance())
+    found = None if basis.alike else objective.units.followed()
     if found is None:
         return made
     moved, distance = found

@@ -53,7 +53,7 @@ class _Descent:
         self.value, self.gradient = (
             self._measure(control.dtype) if self.narrow else self._correlate()
         )
-        self.curve = [objective.total(self.value)]
+        self.curve = [objective.units.total(self.value)]
         self.at_zero = [AtZero.of(value) for value in self.value.tolist()]
         self.bound = self._bound()
 
@@ -75,7 +75,9 @@ class _Descent:
                 return self._at_best("stalled_gap")
             self._move(*(self._newton_step() if entered else (step, gain)))
             self.value, self.gradient = self.objective.evaluate(self.v)
-            self.curve[-1] = self.objective.total(self.value)  # measured, where it was the model's
+            self.curve[-1] = self.objective.units.total(
+                self.value
+            )  # measured, where it was the model's
 
     def _without_gain(self) -> int:
         """Return how many steps ago the objective was as low but for rounding; keep the lowest."""
@@ -88,7 +90,7 @@ class _Descent:
         if self.curve[-1] > self.curve[self.best[0]] * (1 + _ROUNDING):
             _, self.v, self.value, self.gradient = self.best
             self._look_ahead()
-            self.curve.append(self.objective.total(self.value))
+            self.curve.append(self.objective.units.total(self.value))
         return status
 
     def solution(self, status: str) -> Solution:
@@ -115,7 +117,7 @@ class _Descent:
         self._scale_by(self.unit)
         w = self.v[:-1]
         value, gradient = quadratic.at(w)
-        corner = self.objective.corner @ w.abs()
+        corner = self.objective.column_penalty.corner @ w.abs()
         return value + corner, torch.cat((gradient, self.v[-1:]))
 
     def _correlate(self) -> tuple[Tensor, Tensor]:
@@ -148,7 +150,7 @@ class _Descent:
             torch.cat((self.all_corners.slope, free)),
             torch.cat((self.all_corners.bounded, free > 0)),
         )
-        curvature = torch.cat((objective.curvature / self.scale**2, free))
+        curvature = torch.cat((objective.column_penalty.curvature / self.scale**2, free))
         # Of squared error the objective says how far predictions are, root mean square.
         return Bound(objective.loss, corners, curvature, 1.0, whitened=False, n_free=len(free))
 
@@ -196,7 +198,7 @@ class _Descent:
         self.v[self.index] *= self.landed  # adding a step leaves rounding where zero is meant
         self.v[-1] -= self.gradient[-1]
         self.n_iter += 1
-        self.curve.append(self.objective.total((self.value - gain + bent).clamp(min=0)))
+        self.curve.append(self.objective.units.total((self.value - gain + bent).clamp(min=0)))
         ended = partial(self.solution, "completed")
         self.monitor(self.n_iter, self.curve[-1], self.gap, ended)
 
@@ -250,6 +252,8 @@ def _is_narrow(objective: Any) -> bool:
 
 def _corners(objective: Any, unit: Tensor, index: Tensor | None = None) -> Corners:
     """Return the corners of the penalty for coefficients times ``unit``."""
-    slope = objective.corner if index is None else objective.corner[index]
+    slope = (
+        objective.column_penalty.corner if index is None else objective.column_penalty.corner[index]
+    )
     bounded = torch.full((len(unit),), objective.penalty.positive)
     return Corners(slope / unit, bounded)

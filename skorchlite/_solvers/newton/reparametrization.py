@@ -67,7 +67,7 @@ class Coordinates:
         corner = torch.zeros(self.size, 1, dtype=torch.float64)
         if objective.penalty.smooth:
             return corner
-        corner[: objective.n_features, 0] = objective.corner
+        corner[: objective.n_features, 0] = objective.column_penalty.corner
         return corner if self.unit is None else corner * self.unit.cpu()
 
     def start(self, v: Tensor) -> Tensor:

@@ -30,17 +30,19 @@ class Scaled:
         self.deviation = deviation
         self.objective = objective = objective.centred(mean)
         live = deviation[t:] > made_by_rounding(objective, data_eps)
-        scale = (deviation[t:] ** 2 + objective.curvature).sqrt()
+        scale = (deviation[t:] ** 2 + objective.column_penalty.curvature).sqrt()
         diagonal = objective.basis is None or objective.basis.diagonal
         wide = diagonal and objective.rows.fewer_than(objective.n_features + 1)
         if wide and objective.penalty.smooth:
             # In the caller's units steps stay in the span of the rows, where the solution is: the
             # one of minimum norm, where the rows leave a choice.
-            unit = objective.to_caller(torch.ones_like(scale)[:, None])[:, 0]
+            unit = objective.units.to_caller(torch.ones_like(scale)[:, None])[:, 0]
             scale = unit * torch.linalg.vector_norm(scale / unit) / len(scale) ** 0.5
         unit = torch.where(live, 1 / scale, 0.0)
         self.unit = torch.cat((unit, unit.new_full((1,), objective.fit_intercept)))[:, None]
-        self.corner = torch.cat((objective.corner * unit, unit.new_zeros(1)))[:, None]
+        self.corner = torch.cat((objective.column_penalty.corner * unit, unit.new_zeros(1)))[
+            :, None
+        ]
         self.positive = objective.penalty.positive
         self.bounded = torch.cat((unit, unit.new_zeros(1)))[:, None] > 0
         self.bounded &= (self.corner > 0) | self.positive
@@ -84,7 +86,12 @@ class Scaled:
         """Return what bounds the gap at a point."""
         objective, n_free = self.objective, int(self.objective.fit_intercept)
         live = slice(None) if n_free else slice(-1)
-        curvature = torch.cat((objective.curvature, objective.curvature[:0].new_zeros(1)))
+        curvature = torch.cat(
+            (
+                objective.column_penalty.curvature,
+                objective.column_penalty.curvature[:0].new_zeros(1),
+            )
+        )
         curvature = (curvature[:, None] * self.unit**2)[live, 0]
         bounded = torch.cat(
             (torch.full_like(self.unit[:-1] > 0, self.positive), self.unit[-1:] < 0)
@@ -141,7 +148,7 @@ class Whitened(Scaled):
         self.factor = torch.block_diag(factor, free)
         w = -self.metric.apply(self.quadratic.gradient)
         self.resolved = resolves(self.metric, self.quadratic, w, self.quadratic.at(w)[1])
-        self.curvature = self.objective.bending(factor)
+        self.curvature = self.objective.column_penalty.bending(factor)
         self.corner = self.factor.new_zeros(self.factor.shape[1], 1)
         self.bounded = self.corner > 0
 

@@ -53,7 +53,7 @@ def wide_quadratic(objective: Any) -> tuple[Any, Quadratic]:
     if not torch.isfinite(squares).all() or underflow.any():
         raise OutOfRangeError
     y, Z = columns[:, :t], columns[:, t:]
-    unit = objective.to_caller(Z.new_ones(Z.shape[1], 1))
+    unit = objective.units.to_caller(Z.new_ones(Z.shape[1], 1))
     hessian = RowGram(Z, objective.penalty.curvature * unit**2)
     moments = Moments(1.0, mean, squares)
     return objective, Quadratic(hessian, -Z.T @ y, 0.5 * squares[:t], moments)
@@ -71,7 +71,7 @@ def wide_metric(objective: Any, quadratic: Quadratic, rounding: Tensor) -> Metri
         The part of the deviation of each column that the rounding of its entries may have made.
     """
     Z = quadratic.hessian.Z
-    unit = objective.to_caller(Z.new_ones(Z.shape[1], 1))[:, 0]
+    unit = objective.units.to_caller(Z.new_ones(Z.shape[1], 1))[:, 0]
     deviation = quadratic.moments.cross[-len(unit) :].sqrt()
     live = (deviation > 0) & (rounding < 1)
     scale = torch.where(live, deviation, torch.ones_like(deviation))

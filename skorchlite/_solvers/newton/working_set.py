@@ -42,7 +42,7 @@ def descend_on_columns(objective: Any, start: Tensor | None, control: SolverCont
     objective = objective.centred(mean)
     scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))[t:]
     bounded = torch.full((d,), objective.penalty.positive)
-    corners = Corners(objective.corner / scale, bounded)
+    corners = Corners(objective.column_penalty.corner / scale, bounded)
     steep = (covariance.abs() / scale[:, None]).amax(1)
     v = torch.zeros(d + 1, t, dtype=torch.float64)
     if start is not None and is_near(start, deviation):
@@ -86,7 +86,10 @@ def _missed(
     held = corners.slope > 0
     if held.any():
         return float((steep / corners.slope)[held].max())
-    steep, bent = torch.where(steep > rounding, steep, 0.0), objective.curvature / scale**2
+    steep, bent = (
+        torch.where(steep > rounding, steep, 0.0),
+        objective.column_penalty.curvature / scale**2,
+    )
     if not steep.any():
         return 0.0
     gain = 0.5 * float((steep**2 / bent).sum()) if (bent > 0).all() else torch.nan
@@ -150,7 +153,7 @@ def _slopes(objective: Any, v: Tensor, index: Tensor, scale: Tensor, corners: Co
     whole = torch.stack(
         [_balanced(objective, models[j][1], index, scale, corners) for j in reach], 1
     )
-    return whole + objective.curvature[:, None] * v[:-1]
+    return whole + objective.column_penalty.curvature[:, None] * v[:-1]
 
 
 def _balanced(objective: Any, model: Any, index: Tensor, scale: Tensor, corners: Corners) -> Tensor:
@@ -169,7 +172,7 @@ def _balanced(objective: Any, model: Any, index: Tensor, scale: Tensor, corners:
         hessian=model.hessian[columns][:, columns] * torch.outer(unit, unit),
         Z=model.Z[:, columns] * unit,
     )
-    curvature = (torch.cat((objective.curvature[index], free)) * unit**2).diag()
+    curvature = (torch.cat((objective.column_penalty.curvature[index], free)) * unit**2).diag()
     bound = Bound(objective.loss, own, curvature.diagonal(), 1.0, whitened=False, n_free=len(free))
     descent = InteriorPoint(part, objective.loss, own, curvature, bound, x)
     descent.descend(0.0)

@@ -141,7 +141,9 @@ class AveragedStream(IncrementalLearner):
             mean = u.clone()
         else:
             n_rows = objective.n_features + objective.fit_intercept
-            u, mean = (coordinates.start(objective.carried(v, zero)[:n_rows]) for v in self.points)
+            u, mean = (
+                coordinates.start(objective.units.carried(v, zero)[:n_rows]) for v in self.points
+            )
         first, later = self._steps(objective, pilot, coordinates.model(mean))
         size = min(self.batch_size, objective.rows.n_rows)
         schedule = Shrinking(first, later, _DECAY, self.n_seen, size, _BATCH)
@@ -180,4 +182,4 @@ class AveragedStream(IncrementalLearner):
 
 def _from(origin: Origin, objective: Any, v: Tensor) -> Tensor:
     """Return v, which is relative to the origin of the objective, relative to another."""
-    return objective.at(origin).carried(v, objective.origin)
+    return objective.at(origin).units.carried(v, objective.origin)

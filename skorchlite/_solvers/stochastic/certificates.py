@@ -58,7 +58,7 @@ class Certificate:
         """Whether there is a bound: not without convexity or any curvature of many columns."""
         objective = self.objective
         few = objective.n_features <= MANY_COLUMNS
-        felt = not objective.penalty.smooth or bool((objective.curvature > 0).all())
+        felt = not objective.penalty.smooth or bool((objective.column_penalty.curvature > 0).all())
         return objective.loss.convex and (few or felt)
 
     def gap_of_end(self, v: Tensor) -> float:
@@ -86,7 +86,7 @@ class Certificate:
         objective, tangents = self.objective, self.descent.tangents
         if self.metric is None:
             objective = self._scaled[0].objective
-            v = objective.carried(v, self.objective.origin)
+            v = objective.units.carried(v, self.objective.origin)
         value, gradient = objective.evaluate(v)
         lower = value
         if tangents is not None:
@@ -139,7 +139,7 @@ class Certificate:
         objective = self.objective.of_target(target)
         control = replace(self.control, tol=0.0, max_iter=_NEWTON_STEPS, monitor=nobody)
         best = newton(objective, None, control)
-        end = best.loss_curve[-1] / objective.total(torch.ones(1).double())
+        end = best.loss_curve[-1] / objective.units.total(torch.ones(1).double())
         return end * (1 - min(best.optimality, 1.0)) if isfinite(best.optimality) else -inf
 
     def _left(self, v: Tensor, gradient: Tensor, value: float) -> float:
@@ -167,7 +167,7 @@ class Certificate:
         """The bound in the coordinates of the metric."""
         factor = self.metric.factor
         free = factor.new_zeros(self.n_free, self.n_free)
-        curvature = factor.T @ (self.objective.curvature[:, None] * factor)
+        curvature = factor.T @ (self.objective.column_penalty.curvature[:, None] * factor)
         none = factor.new_zeros(factor.shape[1] + self.n_free)
         return Bound(
             self.objective.loss,

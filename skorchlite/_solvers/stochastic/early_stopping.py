@@ -41,7 +41,7 @@ class Watch:
         if self.curve is None:
             return False
         loss = self.objective.mean_loss(v, self.rows)
-        self.curve.append(self.objective.total(loss))
+        self.curve.append(self.objective.units.total(loss))
         if not self.stops:
             return False
         relative = float((loss / self._unit).nan_to_num(0.0).mean())  # 0/0: a constant target

@@ -194,7 +194,7 @@ class LoopStream(IncrementalLearner):
             loop.reset(before)
             status, facts = "diverged", divergence(loop, 1, batches.n_batch)
             value, _ = objective.evaluate(loop.point())
-            value = objective.total(value)
+            value = objective.units.total(value)
         else:
             loop.schedule.after_epoch(value)
         v = loop.point()

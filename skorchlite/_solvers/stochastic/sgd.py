@@ -94,7 +94,7 @@ class Loop:
                     at_zero += (losses.sum(0) / batches.n_rows).cpu()
                 if not isfinite(value.sum()):
                     return inf
-        return self.objective.total((value + self._paid / len(batches)).cpu())
+        return self.objective.units.total((value + self._paid / len(batches)).cpu())
 
     def _penalty(self) -> Any:
         penalty = self.objective.penalty
@@ -104,11 +104,11 @@ class Loop:
 
     @cached_property
     def _unit(self) -> Tensor:
-        return self.objective.unit[:, None].to(self.v)
+        return self.objective.column_penalty.unit[:, None].to(self.v)
 
     @cached_property
     def _curvature(self) -> Tensor:
-        return self.objective.curvature[:, None].to(self.v)
+        return self.objective.column_penalty.curvature[:, None].to(self.v)
 
     def _learn(self, block: Block) -> Tensor:
         """Take the steps of a block; return the losses of its rows before them."""
@@ -194,7 +194,7 @@ def make_loop(
     shape = coordinates.size, objective.rows.n_targets
     u = torch.zeros(shape, dtype=dtype, device=objective.rows.device)
     if start is not None:
-        v = objective.carried(start, before)[: objective.n_features + objective.fit_intercept]
+        v = objective.units.carried(start, before)[: objective.n_features + objective.fit_intercept]
         u.copy_(coordinates.start(v))
     rate = settings.learning_rate
     rate = float(rate) if isinstance(rate, Real) else settings.eta0

@@ -98,7 +98,7 @@ def _target_by_target(
 
 def _carried(objective: Any, solution: Solution) -> Solution:
     """Return a solution in the coordinates of an objective with another origin."""
-    v = objective.carried(solution.v, solution.objective.origin)
+    v = objective.units.carried(solution.v, solution.objective.origin)
     return replace(solution, objective=objective, v=v)
 
 
@@ -202,7 +202,7 @@ def _with_given_step(
 
 def _is_above(loop: Loop, last: float, bound: Tensor) -> bool:
     """Return whether the loop ended above a bound; the last epoch tells where it is far below."""
-    if len(bound) == 1 and last < _CLEAR * loop.objective.total(bound):
+    if len(bound) == 1 and last < _CLEAR * loop.objective.units.total(bound):
         return False
     try:
         value, _ = loop.objective.evaluate(loop.point())
@@ -226,7 +226,7 @@ def _diverged(
         v, value = torch.where(other < value, constant, v), torch.minimum(other, value)
     loop.reset(kept)
     facts = divergence(loop, len(curve) + 1, n_batch)
-    curve.append(loop.objective.total(value))
+    curve.append(loop.objective.units.total(value))
     solution = _solution(loop, v, len(curve), curve, nan, status)
     solution.facts = facts
     return solution
@@ -295,7 +295,7 @@ def _solution(
     """Return the record of a descent, at the solution of minimum norm where there are many."""
     metric = loop.coordinates.metric
     if metric is not None and metric.rank < loop.objective.n_features:
-        v = torch.cat((v[:-1] - metric.excess(v[:-1], loop.objective.to_caller), v[-1:]))
+        v = torch.cat((v[:-1] - metric.excess(v[:-1], loop.objective.units.to_caller), v[-1:]))
     return Solution(
         objective=loop.objective,
         v=v.clone(),

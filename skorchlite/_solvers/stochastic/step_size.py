@@ -138,7 +138,7 @@ def curved_coordinates(objective: Any, loss: Any, v: Tensor) -> Coordinates | No
     )
     (hessian,) = objective.rows.total(add_up)
     hessian /= objective.rows.n_rows * objective.rows.mean_weight()
-    hessian[:d, :d] += objective.curvature.diag()
+    hessian[:d, :d] += objective.column_penalty.curvature.diag()
     metric = cholesky_metric(hessian)
     if metric is None or metric.condition > _WORST:
         return None
@@ -178,7 +178,7 @@ class Pilot:
         self.part = min(float(weight.sum()) / all_rows, 1.0)  # of all weight
         self.y, self.Z = _split(objective.rows, A, objective.fit_intercept)
         self.coordinates = coordinates.to(self.Z)
-        curvature = objective.curvature[:, None].to(self.Z)
+        curvature = objective.column_penalty.curvature[:, None].to(self.Z)
         self.penalty = torch.cat((curvature, curvature.new_zeros(int(objective.fit_intercept), 1)))
 
     def largest(self, rows: float, penalty: float) -> float:

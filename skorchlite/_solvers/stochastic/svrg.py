@@ -140,7 +140,7 @@ class VarianceReduced:
             self.u.copy_(self.constant())
             return "converged"
         least, lowest, idle, caution, enough = inf, inf, 0.0, 1.0, tol
-        self.curve.append(self.objective.total(self.anchor.value))
+        self.curve.append(self.objective.units.total(self.anchor.value))
         report(self.n_iter, self.curve[-1])
         while True:
             if tol is not None and self.anchor.optimality <= (enough or 0.0):
@@ -162,7 +162,7 @@ class VarianceReduced:
                 self._epoch()
             self.n_iter += 1
             self._judge()
-            self.curve.append(self.objective.total(self.anchor.value))
+            self.curve.append(self.objective.units.total(self.anchor.value))
             stop = monitor(self.point(self.u))
             report(self.n_iter, self.curve[-1])
             if stop:
@@ -182,7 +182,7 @@ class VarianceReduced:
         if self.least is None:
             return v, self.curve
         before, least = self.least
-        total = self.objective.total(torch.minimum(before, value))
+        total = self.objective.units.total(torch.minimum(before, value))
         return torch.where(before < value, least, v), [*self.curve[:-1], total]
 
     @property

@@ -41,7 +41,7 @@ def solvers():
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_a_solver_leaves_the_objective_as_it_is(solver, loss, penalty):
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((60, 3)) + [0, 5, 100]
+    X = rng.standard_normal((60, 3)) + np.array([0, 5, 100])
     y = X @ [1.0, -1.0, 0.5] + rng.standard_t(3, 60)
     rows = ArrayRows(X, y, None, torch.device("cpu"))
     objective = Objective(
@@ -57,6 +57,6 @@ def test_a_solver_leaves_the_objective_as_it_is(solver, loss, penalty):
         solution = solvers()[solver](objective, None, control)
         assert all(vars(objective)[name] is value for name, value in before.items())
         there, _ = solution.objective.evaluate(solution.v, solution.v_low)
-        here, _ = objective.evaluate(objective.carried(solution.v, solution.objective.origin))
+        here, _ = objective.evaluate(objective.units.carried(solution.v, solution.objective.origin))
     assert solution.objective.origin.shift.abs().max() > 1  # of columns about their mean
     np.testing.assert_allclose(here, there, rtol=1e-9)

@@ -45,7 +45,7 @@ def solve(
     with torch.no_grad():
         control = SolverControl(tol, max_iter, torch.float64, EPS)
         solution = gradient(objective, start, control)
-    return *solution.objective.solution(solution.v, solution.v_low), solution
+    return *solution.objective.units.solution(solution.v, solution.v_low), solution
 
 
 def value_at(X, y, coef, intercept, loss, l2=0.0, l1=0.0):

@@ -1,0 +1,97 @@
+"""A penalty on the caller's coefficients, as it is on those of an objective's columns."""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from .._exceptions import OutOfRangeError
+from .penalties import Penalty
+from .units import Units
+
+
+class ColumnPenalty:
+    """A penalty in the coordinates of an objective, whatever origin its columns have.
+
+    Parameters
+    ----------
+    penalty : Penalty
+    units : Units
+    n_features : int
+    """
+
+    def __init__(self, penalty: Penalty, units: Units, n_features: int):
+        self.penalty, self.units, self.n_features = penalty, units, n_features
+
+    def over(self, index: Tensor) -> "ColumnPenalty":
+        """Return the penalty on some of the coefficients."""
+        part = ColumnPenalty(self.penalty, self.units, len(index))
+        part.unit = self.unit[index]
+        return part
+
+    @property
+    def corner(self) -> Tensor:
+        """The slope that the penalty jumps to on either side of a zero coefficient of z."""
+        return self.penalty.corner * self.unit
+
+    @property
+    def curvature(self) -> Tensor:
+        """The curvature that the penalty has in each coefficient of z, where it has one."""
+        if not self.penalty.curvature:  # nothing times a square that overflows is no number
+            return torch.zeros_like(self.unit)
+        return self.penalty.curvature * self.unit**2
+
+    @cached_property
+    def unit(self) -> Tensor:
+        """What a coefficient of z is in the caller's units, where these differ in scale only.
+
+        Ones where there is no penalty, which alone asks for it.
+        """
+        ones = torch.ones(self.n_features, 1, dtype=torch.float64, device="cpu")
+        penalty = self.penalty
+        if not (penalty.curvature or penalty.corner or penalty.positive):
+            return ones[:, 0]
+        unit = self.units.to_caller(ones)[:, 0]
+        if not torch.isfinite(unit).all():
+            raise OutOfRangeError
+        return unit
+
+    def bent(self, w: Tensor) -> Tensor:
+        """Return the Hessian of the penalty times w."""
+        if self.form_root is None:
+            return self.curvature[:, None] * w
+        return self.penalty.curvature**0.5 * (self.form_root.T @ self.rooted(w)) / self._scale
+
+    def bending(self, directions: Tensor | None = None) -> Tensor:
+        """Return the Hessian of the penalty along directions, by default along each coefficient.
+
+        As a product of what the penalty is half the square of: in one with the Hessian itself,
+        rounding could make curvatures below zero.
+        """
+        if directions is None:
+            if self.form_root is None:
+                return self.curvature.diag()
+            directions = torch.ones_like(self.curvature).diag()
+        rooted = self.rooted(directions)
+        return rooted.T @ rooted
+
+    @property
+    def form_root(self) -> Tensor | None:
+        """What the penalty multiplies coefficients by, where it is on others that they make."""
+        return None if self.units.basis is None else self.units.basis.form_root
+
+    def rooted(self, w: Tensor) -> Tensor:
+        """Return what the smooth penalty is half the square of."""
+        if self.form_root is None:
+            return self.curvature.sqrt()[:, None] * w
+        return self.penalty.curvature**0.5 * (self.form_root @ (w / self._scale))
+
+    def value(self, w: Tensor) -> Tensor:
+        """Return the penalty at coefficients of z, for each target."""
+        if self.form_root is not None:
+            return 0.5 * self.rooted(w).square().sum(0)
+        return self.penalty.value(w * self.unit[:, None])
+
+    @property
+    def _scale(self) -> Tensor:
+        return self.units.origin.unit()[self.units.n_targets :, None]

@@ -1,0 +1,39 @@
+"""The value of an objective at coefficients as they are returned, for columns from zero."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._sources.origin import plain_origin
+from .._sources.row_source import Rows
+from .objective import Objective
+
+
+def value_as_returned(objective: Objective, v: Tensor, v_low: Tensor) -> Tensor:
+    """Return the value for each target of a point as coefficients for the columns as they are.
+
+    Far from zero these have fewer digits than those for columns about their mean.
+    """
+    if objective.origin.scale is not None or objective.basis is not None:
+        return objective.evaluate(v, v_low)[0]
+    coef, intercept = objective.units.solution(v, v_low)
+    return value_from_zero(objective, objective.rows, coef, intercept, coef)
+
+
+def value_from_zero(
+    objective: Objective, rows: Rows, coef: np.ndarray, intercept: np.ndarray, penalised: np.ndarray
+) -> Tensor:
+    """Return the value for each target of coefficients for rows as they are.
+
+    Parameters
+    ----------
+    rows : row source
+    coef : ndarray of shape (n_targets, n_columns)
+    intercept : ndarray of shape (n_targets,)
+    penalised : ndarray of shape (n_targets, n_features)
+        The coefficients that the penalty is on.
+    """
+    plain = Objective(rows, objective.loss, objective.penalty, plain_origin(rows, True), True)
+    point = torch.from_numpy(np.vstack((coef.T, intercept[None])))
+    penalty = objective.penalty.value(torch.from_numpy(penalised.T.copy()))
+    return plain.mean_loss(point, rows) + penalty
