@@ -5,7 +5,7 @@ zero keep their digits. ``v`` stacks the coefficients of z and, in its last row,
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
 from operator import methodcaller
@@ -78,14 +78,10 @@ class Objective:
         self.origin, self.fit_intercept = origin, fit_intercept
         # Says how coefficients of the columns become the caller's; None where they are.
         self.basis = rows.basis
+        self.units = Units(origin, rows.basis, rows.n_targets, fit_intercept)
         if column_penalty is None:
             column_penalty = ColumnPenalty(penalty, self.units, rows.n_features)
         self.column_penalty = column_penalty
-
-    @property
-    def units(self) -> Units:
-        """What coefficients in the present coordinates are to the caller."""
-        return Units(self.origin, self.basis, self.rows.n_targets, self.fit_intercept)
 
     @property
     def n_features(self) -> int:
@@ -130,7 +126,7 @@ class Objective:
     def at(self, origin: Origin) -> Self:
         """Return the objective with columns measured from another origin, in the same units."""
         moved = copy.copy(self)
-        moved.origin = origin
+        moved.origin, moved.units = origin, replace(self.units, origin=origin)
         return moved
 
     def spread(self) -> tuple[Tensor, Tensor, Tensor]:
