@@ -1,4 +1,4 @@
-"""What scikit-learn's callbacks are told of a fit, and what they may ask for."""
+"""What scikit-learn's callbacks receive of a fit, and what they may ask for."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""The border for data that comes in blocks: loaders, datasets and other iterables.
+"""Validation of data that comes in blocks: loaders, datasets and other iterables.
 
 A block is ``(X, y)`` or ``(X, y, sample_weight)``; to predict on, X alone is enough. What comes row
 by row is put together.

@@ -56,13 +56,13 @@ class ColumnPenalty:
             raise OutOfRangeError
         return unit
 
-    def bent(self, w: Tensor) -> Tensor:
+    def hessian_product(self, w: Tensor) -> Tensor:
         """Return the Hessian of the penalty times w."""
         if self.form_root is None:
             return self.curvature[:, None] * w
         return self.penalty.curvature**0.5 * (self.form_root.T @ self.rooted(w)) / self._scale
 
-    def bending(self, directions: Tensor | None = None) -> Tensor:
+    def hessian_along(self, directions: Tensor | None = None) -> Tensor:
         """Return the Hessian of the penalty along directions, by default along each coefficient.
 
         As a product of what the penalty is half the square of: in one with the Hessian itself,

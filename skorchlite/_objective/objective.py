@@ -172,7 +172,7 @@ class Objective:
         t, cross = self.rows.n_targets, moments.cross / moments.weight
         hessian = cross[t:, t:]
         if self.penalty.curvature:
-            hessian = hessian + self.column_penalty.bending(whiten)
+            hessian = hessian + self.column_penalty.hessian_along(whiten)
         return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
 
     def evaluate(
@@ -192,14 +192,14 @@ class Objective:
         value, gradient, total = self._sums(v, v_low, loss or self.loss)
         return self._penalised(v, value / total, gradient / total)
 
-    def bend(self, v: Tensor) -> Tensor:
+    def hessian_product(self, v: Tensor) -> Tensor:
         """Return the Hessian times v in one pass, of squared error with a smooth penalty."""
         bend, total = self.rows.total(
-            partial(reductions.bends, origin=self.origin, dtype=self.double, v=v)
+            partial(reductions.hessian_products, origin=self.origin, dtype=self.double, v=v)
         )
         bend /= total
         bend[-1] *= self.fit_intercept
-        bend[:-1] += self.column_penalty.bent(v[:-1])
+        bend[:-1] += self.column_penalty.hessian_product(v[:-1])
         return bend
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Any) -> tuple[Tensor, Tensor, float]:
@@ -273,5 +273,5 @@ class Objective:
             gradient[-1] = 0
         if self.penalty.curvature or self.penalty.corner:
             value = value + self.column_penalty.value(v[:-1])
-            gradient[:-1] += self.column_penalty.bent(v[:-1])
+            gradient[:-1] += self.column_penalty.hessian_product(v[:-1])
         return value, gradient

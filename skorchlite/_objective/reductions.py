@@ -49,7 +49,9 @@ def slopes(
     return value, gradient, total
 
 
-def bends(rows: Any, origin: Origin, dtype: torch.dtype, v: Tensor) -> tuple[Tensor, float]:
+def hessian_products(
+    rows: Any, origin: Origin, dtype: torch.dtype, v: Tensor
+) -> tuple[Tensor, float]:
     """Return the sums of squared error's Hessian times v, and of weights."""
     point, bend, total = v.to(rows.device, dtype), torch.zeros_like(v), 0.0
     for y, Z, weight in multiplied(rows, origin, dtype):

@@ -14,7 +14,7 @@ MESSAGES = {
         "max_iter or tol."
     ),
     "stalled": (
-        "The iterations no longer come closer: the last relative change of the coefficients was "
+        "The solver stalled: the last relative change of the coefficients was "
         "{change:.1e}, above tol={tol:.1e}. Columns this close to dependent leave no more digits "
         "in {dtype}. Use dtype='float64', a penalty (penalty='l2'), fewer columns, or a larger "
         "tol."
@@ -30,12 +30,12 @@ MESSAGES = {
         "solver='auto', which need fewer."
     ),
     "stalled_epochs": (
-        "The epochs no longer gain: the norm of the gradient is {norm:.1e} of that at the "
-        "constant model, above tol={tol:.1e}. Use a larger tol, a penalty (penalty='l2'), or "
+        "No further decrease of the objective: the norm of the gradient is {norm:.1e} of that at "
+        "the constant model, above tol={tol:.1e}. Use a larger tol, a penalty (penalty='l2'), or "
         "solver='auto'."
     ),
     "stalled_callable": (
-        "The iterations no longer come closer: the norm of the gradient is {norm:.1e} of "
+        "The solver stalled: the norm of the gradient is {norm:.1e} of "
         "that at the constant model, above tol={tol:.1e}. {reason}"
     ),
     "diverged": (
@@ -76,7 +76,7 @@ MESSAGES = {
         "its own step, a smaller step, or larger batches. The best coefficients are kept."
     ),
     "stalled_gap": (
-        "The iterations no longer come closer: the objective may be {optimality:.1e} above the "
+        "The solver stalled: the objective may be {optimality:.1e} above the "
         "optimum, relatively, more than tol={tol:.1e}. Use a larger tol, or a penalty "
         "(penalty='l2')."
     ),

@@ -40,7 +40,6 @@ MOST_METHODS = {
     "TorchRegressor": 23,
     "Basis": 36,
     "InteriorPoint": 33,
-    "VarianceReduced": 21,
 }
 
 # Where a dependency may be imported.

@@ -113,7 +113,7 @@ class ConjugateDescent:
 
     def _step(self, direction: Tensor) -> Tensor:
         """Step to the minimum along the direction; return the next one."""
-        bend = self.problem.bend(direction)
+        bend = self.problem.hessian_product(direction)
         curvature, square = (direction * bend).sum(0), (self.gradient**2).sum(0)
         length = torch.where(curvature > 0, square / curvature, 0.0)
         self.x = self.x + length * direction

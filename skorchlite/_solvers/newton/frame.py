@@ -56,7 +56,7 @@ class Frame:
         start = -(factor.T @ self.quadratic.gradient)
         _, gradient = self.quadratic.at(factor @ start)
         self.resolved = resolves(self.metric, self.quadratic, factor @ start, gradient)
-        curvature = objective.column_penalty.bending(factor)
+        curvature = objective.column_penalty.hessian_along(factor)
         if objective.fit_intercept:
             one = factor.new_ones(1, 1)
             factor, curvature = torch.block_diag(factor, one), torch.block_diag(curvature, 0 * one)

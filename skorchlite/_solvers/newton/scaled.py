@@ -74,9 +74,9 @@ class Scaled:
         value, gradient = self.objective.evaluate(self.point(x), loss=loss)
         return value, self.pull(gradient)
 
-    def bend(self, x: Tensor) -> Tensor:
+    def hessian_product(self, x: Tensor) -> Tensor:
         """Return the Hessian times x, of squared error with a smooth penalty."""
-        return self.pull(self.objective.bend(self.point(x)))
+        return self.pull(self.objective.hessian_product(self.point(x)))
 
     def size(self, x: Tensor) -> Tensor:
         """Return about how far the solution may be for each target, in these units."""
@@ -148,7 +148,7 @@ class Whitened(Scaled):
         self.factor = torch.block_diag(factor, free)
         w = -self.metric.apply(self.quadratic.gradient)
         self.resolved = resolves(self.metric, self.quadratic, w, self.quadratic.at(w)[1])
-        self.curvature = self.objective.column_penalty.bending(factor)
+        self.curvature = self.objective.column_penalty.hessian_along(factor)
         self.corner = self.factor.new_zeros(self.factor.shape[1], 1)
         self.bounded = self.corner > 0
 

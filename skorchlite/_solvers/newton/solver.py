@@ -1,8 +1,8 @@
 """Full-batch Newton descent, for every built-in loss and penalty.
 
-Squared error with a smooth penalty is one quadratic, and has its own road to the last digit; with
-corners in the penalty it is minimised on the columns that matter. Other losses take models, on the
-columns that matter where these are many.
+Squared error with a smooth penalty is one quadratic, whose coefficients are refined to the last
+digit; with corners in the penalty it is minimised on a working set of the columns. Other losses
+take local models, on a working set where the columns are many.
 """
 
 from typing import Any

@@ -135,7 +135,7 @@ class VarianceReduced:
         """
         tol = control.tol
         self._begin()
-        if not self.unit.any():  # the constant model is exact
+        if not self.first_value.any():  # the constant model is exact
             self.curve = [0.0]
             self.u.copy_(self.constant())
             return "converged"
@@ -186,11 +186,6 @@ class VarianceReduced:
         return torch.where(before < value, least, v), [*self.curve[:-1], total]
 
     @property
-    def first_value(self) -> Tensor:
-        """The objective of the constant model."""
-        return self.unit
-
-    @property
     def tangents(self) -> Any:
         """Lines below a loss with corners, as close as it was learned; None of others."""
         return None if self.learned is self.loss else self.learned.tangents()
@@ -215,12 +210,12 @@ class VarianceReduced:
         """Measure the constant model, which all else is relative to, and the start."""
         constant = self.constant()
         value, gradient = self.objective.evaluate(self.point(constant))
-        self.unit = value
+        self.first_value = value
         if self.loss.corners and value.any():
             self.learned = self.loss.smoothed(float(value.max()) / self.loss.smoothed(1.0).bound)
         self.anchor = self._measured(constant, value, gradient)
         self.reference = self.anchor.norm
-        if not self.unit.any():
+        if not self.first_value.any():
             self.anchor.optimality = 0.0
             return
         if not torch.equal(self.u, constant):
@@ -239,7 +234,7 @@ class VarianceReduced:
             relative = norm / self.reference
         else:
             below = self._below(u, norm)
-            relative = (value - lower + below) / torch.maximum(value, _EXACT_FIT * self.unit)
+            relative = (value - lower + below) / torch.maximum(value, _EXACT_FIT * self.first_value)
         optimality = float(relative.nan_to_num(0.0).clamp(min=0).max())  # 0/0: a constant target
         return _Measured(u.clone(), value, norm, gradient, curvature, weighted, optimality)
 
@@ -273,12 +268,12 @@ class VarianceReduced:
 
     def _judge(self) -> None:
         """Take the point that the epoch led to, or undo the epoch and be more careful."""
-        value = torch.full_like(self.unit, inf)
+        value = torch.full_like(self.first_value, inf)
         if torch.isfinite(self.u).all():
             with contextlib.suppress(OutOfRangeError):
                 value, gradient = self.objective.evaluate(self.point(self.u))
         before = self.anchor.value
-        slack = _SMOOTHING * before if self.loss.corners else _ROUNDING * self.unit
+        slack = _SMOOTHING * before if self.loss.corners else _ROUNDING * self.first_value
         if (value <= before + slack).all():
             value, gradient = self._extrapolate(value, gradient)
             self._narrow()
@@ -368,7 +363,7 @@ class VarianceReduced:
         curvature = self.batches.n_rows * self.anchor.curvature / mean
         least = 2 * _FOLDS * width * row / curvature
         # Narrower bands hide less than the rounding of the objective.
-        size = max(float(self.anchor.value.max()), _EXACT_FIT * float(self.unit.max()))
+        size = max(float(self.anchor.value.max()), _EXACT_FIT * float(self.first_value.max()))
         least = max(least, torch.finfo(torch.float64).eps * size / self.loss.smoothed(1.0).bound)
         narrower = min(width, max(_NARROWER * width, least))
         if narrower < width:

@@ -13,7 +13,7 @@ from skorchlite._linalg import double_double as dd
 from skorchlite._linalg.gram import _product, sum_products
 from skorchlite._linalg.rational import Rationals
 from skorchlite._objective.moments import moments_of
-from skorchlite._objective.reductions import bends, products
+from skorchlite._objective.reductions import hessian_products, products
 from skorchlite._polynomials.basis import Basis
 from skorchlite._polynomials.change_of_basis import connection
 from skorchlite._polynomials.double_double_gradient import doubled_slopes
@@ -244,9 +244,9 @@ def test_terms_that_are_not_formed_multiply_like_those_that_are(degrees, kind):
     scale = torch.from_numpy(2.0 ** rng.integers(-2, 3, k + 2))
     origin = Origin(torch.from_numpy(rng.standard_normal(k + 2)), scale)
     v = torch.from_numpy(rng.standard_normal((k + 1, 2)))
-    formed = bends(rows, origin, torch.float64, v)
+    formed = hessian_products(rows, origin, torch.float64, v)
     rows.formed = False
-    bent, total = bends(rows, origin, torch.float64, v)
+    bent, total = hessian_products(rows, origin, torch.float64, v)
     size = float(formed[0].abs().max())
     torch.testing.assert_close(bent, formed[0], rtol=0, atol=100 * EPS * size)
     assert total == formed[1]
