@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._objective.objective import Objective
+
 MESSAGES = {
     "max_iter": (
         "The solver stopped after max_iter={max_iter} iterations with a relative change of the "
@@ -117,7 +119,7 @@ class Solution:
         What else the message of the status tells.
     """
 
-    objective: Any
+    objective: Objective
     v: Tensor
     v_low: Tensor
     n_iter: int

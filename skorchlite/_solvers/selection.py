@@ -3,6 +3,7 @@
 from typing import Any
 
 from .._objective.moments import MANY_COLUMNS
+from .._objective.objective import Objective
 from .matrix_free.solver import gradient
 from .newton.solver import newton
 
@@ -32,7 +33,7 @@ def is_stochastic(solver: Any, asked: dict[str, bool]) -> bool:
     return solver not in FULL_BATCH and (solver != "auto" or bool(given))
 
 
-def choose_full_batch(solver: str, objective: Any) -> str:
+def choose_full_batch(solver: str, objective: Objective) -> str:
     """Return the name of the full-batch solver, "auto" by what a step costs.
 
     "newton" needs a curvature, and a d x d matrix at each step unless the loss is quadratic or the
@@ -60,7 +61,7 @@ def choose_full_batch(solver: str, objective: Any) -> str:
     return "newton" if loss.convex and cheap else "gradient"
 
 
-def _beyond_room(objective: Any) -> bool:
+def _beyond_room(objective: Objective) -> bool:
     """Return whether neither the Gram matrix of made columns nor the rows have room in memory.
 
     A matrix that is no larger than the data has.

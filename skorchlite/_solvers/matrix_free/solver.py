@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..._objective.moments import MANY_COLUMNS
+from ..._objective.objective import Objective
 from ..base import Solution, SolverControl
 from ..newton.bounds import AtZero
 from ..newton.kinks import worth_of_zeros
@@ -36,7 +37,7 @@ _CLOSER = 1e-3  # than tol asks for: a bound by the gradient is far from the gap
 _FLAT = 1e-7  # a relative subgradient that counts as zero where no bound is known
 
 
-def gradient(objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+def gradient(objective: Objective, start: Tensor | None, control: SolverControl) -> Solution:
     """Minimise an objective with any loss and any penalty.
 
     Parameters
@@ -70,11 +71,11 @@ def gradient(objective: Any, start: Tensor | None, control: SolverControl) -> So
     return _joined(n_iter, curve, last)
 
 
-def _is_quadratic(objective: Any) -> bool:
+def _is_quadratic(objective: Objective) -> bool:
     return objective.loss.quadratic and objective.penalty.smooth
 
 
-def _is_small(objective: Any) -> bool:
+def _is_small(objective: Objective) -> bool:
     """Return whether Newton steps are cheap, and can be taken."""
     d = objective.n_features
     return (
@@ -87,7 +88,7 @@ def _joined(n_iter: int, curve: list[float], last: Solution) -> Solution:
     return replace(last, n_iter=n_iter + last.n_iter, loss_curve=[*curve, *last.loss_curve])
 
 
-def _descend(objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+def _descend(objective: Objective, start: Tensor | None, control: SolverControl) -> Solution:
     tol, max_iter, data_eps = control.gap, control.max_iter, control.data_eps
     quadratic = _is_quadratic(objective)
     few = objective.n_features <= MANY_COLUMNS and objective.penalty.smooth

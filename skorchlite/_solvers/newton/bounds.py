@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.objective import Objective
 from .kinks import Corners, solve_positive
 
 _ROUNDING = 4 * torch.finfo(torch.float64).eps
@@ -158,7 +159,7 @@ class Bound:
         return 0.5 * float(slope @ torch.cholesky_solve(slope[:, None], lower)[:, 0])
 
 
-def least_share(objective: Any) -> float:
+def least_share(objective: Objective) -> float:
     """Return the least weight of a row, relative to that of all, in a pass over the rows."""
     least, total = objective.rows.total(methodcaller("lightest"))
     return min(least) / total if total > 0 else 1.0

@@ -6,12 +6,12 @@ columns are scaled alone.
 """
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..._objective.local_model import Model
+from ..._objective.objective import Objective
 from .kinks import Corners
 from .least_squares import least_norm, quadratic_model, resolves
 from .preconditioner import made_by_rounding
@@ -34,7 +34,7 @@ class Frame:
     data_eps : float
     """
 
-    def __init__(self, objective: Any, dtype: torch.dtype, data_eps: float):
+    def __init__(self, objective: Objective, dtype: torch.dtype, data_eps: float):
         self.objective = objective
         self.rank: int | None = None
         self.resolved = True

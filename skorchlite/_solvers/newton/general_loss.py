@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..._objective.local_model import Model
+from ..._objective.objective import Objective
 from ..base import Solution, SolverControl
 from .bounds import AtZero, Bound
 from .frame import Frame
@@ -37,7 +38,7 @@ _ROUNDING = 1e-14  # of the objective
 _IDLE = 5  # passes that gain nothing
 
 
-def descend_by_models(objective: Any, control: SolverControl) -> Solution:
+def descend_by_models(objective: Objective, control: SolverControl) -> Solution:
     """Minimise an objective whose loss is no quadratic; see ``newton``."""
     frame = Frame(objective, control.dtype, control.data_eps)
     objective = frame.objective
@@ -67,7 +68,7 @@ def descend_by_models(objective: Any, control: SolverControl) -> Solution:
 
 
 def _advance(
-    objective: Any,
+    objective: Objective,
     frame: Frame,
     descents: list["_Descent"],
     x: Tensor,
@@ -82,7 +83,7 @@ def _advance(
 
 
 def _sampled(
-    objective: Any, frame: Frame, descents: list["_Descent"], x: Tensor, room: int
+    objective: Objective, frame: Frame, descents: list["_Descent"], x: Tensor, room: int
 ) -> Tensor:
     """Return the minimum over a sample of the rows."""
     sample = objective.sampled(int(_SAMPLE * room))
@@ -98,7 +99,7 @@ def _sampled(
 class _Descent:
     """The descent of one target."""
 
-    def __init__(self, objective: Any, frame: Frame, control: SolverControl, room: int):
+    def __init__(self, objective: Objective, frame: Frame, control: SolverControl, room: int):
         self.loss, self.frame, self.room = objective.loss, frame, room
         self.tol, self.max_iter = control.gap, control.max_iter
         self.free = not (objective.penalty.curvature or objective.penalty.corner)

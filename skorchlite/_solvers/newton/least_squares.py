@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..._objective.moments import Moments
-from ..._objective.objective import Quadratic
+from ..._objective.objective import Objective, Quadratic
 from ..base import CANCELLED, Monitor, Solution, SolverControl
 from .bounds import AtZero
 from .preconditioner import FAR_UNITS, Metric, cheap, cholesky_metric, rounded_by, spectral_metric
@@ -42,7 +42,9 @@ CLEAR = 1e-8  # a part of a curvature that rounding may make and nobody sees
 BLURRED = 1e-6  # one that changes the objective by more than rounding, and coefficients visibly
 
 
-def descend_quadratic(objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+def descend_quadratic(
+    objective: Objective, start: Tensor | None, control: SolverControl
+) -> Solution:
     """Minimise a quadratic objective without corners.
 
     Parameters
@@ -72,7 +74,7 @@ def descend_quadratic(objective: Any, start: Tensor | None, control: SolverContr
     return solution
 
 
-def _digits_lost(objective: Any, rank: int) -> float:
+def _digits_lost(objective: Objective, rank: int) -> float:
     """Return how many digits cancel in powers that a descent had to be in, where they matter.
 
     A penalty is on them, or the rows, fewer than terms, are not all apart in them.
@@ -102,13 +104,13 @@ class QuadraticModel:
         Of the products that these are made of.
     """
 
-    objective: Any
+    objective: Objective
     quadratic: Quadratic
     metric: Metric
     dtype: torch.dtype
 
 
-def quadratic_model(objective: Any, dtype: torch.dtype, data_eps: float) -> QuadraticModel:
+def quadratic_model(objective: Objective, dtype: torch.dtype, data_eps: float) -> QuadraticModel:
     """Return the quadratic objective about the mean of the columns, and its metric."""
     diagonal = objective.basis is None or objective.basis.diagonal
     if diagonal and objective.rows.fewer_than(objective.n_features):
@@ -132,7 +134,7 @@ def quadratic_model(objective: Any, dtype: torch.dtype, data_eps: float) -> Quad
     return QuadraticModel(objective, quadratic, metric, dtype)
 
 
-def measure(objective: Any, dtype: torch.dtype) -> tuple[Any, Quadratic]:
+def measure(objective: Objective, dtype: torch.dtype) -> tuple[Any, Quadratic]:
     """Return the objective about the mean of the columns, and as a quadratic."""
     quadratic = objective.quadratic(dtype)
     if not objective.fit_intercept:
@@ -147,7 +149,7 @@ def measure(objective: Any, dtype: torch.dtype) -> tuple[Any, Quadratic]:
 
 
 def _precondition(
-    objective: Any, quadratic: Quadratic, dtype: torch.dtype, data_eps: float
+    objective: Objective, quadratic: Quadratic, dtype: torch.dtype, data_eps: float
 ) -> Metric | None:
     """Return the metric by a Cholesky factorization, or None if that is not exact enough."""
     metric = cholesky_metric(quadratic.hessian)
@@ -163,7 +165,7 @@ def _precondition(
     return metric if _SAFETY * metric.condition * noise < _CONTRACTION else None
 
 
-def _rounding(objective: Any, squares: Tensor, weight: float, data_eps: float) -> Tensor:
+def _rounding(objective: Objective, squares: Tensor, weight: float, data_eps: float) -> Tensor:
     """Return the part of each column's deviation that the rounding of its entries may have made.
 
     A column that depends on others does so only up to the rounding of its entries, which is
@@ -173,7 +175,7 @@ def _rounding(objective: Any, squares: Tensor, weight: float, data_eps: float) -
     return torch.where(deviation > 0, _rounded_part(objective, data_eps, deviation), torch.inf)
 
 
-def _rounded_part(objective: Any, data_eps: float, deviation: Tensor) -> Tensor:
+def _rounded_part(objective: Objective, data_eps: float, deviation: Tensor) -> Tensor:
     """Return the same where no deviation is zero.
 
     With a penalty on them there are no coefficients that the data leaves undetermined.
@@ -185,7 +187,7 @@ def _rounded_part(objective: Any, data_eps: float, deviation: Tensor) -> Tensor:
 
 
 def least_norm(
-    objective: Any, hessian: Any, metric: Metric, w: Tensor, far: float = FAR_UNITS
+    objective: Objective, hessian: Any, metric: Metric, w: Tensor, far: float = FAR_UNITS
 ) -> Tensor:
     """Return the coefficients of least norm that predict what w does, if there are others.
 
@@ -217,7 +219,9 @@ def resolves(metric: Metric, quadratic: Quadratic, w: Tensor, gradient: Tensor) 
 class _Descent:
     """The iterate ``v``, with ``v_low`` for what a double cannot hold of it."""
 
-    def __init__(self, objective: Any, quadratic: Quadratic, metric: Metric, monitor: Monitor):
+    def __init__(
+        self, objective: Objective, quadratic: Quadratic, metric: Metric, monitor: Monitor
+    ):
         self.objective, self.quadratic, self.metric = objective, quadratic, metric
         self.monitor = monitor
         self.n_iter, self.change = 0, 0.0

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.objective import Objective
 from ..._objective.rounded_value import value_as_returned
 from ..base import Solution
 from .bounds import AtZero
@@ -22,7 +23,7 @@ _EPS = torch.finfo(torch.float64).eps
 
 
 def measured(
-    objective: Any,
+    objective: Objective,
     solution: Solution,
     descents: Sequence[Any],
     frame: Frame,
@@ -88,7 +89,7 @@ def explained(made: float, first: float) -> float:
     return min(_SAFETY * made, _EXPLAINED * first)
 
 
-def _made_off(objective: Any) -> Tensor:
+def _made_off(objective: Objective) -> Tensor:
     """Return how far made columns are from what they stand for, where that is not alike in all.
 
     A solution is the best for the columns as they are made.
@@ -99,7 +100,7 @@ def _made_off(objective: Any) -> Tensor:
     return torch.nan_to_num(rounded_by(objective, _EPS), 0.0, 0.0, 0.0)
 
 
-def _changes(objective: Any, v: Tensor) -> list[float]:
+def _changes(objective: Objective, v: Tensor) -> list[float]:
     """Return what rounding coefficients to doubles can add to the objective of each target.
 
     Of a small problem, row by row: many rows may be where the loss is flat.

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.objective import Objective
 from ..._sources.design import staged
 from ..._sources.origin import Origin
 
@@ -133,7 +134,7 @@ def _squared_norm(matrix: Tensor) -> float:
     return float(length) ** 2
 
 
-def spectral_metric(objective: Any, hessian: Tensor, rounding: Tensor) -> Metric:
+def spectral_metric(objective: Objective, hessian: Tensor, rounding: Tensor) -> Metric:
     """Return the metric by eigenvectors, with the rank decided at the rounding of the data.
 
     Parameters
@@ -163,7 +164,7 @@ def spectral_metric(objective: Any, hessian: Tensor, rounding: Tensor) -> Metric
 
 
 def _of_rows(
-    objective: Any, scale: Tensor, live: Tensor, rounding: Tensor
+    objective: Objective, scale: Tensor, live: Tensor, rounding: Tensor
 ) -> tuple[Tensor, Tensor, float]:
     """Return (factor, null directions, condition) from the rows themselves, of a small problem.
 
@@ -199,7 +200,7 @@ def _of_rows(
 
 
 def resolved(
-    objective: Any,
+    objective: Objective,
     values: Tensor,
     vectors: Tensor,
     scale: Tensor,
@@ -246,7 +247,7 @@ def resolved(
     return factor / scale[:, None], directions[:, ~keep] / scale[:, None], condition, blur
 
 
-def cheap(objective: Any) -> bool:
+def cheap(objective: Objective) -> bool:
     """Return whether another pass over the rows takes next to no time."""
     rows = objective.rows
     if objective.rounded is not None or rows.spread or not rows.rereadable:
@@ -254,7 +255,7 @@ def cheap(objective: Any) -> bool:
     return rows.n_rows * objective.n_features * rows.n_targets <= _FEW_ENTRIES
 
 
-def gather(objective: Any) -> tuple[Tensor, Tensor]:
+def gather(objective: Objective) -> tuple[Tensor, Tensor]:
     """Return targets and features of all rows, and each row's share of the weight."""
     columns, weights = objective.rows.total(
         partial(_gather_rows, origin=objective.origin, dtype=objective.double)
@@ -274,7 +275,7 @@ def _gather_rows(
     return columns, weights
 
 
-def _rows_have(objective: Any, curvature: Tensor) -> Tensor:
+def _rows_have(objective: Objective, curvature: Tensor) -> Tensor:
     """Return which directions there are rows for, the most curved first."""
     most = len(curvature)
     if not objective.penalty.curvature:
@@ -284,7 +285,7 @@ def _rows_have(objective: Any, curvature: Tensor) -> Tensor:
     return has
 
 
-def made_by_rounding(objective: Any, data_eps: float) -> Tensor:
+def made_by_rounding(objective: Objective, data_eps: float) -> Tensor:
     """Return the deviation that the rounding of its entries may have made of each column.
 
     With a penalty on its coefficient, a column of single precision may be anything but constant.
@@ -294,7 +295,7 @@ def made_by_rounding(objective: Any, data_eps: float) -> Tensor:
     return _ROUNDING * rounded_by(objective, data_eps)
 
 
-def rounded_by(objective: Any, data_eps: float, size: Tensor | float = 0.0) -> Tensor:
+def rounded_by(objective: Objective, data_eps: float, size: Tensor | float = 0.0) -> Tensor:
     """Return how far the rounding of the data may have moved the entries of each column.
 
     They are relative to a size and to how far from zero they are measured; of made columns, times

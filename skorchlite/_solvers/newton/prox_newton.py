@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
@@ -33,7 +34,9 @@ _STEPS = 12  # of all columns at once: more do not find what their matrix has lo
 _STEPS_UP = 5  # that do not come lower, before rounding is all that is left
 
 
-def descend_with_corners(objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+def descend_with_corners(
+    objective: Objective, start: Tensor | None, control: SolverControl
+) -> Solution:
     """Minimise squared error plus a penalty with corners; see ``newton``."""
     descent = _Descent(objective, start, control)
     return descent.solution(descent.run(control.gap, control.max_iter))
@@ -42,7 +45,7 @@ def descend_with_corners(objective: Any, start: Tensor | None, control: SolverCo
 class _Descent:
     """Proximal Newton steps on the columns of a working set."""
 
-    def __init__(self, objective: Any, start: Tensor | None, control: SolverControl):
+    def __init__(self, objective: Objective, start: Tensor | None, control: SolverControl):
         self.objective, self.monitor = objective, control.monitor
         self.v = torch.zeros(objective.n_features + 1, objective.rows.n_targets).double()
         self.start = start
@@ -244,13 +247,13 @@ class _Descent:
         return new - w, (-(slope * (new - w)).sum(0) - change).clamp(min=0)
 
 
-def _is_narrow(objective: Any) -> bool:
+def _is_narrow(objective: Objective) -> bool:
     """Return whether the Gram matrix of all columns is worth its while."""
     d = objective.n_features
     return d <= _NARROW or (d <= _MEDIUM and objective.rows.fewer_than(_FEW_PRODUCTS // d**2))
 
 
-def _corners(objective: Any, unit: Tensor, index: Tensor | None = None) -> Corners:
+def _corners(objective: Objective, unit: Tensor, index: Tensor | None = None) -> Corners:
     """Return the corners of the penalty for coefficients times ``unit``."""
     slope = (
         objective.column_penalty.corner if index is None else objective.column_penalty.corner[index]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..._objective.moments import MANY_COLUMNS
+from ..._objective.objective import Objective
 from .least_squares import quadratic_model
 from .preconditioner import Metric
 from .scaled import Scaled
@@ -62,7 +63,7 @@ class Coordinates:
             return self.factor.T @ gradient
         return gradient if self.unit is None else self.unit * gradient
 
-    def corner(self, objective: Any) -> Tensor:
+    def corner(self, objective: Objective) -> Tensor:
         """Return the slope that the penalty jumps to about zero in each coordinate."""
         corner = torch.zeros(self.size, 1, dtype=torch.float64)
         if objective.penalty.smooth:
@@ -78,7 +79,7 @@ class Coordinates:
 
 
 def make_coordinates(
-    objective: Any, preconditioner: str | None, dtype: torch.dtype, data_eps: float
+    objective: Objective, preconditioner: str | None, dtype: torch.dtype, data_eps: float
 ) -> tuple[Any, Coordinates]:
     """Return the coordinates for a preconditioner, and the objective that they are for.
 

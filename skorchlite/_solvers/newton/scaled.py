@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..._objective.moments import MANY_COLUMNS
+from ..._objective.objective import Objective
 from ..base import is_near
 from .bounds import Bound, least_share
 from .kinks import Corners
@@ -23,7 +24,7 @@ class Scaled:
     metric: Metric | None = None  # by which the rank is known
     resolved = True  # whether it has all directions
 
-    def __init__(self, objective: Any, data_eps: float):
+    def __init__(self, objective: Objective, data_eps: float):
         t = objective.rows.n_targets
         mean, deviation, _ = objective.spread()
         self.target_mean, self.target_deviation = mean[:t].clone(), deviation[:t]
@@ -139,7 +140,7 @@ class Whitened(Scaled):
     each other are no harder than others, and of all minima the one of minimum norm is found.
     """
 
-    def __init__(self, objective: Any, dtype: torch.dtype, data_eps: float):
+    def __init__(self, objective: Objective, dtype: torch.dtype, data_eps: float):
         super().__init__(objective, data_eps)
         model = quadratic_model(self.objective, dtype, data_eps)
         self.objective, self.quadratic, self.metric = model.objective, model.quadratic, model.metric

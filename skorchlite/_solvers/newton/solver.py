@@ -5,10 +5,9 @@ digit; with corners in the penalty it is minimised on a working set of the colum
 take local models, on a working set where the columns are many.
 """
 
-from typing import Any
-
 from torch import Tensor
 
+from ..._objective.objective import Objective
 from ..base import Solution, SolverControl
 from .general_loss import descend_by_models
 from .least_squares import descend_quadratic
@@ -18,7 +17,7 @@ from .working_set import descend_on_columns
 _MANY_COLUMNS = 1_000  # whose Hessian is made whole at each step
 
 
-def newton(objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+def newton(objective: Objective, start: Tensor | None, control: SolverControl) -> Solution:
     """Minimise the objective.
 
     Parameters

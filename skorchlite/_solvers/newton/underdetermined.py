@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
 from ..._objective.moments import Moments
-from ..._objective.objective import Quadratic
+from ..._objective.objective import Objective, Quadratic
 from .preconditioner import Metric, gather, resolved
 
 _ROUNDING = 4.0  # of a product with a unit vector, in units of eps * dimension
@@ -39,7 +39,7 @@ class RowGram:
         return (self.Z * self.Z).sum(0) + self.penalty[:, 0]
 
 
-def wide_quadratic(objective: Any) -> tuple[Any, Quadratic]:
+def wide_quadratic(objective: Objective) -> tuple[Any, Quadratic]:
     """Return the objective about the mean of the columns, and as a quadratic, in one pass."""
     t = objective.rows.n_targets
     columns, weight = gather(objective)
@@ -59,7 +59,7 @@ def wide_quadratic(objective: Any) -> tuple[Any, Quadratic]:
     return objective, Quadratic(hessian, -Z.T @ y, 0.5 * squares[:t], moments)
 
 
-def wide_metric(objective: Any, quadratic: Quadratic, rounding: Tensor) -> Metric:
+def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Tensor) -> Metric:
     """Return the metric in the span of the rows, in the caller's units.
 
     Parameters
@@ -87,5 +87,5 @@ def wide_metric(objective: Any, quadratic: Quadratic, rounding: Tensor) -> Metri
     noise = torch.where(live, rounding, torch.zeros_like(rounding)) * deviation / unit
     values = length**2 + objective.penalty.curvature
     factor, _, condition, _ = resolved(objective, values, span, unit, noise)
-    noise = float(torch.where(live, rounding, 0.0).max())
-    return Metric(factor, scale, condition, live, noise=noise)
+    largest = float(torch.where(live, rounding, 0.0).max())
+    return Metric(factor, scale, condition, live, noise=largest)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.objective import Objective
 from ..base import Monitor, Solution, SolverControl, is_near
 from .bounds import Bound
 from .general_loss import descend_by_models
@@ -31,7 +32,9 @@ _TIED = 1e-6  # of the objective: a residual that is at a corner but for roundin
 _ROOM = 4  # rows at a corner for each column
 
 
-def descend_on_columns(objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+def descend_on_columns(
+    objective: Objective, start: Tensor | None, control: SolverControl
+) -> Solution:
     """Minimise an objective whose loss is no quadratic and whose penalty has corners.
 
     ``max_iter`` is for each working set.
@@ -75,7 +78,7 @@ def descend_on_columns(objective: Any, start: Tensor | None, control: SolverCont
 
 
 def _missed(
-    objective: Any, v: Tensor, steep: Tensor, corners: Corners, scale: Tensor, rounding: float
+    objective: Objective, v: Tensor, steep: Tensor, corners: Corners, scale: Tensor, rounding: float
 ) -> float:
     """Return what columns at zero may gain with slopes beyond the corner, relatively.
 
@@ -107,7 +110,7 @@ def _of_whole(monitor: Monitor, before: int, whole: Callable[[Solution], Solutio
 
 
 def _whole(
-    objective: Any,
+    objective: Objective,
     index: Tensor,
     n_iter: int,
     curve: list[float],
@@ -132,7 +135,7 @@ def _widened(v: Tensor, steep: Tensor) -> Tensor:
     return torch.cat((support, order[steep[order] > 0])).unique()
 
 
-def _embedded(objective: Any, part: Any, index: Tensor, v: Tensor) -> Tensor:
+def _embedded(objective: Objective, part: Any, index: Tensor, v: Tensor) -> Tensor:
     """Return coefficients and intercept of the part as those of the whole."""
     t = objective.rows.n_targets
     moved = part.origin.shift - objective.over(index).origin.shift
@@ -142,7 +145,9 @@ def _embedded(objective: Any, part: Any, index: Tensor, v: Tensor) -> Tensor:
     return whole
 
 
-def _slopes(objective: Any, v: Tensor, index: Tensor, scale: Tensor, corners: Corners) -> Tensor:
+def _slopes(
+    objective: Objective, v: Tensor, index: Tensor, scale: Tensor, corners: Corners
+) -> Tensor:
     """Return the gradient for all columns at the minimum over some of them."""
     if not objective.loss.corners:
         return objective.evaluate(v)[1][:-1]
@@ -156,7 +161,9 @@ def _slopes(objective: Any, v: Tensor, index: Tensor, scale: Tensor, corners: Co
     return whole + objective.column_penalty.curvature[:, None] * v[:-1]
 
 
-def _balanced(objective: Any, model: Any, index: Tensor, scale: Tensor, corners: Corners) -> Tensor:
+def _balanced(
+    objective: Objective, model: Any, index: Tensor, scale: Tensor, corners: Corners
+) -> Tensor:
     """Return the gradient of the loss whose slopes balance over some of the columns."""
     free = scale.new_zeros(int(objective.fit_intercept))
     unit = torch.cat((1 / scale[index], free + 1))

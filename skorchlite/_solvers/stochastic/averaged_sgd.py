@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..._objective.moments import MANY_COLUMNS
 from ..._objective.moments_objective import RunningMoments, SummedObjective, moments_of_chunk
+from ..._objective.objective import Objective
 from ..._sources.origin import Origin
 from ..base import IncrementalLearner, Solution, SolverControl
 from ..newton.reparametrization import Coordinates, make_coordinates
@@ -70,7 +71,7 @@ class AveragedStream(IncrementalLearner):
         self.preconditioner, self.shuffle = settings.preconditioner, settings.shuffle
         self.batch_size, self.seed = settings.batch_size or _BATCH, settings.seed
 
-    def learn(self, objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+    def learn(self, objective: Objective, start: Tensor | None, control: SolverControl) -> Solution:
         """Take the steps of a chunk; return the average that they led to."""
         zero = Origin(torch.zeros_like(objective.origin.shift))
         if start is not None and self.points is None:
@@ -108,7 +109,7 @@ class AveragedStream(IncrementalLearner):
         )
         return solution
 
-    def _make_coordinates(self, objective: Any, moments: RunningMoments) -> None:
+    def _make_coordinates(self, objective: Objective, moments: RunningMoments) -> None:
         """Make the metric of the rows so far; few of them are made safe by a ridge."""
         n_rows = self.n_seen + objective.rows.n_rows
         summed = SummedObjective(
@@ -128,7 +129,7 @@ class AveragedStream(IncrementalLearner):
         _, self.coordinates = make_coordinates(summed, self.preconditioner, torch.float64, eps)
         self.made_of = moments.weight
 
-    def _loop(self, objective: Any) -> Loop:
+    def _loop(self, objective: Objective) -> Loop:
         """Return the loop over a chunk, at the last point."""
         coordinates = self.coordinates
         assert coordinates is not None
@@ -156,7 +157,7 @@ class AveragedStream(IncrementalLearner):
             objective, coordinates, u, GradientDescent(u, first), schedule, average, corners
         )
 
-    def _steps(self, objective: Any, pilot: Pilot, v: Tensor) -> tuple[float, float]:
+    def _steps(self, objective: Objective, pilot: Pilot, v: Tensor) -> tuple[float, float]:
         """Return the largest step, and the step that later ones shrink from."""
         loss, n_rows = objective.loss, objective.rows.n_rows
         share = min((_RECENT + 1) * n_rows / (self.n_seen + n_rows), 1.0)
@@ -180,6 +181,6 @@ class AveragedStream(IncrementalLearner):
         return _STEP / (curvature + weighted * row / min(self.batch_size, n_rows)), 1 / curvature
 
 
-def _from(origin: Origin, objective: Any, v: Tensor) -> Tensor:
+def _from(origin: Origin, objective: Objective, v: Tensor) -> Tensor:
     """Return v, which is relative to the origin of the objective, relative to another."""
     return objective.at(origin).units.carried(v, objective.origin)

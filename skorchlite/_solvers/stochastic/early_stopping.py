@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.objective import Objective
 from ..base import Solution
 from .settings import Settings
 
@@ -24,7 +25,7 @@ class Watch:
         much R2 is to rise.
     """
 
-    def __init__(self, objective: Any, settings: Settings, tol: float | None):
+    def __init__(self, objective: Objective, settings: Settings, tol: float | None):
         self.objective, self.rows, self.tol = objective, settings.validation, tol
         self.patience, self.stops = settings.n_iter_no_change, settings.early_stopping
         self.idle, self.best = 0, inf
@@ -57,7 +58,7 @@ class Watch:
         return self.objective.mean_loss(_mean_point(self.objective, self.rows), self.rows)
 
 
-def _mean_point(objective: Any, rows: Any) -> Tensor:
+def _mean_point(objective: Objective, rows: Any) -> Tensor:
     """Return the point that predicts the mean of the targets of rows, with no coefficients."""
     t = objective.rows.n_targets
     total, count = rows.total(_sum_targets)

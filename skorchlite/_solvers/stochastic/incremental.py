@@ -16,6 +16,7 @@ from ..._objective.moments_objective import (
     doubled_moments_of_chunk,
     moments_of_chunk,
 )
+from ..._objective.objective import Objective
 from ..._sources.origin import Origin
 from ..base import IncrementalLearner, Solution, SolverControl
 from ..newton.least_squares import BLURRED, CLEAR, quadratic_model
@@ -62,16 +63,16 @@ class MomentStream(IncrementalLearner):
             self.moments = self.moments.in_terms(n_targets, terms, centre)
         self.basis = basis
 
-    def learn(self, objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+    def learn(self, objective: Objective, start: Tensor | None, control: SolverControl) -> Solution:
         """Return the solution over all rows so far."""
         objective, chunk = moments_of_chunk(objective)
-        solution = self._solved(chunk, objective, control)
+        summed, solution = self._solved(chunk, objective, control)
         few = objective.rows.n_rows * objective.n_features**2 <= _FEW_PRODUCTS
-        known = 0 if few else solution.objective.n_null
+        known = 0 if few else summed.n_null
         if solution.metric.blurred(known) > CLEAR and objective.double == torch.float64:
             chunk = doubled_moments_of_chunk(objective)
-            solution = self._solved(chunk, objective, control)
-        summed, rank = solution.objective, solution.metric.rank
+            summed, solution = self._solved(chunk, objective, control)
+        rank = solution.metric.rank
         # More rows can only add to the rank, unless they take digits from it.
         lost = max(solution.metric.blurred(summed.n_null), _unheld(solution))
         lost = 1.0 if rank < self.rank else lost
@@ -83,8 +84,10 @@ class MomentStream(IncrementalLearner):
             self.moments = replace(self.moments, n_null=summed.n_features - self.rank)
         return solution
 
-    def _solved(self, chunk: RunningMoments, objective: Any, control: SolverControl) -> Solution:
-        """Return the solution over all rows so far and those of a chunk."""
+    def _solved(
+        self, chunk: RunningMoments, objective: Objective, control: SolverControl
+    ) -> tuple[SummedObjective, Solution]:
+        """Return the objective over all rows so far and those of a chunk, and its solution."""
         moments = chunk
         if self.moments is not None:
             moments = self.moments.merged(chunk, objective.fit_intercept)
@@ -99,7 +102,7 @@ class MomentStream(IncrementalLearner):
         solution = newton(summed, None, control)
         if solution.metric is None:  # corners have no use for one
             solution.metric = quadratic_model(summed, torch.float64, control.data_eps).metric
-        return solution
+        return summed, solution
 
 
 def _unheld(solution: Solution) -> float:
@@ -154,7 +157,7 @@ class LoopStream(IncrementalLearner):
             )
         self._steps_changed = _steps(before) != _steps(settings)
 
-    def _prepare(self, objective: Any, start: Tensor | None, control: SolverControl) -> Loop:
+    def _prepare(self, objective: Objective, start: Tensor | None, control: SolverControl) -> Loop:
         """Return the loop over a chunk."""
         kind = objective.penalty.corner, objective.penalty.positive
         if self.loop is None:
@@ -168,7 +171,7 @@ class LoopStream(IncrementalLearner):
             try:
                 loop.corners = make_corners(loop, self.settings)
             except ValueError:
-                loop.objective = None
+                del loop.objective
                 raise
             self.corner = kind
         if self._steps_changed:
@@ -176,7 +179,7 @@ class LoopStream(IncrementalLearner):
             self._steps_changed = False
         return loop
 
-    def learn(self, objective: Any, start: Tensor | None, control: SolverControl) -> Solution:
+    def learn(self, objective: Objective, start: Tensor | None, control: SolverControl) -> Solution:
         """Take the steps of a chunk; return the point that they led to."""
         settings, loop = self.settings, self._prepare(objective, start, control)
         objective = loop.objective
@@ -193,12 +196,12 @@ class LoopStream(IncrementalLearner):
         if not (isfinite(value) and torch.isfinite(loop.u).all()):
             loop.reset(before)
             status, facts = "diverged", divergence(loop, 1, batches.n_batch)
-            value, _ = objective.evaluate(loop.point())
-            value = objective.units.total(value)
+            values, _ = objective.evaluate(loop.point())
+            value = objective.units.total(values)
         else:
             loop.schedule.after_epoch(value)
         v = loop.point()
-        loop.objective = None  # the rows are not kept
+        del loop.objective  # the rows are not kept
         solution = Solution(
             objective=objective,
             v=v,

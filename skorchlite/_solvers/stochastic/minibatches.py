@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.objective import Objective
 from ..._sources.design import staged
 
 _MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05  # of sparse rows, from where dense ones are slower
@@ -105,7 +106,7 @@ class Minibatches:
 
     def __init__(
         self,
-        objective: Any,
+        objective: Objective,
         batch_size: int | None,
         generator: torch.Generator | None,
         dtype: torch.dtype,

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.objective import Objective
 from ..._runtime import threads_for
 from ..newton.reparametrization import Coordinates, make_coordinates
 from .minibatches import Block, Minibatches, add_product, multiply, squared_rows
@@ -42,7 +43,7 @@ class Loop:
 
     def __init__(
         self,
-        objective: Any,
+        objective: Objective,
         coordinates: Coordinates,
         u: Tensor,
         optimizer: Any,
@@ -58,7 +59,7 @@ class Loop:
         self.t, self.n_seen = 1, 0
         self._begun, self._paid = False, 0.0  # whether a batch has, and its penalties so far
 
-    def take(self, objective: Any) -> None:
+    def take(self, objective: Objective) -> None:
         """Go on with another objective, over other rows or with another penalty."""
         self.objective = objective
         for name in ("_unit", "_curvature"):
@@ -182,7 +183,7 @@ class Loop:
 
 
 def make_loop(
-    objective: Any,
+    objective: Objective,
     start: Tensor | None,
     settings: Settings,
     dtype: torch.dtype,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
+from ..._objective.objective import Objective
 from ..._sources.row_source import TargetRows
 from ..base import Monitor, Solution, SolverControl, is_near
 from .certificates import Certificate
@@ -35,7 +36,7 @@ _ROUNDINGS = 100.0  # by so many the objective that the batches add up may be of
 
 
 def stochastic(
-    objective: Any,
+    objective: Objective,
     start: Tensor | None,
     control: SolverControl,
     settings: Settings,
@@ -78,7 +79,7 @@ def stochastic(
 
 
 def _target_by_target(
-    objective: Any,
+    objective: Objective,
     start: Tensor | None,
     control: SolverControl,
     settings: Settings,
@@ -96,7 +97,7 @@ def _target_by_target(
     return _together(objective, parts)
 
 
-def _carried(objective: Any, solution: Solution) -> Solution:
+def _carried(objective: Objective, solution: Solution) -> Solution:
     """Return a solution in the coordinates of an objective with another origin."""
     v = objective.units.carried(solution.v, solution.objective.origin)
     return replace(solution, objective=objective, v=v)
@@ -104,7 +105,7 @@ def _carried(objective: Any, solution: Solution) -> Solution:
 
 def _of_all(
     monitor: Monitor,
-    objective: Any,
+    objective: Objective,
     before: list[Solution],
     carried: Callable[[Solution], Solution],
 ) -> Monitor:
@@ -123,7 +124,7 @@ def _of_all(
     return tell
 
 
-def _together(objective: Any, parts: list[Solution]) -> Solution:
+def _together(objective: Objective, parts: list[Solution]) -> Solution:
     """Return the solutions for several targets as one."""
     unfinished = [part for part in parts if part.status != "converged"]
     v, curves = torch.cat([part.v for part in parts], 1), [part.validation_curve for part in parts]

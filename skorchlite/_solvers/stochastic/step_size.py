@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
 from ..._linalg.gram import sum_products
+from ..._objective.objective import Objective
 from ..._sources.design import paired, staged
 from ..._sources.origin import Origin
 from ..newton.preconditioner import cholesky_metric
@@ -30,7 +31,7 @@ _DIFFERENCE = 1e-4  # of a residual, over which the slope of a callable is diffe
 
 
 def squared_norms(
-    objective: Any,
+    objective: Objective,
     coordinates: Coordinates,
     dtype: torch.dtype,
     loss: Any = None,
@@ -122,7 +123,7 @@ def row_curvature(loss: Any, y: Tensor, raw: Tensor) -> Tensor:
     return curvature.nan_to_num(0.0, 0.0, 0.0)
 
 
-def curved_coordinates(objective: Any, loss: Any, v: Tensor) -> Coordinates | None:
+def curved_coordinates(objective: Objective, loss: Any, v: Tensor) -> Coordinates | None:
     """Return coordinates in which the objective is as curved in all directions, at a point.
 
     None where it is flat in some. The curvature of several targets is that of their mean.
@@ -166,7 +167,7 @@ class Pilot:
     coordinates : Coordinates
     """
 
-    def __init__(self, objective: Any, coordinates: Coordinates):
+    def __init__(self, objective: Objective, coordinates: Coordinates):
         rows = min(_PILOT_ROWS, max(_PILOT_ENTRIES // (objective.n_features + 1), 32))
         sample = objective.sampled(rows)
         (blocks,) = sample.rows.total(
@@ -248,7 +249,7 @@ class Pilot:
         return (mean, float((curvature**2).mean()) / mean) if mean > 0 else (1.0, 1.0)
 
 
-def stable_step(objective: Any, coordinates: Coordinates, n_batch: int, v: Tensor) -> float:
+def stable_step(objective: Objective, coordinates: Coordinates, n_batch: int, v: Tensor) -> float:
     """Return the step above which descent by batches is unstable.
 
     It is ``2 / (curvature of the objective + that of the most curved row / batch size)``.
