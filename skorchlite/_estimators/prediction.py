@@ -22,6 +22,7 @@ from .._runtime import torch_settings
 from .._sources.arrays import as_tensor
 from .._sources.design import dense
 from .._sources.prefetch import computing
+from .._sources.row_source import Rows
 from .metrics import r2, r2_of_blocks
 
 
@@ -139,7 +140,7 @@ def _undefined_score(stacklevel):
 
 
 def predicted(
-    rows: Any, coef: np.ndarray, intercept: np.ndarray, dtype: torch.dtype | None = None
+    rows: Rows, coef: np.ndarray, intercept: np.ndarray, dtype: torch.dtype | None = None
 ) -> Tensor:
     """Return the raw predictions of all rows, computed in double precision block by block.
 
@@ -156,7 +157,7 @@ def predicted(
 
 
 def _predicted(
-    rows: Any, coef: np.ndarray, intercept: np.ndarray, dtype: torch.dtype | None
+    rows: Rows, coef: np.ndarray, intercept: np.ndarray, dtype: torch.dtype | None
 ) -> tuple[Tensor]:
     double = torch.float32 if rows.device.type == "mps" else torch.float64
     W = torch.from_numpy(coef.T.copy()).to(rows.device, double)

@@ -12,6 +12,7 @@ from .._exceptions import NoWeightError
 from .._sources.arrays import ArrayRows
 from .._sources.iterable import StreamRows
 from .._sources.partitioned import SpreadRows
+from .._sources.row_source import Rows
 from .block_reader import BlockReader, as_arrays, check_readable, is_stream
 from .conversion import is_dask, is_single
 from .dask_collections import read_chunks
@@ -37,7 +38,7 @@ class Data:
         Of the blocks that the sums are made from.
     """
 
-    rows: Any
+    rows: Rows
     validation: Any
     single: bool
     single_target: bool
@@ -76,16 +77,16 @@ class Data:
         return torch.cat(parts)
 
 
-def check_rows_finite(rows: Any, name: str) -> tuple:
+def check_rows_finite(rows: Rows, name: str) -> tuple:
     """Raise the error, which names the estimator, if a number is not finite."""
     if isinstance(rows, ArrayRows):  # a stream is checked as it comes
         check_finite(name, *rows.arrays, first=rows.first)
     return ()
 
 
-def _weights(rows: Any) -> tuple[list[Tensor]]:
+def _weights(rows: Rows) -> tuple[list[Tensor]]:
     blocks = rows.blocks(rows.bound(rows.n_features, 8))
-    return ([weight.cpu() for _, _, weight in blocks],)
+    return ([weight.cpu() for _, _, weight in blocks if weight is not None],)
 
 
 def read(
@@ -115,7 +116,7 @@ def read(
             reader = BlockReader(estimator, X, reset)
             X, y, sample_weight = reader.ahead(1)[0]
             device = _device(estimator, X)
-            rows: Any = StreamRows(reader, device)
+            rows: Rows = StreamRows(reader, device)
             return _data(estimator, rows, X, y, sample_weight, X_val, y_val)
         X, y, sample_weight = arrays
     whole = not estimator.distributed
@@ -125,7 +126,7 @@ def read(
 
 
 def _data(
-    estimator: Any, rows: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
+    estimator: Any, rows: Rows, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
 ) -> Data:
     return Data(
         rows=rows,

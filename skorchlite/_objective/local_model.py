@@ -1,12 +1,12 @@
 """The loss of one target about a point: rows near a break as they are, the rest a quadratic."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._linalg.gram import weighted_gram
+from .loss import Loss
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Model:
         bend = self.hessian @ step
         return self.value + step @ (self.gradient + 0.5 * bend), self.gradient + bend
 
-    def narrowed(self, loss: Any, x: Tensor, near: Tensor) -> "Model":
+    def narrowed(self, loss: Loss, x: Tensor, near: Tensor) -> "Model":
         """Return the model about x that keeps some of the rows; the others stay in their line.
 
         Parameters
@@ -100,7 +100,7 @@ class Sums:
     k : int
     """
 
-    def __init__(self, loss: Any, reach: float, room: int, k: int):
+    def __init__(self, loss: Loss, reach: float, room: int, k: int):
         self.loss, self.reach, self.room = loss, reach, room
         # In one place: pieces between the temporaries of blocks would scatter these over memory.
         self.Z, self.y = (

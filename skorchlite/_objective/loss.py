@@ -4,9 +4,12 @@ Losses say nothing of rows, weights or coefficients: an objective composes them 
 Residuals are ``r = y - raw_prediction``; derivatives are in the raw prediction.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import inf
 from typing import Any
+
+from torch import Tensor
 
 ROUNDED = 1e-14  # of residuals, in a sum over the columns
 
@@ -28,7 +31,7 @@ class Hinge:
     round: bool = False
 
 
-class Loss:
+class Loss(ABC):
     """What a built-in loss is unless it says otherwise: smooth, of the residual alone."""
 
     quadratic = False  # whether the curvature is the same everywhere
@@ -45,7 +48,33 @@ class Loss:
     width = 0.0  # of the smoothing of corners
     smoothness = 1.0  # the largest curvature
     steepest = inf  # the largest slope
-    largest_residual: Any  # returns how large residuals can be where the mean loss is a value
+    slopes: tuple[float, ...] = ()  # of the pieces, if they are lines
+    # Returns how large residuals can be where the mean loss is a value, of losses that bound it.
+    largest_residual: Any
+
+    @abstractmethod
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the loss of each entry."""
+
+    @abstractmethod
+    def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the derivative of each entry in its raw prediction."""
+
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the second derivative of each entry in its raw prediction, where it is known."""
+        raise TypeError(f"of {type(self).__name__} no curvature is known")
+
+    def smoothed(self, width: Any) -> Any:
+        """Return a smooth loss close to this one, where it has corners."""
+        raise TypeError(f"{type(self).__name__} has no corners")
+
+    def tangents(self) -> Any:
+        """Return lines below the loss that this one is the smoothed form of."""
+        raise TypeError(f"{type(self).__name__} is no smoothed form of another loss")
+
+    def widened(self, times: float) -> "Loss":
+        """Return the loss with its bend that many times as wide, where it is round."""
+        raise TypeError(f"{type(self).__name__} is not round")
 
     def largest_slope(self, value: float) -> float:
         """Return how large slopes can be, root mean square, where the mean loss is ``value``."""

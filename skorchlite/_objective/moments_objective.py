@@ -20,8 +20,10 @@ from .._linalg.exact_products import exact_product
 from .._linalg.views import viewed
 from .._sources.origin import Origin
 from .column_penalty import ColumnPenalty
+from .loss import Loss
 from .moments import Moments
 from .objective import Objective, Quadratic
+from .penalties import Penalty
 from .reductions import doubled_products
 
 Pair = tuple[np.ndarray, np.ndarray]  # without torch, so that it can be kept by an estimator
@@ -224,14 +226,14 @@ class SummedObjective(Objective):
         moments: RunningMoments,
         n_targets: int,
         basis: Any,
-        loss: Any,
-        penalty: Any,
+        loss: Loss,
+        penalty: Penalty,
         fit_intercept: bool,
         ridge: float = 0.0,
         column_penalty: ColumnPenalty | None = None,
     ):
         k, mean = len(moments.mean[0]), _tensors(moments.mean)
-        rows = SeenRows(k - n_targets, n_targets, basis, k, torch.device("cpu"))
+        rows: Any = SeenRows(k - n_targets, n_targets, basis, k, torch.device("cpu"))
         shift = mean[0].clone() if fit_intercept else torch.zeros(k, dtype=torch.float64)
         super().__init__(rows, loss, penalty, Origin(shift), fit_intercept, column_penalty)
         self.moments, self.ridge = moments, ridge
@@ -302,7 +304,7 @@ class SummedObjective(Objective):
         mean = (high - self.origin.shift) + low if self.fit_intercept else torch.zeros_like(high)
         return Moments(self.moments.weight, mean, _tensors(self.moments.cross)[0])
 
-    def _sums(self, v: Tensor, v_low: Tensor | None, loss: Any) -> tuple[Tensor, Tensor, float]:
+    def _sums(self, v: Tensor, v_low: Tensor | None, loss: Loss) -> tuple[Tensor, Tensor, float]:
         t, moments = self.rows.n_targets, self._present()
         w = _exactly(v[:-1]) if v_low is None else (v[:-1], v_low[:-1])
         own = torch.eye(t, dtype=v.dtype)

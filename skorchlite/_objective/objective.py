@@ -16,11 +16,13 @@ from torch import Tensor
 
 from .._exceptions import OutOfRangeError
 from .._sources.origin import Origin
-from .._sources.row_source import TargetRows
+from .._sources.row_source import Rows, TargetRows
 from . import reductions
 from .column_penalty import ColumnPenalty
 from .local_model import N_PARTS, Model, model_of
+from .loss import Loss
 from .moments import Moments, moments_of
+from .penalties import Penalty
 from .underflow import check_underflow
 from .units import Units
 
@@ -67,9 +69,9 @@ class Objective:
 
     def __init__(
         self,
-        rows: Any,
-        loss: Any,
-        penalty: Any,
+        rows: Rows,
+        loss: Loss,
+        penalty: Penalty,
         origin: Origin,
         fit_intercept: bool,
         column_penalty: ColumnPenalty | None = None,
@@ -101,7 +103,7 @@ class Objective:
         """The most precise dtype that the device has."""
         return torch.float32 if self.rows.device.type == "mps" else torch.float64
 
-    def mean_loss(self, v: Tensor, rows: Any) -> Tensor:
+    def mean_loss(self, v: Tensor, rows: Rows) -> Tensor:
         """Return the mean loss on other rows at v, for each target."""
         value, total = rows.total(
             partial(reductions.losses, origin=self.origin, dtype=self.double, loss=self.loss, v=v)
@@ -202,7 +204,7 @@ class Objective:
         bend[:-1] += self.column_penalty.hessian_product(v[:-1])
         return bend
 
-    def _sums(self, v: Tensor, v_low: Tensor | None, loss: Any) -> tuple[Tensor, Tensor, float]:
+    def _sums(self, v: Tensor, v_low: Tensor | None, loss: Loss) -> tuple[Tensor, Tensor, float]:
         if self.basis is not None and self.basis.doubled:
             add_up: Any = methodcaller("double_double_gradient", self.origin, v, v_low)
         else:

@@ -14,11 +14,13 @@ from .._linalg.exact_products import exact_gram
 from .._linalg.gram import sum_products
 from .._sources.design import multiplied, paired, staged, width_of
 from .._sources.origin import Origin
+from .._sources.row_source import Rows
 from .local_model import Sums
+from .loss import Loss
 
 
 def losses(
-    rows: Any, origin: Origin, dtype: torch.dtype, loss: Any, v: Tensor
+    rows: Rows, origin: Origin, dtype: torch.dtype, loss: Loss, v: Tensor
 ) -> tuple[Tensor, float]:
     """Return the sum of losses for each target, and that of weights."""
     point, value, total = v.to(rows.device, dtype), v.new_zeros(rows.n_targets), 0.0
@@ -32,7 +34,7 @@ def losses(
 
 
 def slopes(
-    rows: Any, origin: Origin, dtype: torch.dtype, loss: Any, v: Tensor
+    rows: Rows, origin: Origin, dtype: torch.dtype, loss: Loss, v: Tensor
 ) -> tuple[Tensor, Tensor, float]:
     """Return the sums of losses, for each target, of gradients, and of weights."""
     point, value = v.to(rows.device, dtype), v.new_zeros(rows.n_targets)
@@ -50,7 +52,7 @@ def slopes(
 
 
 def hessian_products(
-    rows: Any, origin: Origin, dtype: torch.dtype, v: Tensor
+    rows: Rows, origin: Origin, dtype: torch.dtype, v: Tensor
 ) -> tuple[Tensor, float]:
     """Return the sums of squared error's Hessian times v, and of weights."""
     point, bend, total = v.to(rows.device, dtype), torch.zeros_like(v), 0.0
@@ -62,7 +64,7 @@ def hessian_products(
     return bend, total
 
 
-def spread(rows: Any, origin: Origin, dtype: torch.dtype) -> tuple[float, Tensor, Tensor]:
+def spread(rows: Rows, origin: Origin, dtype: torch.dtype) -> tuple[float, Tensor, Tensor]:
     """Return the sums of weights, of columns alone and times targets, and of squares.
 
     The columns are the targets, then the features.
@@ -92,7 +94,7 @@ def _squares(Z: Any, weight: Tensor | None) -> Tensor:
 
 
 def products(
-    rows: Any, origin: Origin, dtype: torch.dtype, whiten: Tensor | None = None
+    rows: Rows, origin: Origin, dtype: torch.dtype, whiten: Tensor | None = None
 ) -> tuple[Tensor]:
     """Return the sums of products of columns, the features multiplied by ``whiten`` if given."""
     if whiten is None:
@@ -115,10 +117,10 @@ def _whitened(
 
 
 def models(
-    rows: Any,
+    rows: Rows,
     origin: Origin,
     dtype: torch.dtype,
-    loss: Any,
+    loss: Loss,
     points: Tensor,
     reach: dict[int, float],
     room: int,
@@ -143,7 +145,7 @@ def models(
     return total, [least], *(part for one in sums.values() for part in one.parts())
 
 
-def doubled_products(rows: Any, origin: Origin) -> tuple[list[dd.Pair]]:
+def doubled_products(rows: Rows, origin: Origin) -> tuple[list[dd.Pair]]:
     """Return the sums of products of ``[targets, features, 1]``, a pair for each place.
 
     What is measured from the origin, and scaled by the root of a weight, is a double.

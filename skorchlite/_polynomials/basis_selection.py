@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .._exceptions import NoWeightError, OutOfRangeError
+from .._sources.row_source import Rows
 from .basis import SAMPLE_ROWS, Basis
 from .families import Step, family, orthogonal, slopes, values
 from .multi_index import Degrees, Terms, terms_of
@@ -23,7 +24,7 @@ _STEEP = 1e8  # a slope at which rounding t to doubles changes a term by more th
 
 
 def fitted_basis(
-    rows: Any,
+    rows: Rows,
     degrees: Degrees,
     caller: str,
     fit_intercept: bool,
@@ -84,7 +85,7 @@ def fitted_basis(
     return PenalisedBasis(base, _vanishing(rows, base), curvature, fit_intercept)
 
 
-def _may_combine(rows: Any, terms: Terms, caller: str, curvature: float) -> bool:
+def _may_combine(rows: Rows, terms: Terms, caller: str, curvature: float) -> bool:
     """Return whether the terms may be those of a ``PenalisedBasis``, if powers cancel."""
     if caller != "power" or not curvature or terms.degree == 1 or terms.degrees.least > 1:
         return False
@@ -92,7 +93,7 @@ def _may_combine(rows: Any, terms: Terms, caller: str, curvature: float) -> bool
     return terms.n_features == 1 or not rows.fewer_than(len(terms) + 1)
 
 
-def _vanishing(rows: Any, basis: Basis) -> np.ndarray:
+def _vanishing(rows: Rows, basis: Basis) -> np.ndarray:
     """Return which terms are known to be nothing but rounding errors on the rows."""
     if basis.slopes is None or not rows.fewer_than(SAMPLE_ROWS):
         return np.zeros(len(basis.terms), bool)
@@ -102,7 +103,7 @@ def _vanishing(rows: Any, basis: Basis) -> np.ndarray:
 
 
 def _spread_basis(
-    rows: Any, sample: np.ndarray, basis: Callable[..., Basis], doubled: bool
+    rows: Rows, sample: np.ndarray, basis: Callable[..., Basis], doubled: bool
 ) -> Basis:
     """Return the basis in polynomials that are far from dependent on the rows.
 
@@ -198,7 +199,7 @@ def _orthogonal_on(
 
 
 def _kind_of(
-    rows: Any, degrees: Degrees, caller: str, fit_intercept: bool, penalised: bool, literal: bool
+    rows: Rows, degrees: Degrees, caller: str, fit_intercept: bool, penalised: bool, literal: bool
 ) -> str | None:
     """Return the kind of basis that serves, see ``Basis``; None where any of the span does."""
     n_terms = len(terms_of(degrees))
@@ -214,7 +215,7 @@ def _kind_of(
     return "rooted" if powers and (degrees.least <= 1 or one_column) else caller
 
 
-def intervals(rows: Any, sampled: bool = False) -> tuple[np.ndarray, np.ndarray, Any, Any]:
+def intervals(rows: Rows, sampled: bool = False) -> tuple[np.ndarray, np.ndarray, Any, Any]:
     """Return the least and the largest number of each column, a sample of the rows, and ends.
 
     The ends of each block go with the sample, lest it should miss all that are far from the others;
@@ -231,7 +232,7 @@ def intervals(rows: Any, sampled: bool = False) -> tuple[np.ndarray, np.ndarray,
     return low.numpy(), high.numpy(), *sample
 
 
-def _ends(rows: Any, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
+def _ends(rows: Rows, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
     ends, samples = [], []
     counted, step = rows.indexed, 1  # how many rows there are to sample
     for X, _, weight in rows.blocks(rows.bound(rows.n_features, 8)):
@@ -254,7 +255,7 @@ def _ends(rows: Any, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _of_each_part(
-    rows: Any, low: np.ndarray, high: np.ndarray, columns: Sequence[int]
+    rows: Rows, low: np.ndarray, high: np.ndarray, columns: Sequence[int]
 ) -> np.ndarray:
     """Return a row from each part of the intervals of some columns: rare numbers are among them.
 
@@ -266,7 +267,7 @@ def _of_each_part(
 
 
 def _first_of_each(
-    rows: Any, low: np.ndarray, high: np.ndarray, columns: Sequence[int]
+    rows: Rows, low: np.ndarray, high: np.ndarray, columns: Sequence[int]
 ) -> tuple[list[Tensor]]:
     found = []
     seen = torch.zeros(len(columns), _PARTS, dtype=torch.bool, device="cpu")

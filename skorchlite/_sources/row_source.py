@@ -115,6 +115,26 @@ class Rows(ABC):
         """Return the first rows; None where there are none."""
         return next(self.blocks(size), None)
 
+    @property
+    def density(self) -> float:
+        """The part of the entries that are kept."""
+        return 1.0
+
+    def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
+        """Yield ``(y, columns, sample_weight)``, columns to multiply by; see ``SparseRows``."""
+        raise TypeError("the columns of these rows are formed, and blocks have them")
+
+    def batches(
+        self,
+        size: int,
+        order: Tensor | None,
+        shift: Tensor,
+        scale: Tensor | None,
+        intercept: bool,
+    ) -> Iterator[tuple]:
+        """Yield ``(y, columns, sample_weight)`` of some rows at a time; see ``SparseRows``."""
+        raise TypeError("the columns of these rows are formed, and blocks have them")
+
     def held(self, count: int) -> Any:
         """Return the rows in memory if they can be read once, and are no more than that and few."""
         return None

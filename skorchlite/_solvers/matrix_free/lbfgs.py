@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
+from ..._objective.loss import Loss
 from ..base import Monitor, Solution
 from ..newton.scaled import Scaled
 
@@ -92,7 +93,7 @@ class Descent:
         self.first_value = self.value
         self.first_norm = torch.maximum(self.first_norm, self.norm)
 
-    def enter(self, loss: Any, active: Tensor) -> None:
+    def enter(self, loss: Loss, active: Tensor) -> None:
         """Go on with another loss, for the targets that are active."""
         self.loss, self.active = loss, active
         self.memory, self.fresh = _Memory(), torch.ones_like(active)

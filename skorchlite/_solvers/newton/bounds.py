@@ -14,11 +14,11 @@ screening rules for sparsity enforcing penalties", JMLR 18.
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import methodcaller
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..._objective.loss import Loss
 from ..._objective.objective import Objective
 from .kinks import Corners, solve_positive
 
@@ -51,7 +51,7 @@ class Bound:
         How many of the last coordinates are intercepts, of columns measured from their mean.
     """
 
-    loss: Any
+    loss: Loss
     corners: Corners
     curvature: Tensor
     least_share: float

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ..._linalg.gram import weighted_gram
 from ..._objective.local_model import Model
-from ..._objective.loss import Hinge
+from ..._objective.loss import Hinge, Loss
 from ..._objective.losses import SquaredError
 from .bounds import AtZero, Bound
 from .crossover import CrossOver
@@ -72,7 +72,7 @@ class InteriorPoint:
     def __init__(
         self,
         model: Model,
-        loss: Any,
+        loss: Loss,
         corners: Corners,
         curvature: Tensor,
         bound: Bound,

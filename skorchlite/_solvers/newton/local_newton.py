@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..._linalg.gram import weighted_gram
 from ..._objective.local_model import Model
+from ..._objective.loss import Loss
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .interior_point import InteriorPoint, root_mean_square
@@ -73,7 +74,7 @@ class LocalDescent:
     def __init__(
         self,
         model: Model,
-        loss: Any,
+        loss: Loss,
         corners: Corners,
         curvature: Tensor,
         bound: Bound,
@@ -157,7 +158,7 @@ class LocalDescent:
         penalty = 0.5 * (x @ (self.curvature @ x)) + self.corners.value(x)
         return float(self.model.share @ losses + self.model.far(x)[0] + penalty)
 
-    def _stage(self, loss: Any, slack: float, n_steps: int, max_iter: int) -> None:
+    def _stage(self, loss: Loss, slack: float, n_steps: int, max_iter: int) -> None:
         """Take Newton steps on a loss until they gain no more than that part of it."""
         for _ in range(n_steps):
             slopes = self._slopes(loss)
@@ -172,7 +173,7 @@ class LocalDescent:
             if gain <= _ROUNDING**1.5 * slopes.value:  # no step after this one sees a gain
                 break
 
-    def _move(self, loss: Any, target: Tensor, gain: float) -> float:
+    def _move(self, loss: Loss, target: Tensor, gain: float) -> float:
         """Go as far towards the target as the objective falls, and return the part of the way."""
         step = target - self.x
         noise = gain <= _ROUNDING * abs(self.best[0])
@@ -203,7 +204,7 @@ class LocalDescent:
         if not torch.equal(settled, x):
             self._improve(settled, self.model.Z @ settled)
 
-    def _slopes(self, loss: Any) -> Slopes:
+    def _slopes(self, loss: Loss) -> Slopes:
         model, x = self.model, self.x
         bent = model.share * loss.curvature(model.y, self.raw)
         slope = model.share * loss.gradient(model.y, self.raw)
@@ -249,7 +250,7 @@ class LocalDescent:
     def _gram(self) -> Tensor:
         return weighted_gram(self.model.Z, self.model.share)
 
-    def _search_line(self, loss: Any, step: Tensor, gain: float) -> float:
+    def _search_line(self, loss: Loss, step: Tensor, gain: float) -> float:
         """Return how far to go along a step: to where the objective no longer falls.
 
         The slope along a line never falls, so that its zero lies between a length at which it is

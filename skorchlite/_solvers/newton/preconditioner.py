@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from ..._objective.objective import Objective
 from ..._sources.design import staged
 from ..._sources.origin import Origin
+from ..._sources.row_source import Rows
 
 _ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
 _SUMMED = 100.0  # times that may be left of the sums of a Gram matrix, measured off their mean
@@ -265,7 +265,7 @@ def gather(objective: Objective) -> tuple[Tensor, Tensor]:
 
 
 def _gather_rows(
-    rows: Any, origin: Origin, dtype: torch.dtype
+    rows: Rows, origin: Origin, dtype: torch.dtype
 ) -> tuple[list[Tensor], list[Tensor]]:
     k = rows.n_targets + rows.n_features
     columns, weights = [], []

@@ -250,7 +250,7 @@ class _Descent:
 def _is_narrow(objective: Objective) -> bool:
     """Return whether the Gram matrix of all columns is worth its while."""
     d = objective.n_features
-    return d <= _NARROW or (d <= _MEDIUM and objective.rows.fewer_than(_FEW_PRODUCTS // d**2))
+    return d <= _NARROW or (d <= _MEDIUM and objective.rows.fewer_than(int(_FEW_PRODUCTS // d**2)))
 
 
 def _corners(objective: Objective, unit: Tensor, index: Tensor | None = None) -> Corners:

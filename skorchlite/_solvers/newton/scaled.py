@@ -1,11 +1,11 @@
 """The objective in coordinates in which columns have like curvature."""
 
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..._objective.loss import Loss
 from ..._objective.moments import MANY_COLUMNS
 from ..._objective.objective import Objective
 from ..base import is_near
@@ -70,7 +70,7 @@ class Scaled:
         """Return the point at which a descent ended."""
         return self.point(x)
 
-    def evaluate(self, x: Tensor, loss: Any) -> tuple[Tensor, Tensor]:
+    def evaluate(self, x: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         """Return the value for each target and the gradient of what is smooth."""
         value, gradient = self.objective.evaluate(self.point(x), loss=loss)
         return value, self.pull(gradient)

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from functools import cached_property
 from math import inf
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..._objective.objective import Objective
+from ..._sources.row_source import Rows
 from ..base import Solution
 from .settings import Settings
 
@@ -58,7 +58,7 @@ class Watch:
         return self.objective.mean_loss(_mean_point(self.objective, self.rows), self.rows)
 
 
-def _mean_point(objective: Objective, rows: Any) -> Tensor:
+def _mean_point(objective: Objective, rows: Rows) -> Tensor:
     """Return the point that predicts the mean of the targets of rows, with no coefficients."""
     t = objective.rows.n_targets
     total, count = rows.total(_sum_targets)
@@ -67,7 +67,7 @@ def _mean_point(objective: Objective, rows: Any) -> Tensor:
     return v
 
 
-def _sum_targets(rows: Any) -> tuple[Tensor, float]:
+def _sum_targets(rows: Rows) -> tuple[Tensor, float]:
     """Return the sum of the targets, and that of weights."""
     total, count = torch.zeros(rows.n_targets, dtype=torch.float64), 0.0
     for _, y, weight in rows.blocks(rows.bound(rows.n_features, 8)):

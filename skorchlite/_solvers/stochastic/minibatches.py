@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..._objective.objective import Objective
 from ..._sources.design import staged
+from ..._sources.row_source import Rows
 
 _MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05  # of sparse rows, from where dense ones are slower
 _BLOCK_BYTES = 1 << 20  # stays in the cache while its batches are learned from
@@ -52,7 +53,7 @@ class Block:
         )
 
 
-def _stays_sparse(rows: Any) -> bool:
+def _stays_sparse(rows: Rows) -> bool:
     """Return whether steps with a batch are faster without its zeros."""
     here = rows.sparse and rows.indexed and not rows.spread
     return here and rows.n_features > _MANY_COLUMNS and rows.density <= _FEW_ENTRIES

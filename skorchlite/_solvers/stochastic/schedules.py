@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.loss import Loss
 from .optimizers import TorchOptimizer
 
 _LEAST_RATE = 1e-6  # below which "adaptive" stops, as SGDRegressor does
@@ -57,7 +58,7 @@ class InverseScaling(Constant):
 class Optimal(Constant):
     """``1 / (alpha (t0 + t - 1))``, with Bottou's t0 as in SGDRegressor."""
 
-    def __init__(self, alpha: float, loss: Any):
+    def __init__(self, alpha: float, loss: Loss):
         if not alpha > 0:
             raise ValueError(
                 "learning_rate='optimal' divides by alpha, which is 0. Give an alpha above 0 or "
@@ -153,7 +154,7 @@ class TorchSchedule(Constant):
 
 
 def make_schedule(
-    learning_rate: Any, eta0: float, power_t: float, alpha: float, loss: Any, optimizer: Any
+    learning_rate: Any, eta0: float, power_t: float, alpha: float, loss: Loss, optimizer: Any
 ) -> Any:
     """Return the schedule for a name of ``SCHEDULES``, a number or a ``lr_scheduler`` class."""
     if isinstance(learning_rate, str):

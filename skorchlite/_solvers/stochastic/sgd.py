@@ -18,7 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..._objective.loss import Loss
 from ..._objective.objective import Objective
+from ..._objective.penalties import Penalty
 from ..._runtime import threads_for
 from ..newton.reparametrization import Coordinates, make_coordinates
 from .minibatches import Block, Minibatches, add_product, multiply, squared_rows
@@ -208,7 +210,7 @@ def make_loop(
     return loop
 
 
-def schedule_of(settings: Settings, loss: Any, optimizer: Any) -> Any:
+def schedule_of(settings: Settings, loss: Loss, optimizer: Any) -> Any:
     """Return the schedule that the settings ask for."""
     return make_schedule(
         settings.learning_rate,
@@ -236,7 +238,7 @@ def make_corners(loop: Loop, settings: Settings) -> CumulativePenalty | None:
     return CumulativePenalty(loop.u[: objective.n_features], corner, objective.penalty.positive)
 
 
-def _refuse_unless_proximal(optimizer: Any, settings: Settings, penalty: Any) -> None:
+def _refuse_unless_proximal(optimizer: Any, settings: Settings, penalty: Penalty) -> None:
     """Say that a penalty with corners cannot follow steps that do not lead to its optimum."""
     if optimizer.proximal:
         return

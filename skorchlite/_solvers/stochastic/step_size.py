@@ -16,9 +16,11 @@ from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
 from ..._linalg.gram import sum_products
+from ..._objective.loss import Loss
 from ..._objective.objective import Objective
 from ..._sources.design import paired, staged
 from ..._sources.origin import Origin
+from ..._sources.row_source import Rows
 from ..newton.preconditioner import cholesky_metric
 from ..newton.reparametrization import Coordinates
 
@@ -57,13 +59,13 @@ def squared_norms(
 
 
 def _squared_norms(
-    rows: Any,
+    rows: Rows,
     origin: Origin,
     dtype: torch.dtype,
     intercept: bool,
     factor: Tensor | None,
     unit: Tensor | None,
-    loss: Any,
+    loss: Loss,
     v: Tensor | None,
 ) -> tuple[list[Tensor]]:
     if rows.sparse and factor is None and v is None:
@@ -104,7 +106,7 @@ def drawing(squares: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
     return drawn, weight, squares[drawn] * weight
 
 
-def row_curvature(loss: Any, y: Tensor, raw: Tensor) -> Tensor:
+def row_curvature(loss: Loss, y: Tensor, raw: Tensor) -> Tensor:
     """Return how curved the loss of each entry is.
 
     That is what it is there or, where that is more, what a parabola is that touches it there and is
@@ -123,7 +125,7 @@ def row_curvature(loss: Any, y: Tensor, raw: Tensor) -> Tensor:
     return curvature.nan_to_num(0.0, 0.0, 0.0)
 
 
-def curved_coordinates(objective: Objective, loss: Any, v: Tensor) -> Coordinates | None:
+def curved_coordinates(objective: Objective, loss: Loss, v: Tensor) -> Coordinates | None:
     """Return coordinates in which the objective is as curved in all directions, at a point.
 
     None where it is flat in some. The curvature of several targets is that of their mean.
@@ -147,7 +149,7 @@ def curved_coordinates(objective: Objective, loss: Any, v: Tensor) -> Coordinate
 
 
 def _bent_products(
-    rows: Any, origin: Origin, dtype: torch.dtype, intercept: bool, loss: Any, v: Tensor
+    rows: Rows, origin: Origin, dtype: torch.dtype, intercept: bool, loss: Loss, v: Tensor
 ) -> tuple[Tensor]:
     def weighted() -> Iterator[tuple[Tensor, Tensor | None]]:
         for A, weight in staged(rows, origin, dtype):
@@ -211,7 +213,7 @@ class Pilot:
         """Return the residuals at a point."""
         return self.y - self.Z @ v.to(self.Z)
 
-    def least_near(self, loss: Any, r: Tensor, reach: float, coordinates: Coordinates) -> float:
+    def least_near(self, loss: Loss, r: Tensor, reach: float, coordinates: Coordinates) -> float:
         """Return what the curvature of the objective is not below, within reach of a point.
 
         These rows are a part of all, the others of which have no curvature below zero.
@@ -242,7 +244,7 @@ class Pilot:
         least = float(torch.linalg.eigvalsh(hessian)[0])
         return max(least - _BLUR * float(hessian.diagonal().sum()), 0.0)
 
-    def of_loss(self, loss: Any, v: Tensor) -> tuple[float, float]:
+    def of_loss(self, loss: Loss, v: Tensor) -> tuple[float, float]:
         """Return the mean curvature of the loss at a point, and the mean weighted by itself."""
         curvature = row_curvature(loss, self.y, self.Z @ v.to(self.Z))
         mean = float(curvature.mean())
@@ -267,14 +269,14 @@ def batch_noise(n_rows: int, n_batch: int) -> float:
 
 
 def _staged_rows(
-    rows: Any, origin: Origin, dtype: torch.dtype
+    rows: Rows, origin: Origin, dtype: torch.dtype
 ) -> tuple[list[tuple[Tensor, Tensor]]]:
     blocks = staged(rows, origin, dtype)
     ones = torch.ones(1, dtype=dtype, device=rows.device)
     return ([(A.clone(), ones.expand(len(A)) if w is None else w.to(A)) for A, w in blocks],)
 
 
-def _split(rows: Any, A: Tensor, intercept: bool) -> tuple[Tensor, Tensor]:
+def _split(rows: Rows, A: Tensor, intercept: bool) -> tuple[Tensor, Tensor]:
     """Return the targets, and the columns that have a coefficient."""
     t = rows.n_targets
     return A[:, :t], A[:, t : t + rows.n_features + intercept]
