@@ -165,7 +165,7 @@ def _huber_models(X, y):
     )
     # They find the scale along with the coefficients; ours is given the scale that the one on
     # standardised columns finds (on raw ones it stops early), and then all have the same objective
-    # in the coefficients (tests/test_swaps.py derives it).
+    # in the coefficients (tests/fits/test_swaps.py derives it).
     fitted = quiet_fit(scaled, X, y)[-1]
     return [_ours(loss="huber", epsilon=fitted.epsilon * fitted.scale_), raw, scaled]
 
