@@ -419,7 +419,8 @@ class TorchPolyRegressor(StreamRegressor):
         check_is_fitted(self)
         names = check_feature_names_in(self, input_features)
         return np.array(
-            [self._basis.name_of(powers, names) for powers in self._basis.powers], dtype=object
+            [self._basis.conversion.name_of(powers, names) for powers in self._basis.powers],
+            dtype=object,
         )
 
     @property
@@ -468,7 +469,7 @@ class TorchPolyRegressor(StreamRegressor):
             raise ValueError(
                 f"numpy.polynomial has polynomials of one column, and X had {self.n_features_in_}."
             )
-        polynomials = self._basis.numpy_polynomials(
+        polynomials = self._basis.conversion.numpy_polynomials(
             *map(to_numpy, self._basis_solution), *getattr(self, "feature_names_in_", ["x"])
         )
         return polynomials if np.ndim(self.intercept_) else polynomials[0]
@@ -614,7 +615,7 @@ class TorchPolyRegressor(StreamRegressor):
         found = cause(seen, n_rows, powers, self.fit_intercept, self.rank_)
         if found is not None:
             names = check_feature_names_in(self, None)
-            reason, cure = found.told(names, powers.max(0).tolist(), self._basis.name_of)
+            reason, cure = found.told(names, powers.max(0).tolist(), self._basis.conversion.name_of)
             message = (
                 f"The data determines {self.rank_} of the {self.n_output_features_} coefficients "
                 f"that degree={self.degree} asks for: {reason}. Of all coefficients with the least "

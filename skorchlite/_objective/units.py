@@ -32,12 +32,12 @@ class Units:
         """Return coefficients of z in the caller's units, the targets in units of their scale."""
         if self.origin.scale is not None:
             w = w / self._feature_scale
-        return w if self.basis is None else self.basis.to_caller(w)
+        return w if self.basis is None else self.basis.conversion.to_caller(w)
 
     def from_caller(self, coef: Tensor, intercept: Tensor) -> Tensor:
         """Return v from coefficients and intercept in the caller's units."""
         if self.basis is not None:
-            coef, intercept = self.basis.from_caller(coef, intercept)
+            coef, intercept = self.basis.conversion.from_caller(coef, intercept)
         shift, t = self.origin.shift, self.n_targets
         v = torch.cat((coef, (intercept + shift[t:] @ coef - shift[:t])[None]))
         v[-1] *= self.fit_intercept
@@ -65,10 +65,10 @@ class Units:
         if self.basis is None or self.basis.diagonal:
             coef, intercept = self.solution(v, v_low)
             if self.basis is not None:
-                coef = self.basis.to_caller(torch.from_numpy(coef.T)).numpy().T
+                coef = self.basis.conversion.to_caller(torch.from_numpy(coef.T)).numpy().T
             return np.ascontiguousarray(coef), intercept
         exact = self._unscaled(v), self._unscaled(v_low)
-        return self.basis.caller_solution(*exact, self.origin.shift, self.fit_intercept)
+        return self.basis.conversion.caller_solution(*exact, self.origin.shift, self.fit_intercept)
 
     def _unscaled(self, v: Tensor) -> Tensor:
         if self.origin.scale is None:
@@ -92,12 +92,12 @@ class Units:
 
     def amplification(self, w: Tensor) -> float:
         """Return by how much relative errors of w grow in the coefficients that are wanted."""
-        return 1.0 if self.basis is None else self.basis.amplification(w)
+        return 1.0 if self.basis is None else self.basis.conversion.amplification(w)
 
     def relative_size(self, step: Tensor, w: Tensor, scale: Tensor) -> float:
         """Return the largest change of a coefficient by the step, relative to the largest."""
         if self.basis is not None and self.basis.doubled:
-            return self.basis.relative_size(step, w)
+            return self.basis.conversion.relative_size(step, w)
         scale = scale[:, None]
         largest = (w * scale).abs().amax(0).clamp(min=torch.finfo(w.dtype).tiny)
         return float(((step * scale).abs().amax(0) / largest).max()) if len(w) else 0.0

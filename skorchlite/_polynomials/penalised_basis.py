@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .basis import Basis
+from .basis_conversion import BasisConversion
 
 _PRODUCTS_OF_DIGITS = 150_000_000
 _DIGITS, _MORE = 40, 4  # besides those that cancel; times as many, where these do not do
@@ -59,7 +60,9 @@ class PenalisedBasis(Basis):
     def _combine(self, vanishing: np.ndarray, alpha: float) -> None:
         base, intercept = self.base, self.intercept
         with localcontext(Context(self.digits)):
-            moved = base.decimals_from_caller()  # powers in ones and, from lower to higher, phi
+            moved = (
+                base.conversion.decimals_from_caller()
+            )  # powers in ones and, from lower to higher, phi
             seen = moved.copy()
             seen[:, 1:][:, vanishing] = Decimal(0)
             triangle = _cholesky(_gram(seen[:, int(intercept) :]), Decimal(alpha))
@@ -110,16 +113,25 @@ class PenalisedBasis(Basis):
         moved = coef @ self.parts.numpy()
         return np.ascontiguousarray(moved[:, 1:]), intercept + (not self.intercept) * moved[:, 0]
 
+    @property
+    def conversion(self) -> "PenalisedConversion":
+        """What makes the caller's coefficients of those of the terms, and the other way."""
+        return PenalisedConversion(self)
+
+
+class PenalisedConversion(BasisConversion):
+    """Writes coefficients of combined terms as those of powers, and these as those."""
+
     def to_caller(self, w: Tensor) -> Tensor:
         """Return the caller's coefficients from those of the terms; float64 tensors."""
-        return self.powers_of @ w
+        return self.basis.powers_of @ w
 
     def from_caller(self, u: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
         """Return (coefficients of the terms, constant) from the caller's; float64 tensors."""
-        with localcontext(Context(self.digits)):
+        with localcontext(Context(self.basis.digits)):
             powers = _decimals(u.numpy())
-            w = (self.from_powers @ powers).astype(float)
-            moved = (self.constants @ powers).astype(float) * self.intercept
+            w = (self.basis.from_powers @ powers).astype(float)
+            moved = (self.basis.constants @ powers).astype(float) * self.basis.intercept
         return torch.from_numpy(w), constant + torch.from_numpy(moved)
 
     def caller_solution(
@@ -127,11 +139,11 @@ class PenalisedBasis(Basis):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the caller's (coef, intercept), converted without a rounding error."""
         t = v.shape[1]
-        with localcontext(Context(self.digits)):
+        with localcontext(Context(self.basis.digits)):
             w = _decimals(v.numpy()) + _decimals(v_low.numpy())
             origin = _decimals(shift.numpy())
-            powers = self.to_powers @ w[:-1]
-            intercept = w[-1] + origin[:t] - origin[t:] @ w[:-1] - self.constants @ powers
+            powers = self.basis.to_powers @ w[:-1]
+            intercept = w[-1] + origin[:t] - origin[t:] @ w[:-1] - self.basis.constants @ powers
             coef = powers.astype(float)
             intercept = intercept.astype(float) * fit_intercept
         return np.ascontiguousarray(coef.T), intercept

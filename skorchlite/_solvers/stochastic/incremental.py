@@ -59,7 +59,7 @@ class MomentStream(IncrementalLearner):
     def change_basis(self, basis: Any, n_targets: int, centre: bool) -> None:
         """Go on in the terms of another basis."""
         if self.moments is not None:
-            terms = self.basis.terms_of(basis)
+            terms = self.basis.conversion.terms_of(basis)
             self.moments = self.moments.in_terms(n_targets, terms, centre)
         self.basis = basis
 

@@ -174,15 +174,15 @@ def test_coefficients_in_powers_give_the_same_polynomial(kind):
     v = torch.from_numpy(rng.normal(size=(n + 1, 2)))
     shift = torch.from_numpy(rng.normal(size=2 + n))
     intercept = kind == "chebyshev"
-    coef, constant = basis.caller_solution(v, 1e-20 * v, shift, fit_intercept=intercept)
+    coef, constant = basis.conversion.caller_solution(v, 1e-20 * v, shift, fit_intercept=intercept)
     raw = np.prod(X[:, None, :] ** basis.powers, axis=2) @ coef.T + constant
     fitted = terms.T.numpy() @ v[:-1].numpy()
     if intercept:
         fitted += (v[-1] + shift[:2] - shift[2:] @ v[:-1]).numpy()
     np.testing.assert_allclose(raw, fitted, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(basis.to_caller(v[:-1]), coef.T, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(basis.conversion.to_caller(v[:-1]), coef.T, rtol=1e-9, atol=1e-12)
     zero = torch.zeros(v.shape[1], dtype=v.dtype)
-    back, _ = basis.from_caller(basis.to_caller(v[:-1]), zero)
+    back, _ = basis.conversion.from_caller(basis.conversion.to_caller(v[:-1]), zero)
     np.testing.assert_allclose(back, v[:-1], rtol=1e-9)
 
 
