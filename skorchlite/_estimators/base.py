@@ -26,11 +26,12 @@ from .._solvers.stochastic.incremental import MomentStream
 from .._solvers.stochastic.solver import stochastic
 from .._sources.origin import pilot_origin, plain_origin, widest_origin
 from .callbacks import Task
-from .fitted_state import packed, portable, restored, unpacked, untouched_on_error
+from .fitted_state import packed, portable, restored, unpacked
 from .parameters import Parameters, plain_parameters, stalled_at
 from .prediction import Predictor
 from .rank_session import over_all_ranks
 from .returned import count_rounding
+from .rollback import untouched_on_error
 from .stack_level import caller_level
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow

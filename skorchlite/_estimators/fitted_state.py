@@ -4,8 +4,6 @@ A pickle names the module of each class in it, so that with private ones it woul
 each file is still where it was. These are stored by the names below instead, which stay.
 """
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -41,6 +39,7 @@ from .._solvers.stochastic.sgd import Loop
 from .._sources.origin import Origin
 
 _PACKAGE = __name__.partition(".")[0] + "."
+_DEVICES = "_tensor_devices"  # key of a pickled state
 _KIND = "skorchlite kind"  # of a dictionary that stands for one of our objects
 _STORED: tuple[Any, ...] = (
     *(Basis, Degrees, terms_of, Origin, RunningMoments, Coordinates, Metric),
@@ -108,21 +107,6 @@ def _made_object(value: Any, through: Any) -> Any:
     return made
 
 
-@contextlib.contextmanager
-def untouched_on_error(estimator: Any) -> Iterator[None]:
-    """Leave the estimator as it was if an error ends the fit, an interrupt included."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
-
-
-_DEVICES = "_tensor_devices"  # key of a pickled state
-
-
 def portable(state: dict) -> dict:
     """Return the state of an estimator with NumPy arrays only, and where its tensors were.
 
@@ -144,7 +128,9 @@ def restored(state: dict) -> dict:
         try:
             state[name] = viewed(state[name]).to(device)
         except (RuntimeError, AssertionError, NotImplementedError):
-            break  # it stays in NumPy, and predicts anything where dispatch is off
+            # Any of these is what torch raises for a device that is not there, by its kind. The
+            # array stays in NumPy, and predicts anything where dispatch is off.
+            break
     return state
 
 

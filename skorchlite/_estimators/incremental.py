@@ -24,9 +24,9 @@ from .._solvers.stochastic.incremental import LoopStream, MomentStream
 from .._sources.arrays import ArrayRows
 from .._sources.origin import pilot_origin, plain_origin
 from .base import TorchRegressor
-from .fitted_state import untouched_on_error
 from .parameters import plain_parameters
 from .rank_session import over_all_ranks
+from .rollback import untouched_on_error
 
 _ROWS_A_COLUMN = 4  # of a stream that is learned from part by part
 

@@ -26,6 +26,7 @@ def resolve_device(device: Any, X: Any) -> torch.device:
     try:
         device = torch.device(device)
         torch.empty(0, device=device)
+    # Any of these is what torch raises for a device that is not there, by its kind.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         if "fork" in reason:

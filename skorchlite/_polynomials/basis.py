@@ -1,8 +1,8 @@
-"""The functions that a polynomial is fitted in, and their conversion to those asked for.
+"""The functions that a polynomial is fitted in.
 
 Powers of raw columns are nearly dependent, so that the model is fitted in terms that are not:
-products of polynomials ``phi_k`` of each column mapped to [-1, 1]. Their coefficients are then
-converted in rational arithmetic, exactly.
+products of polynomials ``phi_k`` of each column mapped to [-1, 1]. ``basis_conversion`` has what
+their coefficients are to the caller.
 """
 
 import copy

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import nan
 from typing import Any
 
 import torch
@@ -124,10 +125,10 @@ class Solution:
     v_low: Tensor
     n_iter: int
     loss_curve: list[float]
-    optimality: float
-    rank: int | None
-    change: float
-    status: str
+    optimality: float = nan
+    rank: int | None = None
+    change: float = 0.0
+    status: str = "completed"
     validation_curve: list[float] | None = None
     moments: Any = None
     metric: Any = None

@@ -240,8 +240,6 @@ def solution_at(descent: Any) -> Solution:
         v_low=torch.zeros_like(v),
         n_iter=descent.n_iter,
         loss_curve=list(descent.curve),
-        optimality=float("nan"),
         rank=None if problem.metric is None else problem.metric.rank,
         change=descent.change,
-        status="completed",
     )

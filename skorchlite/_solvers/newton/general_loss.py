@@ -276,6 +276,5 @@ def _solution(descents: list[_Descent], frame: Frame, x: Tensor) -> Solution:
         loss_curve=summed,
         optimality=gap,
         rank=frame.rank,
-        change=0.0,
         status=status,
     )

@@ -105,7 +105,6 @@ class _Descent:
             n_iter=self.n_iter,
             loss_curve=list(self.curve),
             optimality=self.gap,
-            rank=None,
             change=self.change,
             status=status,
             moments=self.moments,

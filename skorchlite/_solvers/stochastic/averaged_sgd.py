@@ -11,7 +11,6 @@ Control and Optimization 30(4). Shamir, Zhang (2013), "Stochastic gradient desce
 optimization: convergence results and optimal averaging schemes".
 """
 
-from math import nan
 from typing import Any
 
 import torch
@@ -101,10 +100,6 @@ class AveragedStream(IncrementalLearner):
             v_low=torch.zeros_like(v),
             n_iter=1,
             loss_curve=[value],
-            optimality=nan,
-            rank=None,
-            change=0.0,
-            status="completed",
             n_updates=loop.t - 1,
         )
         return solution

@@ -1,10 +1,10 @@
-"""Streams that keep moments, or a loop with a given step; the third kind is in ``averaged``.
+"""Streams that keep moments, or a loop with a given step; for the third see ``averaged_sgd``.
 
 A stream learns from one objective after the other, each over the rows of a chunk.
 """
 
 from dataclasses import replace
-from math import isfinite, nan
+from math import isfinite
 from typing import Any
 
 import torch
@@ -208,9 +208,6 @@ class LoopStream(IncrementalLearner):
             v_low=torch.zeros_like(v),
             n_iter=1,
             loss_curve=[value],
-            optimality=nan,
-            rank=None,
-            change=0.0,
             status=status,
             n_updates=loop.t - t,
             facts=facts,

@@ -3,7 +3,7 @@
 References
 ----------
 Prechelt (1998), "Early stopping - but when?", Neural Networks: Tricks of the Trade. For the two
-descents see ``loop`` and ``variance_reduced``.
+descents see ``sgd`` and ``svrg``.
 """
 
 from collections.abc import Callable
@@ -136,8 +136,6 @@ def _together(objective: Objective, parts: list[Solution]) -> Solution:
         n_iter=max(part.n_iter for part in parts),
         loss_curve=_sums([part.loss_curve for part in parts]),
         optimality=nan if any(map(isnan, gaps)) else max(gaps),
-        rank=None,
-        change=0.0,
         status=unfinished[0].status if unfinished else "converged",
         validation_curve=None if None in curves else _sums(curves),
         n_updates=max(part.n_updates for part in parts),
@@ -305,7 +303,6 @@ def _solution(
         loss_curve=list(curve),
         optimality=optimality,
         rank=None if metric is None else metric.rank,
-        change=0.0,
         status=status,
         n_updates=loop.t - 1,
     )

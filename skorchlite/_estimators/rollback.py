@@ -1,0 +1,17 @@
+"""An estimator as it was before a fit that an error ended."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def untouched_on_error(estimator: Any) -> Iterator[None]:
+    """Leave the estimator as it was if an error ends the fit, an interrupt included."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
