@@ -13,9 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .._compat import fit_context, has_callbacks
 from .._exceptions import OutOfRangeError, Stopped
-from .._inputs.block_reader import is_stream
 from .._inputs.conversion import settled, to_numpy
 from .._inputs.fit_data import read
+from .._inputs.streams import is_stream
 from .._objective.moments import MANY_COLUMNS
 from .._objective.moments_objective import RunningMoments
 from .._objective.objective import Objective

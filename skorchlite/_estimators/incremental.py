@@ -11,9 +11,9 @@ import torch
 
 from .._compat import fit_context
 from .._exceptions import NoWeightError, OutOfRangeError
-from .._inputs.block_reader import is_stream
 from .._inputs.conversion import settled
 from .._inputs.fit_data import read
+from .._inputs.streams import is_stream
 from .._objective.moments import MANY_COLUMNS
 from .._objective.objective import Objective
 from .._runtime import torch_settings

@@ -12,10 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._compat import check_same_namespace
-from .._inputs.block_reader import is_stream
 from .._inputs.conversion import is_dask, native, returned, to_numpy
 from .._inputs.dask_collections import predicted_chunks
 from .._inputs.fit_data import check_rows_finite, read, read_to_predict
+from .._inputs.streams import is_stream
 from .._inputs.validation import check_score
 from .._linalg.views import viewed
 from .._runtime import torch_settings

@@ -13,11 +13,13 @@ from .._sources.arrays import ArrayRows
 from .._sources.iterable import StreamRows
 from .._sources.partitioned import SpreadRows
 from .._sources.row_source import Rows
-from .block_reader import BlockReader, as_arrays, check_readable, is_stream
+from .block_reader import BlockReader
 from .conversion import is_dask, is_single
 from .dask_collections import read_chunks
+from .dataset_items import as_arrays, has_numbered_rows
 from .device import resolve_device, resolve_dtype
 from .in_memory import rows_in_memory
+from .streams import check_readable, is_stream
 from .validation import check_finite, check_fit, check_predict, check_validation
 
 
@@ -111,14 +113,13 @@ def read(
     check_readable(X)
     if is_stream(X):
         _refuse_beside(X, y=y, sample_weight=sample_weight)
-        arrays = as_arrays(X)
-        if arrays is None:
-            reader = BlockReader(estimator, X, reset)
+        if not has_numbered_rows(X):
+            reader = BlockReader.opened(estimator, X, reset=reset)
             X, y, sample_weight = reader.ahead(1)[0]
             device = _device(estimator, X)
             rows: Rows = StreamRows(reader, device)
             return _data(estimator, rows, X, y, sample_weight, X_val, y_val)
-        X, y, sample_weight = arrays
+        X, y, sample_weight = as_arrays(X)
     whole = not estimator.distributed
     X, y, sample_weight = check_fit(estimator, X, y, sample_weight, reset, whole, chunk)
     rows = rows_in_memory(X, y, sample_weight, _device(estimator, X))
@@ -156,16 +157,15 @@ def _validation(estimator: Any, X: Any, y: Any, y_fit: Any, device: torch.device
     weight = None
     if X is not None and is_stream(X):
         _refuse_beside(X, y_val=y)
-        arrays = as_arrays(X)
-        if arrays is None:
-            reader = BlockReader(estimator, X, reset=False)
-            if reader.form is None or reader.form[0] != tuple(y_fit.shape[1:]):
+        if not has_numbered_rows(X):
+            reader = BlockReader.opened(estimator, X)
+            if reader.form.target_shape != tuple(y_fit.shape[1:]):
                 raise ValueError(
                     f"X_val yields other targets than the training targets, which have the shape "
                     f"{tuple(y_fit.shape)}."
                 )
             return StreamRows(reader, device)
-        X, y, weight = arrays
+        X, y, weight = as_arrays(X)
     held = check_validation(estimator, X, y, y_fit, weight, whole=not estimator.distributed)
     return None if held is None else rows_in_memory(*held, device)
 
@@ -205,11 +205,10 @@ def read_to_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
     """Return the rows to predict on, checked, and whether they carry single precision."""
     check_readable(X)
     if is_stream(X):
-        arrays = as_arrays(X)
-        if arrays is None:
-            reader = BlockReader(estimator, X, reset=False, targets=False)
-            return StreamRows(reader, torch.device("cpu")), reader.single
-        X = arrays[0]
+        if not has_numbered_rows(X):
+            reader = BlockReader.opened(estimator, X, targets=False)
+            return StreamRows(reader, torch.device("cpu")), reader.form.single
+        X = as_arrays(X)[0]
     X = check_predict(estimator, X)
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     return rows_in_memory(X, None, None, device), is_single(X)
