@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, StrOptions, check_feature_names_in
-from .._inputs.conversion import beside, to_numpy
+from .._inputs.conversion import array_like, to_numpy
 from .._polynomials.basis import SAMPLE_ROWS
 from .._polynomials.basis_selection import fitted_basis, intervals
 from .._polynomials.expanded import OUTSIDE, BoundedRows, ExpandedRows
@@ -478,7 +478,7 @@ class TorchPolyRegressor(StreamRegressor):
     def powers_(self):
         """The exponent, or degree, of each column in each term."""
         powers = self._basis.powers
-        return beside(powers, self.coef_)
+        return array_like(powers, self.coef_)
 
     def _n_columns(self, n_features):
         return self._degrees(n_features).n_terms

@@ -7,11 +7,45 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from .._sources.row_source import Rows
 from .conversion import to_numpy
-from .streams import Parts, as_triple, check_row, expected_2d, is_row, parts_of, stacked
+from .in_memory import ArrayInput, rows_to_predict
+from .streams import (
+    Parts,
+    as_triple,
+    check_row,
+    expected_2d,
+    is_row,
+    parts_of,
+    refuse_arrays_beside,
+    stacked,
+)
 from .tables import NUMERIC_KINDS, Checked
+from .user_input import LocalInput
+
+
+class DatasetInput(LocalInput):
+    """An X that is a ``Dataset``, or a list of rows with their targets."""
+
+    def _read_rows(self, estimator: Any, reset: bool, chunk: bool) -> tuple[Rows, Any, bool, bool]:
+        refuse_arrays_beside(self.X, y=self.y, sample_weight=self.sample_weight)
+        return ArrayInput(*as_arrays(self.X))._read_rows(estimator, reset, chunk)
+
+    def read_validation(self, estimator: Any, y_fit: Any, device: torch.device) -> Rows | None:
+        """Return the rows to validate on, checked; see ``Input``."""
+        refuse_arrays_beside(self.X, y_val=self.y)
+        return ArrayInput(*as_arrays(self.X)).read_validation(estimator, y_fit, device)
+
+    def _read_to_predict(self, estimator: Any) -> tuple[Rows, bool]:
+        return rows_to_predict(estimator, as_arrays(self.X)[0])
+
+    @property
+    def scored_by_rows(self) -> bool:
+        """Whether a score is summed over the rows, as where they bring their targets."""
+        return self.y is None
 
 
 def has_numbered_rows(source: Any) -> bool:

@@ -6,7 +6,6 @@ on, X alone is enough. Single rows are stacked to blocks.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from numbers import Real
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,6 @@ _MARKS_OF_ARRAYS = ("shape", "__array__", "__array_interface__", "__dataframe__"
 
 def is_stream(X: Any) -> bool:
     """Return whether X is no array or table, but yields blocks or rows of one."""
-    if type(X) is np.ndarray:  # the most frequent case, for which the checks below take too long
-        return False
     if isinstance(X, DataLoader | Dataset):
         return True
     if isinstance(X, Sequence):
@@ -31,13 +28,14 @@ def is_stream(X: Any) -> bool:
     return isinstance(X, Iterable) and not (array or isinstance(X, Mapping | Set))
 
 
-def check_readable(X: Any) -> None:
-    """Raise if X is what scikit-learn would take for one number, or for a list of keys."""
-    if n_dims(X) is None and isinstance(X, str | bytes | PathLike | Mapping | Set):
-        raise TypeError(
-            f"X is a {type(X).__name__}. Give an array, a data frame, or what yields blocks of "
-            "them; arrow_blocks(path, target) reads files."
-        )
+def refuse_arrays_beside(X: Any, **given: Any) -> None:
+    """Raise if the user passed arrays beside a stream, whose blocks hold them."""
+    for name, array in given.items():
+        if array is not None:
+            raise ValueError(
+                f"{name} goes with arrays. What yields blocks, as {type(X).__name__} does, has it "
+                "in them: (X, y[, sample_weight])."
+            )
 
 
 def n_dims(array: Any) -> int | None:
