@@ -14,9 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .._compat import fit_context, has_callbacks
 from .._exceptions import OutOfRangeError, Stopped
-from .._inputs.block_reader import is_stream
-from .._inputs.conversion import settled, to_numpy
-from .._inputs.fit_data import read
+from .._inputs.conversion import to_numpy
+from .._inputs.input_kinds import input_of
 from .._objective.loss import Loss
 from .._objective.moments import MANY_COLUMNS
 from .._objective.moments_objective import RunningMoments
@@ -126,13 +125,14 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             If the data or a parameter cannot be used; an earlier fit is then left as it was.
         """
         self._warn_of_idle(stacklevel=5)
-        home = dict if is_stream(X) else partial(settled, X=X)
+        given = input_of(X, y, sample_weight)
+        home = given.attributes_for_caller
         task = Task(self, X, y, sample_weight, home) if has_callbacks(self) else None
         with torch_settings(), plain_parameters(self), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
-                X,
-                partial(read, self, X, y, sample_weight, X_val, y_val),
+                given,
+                partial(given.read, self, input_of(X_val, y_val)),
                 partial(self._fit, start=(coef_init, intercept_init), task=task),
             )
             self.__dict__.update(home(vars(self)))

@@ -11,9 +11,7 @@ import torch
 
 from .._compat import fit_context
 from .._exceptions import NoWeightError, OutOfRangeError
-from .._inputs.block_reader import is_stream
-from .._inputs.conversion import settled
-from .._inputs.fit_data import read
+from .._inputs.input_kinds import input_of
 from .._objective.moments import MANY_COLUMNS
 from .._objective.objective import Objective
 from .._runtime import torch_settings
@@ -89,15 +87,15 @@ class StreamRegressor(TorchRegressor):
                 "early_stopping should be False with partial_fit: it sets samples of the whole "
                 "data aside, and partial_fit sees chunks."
             )
+        given = input_of(X, y, sample_weight)
         with torch_settings(), plain_parameters(self), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
-                X,
-                partial(read, self, X, y, sample_weight, reset=first, chunk=True),
+                given,
+                partial(given.read, self, reset=first, chunk=True),
                 partial(self._learn_all, first=first, task=None),
             )
-            if not is_stream(X):
-                self.__dict__.update(settled(vars(self), X))
+            self.__dict__.update(given.attributes_for_caller(vars(self)))
         if solution is not None and solution.status in ("diverged", "blurred", "cancelled"):
             self._warn(solution)
         return self

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, StrOptions, check_feature_names_in
-from .._inputs.conversion import beside, to_numpy
+from .._inputs.conversion import array_like, to_numpy
 from .._polynomials.basis import SAMPLE_ROWS, Basis
 from .._polynomials.expanded import OUTSIDE, BoundedRows
 from .._polynomials.families import FAMILIES
@@ -281,7 +281,7 @@ class TorchPolyRegressor(StreamRegressor):
     def powers_(self):
         """The exponent, or degree, of each column in each term."""
         powers = self._basis.powers
-        return beside(powers, self.coef_)
+        return array_like(powers, self.coef_)
 
     def _columns(self, stochastic):
         squared = self.loss == "squared_error"
