@@ -28,7 +28,8 @@ from .._solvers.stochastic.incremental import MomentStream
 from .._solvers.stochastic.settings import Settings
 from .._solvers.stochastic.solver import stochastic
 from .._sources.feature_map import IDENTITY, FeatureMap
-from .._sources.origin import Origin, pilot_origin, plain_origin, widest_origin
+from .._sources.origin import Origin
+from .._sources.origin_choice import pilot_origin, plain_origin, widest_origin
 from .._sources.row_source import Rows
 from .callbacks import Task
 from .columns import Columns

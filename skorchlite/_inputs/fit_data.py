@@ -54,8 +54,7 @@ class Data:
     @property
     def n_entries(self) -> float:
         """The number of entries of X; infinite where it is not known."""
-        known = self.rows.indexed and not self.rows.spread
-        return self.rows.n_rows * self.rows.n_features if known else torch.inf
+        return self.rows.n_entries
 
     def check_finite(self, estimator: Any) -> None:
         """Raise scikit-learn's error if a number is not finite, or if all weights are zero."""

@@ -120,7 +120,7 @@ class LocalInput(Input):
         """Return the predictions of a fitted estimator, as an array of the kind that X is."""
         with torch_settings():
             rows, single = self._read_to_predict(estimator)
-            with computing(rows.n_rows * rows.n_features if rows.indexed else torch.inf):
+            with computing(rows.n_entries):
                 y_pred = estimator._predict(rows, single)
             return self._prediction_for_caller(y_pred)
 
