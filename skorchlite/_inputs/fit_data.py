@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .._exceptions import NoWeightError
 from .._sources.arrays import ArrayRows
-from .._sources.row_source import Rows
+from .._sources.row_source import Rows, n_entries_here
 from .validation import check_finite
 
 
@@ -53,8 +53,8 @@ class Data:
 
     @property
     def n_entries(self) -> float:
-        """The number of entries of X; infinite where it is not known."""
-        return self.rows.n_entries
+        """The number of entries of X here; infinite where it is not known."""
+        return n_entries_here(self.rows)
 
     def check_finite(self, estimator: Any) -> None:
         """Raise scikit-learn's error if a number is not finite, or if all weights are zero."""

@@ -89,11 +89,6 @@ class SpreadRows(Rows):
         """The number of rows; None where some are streams that have not been counted."""
         return None if None in self.sizes else sum(self.sizes)
 
-    @property
-    def n_entries(self) -> float:
-        """The number of entries of X here, which counts as infinite."""
-        return torch.inf
-
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer rows, reading no more than it takes to know."""
         if self.counted is not None:

@@ -92,7 +92,7 @@ class Rows(ABC):
             try:
                 return add_up(self)
             except torch.OutOfMemoryError:
-                if self.room(1, 1) == 1 or not self.rereadable:
+                if _room(self, 1, 1) == 1 or not self.rereadable:
                     raise
                 self.halvings += 1
                 self.staging.clear()
@@ -102,23 +102,14 @@ class Rows(ABC):
         """The memory that blocks are staged in, by dtype and by whether columns are contiguous."""
         return vars(self).setdefault("_staging", {})
 
-    def room(self, width: int, itemsize: int) -> int:
-        """Return how many rows of so many numbers there is memory for in a block."""
-        return max(block_rows(width, itemsize, self.device) >> self.halvings, 1)
-
     @property
     def counted(self) -> int | None:
         """The number of rows; None for a stream, whose rows are counted as they are read."""
         return self.n_rows
 
-    @property
-    def n_entries(self) -> float:
-        """The number of entries of X; infinite where the rows are not counted."""
-        return torch.inf if self.counted is None else self.counted * self.n_features
-
     def bound(self, width: int, itemsize: int) -> int:
         """Return how many rows of so many numbers a block has."""
-        room, counted = self.room(width, itemsize), self.counted
+        room, counted = _room(self, width, itemsize), self.counted
         return room if counted is None else max(min(room, counted), 1)
 
     def fewer_than(self, count: int) -> bool:
@@ -191,6 +182,17 @@ class Rows(ABC):
         return [least], total
 
 
+def _room(rows: Rows, width: int, itemsize: int) -> int:
+    """Return how many rows of so many numbers there is memory for in a block."""
+    return max(block_rows(width, itemsize, rows.device) >> rows.halvings, 1)
+
+
+def n_entries_here(rows: Rows) -> float:
+    """Return the number of entries of X here; infinite where it is not known."""
+    known = rows.counted is not None and not rows.spread
+    return rows.n_rows * rows.n_features if known else torch.inf
+
+
 class View(Rows):
     """The rows of another source, seen in another way.
 
@@ -226,7 +228,7 @@ class View(Rows):
 
     def bound(self, width: int, itemsize: int) -> int:
         """Return how many rows of so many numbers a block has."""
-        return min(self.room(width, itemsize), self.source.bound(width, itemsize))
+        return min(_room(self, width, itemsize), self.source.bound(width, itemsize))
 
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer rows."""
