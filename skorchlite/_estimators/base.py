@@ -22,7 +22,7 @@ from .._solvers.base import MESSAGES, IncrementalLearner, SolverControl
 from .._solvers.selection import is_stochastic
 from .._solvers.stochastic.incremental import MomentStream
 from .._sources.feature_map import IDENTITY, FeatureMap
-from .._sources.origin import pilot_origin, plain_origin, widest_origin
+from .._sources.origin_choice import pilot_origin, plain_origin, widest_origin
 from .callbacks import Task
 from .columns import Columns
 from .fitted_state import packed, portable, restored, unpacked

@@ -20,7 +20,7 @@ from .._solvers.selection import is_stochastic
 from .._solvers.stochastic.averaged_sgd import AveragedStream
 from .._solvers.stochastic.incremental import LoopStream, MomentStream
 from .._sources.arrays import ArrayRows
-from .._sources.origin import pilot_origin, plain_origin
+from .._sources.origin_choice import pilot_origin, plain_origin
 from .base import TorchRegressor
 from .parameters import plain_parameters
 from .problem import point_of

@@ -196,6 +196,8 @@ def doubled_moments_of_chunk(objective: Objective) -> RunningMoments:
 class SeenRows(Rows):
     """What a solver asks of rows that are no longer there."""
 
+    n_rows: int = 0
+
     def __init__(self, n_features: int, n_targets: int, basis: FeatureMap, n_rows: int):
         self.n_features, self.n_targets, self.n_rows = n_features, n_targets, n_rows
         self.basis, self.device = basis, torch.device("cpu")

@@ -11,7 +11,7 @@ from torch import Tensor
 from .._linalg import double_double as dd
 from .._linalg.exact_products import exact_gram
 from .._linalg.gram import sum_products
-from .._sources.design import multiplied, paired, staged, width_of
+from .._sources.design import gram, multiplied, paired, staged, width_of
 from .._sources.origin import Origin
 from .._sources.row_source import Rows
 from .local_model import Sums
@@ -87,7 +87,7 @@ def products(
 ) -> tuple[Tensor]:
     """Return the sums of products of columns, the features multiplied by ``whiten`` if given."""
     if whiten is None:
-        return (rows.gram(origin, dtype),)
+        return (gram(rows, origin, dtype),)
     k = rows.n_targets + whiten.shape[1]
     blocks = _whitened(staged(rows, origin, dtype), whiten.to(rows.device, dtype), rows.n_targets)
     return (sum_products(blocks, width_of(k)).cpu(),)
@@ -120,7 +120,7 @@ def models(
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     room = -(-room // rows.n_places)
-    room = min(room, rows.n_rows) if rows.indexed else room
+    room = room if rows.counted is None else min(room, rows.counted)
     sums = {j: Sums(loss, near, room, k + 1 - t) for j, near in reach.items()}
     total, least = 0.0, torch.inf
     for A, weight in staged(rows, origin, dtype):

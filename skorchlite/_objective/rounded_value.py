@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._sources.origin import plain_origin
+from .._sources.origin_choice import plain_origin
 from .._sources.row_source import Rows
 from .objective import Objective
 
