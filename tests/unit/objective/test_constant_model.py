@@ -7,6 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 from skorchlite._objective.losses import LOSSES, make_loss
+from tests.support.all_pairs import all_pairs
 
 STEPS = {
     "own step": {"solver": "sgd", "max_iter": 20},
@@ -44,10 +45,9 @@ def objective(model, X, y, coef, intercept):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
-@pytest.mark.parametrize("penalty", [None, "l2"])
-def test_descent_does_not_end_above_the_constant_model(loss, steps, penalty):
+@all_pairs(loss=LOSSES, name=STEPS, penalty=[None, "l2"])
+def test_descent_does_not_end_above_the_constant_model(loss, name, penalty):
+    steps = STEPS[name]
     for seed in range(2):
         X, y = problem(seed)
         for tol in (None, 1e-10):
