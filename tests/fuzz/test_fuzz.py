@@ -1,5 +1,7 @@
 """A short run of the judge: no fit may fail a verdict, and few may warn without a reason."""
 
+import pytest
+
 from .draws import draw
 from .report import Tally, lines_of
 from .verdicts import judge
@@ -11,6 +13,7 @@ OTHER_RANK = {26}
 SEEDS = [seed for seed in range(200) if seed not in OTHER_RANK]
 
 
+@pytest.mark.slow
 def test_draws_pass_every_verdict():
     tally, said = Tally(SEEDS[0]), []
     for seed in SEEDS:

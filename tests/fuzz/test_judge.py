@@ -239,6 +239,7 @@ def test_objectives_are_those_of_rational_arithmetic():
         assert abs(point.value - exact) <= 0.5 * float(rounding) + 1e-15 * exact
 
 
+@pytest.mark.slow
 def test_bounds_show_that_the_references_are_the_least():
     unsure = []
     for seed in range(300):

@@ -243,6 +243,7 @@ def test_drop_last_leaves_out_the_last_rows():
     assert_same(TorchSGDRegressor().fit(loader), TorchSGDRegressor().fit(X[:560], y[:560]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_loaders_with_workers_end_with_the_fit(workers):
     before = set(torch.multiprocessing.active_children())  # of other tests
@@ -809,6 +810,7 @@ def test_reading_and_computing_overlap(monkeypatch):
     assert next(following, None) is None  # each block had its product
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", [{}, {"loss": "log_cosh", "max_iter": 1}], ids=str)
 def test_memory_does_not_grow_with_the_stream(parameters):
     def begin(n_blocks):

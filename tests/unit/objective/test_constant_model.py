@@ -95,6 +95,7 @@ def test_each_target_is_kept_where_it_is_best():
     assert errors[0] < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["absolute_error", "epsilon_insensitive"])
 def test_bands_of_a_loss_with_corners_do_not_vanish_in_many_epochs(loss):
     X, y = problem(0)

@@ -146,6 +146,7 @@ GRID = [
 ]
 
 
+@pytest.mark.slow
 @unfinished
 @pytest.mark.filterwarnings("ignore:Maximum number of iteration")
 def test_grid_of_sgd_regressor():
