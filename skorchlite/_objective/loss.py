@@ -105,11 +105,11 @@ class Loss(ABC):
         raise TypeError(f"{type(self).__name__} has no curved part between linear ends")
 
     def largest_slope(self, value: float) -> float:
-        """Return how large the root mean square of slopes can be where the mean loss is ``value``."""
+        """Return how large slopes can be (root mean square) where the mean loss is ``value``."""
         return min((2 * self.smoothness * max(value, 0.0)) ** 0.5, self.steepest)
 
     def change(self, moved: float, value: float) -> float:
-        """Return how much a change of predictions by ``moved`` can add to the mean loss ``value``."""
+        """Return how much changing predictions by ``moved`` can add to the mean loss ``value``."""
         slope = self.largest_slope(value) + self.smoothness * moved
         return moved * min(slope, self.steepest)
 
