@@ -39,7 +39,7 @@ class CallableLoss(Loss):
         self._check_gradient()
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
-        """Return the loss of each entry, or the mean over the rows in each where that is all there is."""
+        """Return the loss of each entry; for a function that returns a mean, the mean in each."""
         return self._each_target(self._values, y, raw_prediction)
 
     def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
