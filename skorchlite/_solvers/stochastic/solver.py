@@ -245,9 +245,9 @@ def _with_own_step(
     loop: Loop, settings: Settings, started: bool, watch: Watch, control: SolverControl
 ) -> Solution:
     """Let the variance-reduced descent find its own step."""
-    descent = VarianceReduced(loop, settings)
+    descent = VarianceReduced(loop.objective, loop.coordinates, loop.optimizer, settings)
     if not started:
-        loop.u.copy_(descent.constant())
+        loop.u.copy_(descent.problem.constant(loop.u))
 
     def ended() -> Solution:
         v, curve = descent.end()
@@ -263,8 +263,8 @@ def _with_own_step(
     gap = certificate.gap_of_end
     status = descent.run(control, settings.n_iter_no_change, told, watch, gap)
     if watch.curve == []:  # the start was the optimum
-        watch(descent.point(descent.u))
-    solution, facts = ended(), {"norm": descent.anchor.optimality}
+        watch(descent.problem.point(descent.u))
+    solution, facts = ended(), {"norm": descent.optimality}
     if watch.point is not None:  # it is the validation rows by which it is the best
         left = certificate.gap(solution.v)
     else:
