@@ -26,7 +26,7 @@ from .minibatches import Minibatches
 from .optimizers import GradientDescent, ProximalPenalty, RecentAverage
 from .schedules import Shrinking
 from .settings import Settings
-from .sgd import Loop
+from .sgd import Loop, Steps
 from .step_size import Pilot, squared_norms
 
 _BATCH = 32
@@ -86,14 +86,15 @@ class AveragedStream(IncrementalLearner):
             self.made_for = made_for
         self.moments, objective = moments, objective.at(self.origin)
         loop = self._loop(objective)
+        steps = Steps(loop, objective)
         self.seed += 1  # the next chunk has an order of its own
         generator = torch.Generator().manual_seed(self.seed) if self.shuffle else None
         batches = Minibatches(objective, self.batch_size, generator, torch.float64)
-        value = loop.epoch(batches)
+        value = steps.epoch(batches)
         self.n_seen += batches.n_rows
-        mean = torch.where(loop.u == 0, loop.u, loop.average.mean)
-        v = loop.point(mean)
-        self.points = _from(zero, objective, loop.point(loop.u)), _from(zero, objective, v)
+        # A mean over coefficients that left zero on the way would not come back to it.
+        v = steps.point(torch.where(loop.u == 0, loop.u, loop.end))
+        self.points = _from(zero, objective, steps.point(loop.u)), _from(zero, objective, v)
         solution = Solution(
             objective=objective,
             v=v,
@@ -148,9 +149,7 @@ class AveragedStream(IncrementalLearner):
         if not objective.penalty.smooth:
             corner = coordinates.corner(objective)[: objective.n_features]
             corners = ProximalPenalty(corner, objective.penalty.positive)
-        return Loop(
-            objective, coordinates, u, GradientDescent(u, first), schedule, average, corners
-        )
+        return Loop(coordinates, GradientDescent(u, first), schedule, average, corners)
 
     def _steps(self, objective: Objective, pilot: Pilot, v: Tensor) -> tuple[float, float]:
         """Return the largest step, and the step that later ones shrink from."""

@@ -21,10 +21,10 @@ from ..._sources.origin import Origin
 from ..base import IncrementalLearner, Solution, SolverControl
 from ..newton.least_squares import BLURRED, CLEAR, quadratic_model
 from ..newton.solver import newton
-from .minibatches import Minibatches
+from .schedules import make_schedule
 from .settings import Settings
-from .sgd import Loop, make_corners, make_loop, schedule_of
-from .solver import divergence
+from .sgd import Loop, Steps, make_loop, proximal_of
+from .start import check_kinks, make_start
 
 _FEW_PRODUCTS = 4_000_000  # which take milliseconds in doubled precision
 _LASTING = ("solver", "solver_params", "preconditioner", "average")
@@ -157,52 +157,42 @@ class LoopStream(IncrementalLearner):
             )
         self._steps_changed = _steps(before) != _steps(settings)
 
-    def _prepare(self, objective: Objective, start: Tensor | None, control: SolverControl) -> Loop:
-        """Return the loop over a chunk."""
+    def _prepare(self, objective: Objective, start: Tensor | None, control: SolverControl) -> Steps:
+        """Return the steps along a chunk."""
         kind = objective.penalty.corner, objective.penalty.positive
         if self.loop is None:
-            of = control.dtype, control.data_eps
-            self.loop = make_loop(objective, start, self.settings, *of)
-            self.origin, self.corner = self.loop.objective.origin, kind
+            begun = make_start(objective, start, self.settings, control)
+            self.loop = make_loop(begun, self.settings)
+            self.origin, self.corner = begun.objective.origin, kind
         loop = self.loop
         assert self.origin is not None
-        loop.take(objective.at(self.origin))
+        objective = objective.at(self.origin)
         if kind != self.corner:
-            try:
-                loop.corners = make_corners(loop, self.settings)
-            except ValueError:
-                del loop.objective
-                raise
+            check_kinks(loop.optimizer, self.settings, objective)
+            loop.corners = proximal_of(loop, objective)
             self.corner = kind
         if self._steps_changed:
-            loop.schedule = schedule_of(self.settings, objective.loss, loop.optimizer)
+            loop.schedule = make_schedule(self.settings, objective.loss, loop.optimizer)
             self._steps_changed = False
-        return loop
+        return Steps(loop, objective)
 
     def learn(self, objective: Objective, start: Tensor | None, control: SolverControl) -> Solution:
         """Take the steps of a chunk; return the point that they led to."""
-        settings, loop = self.settings, self._prepare(objective, start, control)
-        objective = loop.objective
-        batches = Minibatches(
-            objective,
-            settings.batch_size,
-            settings.generator,
-            loop.u.dtype,
-            whole=loop.optimizer.needs_closure or not objective.loss.separable,
-        )
+        steps = self._prepare(objective, start, control)
+        loop, objective = steps.loop, steps.objective
+        batches = steps.batches(self.settings)
         before, t = loop.u.clone(), loop.t
-        settings.seed += 1  # the next chunk has an order of its own
-        value, status, facts = loop.epoch(batches), "completed", {}
+        self.settings.seed += 1  # the next chunk has an order of its own
+        value, status, facts = steps.epoch(batches), "completed", {}
         if not (isfinite(value) and torch.isfinite(loop.u).all()):
             loop.reset(before)
-            status, facts = "diverged", divergence(loop, 1, batches.n_batch)
-            values, _ = objective.evaluate(loop.point())
+            status, facts = "diverged", steps.divergence(1, batches.n_batch)
+            values, _ = objective.evaluate(steps.point())
             value = objective.units.total(values)
         else:
             loop.schedule.after_epoch(value)
-        v = loop.point()
-        del loop.objective  # the rows are not kept
-        solution = Solution(
+        v = steps.point()
+        return Solution(
             objective=objective,
             v=v,
             v_low=torch.zeros_like(v),
@@ -212,7 +202,6 @@ class LoopStream(IncrementalLearner):
             n_updates=loop.t - t,
             facts=facts,
         )
-        return solution
 
 
 def _steps(settings: Settings) -> tuple:

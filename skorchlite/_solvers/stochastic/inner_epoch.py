@@ -47,14 +47,15 @@ class InnerEpoch:
         for block in batches:
             raw = block.Z @ at_snapshot
             before = loss.gradient(block.y, raw)
-            for Z, Zt, y, weight, raw_part, before_part in block.batches(raw, before):
-                multiply(Z, v, raw_part)
-                slope = loss.gradient(y, raw_part).sub_(before_part)
-                if weight is not None:
-                    slope.mul_(weight)
-                size = len(Z) if block.whole else block.n_batch
+            for batch in block.batches(raw, before):
+                raw_part, before_part = batch.parts
+                multiply(batch.Z, v, raw_part)
+                slope = loss.gradient(batch.y, raw_part).sub_(before_part)
+                if batch.weight is not None:
+                    slope.mul_(batch.weight)
+                size = len(slope) if block.whole else block.n_batch
                 start = gradient if begun else self.snapshot.gradient
-                add_product(start, Zt, slope, 1.0, 1 / size, gradient)
+                add_product(start, batch.Zt, slope, 1.0, 1 / size, gradient)
                 begun = not block.last
                 if begun:
                     continue

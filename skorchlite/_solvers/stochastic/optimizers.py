@@ -13,7 +13,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -299,6 +299,13 @@ class RecentAverage(Average):
         share = (self.power + 1) * (n_seen - self._last) / (self.n_before + n_seen)
         self.mean.lerp_(x, min(share, 1.0))
         self.n_points, self._last = self.n_points + 1, n_seen
+
+
+class Proximal(Protocol):
+    """``"l1"`` and ``positive`` after a step: what moves coefficients towards zero, or to it."""
+
+    def apply(self, x: Tensor, rate: float) -> None:
+        """Move coefficients, after a step of that rate."""
 
 
 class ProximalPenalty:

@@ -25,16 +25,14 @@ from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
 from ..._linalg.anderson import extrapolated
-from ..._objective.objective import Objective
 from ..._runtime import threads_for
 from ..base import SolverControl
-from ..newton.reparametrization import Coordinates
 from .inner_epoch import InnerEpoch
-from .optimizers import Optimizer
 from .preconditioned import Preconditioned
 from .progress import GapCheck, Progress
 from .sampling import Curvature, Sampling
 from .settings import Settings
+from .start import Start
 from .step_size import curved_coordinates, squared_norms
 
 _LENGTH = 0.1  # of a deviation of the targets: the first step of an optimizer with its own scale
@@ -53,10 +51,8 @@ class VarianceReduced:
 
     Parameters
     ----------
-    objective : Objective
-    coordinates : Coordinates
-    optimizer : Optimizer
-        Of the point to start from, which is moved in place.
+    start : Start
+        Its point is moved in place.
     settings : Settings
 
     Attributes
@@ -72,14 +68,9 @@ class VarianceReduced:
         The objective at the start and after each epoch, summed over the targets.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        coordinates: Coordinates,
-        optimizer: Optimizer,
-        settings: Settings,
-    ):
-        self.optimizer, self.u = optimizer, optimizer.x
+    def __init__(self, start: Start, settings: Settings):
+        objective, coordinates = start.objective, start.coordinates
+        self.optimizer, self.u = start.optimizer, start.optimizer.x
         self.batch_size, self.generator = settings.batch_size, settings.generator
         self.problem = Preconditioned.of(objective, coordinates, self.u)
         pilot = self.problem.pilot
