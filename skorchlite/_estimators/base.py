@@ -21,8 +21,8 @@ from .._objective.moments_objective import RunningMoments
 from .._objective.objective import Objective
 from .._runtime import torch_settings
 from .._solvers.base import MESSAGES, SolverControl
+from .._solvers.incremental.moment_stream import MomentStream
 from .._solvers.selection import FULL_BATCH, choose_full_batch, is_stochastic
-from .._solvers.stochastic.incremental import MomentStream
 from .._solvers.stochastic.solver import stochastic
 from .._sources.origin import pilot_origin, plain_origin, widest_origin
 from .callbacks import Task

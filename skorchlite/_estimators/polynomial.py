@@ -565,7 +565,7 @@ class TorchPolyRegressor(StreamRegressor):
         if basis.form_root is not None:
             if not self._penalty().smooth:
                 raise ValueError(_OTHER_TERMS)
-        elif not hasattr(stream, "change_basis"):
+        elif not stream.can_change_basis:
             if penalised and not basis.diagonal:
                 raise ValueError(_OTHER_TERMS)
             stream.basis = basis.seen_to(low, high)

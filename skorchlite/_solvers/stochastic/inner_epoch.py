@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from .minibatches import Minibatches, add_product, multiply
-from .optimizers import Optimizer, ProximalPenalty
+from .optimizers import Optimizer
 from .preconditioned import Preconditioned, Snapshot
+from .proximal import ProximalPenalty
 
 _FEW_BATCHES = 4  # with fewer in an epoch, its last point begins the next one
 

@@ -13,7 +13,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -259,90 +259,3 @@ OPTIMIZERS = {
 
 
 # --- what follows an update --------------------------------------------------------------
-
-
-class Average:
-    """The mean of the points, once ``first`` samples have been seen."""
-
-    def __init__(self, x: Tensor, first: int):
-        self.mean, self.first, self.n_points = x.clone(), first, 0
-
-    def add(self, x: Tensor, n_seen: int) -> None:
-        """Take up a point, before which so many samples were seen."""
-        if n_seen >= self.first:
-            self.n_points += 1
-            self.mean.lerp_(x, 1 / self.n_points)
-
-    def value(self, x: Tensor) -> Tensor:
-        """Return the mean, or x where there is none yet."""
-        return self.mean if self.n_points else x
-
-
-class RecentAverage(Average):
-    """A mean in which a point counts with a power of the number of samples seen before it.
-
-    Parameters
-    ----------
-    mean : Tensor
-        Of the points so far.
-    n_before : float
-        Samples seen so far.
-    power : float
-    """
-
-    def __init__(self, mean: Tensor, n_before: float, power: float):
-        super().__init__(mean, 0)
-        self.n_before, self.power, self._last = n_before, power, 0
-
-    def add(self, x: Tensor, n_seen: int) -> None:
-        """Take up a point, before which so many more samples were seen."""
-        share = (self.power + 1) * (n_seen - self._last) / (self.n_before + n_seen)
-        self.mean.lerp_(x, min(share, 1.0))
-        self.n_points, self._last = self.n_points + 1, n_seen
-
-
-class Proximal(Protocol):
-    """``"l1"`` and ``positive`` after a step: what moves coefficients towards zero, or to it."""
-
-    def apply(self, x: Tensor, rate: float) -> None:
-        """Move coefficients, after a step of that rate."""
-
-
-class ProximalPenalty:
-    """``"l1"`` and ``positive`` after a step: where the corners of the penalty send its end."""
-
-    def __init__(self, corner: Tensor, positive: bool):
-        self.corner, self.positive = corner, positive
-
-    def apply(self, x: Tensor, rate: float) -> None:
-        """Move coefficients towards zero, after a step of that rate."""
-        corner = rate * self.corner
-        if self.positive:
-            x.sub_(corner).clamp_(min=0)
-        else:
-            x.sub_(torch.minimum(torch.maximum(x, -corner), corner))
-
-
-class CumulativePenalty:
-    """``"l1"`` and ``positive`` after a step, so that noise does not lift coefficients off zero.
-
-    A coefficient is moved towards zero by what all steps so far would have moved it, less what it
-    was moved already.
-    """
-
-    def __init__(self, x: Tensor, corner: Tensor, positive: bool):
-        self.corner, self.positive = corner, positive
-        self._due, self._paid = 0.0, torch.zeros_like(x)
-
-    def apply(self, x: Tensor, rate: float) -> None:
-        """Move coefficients towards zero, after a step of that rate."""
-        if self.corner.any():
-            self._due += rate
-            due = self._due * self.corner
-            lowered = (x - (due + self._paid)).clamp_(min=0)
-            raised = (x + (due - self._paid)).clamp_(max=0)
-            moved = torch.where(x > 0, lowered, torch.where(x < 0, raised, x))
-            self._paid += moved - x
-            x.copy_(moved)
-        if self.positive:
-            x.clamp_(min=0)

@@ -22,6 +22,14 @@ def point_at(objective: Objective, coordinates: Coordinates, u: Tensor) -> Tenso
     return v if objective.fit_intercept else torch.cat((v, torch.zeros_like(v[:1])))
 
 
+def constant_point(objective: Objective, pilot: Pilot, u: Tensor) -> Tensor:
+    """Return the point, like u, that has no coefficients and predicts about the mean."""
+    constant = torch.zeros_like(u)
+    if not objective.loss.residual and objective.fit_intercept:
+        constant[-1] = pilot.y.mean(0)
+    return constant
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A point, and what a pass over all rows says of it.
@@ -97,11 +105,8 @@ class Preconditioned:
         return self.objective.evaluate(self.point(u))
 
     def constant(self, u: Tensor) -> Tensor:
-        """Return the point, like u, that has no coefficients and predicts about the mean."""
-        constant = torch.zeros_like(u)
-        if not self.objective.loss.residual and self.objective.fit_intercept:
-            constant[-1] = self.pilot.y.mean(0)
-        return constant
+        """Return the point of the constant model; see ``constant_point``."""
+        return constant_point(self.objective, self.pilot, u)
 
     def norm(self, u: Tensor, gradient: Tensor) -> Tensor:
         """Return the norm of the subgradient for each target, from the gradient in v."""

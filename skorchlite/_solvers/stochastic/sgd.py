@@ -19,6 +19,7 @@ from torch import Tensor
 from ..._objective.objective import Objective
 from ..._runtime import threads_for
 from ..newton.reparametrization import Coordinates
+from .averages import Average
 from .minibatches import (
     Batch,
     Block,
@@ -28,8 +29,9 @@ from .minibatches import (
     multiply,
     squared_rows,
 )
-from .optimizers import Average, CumulativePenalty, Optimizer, Proximal
+from .optimizers import Optimizer
 from .preconditioned import point_at
+from .proximal import CumulativePenalty, Proximal
 from .schedules import Schedule, make_schedule
 from .settings import Settings
 from .start import Start
