@@ -1,6 +1,5 @@
 """The polynomial estimator: its parameters."""
 
-from math import nan
 from numbers import Integral
 from typing import Any
 
@@ -9,27 +8,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, StrOptions, check_feature_names_in
 from .._inputs.conversion import beside, to_numpy
-from .._polynomials.basis import SAMPLE_ROWS
-from .._polynomials.basis_selection import fitted_basis, intervals
-from .._polynomials.expanded import OUTSIDE, BoundedRows, ExpandedRows
+from .._polynomials.basis import SAMPLE_ROWS, Basis
+from .._polynomials.expanded import OUTSIDE, BoundedRows
 from .._polynomials.families import FAMILIES
-from .._polynomials.multi_index import degrees_of
 from .._polynomials.sensitivity import total_indices
 from .._polynomials.undetermined_terms import cause
-from .._solvers.base import CANCELLED
-from .available_memory import available_memory
 from .incremental import StreamRegressor
-from .sparse_terms import SparseTermRows, raw_basis, stays_sparse
-
-_OTHER_TERMS = (
-    "A penalty was set after chunks that were learned in other terms than those that it is on. "
-    "Call fit to begin anew."
-)
-_FELT = 1e-9  # relative to the slope of the loss
-# But for the rounding errors of powers, or because of them.
-_SURE = ("converged", "unresolved", "stalled_gap")
-_ALWAYS_THERE = 64 << 20  # bytes, which it takes no time to ask for
-_BYTES_A_TERM = 600  # of its entry in a table, its sums, and 16 rows of a block in the making
+from .polynomial_terms import PolynomialTerms, expanded
 
 
 class TorchPolyRegressor(StreamRegressor):
@@ -326,6 +311,8 @@ class TorchPolyRegressor(StreamRegressor):
     array([457.])
     """
 
+    _basis: Basis
+
     _parameter_constraints: dict = {
         **StreamRegressor._parameter_constraints,
         "degree": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
@@ -480,103 +467,22 @@ class TorchPolyRegressor(StreamRegressor):
         powers = self._basis.powers
         return beside(powers, self.coef_)
 
-    def _n_columns(self, n_features):
-        return self._degrees(n_features).n_terms
-
-    @property
-    def _penalised(self):
-        return self.penalty is not None or self.positive
-
-    def _degrees(self, n_features):
-        """Return the degrees that terms may have, as ``degree`` and ``interaction_only`` say."""
-        degrees = degrees_of(self.degree, n_features)
-        degrees = degrees.without_powers() if self.interaction_only else degrees
-        needed = degrees.n_made * _BYTES_A_TERM
-        if needed > _ALWAYS_THERE and needed > (room := available_memory()):
-            raise ValueError(
-                f"degree={self.degree} of {n_features} columns asks for {degrees.n_terms:,} terms, "
-                f"which take about {_in_words(needed)} to fit, and there are {_in_words(room)} of "
-                "memory. Lower the degree, give one for each column (a list), set "
-                "interaction_only=True, or leave columns out."
-            )
-        return degrees
-
-    def _expand(self, rows, stochastic):
-        degrees = self._degrees(rows.n_features)
-        if stays_sparse(rows, degrees, self.basis):
-            return SparseTermRows(rows, raw_basis(rows, degrees))
-        basis = fitted_basis(
-            rows,
-            degrees,
-            self.basis,
-            self.fit_intercept,
-            penalised=self._penalised,
-            least_squares=self.loss == "squared_error" and not stochastic,
-            literal=stochastic and self.preconditioner is None,
-            lasting=stochastic,
-            curvature=self._form_curvature(stochastic),
-        )
-        return ExpandedRows(rows, basis)
-
-    def _form_curvature(self, stochastic):
-        """Return the curvature of a penalty that may be any quadratic form for the solver."""
-        penalty = self._penalty()
+    def _columns(self, stochastic):
+        squared = self.loss == "squared_error"
         # Steps along gradients of squared error are in columns that differ in scale alone.
-        along = self.solver == "gradient" and self.loss == "squared_error"
-        takes = penalty.smooth and isinstance(self.loss, str) and not (along or stochastic)
-        return penalty.curvature if takes else 0.0
-
-    def _goes_on(self, rows):
-        least = self._degrees(rows.n_features).least
-        return self.basis == "power" or (self.fit_intercept and least <= 1)
-
-    def _solve(self, *problem):
-        solution = super()._solve(*problem)
-        objective = solution.objective
-        digits = objective.basis.cancelling if objective.basis.kind == "power" else 0.0
-        lost = self._penalised and digits > CANCELLED and not _is_held(solution)
-        if lost and solution.status in _SURE:
-            # No solver has a bound that holds beside the rounding errors of such powers.
-            solution.status, solution.facts["cancelled"] = "cancelled", digits
-        if solution.status == "cancelled":
-            solution.optimality = nan
-        return solution
-
-    def _expand_on(self, rows):
-        basis = self._basis
-        low, high = self._reached(basis, rows)
-        # In the domain that the coefficients so far are of.
-        basis = basis.over(basis.low, basis.high, own=self._penalised).seen_to(low, high)
-        return ExpandedRows(rows, basis)
-
-    def _reached(self, basis, rows):
-        """Return how far each column reaches with the rows of a chunk."""
-        if (basis.caller, basis.terms.degrees) != (self.basis, self._degrees(rows.n_features)):
-            raise ValueError(
-                "partial_fit goes on with the terms of the chunks before, and degree, basis or "
-                "interaction_only has changed since. Call fit to begin anew."
-            )
-        low, high, *_ = intervals(rows)
-        return np.minimum(low, basis.low), np.maximum(high, basis.high)
-
-    def _widen(self, stream, rows):
-        basis, penalised = stream.basis, self._penalised
-        low, high = self._reached(basis, rows)
-        if basis.form_root is not None:
-            if not self._penalty().smooth:
-                raise ValueError(_OTHER_TERMS)
-        elif not stream.can_change_basis:
-            if penalised and not basis.diagonal:
-                raise ValueError(_OTHER_TERMS)
-            stream.basis = basis.seen_to(low, high)
-        elif basis.can_move(self.fit_intercept):
-            moved = basis.over(low, high, own=penalised)
-            if not moved.is_like(basis):
-                stream.change_basis(moved, rows.n_targets, self.fit_intercept)
-
-    def _expand_alike(self, rows, basis):
-        sparse = basis.kind == "raw" and stays_sparse(rows, basis.terms.degrees, basis.caller)
-        return SparseTermRows(rows, basis) if sparse else ExpandedRows(rows, basis)
+        scaled = self.solver == "gradient" and squared
+        return PolynomialTerms(
+            degree=self.degree,
+            interaction_only=self.interaction_only,
+            family=self.basis,
+            fit_intercept=self.fit_intercept,
+            penalty=self._penalty(),
+            penalised=self.penalty is not None or self.positive,
+            stochastic=stochastic,
+            literal=stochastic and self.preconditioner is None,
+            least_squares=squared and not stochastic,
+            any_form=isinstance(self.loss, str) and not (scaled or stochastic),
+        )
 
     def _attributes(self, data, solution):
         objective = solution.objective
@@ -591,18 +497,15 @@ class TorchPolyRegressor(StreamRegressor):
             "domain_": objective.basis.domain,
         }
 
-    def _predictor(self, rows):
-        if self.extrapolation != "allow":
-            used = self._basis.terms.used
-            domain = np.where(used[:, None], to_numpy(self.domain_), [-np.inf, np.inf])
-            rows = BoundedRows(rows, domain, self.extrapolation)
-        return super()._predictor(rows)
+    def _linear_model(self, rows):
+        return *map(to_numpy, self._basis_solution), expanded(rows, self._basis)
 
-    def _predicting(self):
-        return tuple(map(to_numpy, self._basis_solution))
-
-    def _columns_of(self, rows):
-        return self._expand_alike(rows, self._basis)
+    def _in_domain(self, rows):
+        if self.extrapolation == "allow":
+            return rows
+        used = self._basis.terms.used
+        domain = np.where(used[:, None], to_numpy(self.domain_), [-np.inf, np.inf])
+        return BoundedRows(rows, domain, self.extrapolation)
 
     def _warnings(self, solution):
         yield from super()._warnings(solution)
@@ -623,22 +526,3 @@ class TorchPolyRegressor(StreamRegressor):
                 f"{cure}, or use a penalty (penalty='l2')."
             )
             yield message, np.exceptions.RankWarning
-
-
-def _in_words(n_bytes):
-    return f"{n_bytes / 2**30:,.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:,.0f} MiB"
-
-
-def _is_held(solution):
-    """Return whether the penalty keeps all coefficients from cancelling each other.
-
-    It is felt beside the rounding errors of the gradient in every power, which are at most 1 in
-    size, and so the bound on the gap holds.
-    """
-    objective = solution.objective
-    felt = _FELT * objective.loss.largest_slope(solution.loss_curve[-1])
-    kinked, bent = (
-        objective.column_penalty.corner >= felt,
-        objective.column_penalty.curvature >= _FELT,
-    )
-    return solution.optimality <= _FELT and bool(kinked.all() or bent.all())

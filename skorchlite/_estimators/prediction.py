@@ -98,7 +98,7 @@ class Predictor(RegressorMixin):
 
     def _predict(self, rows, single):
         """Return the predictions on checked rows."""
-        coef, intercept, terms = self._predictor(rows)
+        coef, intercept, terms = self._linear_model(self._in_domain(rows))
         y_pred = predicted(terms, coef, intercept, torch.float32 if single else None)
         if not torch.isfinite(y_pred).all():
             check_rows_finite(rows, type(self).__name__)
@@ -110,7 +110,7 @@ class Predictor(RegressorMixin):
         if n_targets != n_predicted:
             raise ValueError(f"y has {n_targets} targets, and the model predicts {n_predicted}.")
         with computing(data.n_entries):
-            coef, intercept, terms = self._predictor(data.rows)
+            coef, intercept, terms = self._linear_model(self._in_domain(data.rows))
             blocks = terms.blocks(terms.bound(terms.n_features, 8))
             blocks = dense(((X.cpu(), *others) for X, *others in blocks), torch.float64)
             score = r2_of_blocks(blocks, coef, intercept)
@@ -120,16 +120,12 @@ class Predictor(RegressorMixin):
                 return _undefined_score(stacklevel=5)
         return score
 
-    def _predictor(self, rows):
+    def _linear_model(self, rows):
         """Return (coef, intercept, rows) whose product and sum predict."""
-        return *self._predicting(), self._columns_of(rows)
+        return np.atleast_2d(to_numpy(self.coef_)), np.atleast_1d(to_numpy(self.intercept_)), rows
 
-    def _predicting(self):
-        """Return coefficients and intercept for the columns that predictions are made of."""
-        return np.atleast_2d(to_numpy(self.coef_)), np.atleast_1d(to_numpy(self.intercept_))
-
-    def _columns_of(self, rows):
-        """Return rows with those columns."""
+    def _in_domain(self, rows):
+        """Return rows of which those outside of the domain of the fit are dealt with."""
         return rows
 
 

@@ -18,6 +18,7 @@ from .._exceptions import OutOfRangeError
 from .._linalg import double_double as dd
 from .._linalg.exact_products import exact_product
 from .._linalg.views import viewed
+from .._sources.feature_map import IDENTITY, FeatureMap
 from .._sources.origin import Origin
 from .column_penalty import ColumnPenalty
 from .loss import Loss
@@ -196,7 +197,7 @@ class SeenRows:
 
     n_features: int
     n_targets: int
-    basis: Any
+    basis: FeatureMap
     n_rows: int
     device: torch.device
     sparse = False
@@ -213,7 +214,7 @@ class SummedObjective(Objective):
     ----------
     moments : RunningMoments
     n_targets : int
-    basis : object or None
+    basis : FeatureMap
         Of the row source that the moments came from.
     loss, penalty : object
     fit_intercept : bool
@@ -225,7 +226,7 @@ class SummedObjective(Objective):
         self,
         moments: RunningMoments,
         n_targets: int,
-        basis: Any,
+        basis: FeatureMap,
         loss: Loss,
         penalty: Penalty,
         fit_intercept: bool,
@@ -291,7 +292,7 @@ class SummedObjective(Objective):
                 moments.rounded[keep] if moments.rounded.ndim == 1 else moments.rounded[square],
             ),
             t,
-            None,
+            IDENTITY,
             self.loss,
             self.penalty,
             self.fit_intercept,

@@ -78,7 +78,6 @@ class Objective:
     ):
         self.rows, self.loss, self.penalty = rows, loss, penalty
         self.origin, self.fit_intercept = origin, fit_intercept
-        # Says how coefficients of the columns become the caller's; None where they are.
         self.basis = rows.basis
         self.units = Units(origin, rows.basis, rows.n_targets, fit_intercept)
         if column_penalty is None:
@@ -205,7 +204,7 @@ class Objective:
         return bend
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Loss) -> tuple[Tensor, Tensor, float]:
-        if self.basis is not None and self.basis.doubled:
+        if self.basis.doubled:
             add_up: Any = methodcaller("double_double_gradient", self.origin, v, v_low)
         else:
             add_up = partial(

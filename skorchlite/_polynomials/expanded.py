@@ -26,6 +26,8 @@ OUTSIDE = ("warn", "nan", "clip")  # what may be done with rows beyond the domai
 class ExpandedRows(View):
     """A row source with the terms of a basis in place of the columns."""
 
+    basis: Basis
+
     def __init__(self, source: Any, basis: Basis):
         super().__init__(source)
         self.basis, self.n_features = basis, len(basis.terms)

@@ -35,7 +35,7 @@ def followed(basis: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         squares += (before * slope * after.pop()) ** 2
         before, root = before * value, root * least
     size = (
-        np.sqrt((root**2).mean(1)) if basis.kind == "rooted" else basis.magnitude + 0 * root[:, 0]
+        np.sqrt((root**2).mean(1)) if not basis.is_kind.alike else basis.magnitude + 0 * root[:, 0]
     )
     return np.sqrt(squares.mean(1)), size
 

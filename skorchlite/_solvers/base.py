@@ -86,7 +86,7 @@ MESSAGES = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Solution:
     """The end of a solve.
 
@@ -134,6 +134,10 @@ class Solution:
     metric: Any = None
     n_updates: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def knowing(self, **facts: Any) -> "Solution":
+        """Return the solution with more for its message to tell."""
+        return replace(self, facts={**self.facts, **facts})
 
 
 # Called after each step with its number, the objective, the optimality (or None), and what returns

@@ -1,11 +1,12 @@
 """What every learner of chunks has."""
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 from torch import Tensor
 
+from ..._objective.moments_objective import Pair
 from ..._objective.objective import Objective
+from ..._sources.feature_map import FeatureMap
 from ..base import Solution, SolverControl
 from ..stochastic.settings import Settings
 
@@ -15,22 +16,22 @@ class IncrementalLearner(ABC):
 
     Parameters
     ----------
-    basis : Basis or None
-        That makes the columns; None where they are the caller's.
+    basis : FeatureMap
+        That makes the columns.
     fit_intercept : bool
 
     Attributes
     ----------
     solver : str
         Its name, as ``solver_`` has it.
-    can_change_basis : bool
-        Whether what was learned can be had in the terms of another basis.
+    takes_other_terms : bool
+        Whether what was learned can be written in the columns of another feature map.
     """
 
     solver: str
-    can_change_basis = False
+    takes_other_terms = False
 
-    def __init__(self, basis: Any, fit_intercept: bool):
+    def __init__(self, basis: FeatureMap, fit_intercept: bool):
         self.basis, self.fit_intercept = basis, bool(fit_intercept)
 
     def check(self, fit_intercept: bool) -> None:
@@ -42,9 +43,19 @@ class IncrementalLearner(ABC):
                 "anew."
             )
 
-    def change_basis(self, basis: Any, n_targets: int, centre: bool) -> None:
-        """Go on in the terms of another basis, if ``can_change_basis``."""
-        raise TypeError(f"{type(self).__name__} keeps coefficients, which are of one basis")
+    def change_basis(self, basis: FeatureMap, terms: Pair, n_targets: int, centre: bool) -> None:
+        """Go on in the columns of another feature map, where ``takes_other_terms``.
+
+        Parameters
+        ----------
+        basis : FeatureMap
+        terms : Pair
+            These columns in the present ones, in doubled precision.
+        n_targets : int
+        centre : bool
+            Whether the moments are about the mean.
+        """
+        raise TypeError(f"{type(self).__name__} keeps coefficients, which are of the same columns")
 
     @abstractmethod
     def follow(self, settings: Settings) -> None:

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 from math import isfinite
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..._objective.objective import Objective
+from ..._sources.feature_map import FeatureMap
 from ..._sources.origin import Origin
 from ..base import Solution, SolverControl
 from ..stochastic.schedules import make_schedule
@@ -30,7 +30,7 @@ class LoopStream(IncrementalLearner):
         See ``IncrementalLearner``.
     """
 
-    def __init__(self, basis: Any, settings: Settings, fit_intercept: bool):
+    def __init__(self, basis: FeatureMap, settings: Settings, fit_intercept: bool):
         super().__init__(basis, fit_intercept)
         self.settings = settings
         self.solver = settings.solver_name

@@ -1,18 +1,19 @@
 """The moments of all chunks, from which squared error is solved."""
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..._objective.moments_objective import (
+    Pair,
     RunningMoments,
     SummedObjective,
     doubled_moments_of_chunk,
     moments_of_chunk,
 )
 from ..._objective.objective import Objective
+from ..._sources.feature_map import FeatureMap
 from ..base import Solution, SolverControl
 from ..newton.least_squares import BLURRED, CLEAR, quadratic_model
 from ..newton.solver import newton
@@ -35,12 +36,11 @@ class MomentStream(IncrementalLearner):
         Of their columns.
     """
 
-    solver = "newton"
-    can_change_basis = True
+    solver, takes_other_terms = "newton", True
 
     def __init__(
         self,
-        basis: Any,
+        basis: FeatureMap,
         fit_intercept: bool,
         moments: RunningMoments | None = None,
         rank: int = 0,
@@ -48,10 +48,9 @@ class MomentStream(IncrementalLearner):
         super().__init__(basis, fit_intercept)
         self.moments, self.rank = moments, rank
 
-    def change_basis(self, basis: Any, n_targets: int, centre: bool) -> None:
-        """Go on in the terms of another basis."""
+    def change_basis(self, basis: FeatureMap, terms: Pair, n_targets: int, centre: bool) -> None:
+        """Go on in the columns of another feature map; see ``IncrementalLearner``."""
         if self.moments is not None:
-            terms = self.basis.conversion.terms_of(basis)
             self.moments = self.moments.in_terms(n_targets, terms, centre)
         self.basis = basis
 
@@ -71,9 +70,9 @@ class MomentStream(IncrementalLearner):
         # More rows can only add to the rank, unless they take digits from it.
         lost = max(solution.metric.blurred(summed.n_null), _unheld(solution))
         lost = 1.0 if rank < self.rank else lost
-        solution.facts["lost"] = lost
+        solution = solution.knowing(lost=lost)
         if lost > BLURRED:
-            solution.status = "blurred"
+            solution = replace(solution, status="blurred")
         self.moments, self.rank = summed.moments, max(rank, self.rank)
         if not self.moments.rounded.any():  # then the rank is that of the rows
             self.moments = replace(self.moments, n_null=summed.n_features - self.rank)
@@ -96,7 +95,8 @@ class MomentStream(IncrementalLearner):
         )
         solution = newton(summed, None, control)
         if solution.metric is None:  # corners have no use for one
-            solution.metric = quadratic_model(summed, torch.float64, control.data_eps).metric
+            metric = quadratic_model(summed, torch.float64, control.data_eps).metric
+            solution = replace(solution, metric=metric)
         return summed, solution
 
 
@@ -107,7 +107,7 @@ def _unheld(solution: Solution) -> float:
     small part of, with large coefficients.
     """
     summed = solution.objective
-    if summed.basis is None or not summed.basis.magnitude:
+    if not summed.basis.magnitude:
         return 0.0
     _, deviation, _ = summed.spread()
     rounding = torch.finfo(torch.float64).eps * solution.v[:-1].abs().sum(0)

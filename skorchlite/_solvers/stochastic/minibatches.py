@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..._linalg.sparse_operators import SparseBatch
+from ..._linalg.sparse_batch import SparseBatch, TransposedBatch
 from ..._objective.objective import Objective
 from ..._sources.design import staged
 from ..._sources.row_source import Rows
@@ -16,15 +16,8 @@ _MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05  # of sparse rows, from where dense on
 _BLOCK_BYTES = 1 << 20  # stays in the cache while its batches are learned from
 
 
-class Multiplies(Protocol):
-    """A tensor, or what multiplies like one."""
-
-    def __matmul__(self, other: Tensor, /) -> Tensor:
-        """Return the product with a tensor."""
-
-
-# The columns of some rows with a coefficient: the features and, if there is an intercept, ones.
-Columns = Tensor | SparseBatch
+BatchColumns = Tensor | SparseBatch  # the features and, if there is an intercept, ones
+BatchTransposed = Tensor | TransposedBatch
 
 
 class Batch(NamedTuple):
@@ -41,8 +34,8 @@ class Batch(NamedTuple):
         Of the columns that ``Block.batches`` was given.
     """
 
-    Z: Columns
-    Zt: Multiplies
+    Z: BatchColumns
+    Zt: BatchTransposed
     y: Tensor
     weight: Tensor | None
     parts: tuple[Tensor, ...]
@@ -67,7 +60,7 @@ class Block:
         Whether a batch ends with it.
     """
 
-    Z: Columns
+    Z: BatchColumns
     y: Tensor
     weight: Tensor | None
     n_batch: int
@@ -97,7 +90,7 @@ def _stays_sparse(rows: Rows) -> bool:
     return here and rows.n_features > _MANY_COLUMNS and rows.density <= _FEW_ENTRIES
 
 
-def multiply(Z: Columns, v: Tensor, out: Tensor) -> None:
+def multiply(Z: BatchColumns, v: Tensor, out: Tensor) -> None:
     """Write the product of a batch with coefficients."""
     if isinstance(Z, Tensor):
         torch.mm(Z, v, out=out)
@@ -106,7 +99,7 @@ def multiply(Z: Columns, v: Tensor, out: Tensor) -> None:
 
 
 def add_product(
-    start: Tensor, Zt: Multiplies, slope: Tensor, beta: float, alpha: float, out: Tensor
+    start: Tensor, Zt: BatchTransposed, slope: Tensor, beta: float, alpha: float, out: Tensor
 ) -> None:
     """Write ``beta * start + alpha * Zt @ slope``."""
     if isinstance(Zt, Tensor):
@@ -117,10 +110,10 @@ def add_product(
         torch.mul(Zt @ slope, alpha, out=out)
 
 
-def squared_rows(Z: Columns, n_features: int) -> Tensor:
+def squared_rows(Z: BatchColumns, n_features: int) -> Tensor:
     """Return the squared norm of each row of a batch, without the ones."""
     if not isinstance(Z, Tensor):
-        return Z.row_squares()
+        return Z.row_squares()[:, None]
     weights = Z[:, :n_features]
     return (weights * weights).sum(1, keepdim=True)
 
@@ -207,7 +200,7 @@ class Minibatches:
                 n_batch = stop - start if split else self.n_batch
                 yield Block(Z, y, share, n_batch, not split, not split or end == stop)
 
-    def _blocks(self, part: Tensor | None) -> Iterator[tuple[Tensor, Columns, Tensor | None]]:
+    def _blocks(self, part: Tensor | None) -> Iterator[tuple[Tensor, BatchColumns, Tensor | None]]:
         """Yield ``(y, Z, sample_weight)`` for the rows with these numbers."""
         rows, origin, intercept = self.objective.rows, self.objective.origin, self._intercept
         if not self._sparse:

@@ -22,9 +22,9 @@ from ..newton.reparametrization import Coordinates
 from .averages import Average
 from .minibatches import (
     Batch,
+    BatchTransposed,
     Block,
     Minibatches,
-    Multiplies,
     add_product,
     multiply,
     squared_rows,
@@ -181,7 +181,7 @@ class Steps:
                 self._step(partial(self._evaluate, batch) if asks else None)
         return loss.value(block.y, raw)
 
-    def _add(self, Zt: Multiplies, slope: Tensor, size: int) -> None:
+    def _add(self, Zt: BatchTransposed, slope: Tensor, size: int) -> None:
         """Add a part of a batch to its gradient."""
         begun = float(self._begun)  # 0 forgets the batch before
         add_product(self._gradient, Zt, slope, begun, 1 / size, self._gradient)
