@@ -27,7 +27,7 @@ _SUMMED_AT_ONCE = 8  # sums of a worker, before they travel
 
 
 class Chunks:
-    """The chunks of rows of dask collections: places to send functions to; see ``Places``.
+    """The chunks of rows of dask collections: places to send functions to; see ``Partitions``.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from .blocks import Block
 from .row_source import Rows
 
 
-class Places(Protocol):
+class Partitions(Protocol):
     """What sends a function to the rows of every place, and adds up what it returns there."""
 
     def total(self, add_up: Callable[[Rows], tuple], among: Sequence[int] | None = None) -> tuple:
@@ -33,7 +33,7 @@ class SpreadRows(Rows):
 
     Parameters
     ----------
-    places : Places
+    places : Partitions
     seen : callable, default=None
         What is done with the rows of each place first.
     """
@@ -41,7 +41,7 @@ class SpreadRows(Rows):
     spread = True
     device = torch.device("cpu")
 
-    def __init__(self, places: Places, seen: Callable[[Rows], Rows] | None = None):
+    def __init__(self, places: Partitions, seen: Callable[[Rows], Rows] | None = None):
         self.places, self.seen = places, seen
         (shares,) = self.places.outlined(self._seen(_describe))
         self.starts, self.sizes, features, targets, indexed, sparse = zip(*shares, strict=True)
