@@ -69,7 +69,7 @@ class DaskInput(Input):
 
 
 class Chunks:
-    """The chunks of rows of dask collections: places to send functions to; see ``Places``.
+    """The chunks of rows of dask collections: places to send functions to; see ``Partitions``.
 
     Parameters
     ----------

@@ -15,13 +15,13 @@ from .row_source import Rows
 AddUp = Callable[[Rows], tuple]
 
 
-class Places(Protocol):
+class Partitions(Protocol):
     """Sends a function to the rows of every place, and adds up what it returns there."""
 
     def total(self, add_up: AddUp, among: Sequence[int] | None = None) -> tuple:
         """Return the sum of ``add_up(rows)`` over the places; see ``Rows.total``.
 
-        Places that are not ``among`` these numbers have nothing to add, and need not be asked.
+        Partitions that are not ``among`` these numbers have nothing to add, and need not be asked.
         """
 
     def outlined(self, add_up: AddUp) -> tuple:
@@ -61,7 +61,7 @@ class SpreadRows(Rows):
 
     Parameters
     ----------
-    places : Places
+    places : Partitions
     views : tuple of callable, default=()
         Each returns the rows of a place as they are to be seen, one after the other.
     """
@@ -69,7 +69,7 @@ class SpreadRows(Rows):
     spread = True
     device = torch.device("cpu")
 
-    def __init__(self, places: Places, views: tuple[Callable[[Rows], Rows], ...] = ()):
+    def __init__(self, places: Partitions, views: tuple[Callable[[Rows], Rows], ...] = ()):
         self.places, self.views = places, views
         (described,) = self.places.outlined(Pass(_describe, views, self.n_places))
         self.starts, self.sizes, features, targets, indexed, sparse = zip(*described, strict=True)
