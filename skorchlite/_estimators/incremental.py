@@ -23,6 +23,7 @@ from .._sources.arrays import ArrayRows
 from .._sources.origin_choice import pilot_origin, plain_origin
 from .base import TorchRegressor
 from .parameters import plain_parameters
+from .problem import point_of
 from .rank_session import over_all_ranks
 from .rollback import untouched_on_error
 
@@ -164,8 +165,8 @@ class StreamRegressor(TorchRegressor):
             objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
             solution = stream.learn(
                 objective,
-                None if first else self._caller_start(objective, self.coef_, self.intercept_),
-                SolverControl(self.tol, self.max_iter, data.dtype, data.eps, self._report),
+                None if first else point_of(objective, self.coef_, self.intercept_),
+                SolverControl(self.tol, self.max_iter, data.dtype, data.eps, self._print_step),
             )
         except OutOfRangeError:
             raise ValueError(
