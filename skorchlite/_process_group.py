@@ -99,10 +99,10 @@ class Ranks:
                 raise _of_rank(rank, other)
         return [what for what, _ in said]
 
-    def share(self, sources: dict[str, Any]) -> dict[str, "Place"]:
+    def share(self, sources: dict[str, Any]) -> dict[str, "RankPartitions"]:
         """Make the row sources of this rank known; return all ranks' for the first one to ask."""
         self.sources, self.awaited = sources, self.rank == 0
-        return {name: Place(self, name) for name in sources}
+        return {name: RankPartitions(self, name) for name in sources}
 
     def total(self, name: str, add_up: Callable[[Any], tuple]) -> tuple:
         """Return ``add_up(rows)``, added over the ranks; only the first rank calls it."""
@@ -230,7 +230,7 @@ class Ranks:
         return pickle.loads(self._broadcast(None if self.rank else pickle.dumps(gathered)))
 
 
-class Place:
+class RankPartitions:
     """The rows that all ranks have under a name."""
 
     def __init__(self, ranks: Ranks, name: str):
