@@ -98,10 +98,10 @@ class Ranks(Generic[Source]):
                 raise _of_rank(rank, other)
         return [cast(Said, what) for what, _ in said]
 
-    def share(self, sources: dict[str, Source]) -> dict[str, Place[Source]]:
+    def share(self, sources: dict[str, Source]) -> dict[str, RankPartitions[Source]]:
         """Make the row sources of this rank known; return all ranks' for the first one to ask."""
         self.sources, self.awaited = sources, self.rank == 0
-        return {name: Place(self, name) for name in sources}
+        return {name: RankPartitions(self, name) for name in sources}
 
     def total(self, name: str, add_up: Callable[[Source], Sums]) -> Sums:
         """Return ``add_up(rows)``, added over the ranks; only the first rank calls it."""
@@ -181,7 +181,7 @@ class Ranks(Generic[Source]):
         return [pickle.loads(content) for content in self.channel.everyone(pickle.dumps(mine))]
 
 
-class Place(Generic[Source]):
+class RankPartitions(Generic[Source]):
     """The rows that all ranks have under a name."""
 
     def __init__(self, ranks: Ranks[Source], name: str):

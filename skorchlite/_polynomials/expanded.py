@@ -34,11 +34,11 @@ class ExpandedRows(View):
         # Else blocks are multiplied by as ``centred`` has them.
         self.formed = self.n_features <= _MANY_TERMS or basis.terms.degrees.most == 1
 
-    def of(self) -> Callable[[Rows], Rows]:
+    def same_view(self) -> Callable[[Rows], Rows]:
         """Return what expands any other source."""
         return partial(ExpandedRows, basis=self.basis)
 
-    def seen(self, block: Block) -> Block:
+    def view_block(self, block: Block) -> Block:
         """Return a block with the terms in place of the columns."""
         X, y, weight = block
         return self.basis.expand(self.weighted(X, weight), self._room(len(X))).T, y, weight
@@ -126,11 +126,11 @@ class BoundedRows(View):
         super().__init__(source)
         self.domain, self.outside = domain, outside
 
-    def of(self) -> Callable[[Rows], Rows]:
+    def same_view(self) -> Callable[[Rows], Rows]:
         """Return what deals with any other source."""
         return partial(BoundedRows, domain=self.domain, outside=self.outside)
 
-    def seen(self, block: Block) -> Block:
+    def view_block(self, block: Block) -> Block:
         """Return a block as it is dealt with."""
         X, y, weight = block
         low, high = viewed(self.domain).to(X).unbind(1)
@@ -148,7 +148,7 @@ class BoundedRows(View):
             if self.outside == "warn":
                 n_rows += len(block[0])
                 n_beyond += int(self._beyond(block[0]).sum())
-            yield self.seen(block)
+            yield self.view_block(block)
         if n_beyond:
             message = (
                 f"{n_beyond} of {n_rows} samples are outside of domain_, the range of the columns "

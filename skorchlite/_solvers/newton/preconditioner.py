@@ -250,7 +250,7 @@ def resolved(
 def cheap(objective: Objective) -> bool:
     """Return whether another pass over the rows takes next to no time."""
     rows = objective.rows
-    if objective.rounded is not None or rows.spread or not rows.rereadable:
+    if objective.rounded is not None or rows.partitioned or not rows.rereadable:
         return False
     return rows.n_rows * objective.n_features * rows.n_targets <= _FEW_ENTRIES
 
