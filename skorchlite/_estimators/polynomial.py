@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._compat import Interval, StrOptions, check_feature_names_in
 from .._inputs.conversion import array_like, to_numpy
 from .._polynomials.basis import SAMPLE_ROWS, Basis
-from .._polynomials.expanded import OUTSIDE, BoundedRows
+from .._polynomials.extrapolation import OUTSIDE, BoundedRows
 from .._polynomials.families import FAMILIES
 from .._polynomials.sensitivity import total_indices
 from .._polynomials.undetermined_terms import cause

@@ -9,8 +9,8 @@ import numpy as np
 from .._objective.penalties import Penalty
 from .._polynomials.basis import Basis
 from .._polynomials.basis_selection import fitted_basis, intervals
+from .._polynomials.degrees import Degrees, degrees_of
 from .._polynomials.expanded import ExpandedRows
-from .._polynomials.multi_index import Degrees, degrees_of
 from .._solvers.base import CANCELLED, IncrementalLearner, Solution
 from .._sources.feature_map import FeatureMap
 from .._sources.row_source import Rows

@@ -11,8 +11,9 @@ from torch import Tensor
 from .._exceptions import NoWeightError, OutOfRangeError
 from .._sources.row_source import Rows
 from .basis import SAMPLE_ROWS, Basis
+from .degrees import Degrees
 from .families import Step, family, orthogonal, slopes, values
-from .multi_index import Degrees, Terms, terms_of
+from .multi_index import Terms, terms_of
 from .penalised_basis import PenalisedBasis, is_cheap
 
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
