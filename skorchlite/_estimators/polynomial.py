@@ -8,9 +8,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, StrOptions, check_feature_names_in
 from .._inputs.conversion import array_like, to_numpy
-from .._polynomials.basis import SAMPLE_ROWS, Basis
+from .._polynomials.basis import Basis
 from .._polynomials.extrapolation import OUTSIDE, BoundedRows
 from .._polynomials.families import FAMILIES
+from .._polynomials.sampling import SAMPLE_ROWS
 from .._polynomials.sensitivity import total_indices
 from .._polynomials.undetermined_terms import cause
 from .docstrings import documented
@@ -295,7 +296,7 @@ class TorchPolyRegressor(StreamRegressor):
             penalty=self._penalty(),
             penalised=self.penalty is not None or self.positive,
             stochastic=stochastic,
-            literal=stochastic and self.preconditioner is None,
+            unscaled=stochastic and self.preconditioner is None,
             least_squares=squared and not stochastic,
             any_form=isinstance(self.loss, str) and not (scaled or stochastic),
         )

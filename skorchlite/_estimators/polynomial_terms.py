@@ -8,9 +8,10 @@ import numpy as np
 
 from .._objective.penalties import Penalty
 from .._polynomials.basis import Basis
-from .._polynomials.basis_selection import fitted_basis, intervals
+from .._polynomials.basis_selection import BasisRequest, fitted_basis
 from .._polynomials.degrees import Degrees, degrees_of
 from .._polynomials.expanded import ExpandedRows
+from .._polynomials.sampling import column_ranges
 from .._solvers.base import CANCELLED, IncrementalLearner, Solution
 from .._sources.feature_map import FeatureMap
 from .._sources.row_source import Rows
@@ -45,8 +46,8 @@ class PolynomialTerms(Columns):
         Whether a penalty or a bound is asked for, be it of no weight.
     stochastic : bool
         Whether steps are along batches, or rows come in chunks.
-    literal : bool
-        Whether the columns are to be those of a textbook, which scales nothing.
+    unscaled : bool
+        Whether the terms are to be those of a textbook, which scales no column.
     least_squares : bool
     any_form : bool
         Whether the solver takes a penalty that is any quadratic form of the coefficients.
@@ -59,7 +60,7 @@ class PolynomialTerms(Columns):
     penalty: Penalty
     penalised: bool
     stochastic: bool
-    literal: bool
+    unscaled: bool
     least_squares: bool
     any_form: bool
 
@@ -77,18 +78,17 @@ class PolynomialTerms(Columns):
         degrees = self._degrees(rows.n_features)
         if stays_sparse(rows, degrees, self.family):
             return SparseTermRows(rows, raw_basis(rows, degrees))
-        basis = fitted_basis(
-            rows,
+        request = BasisRequest(
             degrees,
             self.family,
             self.fit_intercept,
             penalised=self.penalised,
             least_squares=self.least_squares,
-            literal=self.literal,
-            lasting=self.stochastic,
+            unscaled=self.unscaled,
+            incremental=self.stochastic,
             curvature=self.penalty.curvature if self.any_form and self.penalty.smooth else 0.0,
         )
-        return ExpandedRows(rows, basis)
+        return ExpandedRows(rows, fitted_basis(rows, request))
 
     def of(self, rows: Rows, basis: FeatureMap) -> Rows:
         """Return other rows with the terms of a basis."""
@@ -152,8 +152,8 @@ class PolynomialTerms(Columns):
                 "partial_fit goes on with the terms of the chunks before, and degree, basis or "
                 "interaction_only has changed since. Call fit to begin anew."
             )
-        low, high, *_ = intervals(rows)
-        return np.minimum(low, basis.low), np.maximum(high, basis.high)
+        ranges = column_ranges(rows)
+        return np.minimum(ranges.low, basis.low), np.maximum(ranges.high, basis.high)
 
 
 def expanded(rows: Rows, basis: Basis) -> Rows:

@@ -7,9 +7,10 @@ from sklearn.preprocessing import PolynomialFeatures
 
 from .._exceptions import NoWeightError
 from .._inputs.tables import SparseTable
-from .._polynomials.basis import SAMPLE_ROWS, Basis
+from .._polynomials.basis import Basis
 from .._polynomials.degrees import Degrees
 from .._polynomials.multi_index import terms_of
+from .._polynomials.sampling import SAMPLE_ROWS
 from .._sources.row_source import Rows
 from .._sources.sparse import SparseRows
 

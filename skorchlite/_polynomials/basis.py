@@ -19,9 +19,9 @@ from .evaluation import Expansion
 from .families import Step
 from .kinds import KINDS, Kind
 from .multi_index import Terms
+from .sampling import SAMPLE_ROWS
 from .term_rounding import followed
 
-SAMPLE_ROWS = 4_096  # from which on some stand for all
 _FAR_SLOPE = 1e3  # a slope that terms have beside a row that is far from the others
 _DERIVED = ("conversion", "seen")
 
