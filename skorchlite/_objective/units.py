@@ -95,7 +95,7 @@ class Units:
 
         That is how far from zero they are measured or, of made columns, what they are made from.
         """
-        distance = self.origin.shift.abs().clamp(min=self.basis.magnitude)
+        distance = self.origin.shift.abs().clamp(min=self.basis.rounding.least_size)
         scale = self.origin.scale
         return (distance if scale is None else distance / scale)[self.n_targets :]
 
@@ -104,7 +104,7 @@ class Units:
 
         Of these columns in these rows, and in present units; None where that is not cheap.
         """
-        found = self.basis.followed()
+        found = self.basis.rounding.propagated()
         if found is None:
             return None
         moved, size = map(torch.from_numpy, found)

@@ -6,23 +6,20 @@ their coefficients are to the caller.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from .._sources.feature_map import FeatureMap
+from .._sources.feature_map import ColumnRounding, FeatureMap
 from .basis_conversion import BasisConversion
 from .evaluation import Expansion
 from .families import Step
 from .kinds import KINDS, Kind
 from .multi_index import Terms
 from .sampling import SAMPLE_ROWS
-from .term_rounding import followed
+from .term_rounding import TermRounding
 
-_FAR_SLOPE = 1e3  # a slope that terms have beside a row that is far from the others
 _DERIVED = ("conversion", "seen")
 
 
@@ -99,12 +96,6 @@ class Basis(Expansion, FeatureMap):
         apart = np.where(self.low == self.high, np.maximum(2 * np.spacing(np.abs(self.low)), 1), 0)
         return np.stack((self.low - apart, self.high + apart), 1)
 
-    def followed(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return what rounding makes of each term, row by row; None unless all are seen."""
-        if self.seen is None or len(self.seen) >= SAMPLE_ROWS:
-            return None
-        return followed(self, self.is_kind, self.seen)
-
     def plain(self) -> "Basis":
         """Return the same for any rows, with sums in single doubles."""
         plain = self._copied()
@@ -117,38 +108,10 @@ class Basis(Expansion, FeatureMap):
         return self.kind in (self.caller, "raw")
 
     @property
-    def rounding(self) -> Tensor:
-        """How far the rounding of the data can be amplified in each term."""
-        return self._amplified(lambda slopes: slopes)
-
-    @property
-    def alike(self) -> bool:
-        """Whether rounding makes about as much of a term in each row."""
-        slopes = [0.0] if self.slopes is None else np.concatenate(self.slopes)
-        steepest = np.max(slopes, where=np.isfinite(slopes), initial=0.0)
-        return self.is_kind.alike and steepest <= _FAR_SLOPE
-
-    @property
-    def evaluated(self) -> Tensor:
-        """How many roundings it takes to make each term, of a t that is exact.
-
-        Infinite for polynomials that vanish on the data.
-        """
-        return self._amplified(lambda slopes: np.where(np.isinf(slopes), slopes, 0))
-
-    def _amplified(self, amplify: Callable[[np.ndarray], np.ndarray]) -> Tensor:
-        far = 1 + np.abs(self.centre) / self.half
-        degrees = np.arange(1.0 + self.terms.degree)
-        slopes = [degrees[1:]] * len(far) if self.slopes is None else self.slopes
-        table = np.array([np.r_[0, np.maximum(amplify(part), degrees[1:])] for part in slopes])
-        terms, columns, powers = self.terms.entries
-        amplified = table[columns, powers] * far[columns]
-        return torch.from_numpy(np.bincount(terms, amplified, len(self.terms)))
-
-    @property
-    def magnitude(self) -> float:
-        """What the rounding of a term is relative to, where it is more than its own size."""
-        return self.is_kind.magnitude
+    def rounding(self) -> ColumnRounding:
+        """How large the rounding errors of the terms are."""
+        known = self.seen is not None and len(self.seen) < SAMPLE_ROWS
+        return TermRounding(self, self.is_kind, self.slopes, self.seen if known else None)
 
     @property
     def digits_lost(self) -> float:

@@ -57,11 +57,11 @@ class Kind:
     from_zero : bool, default=False
         Whether the polynomials vanish where the column is zero, so that no constant is left over
         when they are written on another interval.
-    magnitude : float, default=1.0
+    least_size : float, default=1.0
         What the rounding of a term is relative to, where it is more than its own size. Powers, and
         Hermite's polynomials, which grow like them, are relative to themselves, while others are
         differences.
-    alike : bool, default=True
+    uniform_rounding : bool, default=True
         Whether rounding makes about as much of a term in each row.
     lasting : str, default=None
         The kind to go on with where more rows come; None for the same one.
@@ -70,21 +70,21 @@ class Kind:
     steps: Callable[[Terms], tuple[Step, ...]]
     interval: Callable[[np.ndarray, np.ndarray], Ends]
     from_zero: bool = False
-    magnitude: float = 1.0
-    alike: bool = True
+    least_size: float = 1.0
+    uniform_rounding: bool = True
     lasting: str | None = None
 
 
 KINDS = {
     # Powers of columns that are scaled to be at most 1 in size.
-    "power": Kind(_steps_of("power"), _about_zero_exactly, from_zero=True, magnitude=0.0),
+    "power": Kind(_steps_of("power"), _about_zero_exactly, from_zero=True, least_size=0.0),
     # Powers of columns that are not scaled.
-    "raw": Kind(_steps_of("power"), _as_it_is, from_zero=True, magnitude=0.0),
+    "raw": Kind(_steps_of("power"), _as_it_is, from_zero=True, least_size=0.0),
     # Polynomials that vanish with the column like the least power that a term may have.
-    "rooted": Kind(_rooted_steps, _about_zero, from_zero=True, alike=False),
+    "rooted": Kind(_rooted_steps, _about_zero, from_zero=True, uniform_rounding=False),
     "chebyshev": Kind(_steps_of("chebyshev"), _whole),
     "legendre": Kind(_steps_of("legendre"), _whole),
-    "hermite": Kind(_steps_of("hermite"), _whole, magnitude=0.0),
+    "hermite": Kind(_steps_of("hermite"), _whole, least_size=0.0),
     # Polynomials that are orthogonal on a sample of the rows, which a recurrence of their own
     # makes; on other rows they are none to go on with.
     "orthogonal": Kind(_steps_of("chebyshev"), _whole, lasting="chebyshev"),

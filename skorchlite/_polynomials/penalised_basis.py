@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._sources.feature_map import ColumnRounding
 from .basis import Basis
 from .basis_conversion import BasisConversion
 
@@ -87,9 +88,9 @@ class PenalisedBasis(Basis):
         return self.powers_of
 
     @property
-    def rounding(self) -> Tensor:
-        """How far the rounding of the data can be amplified in each term."""
-        return self.fitted.abs()[:, -len(self.terms) :] @ self.base.rounding
+    def rounding(self) -> "CombinedRounding":
+        """How large the rounding errors of the terms are."""
+        return CombinedRounding(self)
 
     def can_move(self, fit_intercept: bool) -> bool:
         """Return False: the terms are those for the rows that they were made for."""
@@ -117,6 +118,21 @@ class PenalisedBasis(Basis):
     def conversion(self) -> "PenalisedConversion":
         """What makes the caller's coefficients of those of the terms, and the other way."""
         return PenalisedConversion(self)
+
+
+class CombinedRounding(ColumnRounding):
+    """How large the rounding errors of combinations of terms are."""
+
+    least_size = 1.0
+
+    def __init__(self, basis: PenalisedBasis):
+        self.basis = basis
+
+    @property
+    def amplification(self) -> Tensor:
+        """By how much relative errors of the data can be amplified in each term."""
+        parts = self.basis.fitted.abs()[:, -len(self.basis.terms) :]
+        return parts @ self.basis.base.rounding.amplification
 
 
 class PenalisedConversion(BasisConversion):

@@ -57,6 +57,44 @@ class CoefficientConversion(ABC):
         return float(((step * scale).abs().amax(0) / largest).max())
 
 
+class ColumnRounding:
+    """How large the rounding errors of columns are; the defaults are those of the columns of X.
+
+    Errors are relative to the size of the entries of a column, as they are before a mean is taken
+    from them, times ``amplification``.
+
+    Attributes
+    ----------
+    least_size : float
+        The size that they are relative to in columns of smaller entries, such as differences of
+        numbers of that size.
+    """
+
+    least_size: float = 0.0
+
+    @property
+    def uniform(self) -> bool:
+        """Whether errors are of about the same size in all rows."""
+        return True
+
+    @property
+    def amplification(self) -> Tensor | float:
+        """By how much relative errors of X can be amplified in each column."""
+        return 1.0
+
+    @property
+    def n_roundings(self) -> Tensor | float:
+        """How many roundings it takes to make each column."""
+        return 0.0
+
+    def propagated(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the error of each column by relative errors of X, and the size of its own.
+
+        Both are of shape (n_columns,); None where it is not cheap to propagate errors row by row.
+        """
+        return None
+
+
 class FeatureMap(ABC):
     """What makes the columns of a model of those of X; the defaults are those of the identity.
 
@@ -83,24 +121,9 @@ class FeatureMap(ABC):
         return True
 
     @property
-    def alike(self) -> bool:
-        """Whether rounding makes about as much of a column in each row."""
-        return True
-
-    @property
-    def magnitude(self) -> float:
-        """What the rounding of a column is relative to, where it is more than its own size."""
-        return 0.0
-
-    @property
-    def rounding(self) -> Tensor | float:
-        """How far the rounding of the data can be amplified in each column."""
-        return 1.0
-
-    @property
-    def evaluated(self) -> Tensor | float:
-        """How many roundings it takes to make each column."""
-        return 0.0
+    def rounding(self) -> ColumnRounding:
+        """How large the rounding errors of the columns are."""
+        return ColumnRounding()
 
     @property
     def digits_lost(self) -> float:
@@ -120,10 +143,6 @@ class FeatureMap(ABC):
     def plain(self) -> "FeatureMap":
         """Return the same for any rows, with sums in single doubles."""
         return self
-
-    def followed(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return what rounding makes of each column, row by row, where that is cheap to tell."""
-        return None
 
 
 class Identity(FeatureMap, CoefficientConversion):

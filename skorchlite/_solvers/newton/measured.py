@@ -95,7 +95,7 @@ def _made_off(objective: Objective) -> Tensor:
     A solution is the best for the columns as they are made.
     """
     basis = objective.basis
-    if basis.alike or not cheap(objective):
+    if basis.rounding.uniform or not cheap(objective):
         return torch.zeros(objective.n_features, dtype=torch.float64)
     return torch.nan_to_num(rounded_by(objective, _EPS), 0.0, 0.0, 0.0)
 
