@@ -1,5 +1,6 @@
 """The polynomial estimator: its parameters."""
 
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -11,8 +12,10 @@ from .._inputs.conversion import array_like, to_numpy
 from .._polynomials.basis import Basis
 from .._polynomials.extrapolation import OUTSIDE, BoundedRows
 from .._polynomials.families import FAMILIES
+from .._polynomials.numpy_polynomials import numpy_polynomials
 from .._polynomials.sampling import SAMPLE_ROWS
 from .._polynomials.sensitivity import total_indices
+from .._polynomials.term_names import term_name
 from .._polynomials.undetermined_terms import cause
 from .docstrings import documented
 from .incremental import StreamRegressor
@@ -223,7 +226,7 @@ class TorchPolyRegressor(StreamRegressor):
         check_is_fitted(self)
         names = check_feature_names_in(self, input_features)
         return np.array(
-            [self._basis.conversion.name_of(powers, names) for powers in self._basis.powers],
+            [term_name(self._basis.caller, powers, names) for powers in self._basis.powers],
             dtype=object,
         )
 
@@ -273,8 +276,10 @@ class TorchPolyRegressor(StreamRegressor):
             raise ValueError(
                 f"numpy.polynomial has polynomials of one column, and X had {self.n_features_in_}."
             )
-        polynomials = self._basis.conversion.numpy_polynomials(
-            *map(to_numpy, self._basis_solution), *getattr(self, "feature_names_in_", ["x"])
+        polynomials = numpy_polynomials(
+            self._basis,
+            *map(to_numpy, self._basis_solution),
+            *getattr(self, "feature_names_in_", ["x"]),
         )
         return polynomials if np.ndim(self.intercept_) else polynomials[0]
 
@@ -335,7 +340,9 @@ class TorchPolyRegressor(StreamRegressor):
         found = cause(seen, n_rows, powers, self.fit_intercept, self.rank_)
         if found is not None:
             names = check_feature_names_in(self, None)
-            reason, cure = found.told(names, powers.max(0).tolist(), self._basis.conversion.name_of)
+            reason, cure = found.told(
+                names, powers.max(0).tolist(), partial(term_name, self._basis.caller)
+            )
             message = (
                 f"The data determines {self.rank_} of the {self.n_output_features_} coefficients "
                 f"that degree={self.degree} asks for: {reason}. Of all coefficients with the least "

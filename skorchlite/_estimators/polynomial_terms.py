@@ -117,7 +117,7 @@ class PolynomialTerms(Columns):
         elif basis.can_move(self.fit_intercept):
             moved = basis.over(low, high, own=self.penalised)
             if not moved.is_like(basis):
-                terms = basis.conversion.terms_of(moved)
+                terms = basis.conversion.coefficients_of(moved)
                 stream.change_basis(moved, terms, rows.n_targets, self.fit_intercept)
 
     def certified(self, solution: Solution) -> Solution:

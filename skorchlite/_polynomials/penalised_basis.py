@@ -9,12 +9,18 @@ are made, and coefficients converted, in decimal arithmetic of as many digits as
 
 from decimal import Context, Decimal, InvalidOperation, localcontext
 from math import log10
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .._linalg.decimal_matrices import (
+    as_decimals,
+    cholesky,
+    lower_gram,
+    lower_inverse,
+    lower_product,
+)
 from .._sources.feature_map import ColumnRounding
 from .basis import Basis
 from .basis_conversion import BasisConversion
@@ -66,11 +72,11 @@ class PenalisedBasis(Basis):
             )  # powers in ones and, from lower to higher, phi
             seen = moved.copy()
             seen[:, 1:][:, vanishing] = Decimal(0)
-            triangle = _cholesky(_gram(seen[:, int(intercept) :]), Decimal(alpha))
-            self.to_powers = _inverse(triangle).T
+            triangle = cholesky(lower_gram(seen[:, int(intercept) :]), Decimal(alpha))
+            self.to_powers = lower_inverse(triangle).T
             self.from_powers = triangle.T
             self.constants = moved[:, 0]
-            parts = _lower_product(self.to_powers.T, moved)
+            parts = lower_product(self.to_powers.T, moved)
         self.parts, self.powers_of = (
             torch.from_numpy(matrix.astype(float)) for matrix in (parts, self.to_powers)
         )
@@ -147,7 +153,7 @@ class PenalisedConversion(BasisConversion):
     def from_caller(self, coef: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
         """Return (coefficients of the terms, constant) from the caller's; float64 tensors."""
         with localcontext(Context(self.basis.digits)):
-            powers = _decimals(coef.numpy())
+            powers = as_decimals(coef.numpy())
             w = (self.basis.from_powers @ powers).astype(float)
             moved = (self.basis.constants @ powers).astype(float) * self.basis.intercept
         return torch.from_numpy(w), constant + torch.from_numpy(moved)
@@ -158,50 +164,10 @@ class PenalisedConversion(BasisConversion):
         """Return the caller's (coef, intercept), converted without a rounding error."""
         t = v.shape[1]
         with localcontext(Context(self.basis.digits)):
-            w = _decimals(v.numpy()) + _decimals(v_low.numpy())
-            origin = _decimals(shift.numpy())
+            w = as_decimals(v.numpy()) + as_decimals(v_low.numpy())
+            origin = as_decimals(shift.numpy())
             powers = self.basis.to_powers @ w[:-1]
             intercept = w[-1] + origin[:t] - origin[t:] @ w[:-1] - self.basis.constants @ powers
             coef = powers.astype(float)
             intercept = intercept.astype(float) * fit_intercept
         return np.ascontiguousarray(coef.T), intercept
-
-
-def _decimals(doubles: np.ndarray) -> np.ndarray:
-    decimals = np.empty(doubles.shape, dtype=object)
-    decimals.ravel()[:] = [Decimal(value) for value in doubles.ravel().tolist()]
-    return decimals
-
-
-def _gram(rows: np.ndarray) -> np.ndarray:
-    """Return the lower triangle of ``R R^T``, R itself having no more above the diagonal."""
-    size = len(rows)
-    gram, more = np.full((size, size), Decimal(0), dtype=object), rows.shape[1] - size
-    for i, row in enumerate(rows):
-        stop = i + 1 + more
-        gram[i, : i + 1] = rows[: i + 1, :stop] @ row[:stop]
-    return gram
-
-
-def _lower_product(triangle: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the product of a lower triangle and rows."""
-    return np.stack([row[: i + 1] @ rows[: i + 1] for i, row in enumerate(triangle)])
-
-
-def _cholesky(matrix: np.ndarray, alpha: Decimal) -> np.ndarray:
-    """Return the lower triangle L of ``matrix + alpha = L L^T``; of the matrix that of it."""
-    triangle = matrix + np.diag(np.full(len(matrix), alpha, dtype=object))
-    for k in range(len(matrix)):
-        triangle[k:, k] -= triangle[k:, :k] @ triangle[k, :k] if k else Decimal(0)
-        triangle[k:, k] /= triangle[k, k].sqrt()
-    return triangle
-
-
-def _inverse(triangle: np.ndarray) -> np.ndarray:
-    """Return the inverse of a lower triangle."""
-    inverse: Any = np.full(triangle.shape, Decimal(0), dtype=object)
-    for k, row in enumerate(triangle):
-        inverse[k, k] = 1 / row[k]
-        if k:
-            inverse[k, :k] = -(row[:k] @ inverse[:k, :k]) / row[k]
-    return inverse
