@@ -309,7 +309,7 @@ class TorchPolyRegressor(StreamRegressor):
     def _attributes(self, data, solution):
         objective = solution.objective
         basis, found = objective.basis, objective.units.solution(solution.v, solution.v_low)
-        if basis.form_root is not None:
+        if basis.penalty_root is not None:
             basis, found = basis.base, basis.in_base(*found)
         return {
             **super()._attributes(data, solution),
@@ -331,13 +331,13 @@ class TorchPolyRegressor(StreamRegressor):
 
     def _warnings(self, solution):
         yield from super()._warnings(solution)
-        seen, self._basis.seen = self._basis.seen, None
+        sample, self._basis.sampled_rows = self._basis.sampled_rows, None
         known = self.rank_ is not None and not self._penalty().curvature
-        if not known or seen is None or self.rank_ >= self.n_output_features_:
+        if not known or sample is None or self.rank_ >= self.n_output_features_:
             return
         powers = self._basis.powers
-        n_rows = len(seen) if len(seen) < SAMPLE_ROWS else self._n_rows
-        found = cause(seen, n_rows, powers, self.fit_intercept, self.rank_)
+        n_rows = len(sample) if len(sample) < SAMPLE_ROWS else self._n_rows
+        found = cause(sample, n_rows, powers, self.fit_intercept, self.rank_)
         if found is not None:
             names = check_feature_names_in(self, None)
             reason, cure = found.told(

@@ -99,24 +99,24 @@ class PolynomialTerms(Columns):
         """Return the rows of a chunk with the terms of those before, in their domain."""
         assert isinstance(basis, Basis)
         low, high = self._reached(basis, rows)
-        moved = basis.over(basis.low, basis.high, own=self.penalised)
-        return ExpandedRows(rows, moved.seen_to(low, high))
+        moved = basis.moved_to(basis.low, basis.high, in_family=self.penalised)
+        return ExpandedRows(rows, moved.with_range(low, high))
 
     def widen(self, stream: IncrementalLearner, rows: Rows) -> None:
         """Make the terms of a stream fit for a chunk that reaches further than those before."""
         basis = stream.basis
         assert isinstance(basis, Basis)
         low, high = self._reached(basis, rows)
-        if basis.form_root is not None:
+        if basis.penalty_root is not None:
             if not self.penalty.smooth:
                 raise ValueError(_OTHER_TERMS)
         elif not stream.takes_other_terms:
             if self.penalised and not basis.diagonal:
                 raise ValueError(_OTHER_TERMS)
-            stream.basis = basis.seen_to(low, high)
+            stream.basis = basis.with_range(low, high)
         elif basis.can_move(self.fit_intercept):
-            moved = basis.over(low, high, own=self.penalised)
-            if not moved.is_like(basis):
+            moved = basis.moved_to(low, high, in_family=self.penalised)
+            if not moved.has_same_terms(basis):
                 terms = basis.conversion.coefficients_of(moved)
                 stream.change_basis(moved, terms, rows.n_targets, self.fit_intercept)
 

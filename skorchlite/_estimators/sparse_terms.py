@@ -64,7 +64,7 @@ def raw_basis(rows: SparseRows, degrees: Degrees) -> Basis:
     basis = Basis(terms_of(degrees), "power", "raw", low, high)
     step = max(matrix.shape[0] // SAMPLE_ROWS, 1)
     if min(matrix.shape[0], 2 * SAMPLE_ROWS) * matrix.shape[1] <= _SEEN_ENTRIES:
-        basis.seen = matrix[::step].toarray().astype(float)
+        basis.sampled_rows = matrix[::step].toarray().astype(float)
     return basis
 
 

@@ -58,9 +58,9 @@ class ColumnPenalty:
 
     def hessian_product(self, w: Tensor) -> Tensor:
         """Return the Hessian of the penalty times w."""
-        if self.form_root is None:
+        if self.penalty_root is None:
             return self.curvature[:, None] * w
-        return self.penalty.curvature**0.5 * (self.form_root.T @ self.rooted(w)) / self._scale
+        return self.penalty.curvature**0.5 * (self.penalty_root.T @ self.rooted(w)) / self._scale
 
     def hessian_along(self, directions: Tensor | None = None) -> Tensor:
         """Return the Hessian of the penalty along directions, by default along each coefficient.
@@ -69,26 +69,26 @@ class ColumnPenalty:
         rounding could make curvatures below zero.
         """
         if directions is None:
-            if self.form_root is None:
+            if self.penalty_root is None:
                 return self.curvature.diag()
             directions = torch.ones_like(self.curvature).diag()
         rooted = self.rooted(directions)
         return rooted.T @ rooted
 
     @property
-    def form_root(self) -> Tensor | None:
+    def penalty_root(self) -> Tensor | None:
         """What the penalty multiplies coefficients by, where it is on others that they make."""
-        return self.units.basis.form_root
+        return self.units.basis.penalty_root
 
     def rooted(self, w: Tensor) -> Tensor:
         """Return what the smooth penalty is half the square of."""
-        if self.form_root is None:
+        if self.penalty_root is None:
             return self.curvature.sqrt()[:, None] * w
-        return self.penalty.curvature**0.5 * (self.form_root @ (w / self._scale))
+        return self.penalty.curvature**0.5 * (self.penalty_root @ (w / self._scale))
 
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty at coefficients of z, for each target."""
-        if self.form_root is not None:
+        if self.penalty_root is not None:
             return 0.5 * self.rooted(w).square().sum(0)
         return self.penalty.value(w * self.unit[:, None])
 

@@ -34,7 +34,7 @@ class ConvertibleBasis(Protocol):
     def diagonal(self) -> bool: ...
 
     @property
-    def is_kind(self) -> Kind: ...
+    def definition(self) -> Kind: ...
 
 
 class BasisConversion(CoefficientConversion):
@@ -158,7 +158,7 @@ class BasisConversion(CoefficientConversion):
         return self._change(self._family, self._functions)
 
     def _change(self, functions: ColumnFunctions, others: ColumnFunctions) -> ChangeOfBasis:
-        lowest = int(self.basis.is_kind.from_zero)
+        lowest = int(self.basis.definition.vanishes_at_zero)
         return ChangeOfBasis(self.basis.terms, connections(functions, others), lowest)
 
     @cached_property

@@ -69,14 +69,18 @@ def fitted_basis(rows: Rows, request: BasisRequest) -> Basis:
     ranges = column_ranges(rows, terms.degrees.most > 1 and (may_combine or not request.penalised))
     doubled = _is_doubled(rows, request)
     basis = Basis(terms, request.family, kind, ranges.low, ranges.high, doubled=doubled)
-    if may_combine and basis.cancelling >= _CANCELLED and is_cheap(basis, request.curvature):
+    if (
+        may_combine
+        and basis.digits_lost_in_powers >= _CANCELLED
+        and is_cheap(basis, request.curvature)
+    ):
         return _penalised_basis(rows, ranges, request)
     if terms.degree > 1 and not request.incremental:
         if any_serves:
             basis = orthogonal_basis(rows, ranges, basis)
         elif kind == "rooted":
             basis = adapted_rooted_basis(ranges, basis)
-    basis.seen = ranges.sample
+    basis.sampled_rows = ranges.sample
     return basis
 
 

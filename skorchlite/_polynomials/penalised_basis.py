@@ -31,7 +31,7 @@ _DIGITS, _MORE = 40, 4  # besides those that cancel; times as many, where these 
 
 def digits_for(base: Basis, alpha: float) -> int:
     """Return how many digits the arithmetic takes."""
-    return _DIGITS + int(2 * base.cancelling + abs(log10(alpha)))
+    return _DIGITS + int(2 * base.digits_lost_in_powers + abs(log10(alpha)))
 
 
 def is_cheap(base: Basis, alpha: float) -> bool:
@@ -55,7 +55,7 @@ class PenalisedBasis(Basis):
     """
 
     def __init__(self, base: Basis, vanishing: np.ndarray, alpha: float, intercept: bool):
-        vars(self).update(base.plain().__dict__)
+        vars(self).update(base.for_other_rows().__dict__)
         self.base, self.kind, self.intercept, self.slopes = base, "penalised", intercept, None
         self.digits = digits_for(base, alpha)
         try:
@@ -89,7 +89,7 @@ class PenalisedBasis(Basis):
         return False
 
     @property
-    def form_root(self) -> Tensor:
+    def penalty_root(self) -> Tensor:
         """What makes the caller's coefficients, which the penalty is on."""
         return self.powers_of
 

@@ -1,7 +1,7 @@
-"""How the columns of a model are made of those of X, and what their coefficients are to the caller.
+"""How the columns of a model are derived from those of X.
 
-A linear model has the columns of X as they are. A polynomial has terms in their place, which
-``_polynomials`` makes.
+A linear model has the columns of X themselves. A polynomial has terms in their place; see
+``_polynomials``. The caller may want the coefficients of other terms than those of the model.
 """
 
 from abc import ABC, abstractmethod
@@ -96,24 +96,25 @@ class ColumnRounding:
 
 
 class FeatureMap(ABC):
-    """What makes the columns of a model of those of X; the defaults are those of the identity.
+    """Derives the columns of a model from those of X; the defaults are those of the identity.
 
     Attributes
     ----------
-    made : bool
-        Whether columns are made of others. Their coefficients then are for the package to choose,
-        and they have rounding errors of their own.
+    derived : bool
+        Whether the columns are others than those of X. Then the caller does not see their
+        coefficients, and the columns have rounding errors of their own.
     doubled : bool
-        Whether sums over the rows are to be made in doubled precision.
+        Whether sums over the rows are made in doubled precision.
     even : bool
-        Whether the data covers the domain so evenly that Chebyshev's polynomials are far from
-        dependent.
-    seen : ndarray or None
-        A sample of the rows of X, while a fit lasts.
+        Whether the data covers the range of each column so evenly that Chebyshev's polynomials are
+        far from dependent on it.
+    sampled_rows : ndarray or None
+        A sample of the rows of X, or all if they are few. It is kept in the process of the fit, and
+        only until that ends.
     """
 
-    made, doubled, even = False, False, False
-    seen: np.ndarray | None = None
+    derived, doubled, even = False, False, False
+    sampled_rows: np.ndarray | None = None
 
     @property
     def diagonal(self) -> bool:
@@ -127,21 +128,25 @@ class FeatureMap(ABC):
 
     @property
     def digits_lost(self) -> float:
-        """How many digits cancel where the columns make what is of size 1 on the data."""
+        """How many digits cancel where the columns add up to numbers of size 1 on the data."""
         return 0.0
 
     @property
-    def form_root(self) -> Tensor | None:
-        """What makes the caller's coefficients, where a penalty on them is no diagonal here."""
+    def penalty_root(self) -> Tensor | None:
+        """The matrix that multiplies coefficients to those that a smooth penalty is on.
+
+        The Hessian of the penalty is then proportional to its transpose times itself. None if it
+        is a diagonal matrix, since the caller's coefficients differ in scale only.
+        """
         return None
 
     @property
     @abstractmethod
     def conversion(self) -> CoefficientConversion:
-        """What makes the caller's coefficients of those of the columns, and the other way."""
+        """Converts coefficients of the columns to those that the caller asked for, and back."""
 
-    def plain(self) -> "FeatureMap":
-        """Return the same for any rows, with sums in single doubles."""
+    def for_other_rows(self) -> "FeatureMap":
+        """Return the same columns, for rows that no fit has seen, with sums in doubles."""
         return self
 
 
@@ -150,7 +155,7 @@ class Identity(FeatureMap, CoefficientConversion):
 
     @property
     def conversion(self) -> CoefficientConversion:
-        """What makes the caller's coefficients of those of the columns, and the other way."""
+        """Converts coefficients of the columns to those that the caller asked for, and back."""
         return self
 
     def to_caller(self, w: Tensor) -> Tensor:
