@@ -159,7 +159,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         problem = Problem(rows, validation, loss, penalty, columns, intercept, settings, control)
         solution = self._minimise(problem, start, data)
         self._keep(self._fitted(data, solution))
-        if solution.objective.basis.made:
+        if solution.objective.basis.derived:
             coef, intercept, terms = self._linear_model(rows)
             penalised = np.atleast_2d(to_numpy(self.coef_))
             solution = count_rounding(solution, coef, intercept, terms, penalised)
@@ -321,5 +321,5 @@ def _stream_of(solution, dtype):
     n_null = 0 if solution.rank is None else objective.n_features - solution.rank
     moments = RunningMoments.of(solution.moments, objective.origin, n_null)
     return MomentStream(
-        objective.basis.plain(), objective.fit_intercept, moments, solution.rank or 0
+        objective.basis.for_other_rows(), objective.fit_intercept, moments, solution.rank or 0
     )

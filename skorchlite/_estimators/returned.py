@@ -47,7 +47,7 @@ def count_rounding(
     known = isfinite(solution.optimality) and loss.convex and objective.origin.scale is None
     if not (known and cheap(objective)):
         return solution
-    combined = objective.basis.form_root is not None
+    combined = objective.basis.penalty_root is not None
     if loss.quadratic and not (combined or _is_ill(solution.metric)):
         return solution
     returned = value_from_zero(objective, terms, coef, intercept, caller_coef)

@@ -107,7 +107,7 @@ def _unheld(solution: Solution) -> float:
     small part of, with large coefficients.
     """
     summed = solution.objective
-    if not summed.basis.magnitude:
+    if not summed.basis.rounding.least_size:
         return 0.0
     _, deviation, _ = summed.spread()
     rounding = torch.finfo(torch.float64).eps * solution.v[:-1].abs().sum(0)

@@ -80,9 +80,9 @@ def _digits_lost(objective: Objective, rank: int) -> float:
     basis = objective.basis
     if objective.penalty.curvature or not basis.digits_lost:
         return basis.digits_lost
-    if basis.seen is None or not objective.rows.fewer_than(objective.n_features):
+    if basis.sampled_rows is None or not objective.rows.fewer_than(objective.n_features):
         return 0.0
-    n_apart = len(np.unique(basis.seen, axis=0)) - objective.fit_intercept
+    n_apart = len(np.unique(basis.sampled_rows, axis=0)) - objective.fit_intercept
     return basis.digits_lost if rank < n_apart else 0.0
 
 

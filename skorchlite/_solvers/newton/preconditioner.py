@@ -308,13 +308,13 @@ def rounded_by(objective: Objective, data_eps: float, size: Tensor | float = 0.0
     data_eps : float
     size : Tensor of shape (d,), default=0.0
     """
-    basis, eps = objective.basis, torch.finfo(torch.float64).eps
-    made = data_eps * basis.rounding * (size + objective.units.distance())
-    found = None if basis.alike else objective.units.followed()
+    rounding, eps = objective.basis.rounding, torch.finfo(torch.float64).eps
+    made = data_eps * rounding.amplification * (size + objective.units.distance())
+    found = None if rounding.uniform else objective.units.followed()
     if found is None:
         return made
     moved, distance = found
-    return torch.minimum(made, data_eps * moved + eps * basis.evaluated * (size + distance))
+    return torch.minimum(made, data_eps * moved + eps * rounding.n_roundings * (size + distance))
 
 
 def _made_by_rounding(directions: Tensor, rounding: Tensor, mean: float) -> Tensor:
