@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..._objective.loss import Loss
 from ..._objective.objective import Objective
-from .kinks import Corners, solve_positive
+from .kinks import Kinks, solve_positive
 
 _ROUNDING = 4 * torch.finfo(torch.float64).eps
 NOTHING = 1e-14  # of the objective at zero: what is left of it then is rounding
@@ -38,7 +38,7 @@ class Bound:
     Parameters
     ----------
     loss : object
-    corners : Corners
+    corners : Kinks
         Of the penalty, in the coordinates of the descent.
     curvature : Tensor of shape (k, k), or (k,) where it is diagonal
         Of the penalty.
@@ -52,7 +52,7 @@ class Bound:
     """
 
     loss: Loss
-    corners: Corners
+    corners: Kinks
     curvature: Tensor
     least_share: float
     whitened: bool
@@ -192,6 +192,10 @@ class AtZero:
         """Return a part of the objective relative to it or, where nothing is left, to this one."""
         whole = value if value > self.nothing else self.value
         return part / whole if value > 0 else 0.0
+
+    def blurred(self, rounding: float, value: float) -> float:
+        """Return how much of a relative gap rounding may have made, of the gradient and of sums."""
+        return self.relative(rounding, value) + self.rounded(value)
 
     def rounded(self, value: float) -> float:
         """Return how large a relative gap rounding may make, of those that nobody sees."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..._objective.local_model import Model
 from ..._objective.objective import Objective
-from .kinks import Corners
+from .kinks import Kinks
 from .least_squares import least_norm, quadratic_model, resolves
 from .preconditioner import made_by_rounding
 from .reparametrization import Coordinates
@@ -64,7 +64,7 @@ class Frame:
         self.coordinates = Coordinates(self.n_rows, factor=factor)
         self.start, self.curvature = start, curvature
         nothing = torch.zeros(len(start), dtype=torch.float64)
-        self.corners = Corners(nothing, nothing.bool())
+        self.corners = Kinks(nothing, nothing.bool())
 
     def _scale(self, dtype: torch.dtype, data_eps: float) -> None:
         """Take the coefficients of columns of unit deviation; start at the mean."""
@@ -78,7 +78,7 @@ class Frame:
         # A constant column has no curvature of its own, and stays at zero with any.
         curvature = torch.where(live, objective.column_penalty.curvature * unit**2, 1.0)
         bounded = torch.full((len(unit),), objective.penalty.positive)
-        self.corners = Corners(
+        self.corners = Kinks(
             torch.cat((objective.column_penalty.corner * unit, free)),
             torch.cat((bounded, free > 0)),
         )

@@ -21,7 +21,7 @@ from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
-from .kinks import Corners
+from .kinks import Kinks
 from .least_squares import measure
 
 _NARROW = 256  # up to here the whole Gram matrix costs no more than the passes it saves
@@ -148,7 +148,7 @@ class _Descent:
     def _bound(self) -> Bound:
         objective = self.objective
         free = self.scale.new_zeros(int(objective.fit_intercept))
-        corners = Corners(
+        corners = Kinks(
             torch.cat((self.all_corners.slope, free)),
             torch.cat((self.all_corners.bounded, free > 0)),
         )
@@ -252,10 +252,10 @@ def _is_narrow(objective: Objective) -> bool:
     return d <= _NARROW or (d <= _MEDIUM and objective.rows.fewer_than(int(_FEW_PRODUCTS // d**2)))
 
 
-def _corners(objective: Objective, unit: Tensor, index: Tensor | None = None) -> Corners:
+def _corners(objective: Objective, unit: Tensor, index: Tensor | None = None) -> Kinks:
     """Return the corners of the penalty for coefficients times ``unit``."""
     slope = (
         objective.column_penalty.corner if index is None else objective.column_penalty.corner[index]
     )
     bounded = torch.full((len(unit),), objective.penalty.positive)
-    return Corners(slope / unit, bounded)
+    return Kinks(slope / unit, bounded)

@@ -10,7 +10,7 @@ from ..._objective.moments import MANY_COLUMNS
 from ..._objective.objective import Objective
 from ..base import is_near
 from .bounds import Bound, least_share
-from .kinks import Corners
+from .kinks import Kinks
 from .least_squares import least_norm, quadratic_model, resolves
 from .preconditioner import Metric, made_by_rounding
 
@@ -97,7 +97,7 @@ class Scaled:
         bounded = torch.cat(
             (torch.full_like(self.unit[:-1] > 0, self.positive), self.unit[-1:] < 0)
         )
-        corners = Corners(self.corner[live, 0], bounded[live, 0])
+        corners = Kinks(self.corner[live, 0], bounded[live, 0])
         least = least_share(objective)
         return Bound(objective.loss, corners, curvature, least, whitened=False, n_free=n_free)
 
@@ -181,5 +181,5 @@ class Whitened(Scaled):
         none = self.corner[:k, 0]
         free = none.new_zeros(n_free, n_free)
         curvature = torch.block_diag(self.curvature, free)
-        corners, least = Corners(none, none > 0), least_share(self.objective)
+        corners, least = Kinks(none, none > 0), least_share(self.objective)
         return Bound(self.objective.loss, corners, curvature, least, whitened=True, n_free=n_free)

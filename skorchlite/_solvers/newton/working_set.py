@@ -21,9 +21,11 @@ from torch import Tensor
 from ..._objective.objective import Objective
 from ..base import Monitor, Solution, SolverControl, is_near
 from .bounds import Bound
+from .crossover import descend
 from .general_loss import descend_by_models
 from .interior_point import InteriorPoint
-from .kinks import Corners
+from .kinks import Kinks
+from .local_problem import LocalProblem
 
 _ENTERING = 64  # columns in the first working set, and later at least
 _ROUGH = 1e-3  # accuracy while columns enter
@@ -45,7 +47,7 @@ def descend_on_columns(
     objective = objective.centred(mean)
     scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))[t:]
     bounded = torch.full((d,), objective.penalty.positive)
-    corners = Corners(objective.column_penalty.corner / scale, bounded)
+    corners = Kinks(objective.column_penalty.corner / scale, bounded)
     steep = (covariance.abs() / scale[:, None]).amax(1)
     v = torch.zeros(d + 1, t, dtype=torch.float64)
     if start is not None and is_near(start, deviation):
@@ -78,7 +80,7 @@ def descend_on_columns(
 
 
 def _missed(
-    objective: Objective, v: Tensor, steep: Tensor, corners: Corners, scale: Tensor, rounding: float
+    objective: Objective, v: Tensor, steep: Tensor, corners: Kinks, scale: Tensor, rounding: float
 ) -> float:
     """Return what columns at zero may gain with slopes beyond the corner, relatively.
 
@@ -146,7 +148,7 @@ def _embedded(objective: Objective, part: Any, index: Tensor, v: Tensor) -> Tens
 
 
 def _slopes(
-    objective: Objective, v: Tensor, index: Tensor, scale: Tensor, corners: Corners
+    objective: Objective, v: Tensor, index: Tensor, scale: Tensor, corners: Kinks
 ) -> Tensor:
     """Return the gradient for all columns at the minimum over some of them."""
     if not objective.loss.corners:
@@ -162,25 +164,25 @@ def _slopes(
 
 
 def _balanced(
-    objective: Objective, model: Any, index: Tensor, scale: Tensor, corners: Corners
+    objective: Objective, model: Any, index: Tensor, scale: Tensor, corners: Kinks
 ) -> Tensor:
     """Return the gradient of the loss whose slopes balance over some of the columns."""
     free = scale.new_zeros(int(objective.fit_intercept))
     unit = torch.cat((1 / scale[index], free + 1))
     columns = torch.cat((index, torch.full((len(free),), objective.n_features)))
-    own = Corners(
+    own = Kinks(
         torch.cat((corners.slope[index], free)), torch.cat((corners.bounded[index], free > 0))
     )
-    x = model.point[columns] / unit
+    u = model.point[columns] / unit
     part = replace(
         model,
-        point=x,
+        point=u,
         gradient=model.gradient[columns] * unit,
         hessian=model.hessian[columns][:, columns] * torch.outer(unit, unit),
         Z=model.Z[:, columns] * unit,
     )
     curvature = (torch.cat((objective.column_penalty.curvature[index], free)) * unit**2).diag()
     bound = Bound(objective.loss, own, curvature.diagonal(), 1.0, whitened=False, n_free=len(free))
-    descent = InteriorPoint(part, objective.loss, own, curvature, bound, x)
-    descent.descend(0.0)
-    return (model.gradient - model.Z.T @ (model.share * descent.slopes()))[:-1]
+    steps = InteriorPoint(LocalProblem(part, objective.loss, own, curvature, bound), u)
+    descend(steps, 0.0)
+    return (model.gradient - model.Z.T @ (model.share * steps.form.row_slopes()))[:-1]

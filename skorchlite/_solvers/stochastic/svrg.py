@@ -30,7 +30,7 @@ from ..._exceptions import OutOfRangeError
 from ..._linalg.anderson import extrapolated
 from ..._runtime import threads_for
 from ..base import SolverControl
-from ..newton.kinks import Corners
+from ..newton.kinks import Kinks
 from .minibatches import Minibatches, add_product, multiply
 from .optimizers import ProximalPenalty
 from .settings import Settings
@@ -96,7 +96,7 @@ class VarianceReduced:
         self.batch_size, self.generator = settings.batch_size, settings.generator
         corner, positive = coordinates.corner(objective).to(u), objective.penalty.positive
         bounded = torch.arange(len(corner), device=u.device)[:, None] < objective.n_features
-        self.corners = Corners(corner, bounded & positive)
+        self.corners = Kinks(corner, bounded & positive)
         self.proximal = ProximalPenalty(corner[: objective.n_features], positive)
         self.pilot = Pilot(objective, coordinates)
         self.rows_curvature = self.pilot.largest(1.0, 0.0)
