@@ -1,7 +1,8 @@
 """How both estimators fit."""
 
 import warnings
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -13,19 +14,24 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .._compat import fit_context, has_callbacks
 from .._exceptions import OutOfRangeError, Stopped
-from .._inputs.block_reader import is_stream
-from .._inputs.conversion import settled, to_numpy
-from .._inputs.fit_data import read
+from .._inputs.conversion import to_numpy
+from .._inputs.input_kinds import input_of
+from .._objective.loss import Loss
 from .._objective.moments import MANY_COLUMNS
 from .._objective.moments_objective import RunningMoments
 from .._objective.objective import Objective
+from .._objective.penalties import Penalty
 from .._runtime import torch_settings
 from .._solvers.base import MESSAGES, SolverControl
 from .._solvers.selection import FULL_BATCH, choose_full_batch, is_stochastic
 from .._solvers.stochastic.incremental import MomentStream
+from .._solvers.stochastic.settings import Settings
 from .._solvers.stochastic.solver import stochastic
-from .._sources.origin import pilot_origin, plain_origin, widest_origin
+from .._sources.feature_map import IDENTITY, FeatureMap
+from .._sources.origin import Origin, pilot_origin, plain_origin, widest_origin
+from .._sources.row_source import Rows
 from .callbacks import Task
+from .columns import Columns
 from .fitted_state import packed, portable, restored, unpacked
 from .parameters import Parameters, plain_parameters, stalled_at
 from .prediction import Predictor
@@ -42,6 +48,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
 
     _stream: Any  # that chunks go on with
     _n_rows: Any
+    _basis: FeatureMap = IDENTITY  # that has made the columns
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -118,13 +125,14 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             If the data or a parameter cannot be used; an earlier fit is then left as it was.
         """
         self._warn_of_idle(stacklevel=5)
-        home = dict if is_stream(X) else partial(settled, X=X)
+        given = input_of(X, y, sample_weight)
+        home = given.attributes_for_caller
         task = Task(self, X, y, sample_weight, home) if has_callbacks(self) else None
         with torch_settings(), plain_parameters(self), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
-                X,
-                partial(read, self, X, y, sample_weight, X_val, y_val),
+                given,
+                partial(given.read, self, input_of(X_val, y_val)),
                 partial(self._fit, start=(coef_init, intercept_init), task=task),
             )
             self.__dict__.update(home(vars(self)))
@@ -137,12 +145,12 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
     def _fit(self, data, start, task):
         """Fit checked data and set the fitted attributes; return the solution."""
         by_batches = is_stochastic(self.solver, self._asked())
-        loss = self._loss(by_batches, data.weighted)
-        few = self._n_columns(data.rows.n_features) <= MANY_COLUMNS
-        one_pass = loss.quadratic and not by_batches and few and self._goes_on(data.rows)
-        if not data.rows.rereadable and one_pass:
+        loss, columns = self._loss(by_batches, data.weighted), self._columns(by_batches)
+        n_columns = columns.count(data.rows.n_features)
+        sums = loss.quadratic and not by_batches and n_columns <= MANY_COLUMNS
+        if not data.rows.rereadable and sums and columns.add_up(data.rows.n_features):
             # Of fewer rows than columns, their products do not hold what the rows do.
-            held = data.rows.held(self._n_columns(data.rows.n_features))
+            held = data.rows.held(n_columns)
             if held is None:
                 return self._learn_all(data, first=True, task=task)
             data = replace(data, rows=held)
@@ -150,13 +158,15 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         settings = self._settings() if by_batches else None
         if validation is None and settings is not None and self.early_stopping:
             rows, validation = self._split(rows, data.weights(), settings.seed)
-        solve = partial(self._solve, loss, rows, validation, settings, start, data, task)
-        solution = self._minimise(solve, data, settings)
-        solution.facts["dtype"] = data.dtype
+        monitor = partial(self._tell, task, partial(self._fitted, data))
+        control = SolverControl(self.tol, self.max_iter, data.dtype, data.eps, monitor)
+        problem = _Problem(rows, validation, loss, self._penalty(), columns, settings, control)
+        solution = self._minimise(problem, start, data)
         self._keep(self._fitted(data, solution))
-        if solution.objective.basis is not None:
-            returned = *self._predicting(), np.atleast_2d(to_numpy(self.coef_))
-            count_rounding(solution, self._columns_of(rows), *returned)
+        if solution.objective.basis.made:
+            coef, intercept, terms = self._linear_model(rows)
+            penalised = np.atleast_2d(to_numpy(self.coef_))
+            solution = count_rounding(solution, coef, intercept, terms, penalised)
             self.optimality_ = solution.optimality
             self.converged_ = solution.status == "converged"
         return solution
@@ -179,72 +189,44 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         learned, held = counted[order[n_validation:]], counted[order[:n_validation]]
         return rows.taken(learned.sort()[0]), rows.taken(held.sort()[0])
 
-    def _n_columns(self, n_features):
-        """Return how many columns the model has for so many of X."""
-        return n_features
+    def _columns(self, stochastic):
+        """Return the columns that the model is linear in, before they have seen data."""
+        return Columns()
 
-    def _goes_on(self, rows):
-        """Return whether chunks, one after the other, make the model of all rows."""
-        return True
-
-    def _expand(self, rows, stochastic):
-        """Return the rows with the columns of the model in place of those of X."""
-        return rows
-
-    def _expand_on(self, rows):
-        """Return the rows of a chunk with the columns of the model so far."""
-        return rows
-
-    def _expand_alike(self, rows, basis):
-        """Return other rows with the columns of the model that a basis makes."""
-        return rows
-
-    def _minimise(self, solve, data, settings):
+    def _minimise(self, problem, start, data):
         """Return the solution, the columns measured from where they can be."""
-        plain = settings is not None and settings.preconditioner is None
-        try:
-            return solve(plain_origin if plain else pilot_origin)
-        except OutOfRangeError:
-            data.check_finite(self)
-        try:  # every number is finite, so that it is their squares that are not
-            return solve(plain_origin if plain else widest_origin)
-        except OutOfRangeError:
-            raise ValueError(
-                "The numbers in X or y span more than a double can hold, so that differences "
-                "between rows overflow or their squares vanish. Scale the columns first."
-            ) from None
+        literal = problem.settings is not None and problem.settings.preconditioner is None
+        for find_origin in (plain_origin,) if literal else (pilot_origin, widest_origin):
+            try:
+                return self._solve(problem, start, find_origin)
+            except OutOfRangeError:
+                # If every number is finite, then it is their squares that are not.
+                data.check_finite(self)
+        raise ValueError(
+            "The numbers in X or y span more than a double can hold, so that differences "
+            "between rows overflow or their squares vanish. Scale the columns first."
+        )
 
-    def _solve(self, loss, rows, validation, settings, start, data, task, find_origin):
-        penalty = self._penalty()
-        rows = self._expand(rows, settings is not None)
-        origin = find_origin(rows, self.fit_intercept)
-        if not (loss.quadratic and penalty.smooth):
-            origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
-        objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
-        start = self._start(objective, *start)
-        monitor = partial(self._tell, task, partial(self._fitted, data))
-        control = SolverControl(self.tol, self.max_iter, data.dtype, data.eps, monitor)
+    def _solve(self, problem, start, find_origin):
+        """Return the solution about an origin; what the loop of a stochastic solver is kept."""
+        objective = problem.objective(find_origin, self.fit_intercept)
+        start, settings = self._start(objective, *start), problem.settings
         if settings is None:
             self.solver_ = choose_full_batch(self.solver, objective)
             solve: Any = FULL_BATCH[self.solver_]
         else:
             self.solver_ = settings.solver_name
-            if validation is not None:
-                settings.validation = self._expand_alike(validation, rows.basis)
+            if problem.validation is not None:
+                settings.validation = problem.columns.of(problem.validation, objective.basis)
             solve = partial(stochastic, settings=settings)
         try:
-            solution = solve(objective, start, control)
+            solution = solve(objective, start, problem.control)
         except Stopped as stop:
             solution = stop.solution
-        if settings is None and validation is not None:
-            solution.validation_curve = self._validated(solution, validation)
-        return solution
-
-    def _validated(self, solution, validation):
-        """Return the curve of one point that other rows give a solution."""
-        objective = solution.objective
-        rows = self._expand_alike(validation, objective.basis)
-        return [objective.units.total(objective.mean_loss(solution.v, rows))]
+        if settings is None and problem.validation is not None:
+            curve = problem.columns.validated(solution, problem.validation)
+            solution = replace(solution, validation_curve=curve)
+        return problem.columns.certified(solution).knowing(dtype=problem.control.dtype)
 
     def _start(self, objective, coef, intercept):
         """Return where to start, as the objective has it, or None for zero."""
@@ -347,6 +329,39 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             print(f"[{type(self).__name__}] iteration {n_iter}: objective {value:.10g}{measured}")
 
 
+@dataclass(frozen=True)
+class _Problem:
+    """What a fit is to minimise, over rows of which the columns are not made yet.
+
+    Parameters
+    ----------
+    rows : Rows
+    validation : Rows or None
+    loss : Loss
+    penalty : Penalty
+    columns : Columns
+    settings : Settings or None
+        Of a stochastic solver; None for a full-batch one.
+    control : SolverControl
+    """
+
+    rows: Rows
+    validation: Rows | None
+    loss: Loss
+    penalty: Penalty
+    columns: Columns
+    settings: Settings | None
+    control: SolverControl
+
+    def objective(self, find_origin: Callable[[Rows, bool], Origin], intercept: bool) -> Objective:
+        """Return the objective, with columns that suit the rows."""
+        rows, loss, penalty = self.columns.fit(self.rows), self.loss, self.penalty
+        origin = find_origin(rows, intercept)
+        if not (loss.quadratic and penalty.smooth):
+            origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
+        return Objective(rows, loss, penalty, origin, intercept)
+
+
 def _in_range(attributes):
     """Return whether the coefficients are in the range of doubles."""
     return all(np.isfinite(attributes[name]).all() for name in ("coef_", "intercept_"))
@@ -360,7 +375,8 @@ def _stream_of(solution, dtype):
         return None
     if solution.moments.cross.ndim == 1 or objective.origin.scale is not None:
         return None
-    basis = None if objective.basis is None else objective.basis.plain()
     n_null = 0 if solution.rank is None else objective.n_features - solution.rank
     moments = RunningMoments.of(solution.moments, objective.origin, n_null)
-    return MomentStream(basis, objective.fit_intercept, moments, solution.rank or 0)
+    return MomentStream(
+        objective.basis.plain(), objective.fit_intercept, moments, solution.rank or 0
+    )

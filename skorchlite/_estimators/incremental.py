@@ -11,9 +11,7 @@ import torch
 
 from .._compat import fit_context
 from .._exceptions import NoWeightError, OutOfRangeError
-from .._inputs.block_reader import is_stream
-from .._inputs.conversion import settled
-from .._inputs.fit_data import read
+from .._inputs.input_kinds import input_of
 from .._objective.moments import MANY_COLUMNS
 from .._objective.objective import Objective
 from .._runtime import torch_settings
@@ -89,15 +87,15 @@ class StreamRegressor(TorchRegressor):
                 "early_stopping should be False with partial_fit: it sets samples of the whole "
                 "data aside, and partial_fit sees chunks."
             )
+        given = input_of(X, y, sample_weight)
         with torch_settings(), plain_parameters(self), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
-                X,
-                partial(read, self, X, y, sample_weight, reset=first, chunk=True),
+                given,
+                partial(given.read, self, reset=first, chunk=True),
                 partial(self._learn_all, first=first, task=None),
             )
-            if not is_stream(X):
-                self.__dict__.update(settled(vars(self), X))
+            self.__dict__.update(given.attributes_for_caller(vars(self)))
         if solution is not None and solution.status in ("diverged", "blurred", "cancelled"):
             self._warn(solution)
         return self
@@ -142,7 +140,8 @@ class StreamRegressor(TorchRegressor):
         if solution is None:
             raise NoWeightError
         if data.validation is not None:
-            self.validation_loss_curve_ = self._validated(solution, data.validation)
+            columns = self._columns(stochastic=True)
+            self.validation_loss_curve_ = columns.validated(solution, data.validation)
         return solution
 
     def _copied(self):
@@ -174,16 +173,16 @@ class StreamRegressor(TorchRegressor):
                 "overflow or vanish. Scale the columns first."
             ) from None
         curve, n_iter, t = ([], 0, 1) if first else (self.loss_curve_, self.n_iter_, self.t_)
-        solution.loss_curve, solution.n_iter = [*curve, *solution.loss_curve[-1:]], n_iter + 1
-        solution.n_updates = t - 1 + (solution.n_updates or 1)
-        solution.facts["dtype"] = data.dtype
+        solution = replace(
+            solution,
+            loss_curve=[*curve, *solution.loss_curve[-1:]],
+            n_iter=n_iter + 1,
+            n_updates=t - 1 + (solution.n_updates or 1),
+        ).knowing(dtype=data.dtype)
         self._keep(self._attributes(data, solution))
         self._stream, self.solver_, self.device_ = stream, stream.solver, str(source.device)
         self._n_rows = source.n_rows + (0 if first else self._n_rows)
         return solution
-
-    def _widen(self, stream, rows):
-        """Make the columns of the model fit for a chunk that reaches further than those before."""
 
     def _stream_for(self, rows, first, loss, by_batches):
         """Return the rows with the columns of the model, and the stream that learns from them.
@@ -191,7 +190,7 @@ class StreamRegressor(TorchRegressor):
         It is the one so far if the parameters still ask for its kind. Another begins here, at the
         coefficients so far if there are any.
         """
-        stream = None if first else self._stream
+        columns, stream = self._columns(stochastic=True), None if first else self._stream
         given_step = by_batches and self.learning_rate != "auto"
         by_moments = loss.quadratic and not by_batches
         kind: Any = LoopStream if given_step else AveragedStream
@@ -202,9 +201,9 @@ class StreamRegressor(TorchRegressor):
             stream.check(self.fit_intercept)
             if not by_moments:
                 stream.follow(self._stream_settings(given_step, stream.seed))
-            self._widen(stream, rows)
-            return self._expand_alike(rows, stream.basis), stream
-        rows = self._expand(rows, stochastic=True) if first else self._expand_on(rows)
+            columns.widen(stream, rows)
+            return columns.of(rows, stream.basis), stream
+        rows = columns.fit(rows) if first else columns.go_on(rows, self._basis)
         if first and by_moments and rows.n_features <= MANY_COLUMNS:
             return rows, MomentStream(rows.basis, self.fit_intercept)
         settings = self._stream_settings(given_step)

@@ -16,14 +16,55 @@ from torch import Tensor
 
 from .._runtime import torch_settings
 from .._sources.arrays import ArrayRows
+from .._sources.partitioned import SpreadRows
 from .._sources.row_source import Rows
 from .conversion import is_single, to_numpy
 from .device import resolve_device
+from .fit_data import check_rows_finite
 from .in_memory import rows_in_memory
 from .tables import as_frame
+from .user_input import Input
 from .validation import check_part, check_whole
 
 _SUMMED_AT_ONCE = 8  # sums of a worker, before they travel
+
+
+class DaskInput(Input):
+    """An X that is a dask array or data frame; y and sample_weight may be of dask too."""
+
+    def _read_rows(self, estimator: Any, reset: bool, chunk: bool) -> tuple[Rows, Any, bool, bool]:
+        chunks, X, y, weight = read_chunks(estimator, self.X, self.y, self.sample_weight, reset)
+        return SpreadRows(chunks), y, is_single(X), weight is not None
+
+    def read_validation(self, estimator: Any, y_fit: Any, device: torch.device) -> Rows:
+        """Return the rows to validate on, checked in a pass over them; see ``Input``."""
+        if estimator.distributed:
+            self.check_ranks_can_read("X_val")
+        chunks, _, y, _ = read_chunks(estimator, self.X, self.y, None, reset=False)
+        if y.shape[1:] != y_fit.shape[1:]:
+            raise ValueError(
+                f"y_val has the shape {y.shape}, and the training targets {tuple(y_fit.shape)}."
+            )
+        rows = SpreadRows(chunks)
+        rows.total(partial(check_rows_finite, name=type(estimator).__name__))
+        return rows
+
+    def predicted(self, estimator: Any) -> Any:
+        """Return the predictions as a dask array, which are made when that is computed."""
+        return predicted_chunks(estimator, self.X)
+
+    @property
+    def scored_by_rows(self) -> bool:
+        """Whether a score is summed over the rows, as where these stay in their chunks."""
+        return True
+
+    def check_ranks_can_read(self, label: str) -> None:
+        """Raise an error: each rank would read the rows of all of them."""
+        raise ValueError(
+            f"distributed=True is for the processes of torchrun, each with rows of its own, and "
+            f"{label} is a dask collection, whose chunks dask spreads over its workers. Set "
+            "distributed=False."
+        )
 
 
 class Chunks:

@@ -78,7 +78,7 @@ class ColumnPenalty:
     @property
     def form_root(self) -> Tensor | None:
         """What the penalty multiplies coefficients by, where it is on others that they make."""
-        return None if self.units.basis is None else self.units.basis.form_root
+        return self.units.basis.form_root
 
     def rooted(self, w: Tensor) -> Tensor:
         """Return what the smooth penalty is half the square of."""

@@ -4,8 +4,8 @@
 meet.
 """
 
+from collections.abc import Callable
 from math import expm1, inf, log, log1p
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -149,7 +149,7 @@ class LogCosh(Loss):
         return 4 * x / (1 + x) ** 2 / self.times
 
 
-def make_loss(loss: Any, epsilon: float, quantile: float, literal: bool = False) -> Any:
+def make_loss(loss: str | Callable, epsilon: float, quantile: float, literal: bool = False) -> Loss:
     """Return the loss object for a name of ``LOSSES`` or a callable."""
     return LOSSES[loss](epsilon, quantile) if isinstance(loss, str) else CallableLoss(loss, literal)
 

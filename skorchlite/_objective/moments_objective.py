@@ -6,9 +6,9 @@ Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance: anal
 recommendations", The American Statistician 37(3).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,10 @@ from .._exceptions import OutOfRangeError
 from .._linalg import double_double as dd
 from .._linalg.exact_products import exact_product
 from .._linalg.views import viewed
+from .._sources.blocks import Block
+from .._sources.feature_map import IDENTITY, FeatureMap
 from .._sources.origin import Origin
+from .._sources.row_source import Rows
 from .column_penalty import ColumnPenalty
 from .loss import Loss
 from .moments import Moments
@@ -179,7 +182,7 @@ def moments_of_chunk(
     return objective, RunningMoments.of(moments, objective.origin)
 
 
-def doubled_moments_of_chunk(objective: Any) -> RunningMoments:
+def doubled_moments_of_chunk(objective: Objective) -> RunningMoments:
     """Return the same in doubled precision, of what ``moments_of_chunk`` returned.
 
     It takes some twenty times as long, and keeps what rows that are far from each other differ by
@@ -190,20 +193,24 @@ def doubled_moments_of_chunk(objective: Any) -> RunningMoments:
     return RunningMoments.of_products(products, objective.origin, objective.fit_intercept)
 
 
-@dataclass
-class SeenRows:
+class SeenRows(Rows):
     """What a solver asks of rows that are no longer there."""
 
-    n_features: int
-    n_targets: int
-    basis: Any
-    n_rows: int
-    device: torch.device
-    sparse = False
+    def __init__(self, n_features: int, n_targets: int, basis: FeatureMap, n_rows: int):
+        self.n_features, self.n_targets, self.n_rows = n_features, n_targets, n_rows
+        self.basis, self.device = basis, torch.device("cpu")
 
     def fewer_than(self, count: int) -> bool:
         """Return False: the span of the rows is not there to work in."""
         return False
+
+    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
+        """Raise, since there are none."""
+        raise TypeError("of these rows only the moments are kept")
+
+    def every(self, step: int) -> Rows:
+        """Raise, since there are none."""
+        raise TypeError("of these rows only the moments are kept")
 
 
 class SummedObjective(Objective):
@@ -213,9 +220,10 @@ class SummedObjective(Objective):
     ----------
     moments : RunningMoments
     n_targets : int
-    basis : object or None
+    basis : FeatureMap
         Of the row source that the moments came from.
-    loss, penalty : object
+    loss : Loss
+    penalty : Penalty
     fit_intercept : bool
     ridge : float, default=0.0
         Part of its own curvature to add in each column, for a metric that few rows make safe.
@@ -225,7 +233,7 @@ class SummedObjective(Objective):
         self,
         moments: RunningMoments,
         n_targets: int,
-        basis: Any,
+        basis: FeatureMap,
         loss: Loss,
         penalty: Penalty,
         fit_intercept: bool,
@@ -233,7 +241,7 @@ class SummedObjective(Objective):
         column_penalty: ColumnPenalty | None = None,
     ):
         k, mean = len(moments.mean[0]), _tensors(moments.mean)
-        rows: Any = SeenRows(k - n_targets, n_targets, basis, k, torch.device("cpu"))
+        rows = SeenRows(k - n_targets, n_targets, basis, k)
         shift = mean[0].clone() if fit_intercept else torch.zeros(k, dtype=torch.float64)
         super().__init__(rows, loss, penalty, Origin(shift), fit_intercept, column_penalty)
         self.moments, self.ridge = moments, ridge
@@ -291,7 +299,7 @@ class SummedObjective(Objective):
                 moments.rounded[keep] if moments.rounded.ndim == 1 else moments.rounded[square],
             ),
             t,
-            None,
+            IDENTITY,
             self.loss,
             self.penalty,
             self.fit_intercept,

@@ -78,7 +78,6 @@ class Objective:
     ):
         self.rows, self.loss, self.penalty = rows, loss, penalty
         self.origin, self.fit_intercept = origin, fit_intercept
-        # Says how coefficients of the columns become the caller's; None where they are.
         self.basis = rows.basis
         self.units = Units(origin, rows.basis, rows.n_targets, fit_intercept)
         if column_penalty is None:
@@ -144,8 +143,8 @@ class Objective:
         if not torch.isfinite(sums.sum() + squares.sum()):
             raise OutOfRangeError
         # A loss with corners has no use for the squares of the targets.
-        first = t if self.loss.corners else 0
-        check_underflow(self, squares, sums[:, 0], self.double, first)
+        matter = slice(t if self.loss.corners else 0, self._last_measured)
+        check_underflow(squares, sums[:, 0], self.double, matter, self.rows, self.origin)
         mean = sums[:, 0] / total if self.fit_intercept else torch.zeros_like(squares)
         covariance = sums[t:, 1:] / total - torch.outer(mean[t:], mean[:t])
         return mean, (squares / total - mean**2).clamp(min=0).sqrt(), covariance
@@ -166,9 +165,19 @@ class Objective:
         if not isfinite(float(products.sum())):
             raise OutOfRangeError
         moments = moments_of(products, t + d, self.fit_intercept)
-        plain = whiten is None
-        check_underflow(self, products.diagonal()[: t + d], moments.mean, dtype, plain=plain)
+        squares, rows = products.diagonal()[: t + d], self.rows if whiten is None else None
+        matter = slice(self._last_measured)
+        check_underflow(squares, moments.mean, dtype, matter, rows, self.origin)
         return self._quadratic_of(moments, whiten)
+
+    @property
+    def _last_measured(self) -> int | None:
+        """Where the columns end whose squares must be in the range of doubles; None for all.
+
+        Where a penalty is on combinations of coefficients, a column is nothing beside the penalty,
+        or of a size with it.
+        """
+        return None if self.column_penalty.form_root is None else self.rows.n_targets
 
     def _quadratic_of(self, moments: Moments, whiten: Tensor | None) -> Quadratic:
         t, cross = self.rows.n_targets, moments.cross / moments.weight
@@ -178,7 +187,7 @@ class Objective:
         return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
 
     def evaluate(
-        self, v: Tensor, v_low: Tensor | None = None, loss: Any = None
+        self, v: Tensor, v_low: Tensor | None = None, loss: Loss | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the value for each target and the gradient at ``v + v_low``, in one pass.
 
@@ -188,7 +197,7 @@ class Objective:
         ----------
         v, v_low : Tensor of shape (n_features + 1, n_targets)
             ``v_low``, what a double does not hold of the point, matters in doubled precision.
-        loss : object, default=None
+        loss : Loss, default=None
             In place of that of the objective.
         """
         value, gradient, total = self._sums(v, v_low, loss or self.loss)
@@ -205,7 +214,7 @@ class Objective:
         return bend
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Loss) -> tuple[Tensor, Tensor, float]:
-        if self.basis is not None and self.basis.doubled:
+        if self.basis.doubled:
             add_up: Any = methodcaller("double_double_gradient", self.origin, v, v_low)
         else:
             add_up = partial(

@@ -4,7 +4,6 @@ They are sent to where the rows are, so that what they take and return can be pi
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,18 +78,8 @@ def spread(rows: Rows, origin: Origin, dtype: torch.dtype) -> tuple[float, Tenso
         sums[:t] += (y.T @ right).cpu()
         sums[t:] += (Z.T @ right)[:-1].cpu()
         squares[:t] += (ones * y**2).sum(0).cpu()
-        squares[t:] += _squares(Z, weight).cpu()
+        squares[t:] += Z.column_squares(weight).cpu()
     return total, sums, squares
-
-
-def _squares(Z: Any, weight: Tensor | None) -> Tensor:
-    """Return the weighted sums of squares of the columns but the last; changes a block in place."""
-    if not isinstance(Z, Tensor):
-        return Z.squares(weight)
-    if weight is not None:
-        Z[:, :-1] *= weight.to(Z.dtype).sqrt()[:, None]
-    # Squares of a block as a whole would need a second buffer.
-    return torch.linalg.vector_norm(Z[:, :-1], dim=0) ** 2
 
 
 def products(

@@ -14,7 +14,7 @@ def value_as_returned(objective: Objective, v: Tensor, v_low: Tensor) -> Tensor:
 
     Far from zero these have fewer digits than those for columns about their mean.
     """
-    if objective.origin.scale is not None or objective.basis is not None:
+    if objective.origin.scale is not None or objective.basis.made:
         return objective.evaluate(v, v_low)[0]
     coef, intercept = objective.units.solution(v, v_low)
     return value_from_zero(objective, objective.rows, coef, intercept, coef)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .._linalg.gram import sum_products
+from .._linalg.operators import DenseColumns, DesignOperator
 from .origin import Origin
 
 
@@ -56,25 +57,28 @@ def staged(
         yield A, weight
 
 
-def paired(rows: Any, origin: Origin, dtype: torch.dtype) -> Iterator[tuple[Tensor, Any, Any]]:
+Design = Iterator[tuple[Tensor, DesignOperator, Tensor | None]]
+
+
+def paired(rows: Any, origin: Origin, dtype: torch.dtype) -> Design:
     """Yield ``(y, Z, sample_weight)`` block by block, ``Z`` the features and ones.
 
-    Both are measured from the origin. Of sparse rows, Z is no tensor but multiplies like one.
+    Both are measured from the origin.
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     if rows.sparse:
         yield from _centred(rows, origin)
         return
     for A, weight in staged(rows, origin, dtype):
-        yield A[:, :t], A[:, t : k + 1], weight
+        yield A[:, :t], DenseColumns(A[:, t : k + 1]), weight
 
 
-def multiplied(rows: Any, origin: Origin, dtype: torch.dtype) -> Iterator[tuple]:
-    """Yield the same, with a Z that may do no more than multiply."""
+def multiplied(rows: Any, origin: Origin, dtype: torch.dtype) -> Design:
+    """Yield the same, with a Z of which only products are asked, so that it need not be formed."""
     return paired(rows, origin, dtype) if rows.formed else _centred(rows, origin)
 
 
-def _centred(rows: Any, origin: Origin) -> Iterator[tuple[Tensor, Any, Any]]:
+def _centred(rows: Any, origin: Origin) -> Design:
     t = rows.n_targets
     shift, scale = origin.shift.to(rows.device), origin.unit().to(rows.device)
     for y, columns, weight in rows.centred(shift[t:], None if origin.scale is None else scale[t:]):
@@ -117,7 +121,7 @@ def _sparse_gram(rows: Any, origin: Origin, width: int) -> Tensor:
         total[:t, :t] += (y.T @ weighted).cpu()
         total[t:k, :t] += across
         total[:t, t:k] += across.T
-        total[t:k, t:k] += Z.products(weight).cpu()
+        total[t:k, t:k] += Z.gram(weight).cpu()
     return total
 
 

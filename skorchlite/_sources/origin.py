@@ -71,7 +71,7 @@ def _sizes(rows: Any, first: Tensor) -> tuple[list[Tensor]]:
     size = torch.zeros_like(first)
     if rows.sparse:
         for y, columns, _ in rows.centred(first[rows.n_targets :], None):
-            largest = (y.cpu() - first[: rows.n_targets]).abs().amax(0), columns.largest()
+            largest = (y.cpu() - first[: rows.n_targets]).abs().amax(0), columns.max_abs()
             size = torch.maximum(size, torch.cat(largest))
         return ([size],)
     for X, y, _ in rows.blocks(rows.bound(rows.n_features, 8)):

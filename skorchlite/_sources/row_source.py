@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .blocks import Block, block_rows
 from .design import gram
+from .feature_map import IDENTITY, FeatureMap
 from .origin import Origin
 
 
@@ -25,8 +26,8 @@ class Rows(ABC):
     ----------
     device : torch.device
     n_rows, n_features, n_targets : int
-    basis : Basis or None
-        That made the columns; None where they are the caller's.
+    basis : FeatureMap
+        That made the columns.
     sparse : bool
         Whether the rows are kept without their zeros; see ``SparseRows``.
     formed : bool
@@ -45,7 +46,7 @@ class Rows(ABC):
         How often memory was short for a block.
     """
 
-    basis: Any = None
+    basis: FeatureMap = IDENTITY
     sparse, spread, formed, summed = False, False, True, False
     indexed, rereadable = True, True
     n_places, first, halvings = 1, 0, 0
@@ -251,7 +252,7 @@ class ColumnRows(View):
 
     def __init__(self, source: Any, index: Tensor):
         super().__init__(source)
-        self.index, self.basis, self.n_features = index, None, len(index)
+        self.index, self.basis, self.n_features = index, IDENTITY, len(index)
 
     def of(self) -> Callable[[Rows], Rows]:
         """Return what takes these columns of any other source."""

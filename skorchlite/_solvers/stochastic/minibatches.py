@@ -82,7 +82,7 @@ def add_product(
 def squared_rows(Z: Any, n_features: int) -> Tensor:
     """Return the squared norm of each row of a batch, without the ones."""
     if not isinstance(Z, Tensor):
-        return Z.row_squares()
+        return Z.row_squares()[:, None]
     weights = Z[:, :n_features]
     return (weights * weights).sum(1, keepdim=True)
 

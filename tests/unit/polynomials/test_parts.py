@@ -16,7 +16,6 @@ from skorchlite._objective.moments import moments_of
 from skorchlite._objective.reductions import hessian_products, products
 from skorchlite._polynomials.basis import Basis
 from skorchlite._polynomials.change_of_basis import connection
-from skorchlite._polynomials.double_double_gradient import doubled_slopes
 from skorchlite._polynomials.expanded import ExpandedRows
 from skorchlite._polynomials.families import FAMILIES, family, orthogonal, rooted
 from skorchlite._polynomials.multi_index import Degrees, terms_of
@@ -200,7 +199,7 @@ def test_doubled_sums_are_the_rational_ones(kind, scaled):
         torch.from_numpy(rng.normal(size=(4, 1))),
         torch.from_numpy(1e-18 * rng.normal(size=(4, 1))),
     )
-    _, gradient, total = doubled_slopes(rows, origin, v, low)
+    _, gradient, total = rows.double_double_gradient(origin, v, low)
     np.testing.assert_allclose(
         gradient[:, 0], rational_gradient(basis, x, y, s, origin, v, low), rtol=EPS
     )
