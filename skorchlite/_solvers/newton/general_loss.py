@@ -26,7 +26,7 @@ from .frame import Frame
 from .local_problem import LocalProblem, LocalResult
 from .measured import explained, measured
 from .piecewise_descent import minimise_in_pieces
-from .preconditioner import cheap
+from .small_problems import cheap
 
 _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
 _ROOM_ROWS = 8  # at least, for each column

@@ -22,7 +22,7 @@ from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .kinks import Kinks
-from .least_squares import measure
+from .quadratic_model import measure
 
 _NARROW = 256  # up to here the whole Gram matrix costs no more than the passes it saves
 _FEW_PRODUCTS = 4e8  # with so few it does not either, up to a number of columns

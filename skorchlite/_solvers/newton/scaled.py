@@ -10,9 +10,10 @@ from ..._objective.moments import MANY_COLUMNS
 from ..._objective.objective import Objective
 from ..base import is_near
 from .bounds import Bound, least_share
+from .data_rounding import made_by_rounding
 from .kinks import Kinks
-from .least_squares import least_norm, quadratic_model, resolves
-from .preconditioner import Metric, made_by_rounding
+from .preconditioner import Metric
+from .quadratic_model import quadratic_model
 
 
 class Scaled:
@@ -142,20 +143,20 @@ class Whitened(Scaled):
 
     def __init__(self, objective: Objective, dtype: torch.dtype, data_eps: float):
         super().__init__(objective, data_eps)
-        model = quadratic_model(self.objective, dtype, data_eps)
-        self.objective, self.quadratic, self.metric = model.objective, model.quadratic, model.metric
-        self.w_factor = factor = self.metric.factor
+        self.model = model = quadratic_model(self.objective, dtype, data_eps)
+        self.objective, self.metric = model.objective, model.metric
+        self.w_factor = factor = model.metric.factor
         free = factor.new_full((1, 1), objective.fit_intercept)
         self.factor = torch.block_diag(factor, free)
-        w = -self.metric.apply(self.quadratic.gradient)
-        self.resolved = resolves(self.metric, self.quadratic, w, self.quadratic.at(w)[1])
+        w = -model.metric.apply(model.quadratic.gradient)
+        self.resolved = model.resolves(w, model.quadratic.at(w)[1])
         self.curvature = self.objective.column_penalty.hessian_along(factor)
         self.corner = self.factor.new_zeros(self.factor.shape[1], 1)
         self.bounded = self.corner > 0
 
     def coordinates_of(self, w: Tensor) -> Tensor:
         """Return coefficients in these coordinates."""
-        return self.w_factor.T @ (self.quadratic.hessian @ w)
+        return self.w_factor.T @ (self.model.quadratic.hessian @ w)
 
     def point(self, x: Tensor) -> Tensor:
         """Return x in the coordinates of the objective."""
@@ -170,9 +171,7 @@ class Whitened(Scaled):
         v = self.point(x)
         if self.w_factor.shape[1] == self.objective.n_features:
             return v
-        assert self.metric is not None
-        w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
-        return torch.cat((w, v[-1:]))
+        return torch.cat((self.model.least_norm(v[:-1]), v[-1:]))
 
     def bound(self) -> Bound:
         """Return what bounds the gap at a point."""

@@ -20,7 +20,8 @@ from ..._objective.objective import Objective
 from ..._sources.feature_map import FeatureMap
 from ..._sources.origin import Origin
 from ..base import IncrementalLearner, Solution, SolverControl
-from ..newton.least_squares import BLURRED, CLEAR, quadratic_model
+from ..newton.least_squares import BLURRED
+from ..newton.quadratic_model import CLEAR, quadratic_model
 from ..newton.solver import newton
 from .minibatches import Minibatches
 from .settings import Settings
