@@ -38,7 +38,7 @@ class Bound:
     Parameters
     ----------
     loss : object
-    corners : Kinks
+    kinks : Kinks
         Of the penalty, in the coordinates of the descent.
     curvature : Tensor of shape (k, k), or (k,) where it is diagonal
         Of the penalty.
@@ -52,7 +52,7 @@ class Bound:
     """
 
     loss: Loss
-    corners: Kinks
+    kinks: Kinks
     curvature: Tensor
     least_share: float
     whitened: bool
@@ -72,7 +72,7 @@ class Bound:
             Returns ``Z^T diag(share) Z``, or less, where it is asked for; the curvature of the
             penalty may be in it.
         """
-        slope, bounded = self.corners.slope, self.corners.bounded
+        slope, bounded = self.kinks.slope, self.kinks.bounded
         beyond = (gradient.abs() - slope).clamp(min=0) * gradient.sign()
         beyond = torch.where(bounded, (gradient + slope).clamp(max=0), beyond)
         # But for what is beyond the corners, the tangent is least where coefficients are zero.
@@ -97,7 +97,7 @@ class Bound:
     def _rounding(self, x: Tensor, value: float) -> Tensor:
         """Return how far rounding errors may have moved the gradient."""
         size = self.loss.largest_slope(value) + self.loss.smoothness * float(x.abs().sum())
-        rounding = _ROUNDING * (size + self.corners.slope)
+        rounding = _ROUNDING * (size + self.kinks.slope)
         # Where numbers are huge beside the slopes of a loss, that much is no longer to be left out.
         lost = float(rounding @ x.abs())
         return rounding * min(1.0, _LEFT_OUT * value / lost) if lost > 0 else rounding
@@ -120,7 +120,7 @@ class Bound:
             spread += (8 * value) ** 0.5
         if self.whitened:
             return min(float(torch.linalg.vector_norm(beyond)) * spread, bent)
-        slope, rest = self.corners.slope[:k], beyond[:k]
+        slope, rest = self.kinks.slope[:k], beyond[:k]
         kinked = slope > 0
         # The sum of the coefficients, each times its corner, is at most the objective.
         held = float((rest.abs() / slope)[kinked].max()) * value if kinked.any() else 0.0
