@@ -7,8 +7,9 @@ from .._compat import OWN_ATTRIBUTES
 from .._inputs.fit_data import Data
 from .._inputs.user_input import Input
 from .._process_group import Ranks
-from .._sources.partitioned import SpreadRows
+from .._sources.partitioned import PartitionedRows
 from .._sources.prefetch import computing
+from .._sources.row_source import Rows
 
 
 def over_all_ranks(
@@ -23,31 +24,31 @@ def over_all_ranks(
         with computing(data.n_entries):
             return work(data)
     given.check_ranks_can_read("X")
-    with Ranks(alike=(estimator.loss,)) as ranks:
+    with Ranks[Rows](alike=(estimator.loss,)) as ranks:
         data = _agreed(ranks, read)
         sources = {"rows": data.rows, "validation": data.validation}
         with computing(data.n_entries):
-            places = ranks.share({name: rows for name, rows in sources.items() if rows})
+            shared = ranks.share({name: rows for name, rows in sources.items() if rows})
             if ranks.rank:
                 vars(estimator).update(ranks.serve())
                 return None
-            spread = {name: SpreadRows(place) for name, place in places.items()}
-            data.rows, data.validation = spread["rows"], spread.get("validation")
+            of_all = {name: PartitionedRows(partitions) for name, partitions in shared.items()}
+            data.rows, data.validation = of_all["rows"], of_all.get("validation")
             result = work(data)
             own = {*estimator.get_params(deep=False), *OWN_ATTRIBUTES}
             ranks.release({k: v for k, v in vars(estimator).items() if k not in own})
             return result
 
 
-def _agreed(ranks: Ranks, read: Callable[[], Data]) -> Data:
+def _agreed(ranks: Ranks[Rows], read: Callable[[], Data]) -> Data:
     """Return the data of this rank, which all ranks have in the same form."""
     data, mine, error = None, None, None
     try:
         data = read()
-        n_rows = data.rows.n_rows if data.rows.indexed else None
+        n_rows = data.rows.counted
         held = data.validation
         # To count those of a stream would read it, and it has been seen to have some.
-        n_held = None if held is None else held.n_rows if held.indexed else 1
+        n_held = None if held is None else 1 if held.counted is None else held.counted
         mine = data.form, data.single, n_held, n_rows
     except Exception as failure:
         error = failure
@@ -67,7 +68,6 @@ def _agreed(ranks: Ranks, read: Callable[[], Data]) -> Data:
         raise ValueError(
             "Found array with 0 sample(s) on every rank while a minimum of 1 is required."
         )
-    if data.rows.indexed:
-        data.rows.first = sum(count or 0 for count in counts[: ranks.rank])
+    data.rows.first = sum(count or 0 for count in counts[: ranks.rank])
     data.single = all(single for _, single, *_ in said)
     return data

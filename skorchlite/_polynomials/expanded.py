@@ -31,16 +31,14 @@ class ExpandedRows(View):
     def __init__(self, source: Rows, basis: Basis):
         super().__init__(source)
         self.basis, self.n_features = basis, len(basis.terms)
-        # Whether sums of columns give those of their products.
-        self.summed = basis.even and basis.terms.n_features == 1 and self.rereadable
         # Else blocks are multiplied by as ``centred`` has them.
         self.formed = self.n_features <= _MANY_TERMS or basis.terms.degrees.most == 1
 
-    def of(self) -> Callable[[Rows], Rows]:
+    def same_view(self) -> Callable[[Rows], Rows]:
         """Return what expands any other source."""
         return partial(ExpandedRows, basis=self.basis)
 
-    def seen(self, block: Block) -> Block:
+    def view_block(self, block: Block) -> Block:
         """Return a block with the terms in place of the columns."""
         X, y, weight = block
         return self.basis.expand(self.weighted(X, weight), self._room(len(X))).T, y, weight
@@ -59,11 +57,12 @@ class ExpandedRows(View):
         for X, y, weight in self.source.blocks(size, order):
             yield self.basis.expand(self.weighted(X, weight), room[:, : len(X)]).T, y, weight
 
-    def gram(self, origin: Origin, dtype: torch.dtype) -> Tensor:
-        """Return the sums over the rows here of products of columns; see ``Rows``."""
-        alone = self.summed and dtype == torch.float64
-        summed = chebyshev_products(self, origin, self.blocks) if alone else None
-        return super().gram(origin, dtype) if summed is None else summed
+    def gram_from_sums(self, origin: Origin, dtype: torch.dtype) -> Tensor | None:
+        """Return the sums of products of columns, if sums of columns give them; see ``Rows``."""
+        alone = self.basis.even and self.basis.terms.n_features == 1 and self.rereadable
+        if not alone or dtype != torch.float64:
+            return None
+        return chebyshev_products(self, origin, self.blocks)
 
     def double_double_gradient(
         self, origin: Origin, v: Tensor, v_low: Tensor | None
@@ -127,11 +126,11 @@ class BoundedRows(View):
         super().__init__(source)
         self.domain, self.outside = domain, outside
 
-    def of(self) -> Callable[[Rows], Rows]:
+    def same_view(self) -> Callable[[Rows], Rows]:
         """Return what deals with any other source."""
         return partial(BoundedRows, domain=self.domain, outside=self.outside)
 
-    def seen(self, block: Block) -> Block:
+    def view_block(self, block: Block) -> Block:
         """Return a block as it is dealt with."""
         X, y, weight = block
         low, high = viewed(self.domain).to(X).unbind(1)
@@ -149,7 +148,7 @@ class BoundedRows(View):
             if self.outside == "warn":
                 n_rows += len(block[0])
                 n_beyond += int(self._beyond(block[0]).sum())
-            yield self.seen(block)
+            yield self.view_block(block)
         if n_beyond:
             message = (
                 f"{n_beyond} of {n_rows} samples are outside of domain_, the range of the columns "

@@ -16,7 +16,7 @@ _FEW_ENTRIES = 20_000  # rows times columns: below, a pass takes a fraction of a
 def cheap(objective: Objective) -> bool:
     """Return whether another pass over the rows takes next to no time."""
     rows = objective.rows
-    if objective.rounded is not None or rows.spread or not rows.rereadable:
+    if objective.rounded is not None or rows.partitioned or not rows.rereadable:
         return False
     return rows.n_rows * objective.n_features * rows.n_targets <= _FEW_ENTRIES
 
