@@ -15,7 +15,8 @@ from ..._objective.moments_objective import (
 from ..._objective.objective import Objective
 from ..._sources.feature_map import FeatureMap
 from ..base import Solution, SolverControl
-from ..newton.least_squares import BLURRED, CLEAR, quadratic_model
+from ..newton.least_squares import BLURRED
+from ..newton.quadratic_model import CLEAR, quadratic_model
 from ..newton.solver import newton
 from ..stochastic.settings import Settings
 from .learner import IncrementalLearner
