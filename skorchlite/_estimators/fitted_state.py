@@ -1,7 +1,7 @@
-"""What a pickle of an estimator holds: public names, and our own objects as plain dictionaries.
+"""The state of an estimator as a pickle holds it, with plain dictionaries for private classes.
 
-A pickle names the module of each class in it, so that with private ones it would load only where
-each file is still where it was. These are stored by the names below instead, which stay.
+A pickle names the module of each class in it. With private ones it would load only as long as no
+file is moved, so that objects of these are stored under the names below, which stay the same.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ from .._linalg.views import viewed
 from .._objective.moments_objective import RunningMoments
 from .._polynomials.basis import Basis
 from .._polynomials.multi_index import Degrees, terms_of
+from .._solvers.base import IncrementalLearner
 from .._solvers.newton.preconditioner import Metric
 from .._solvers.newton.reparametrization import Coordinates
 from .._solvers.stochastic.averaged_sgd import AveragedStream
@@ -36,13 +37,14 @@ from .._solvers.stochastic.schedules import (
 )
 from .._solvers.stochastic.settings import Settings
 from .._solvers.stochastic.sgd import Loop
+from .._sources.feature_map import IDENTITY, Identity
 from .._sources.origin import Origin
 
 _PACKAGE = __name__.partition(".")[0] + "."
 _DEVICES = "_tensor_devices"  # key of a pickled state
 _KIND = "skorchlite kind"  # of a dictionary that stands for one of our objects
 _STORED: tuple[Any, ...] = (
-    *(Basis, Degrees, terms_of, Origin, RunningMoments, Coordinates, Metric),
+    *(Identity, Basis, Degrees, terms_of, Origin, RunningMoments, Coordinates, Metric),
     *(MomentStream, LoopStream, AveragedStream, Loop, Settings),
     *(GradientDescent, TorchOptimizer, Average, RecentAverage, ProximalPenalty, CumulativePenalty),
     *(Constant, InverseScaling, Optimal, Shrinking, Adaptive, PassiveAggressive, TorchSchedule),
@@ -104,6 +106,8 @@ def _made_object(value: Any, through: Any) -> Any:
         return make(*args)
     made = make.__new__(make, *args)
     vars(made).update(state or {})
+    if isinstance(made, IncrementalLearner) and made.basis is None:  # as version 0.1.0 had it
+        made.basis = IDENTITY
     return made
 
 

@@ -11,11 +11,9 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from .._compat import check_same_namespace
-from .._inputs.block_reader import is_stream
-from .._inputs.conversion import is_dask, native, returned, to_numpy
-from .._inputs.dask_collections import predicted_chunks
-from .._inputs.fit_data import check_rows_finite, read, read_to_predict
+from .._inputs.conversion import native, to_numpy
+from .._inputs.fit_data import check_rows_finite
+from .._inputs.input_kinds import input_of
 from .._inputs.validation import check_score
 from .._linalg.views import viewed
 from .._runtime import torch_settings
@@ -46,15 +44,7 @@ class Predictor(RegressorMixin):
             array or data frame a dask array with the chunks of X, computed when it is.
         """
         check_is_fitted(self)
-        if is_dask(X):
-            return predicted_chunks(self, X)
-        if not is_stream(X):
-            check_same_namespace(X, self, attribute="coef_", method="predict")
-        with torch_settings():
-            rows, single = read_to_predict(self, X)
-            with computing(rows.n_rows * rows.n_features if rows.indexed else np.inf):
-                y_pred = self._predict(rows, single)
-            return to_numpy(y_pred) if is_stream(X) else returned(y_pred, X)
+        return input_of(X).predicted(self)
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Return the coefficient of determination of the predictions, R2.
@@ -82,9 +72,10 @@ class Predictor(RegressorMixin):
             return self._score(X, y, sample_weight)
 
     def _score(self, X, y, sample_weight):
-        if is_dask(X) or (y is None and is_stream(X)):
+        given = input_of(X, y, sample_weight)
+        if given.scored_by_rows:
             check_is_fitted(self)
-            return self._score_rows(read(self, X, y, sample_weight, reset=False))
+            return self._score_rows(given.read(self, reset=False))
         if not any(isinstance(native(a), torch.Tensor) for a in (X, y, sample_weight)):
             return super().score(X, y, sample_weight)
         y_pred = torch.as_tensor(native(self.predict(X)))
@@ -98,7 +89,7 @@ class Predictor(RegressorMixin):
 
     def _predict(self, rows, single):
         """Return the predictions on checked rows."""
-        coef, intercept, terms = self._predictor(rows)
+        coef, intercept, terms = self._linear_model(self._in_domain(rows))
         y_pred = predicted(terms, coef, intercept, torch.float32 if single else None)
         if not torch.isfinite(y_pred).all():
             check_rows_finite(rows, type(self).__name__)
@@ -110,7 +101,7 @@ class Predictor(RegressorMixin):
         if n_targets != n_predicted:
             raise ValueError(f"y has {n_targets} targets, and the model predicts {n_predicted}.")
         with computing(data.n_entries):
-            coef, intercept, terms = self._predictor(data.rows)
+            coef, intercept, terms = self._linear_model(self._in_domain(data.rows))
             blocks = terms.blocks(terms.bound(terms.n_features, 8))
             blocks = dense(((X.cpu(), *others) for X, *others in blocks), torch.float64)
             score = r2_of_blocks(blocks, coef, intercept)
@@ -120,16 +111,12 @@ class Predictor(RegressorMixin):
                 return _undefined_score(stacklevel=5)
         return score
 
-    def _predictor(self, rows):
+    def _linear_model(self, rows):
         """Return (coef, intercept, rows) whose product and sum predict."""
-        return *self._predicting(), self._columns_of(rows)
+        return np.atleast_2d(to_numpy(self.coef_)), np.atleast_1d(to_numpy(self.intercept_)), rows
 
-    def _predicting(self):
-        """Return coefficients and intercept for the columns that predictions are made of."""
-        return np.atleast_2d(to_numpy(self.coef_)), np.atleast_1d(to_numpy(self.intercept_))
-
-    def _columns_of(self, rows):
-        """Return rows with those columns."""
+    def _in_domain(self, rows):
+        """Return rows of which those outside of the domain of the fit are dealt with."""
         return rows
 
 
@@ -167,7 +154,7 @@ def _predicted(
         v = torch.cat((W, b[None]))
         return (torch.cat([(Z @ v).to(dtype or double) for Z in columns]),)
     blocks = dense(rows.blocks(rows.bound(rows.n_features, double.itemsize)), double)
-    if not rows.indexed:  # how many there are is known at the end
+    if rows.counted is None:  # how many there are is known at the end
         parts = [torch.add(X @ W, b).to(dtype or double) for X, _, _ in blocks]
         return (torch.cat(parts),)
     out = torch.empty(rows.n_rows, len(b), dtype=dtype or double, device=rows.device)

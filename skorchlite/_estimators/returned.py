@@ -1,7 +1,7 @@
 """How far the objective of the coefficients that are returned may be above its least."""
 
+from dataclasses import replace
 from math import isfinite
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from .._objective.rounded_value import value_from_zero
 from .._solvers.base import Solution
 from .._solvers.newton.bounds import AtZero
 from .._solvers.newton.preconditioner import Metric, cheap
+from .._sources.row_source import Rows
 
 _EXPLAINED = 1e-8  # of the objective at zero: what is left of a target that is met is rounding
 _ILL = 1e14  # a condition of the Hessian with which predictions have some 9 digits
@@ -18,12 +19,12 @@ _SEEN = 1e-6  # of the objective: what rounding may add without a word, where no
 
 def count_rounding(
     solution: Solution,
-    terms: Any,
     coef: np.ndarray,
     intercept: np.ndarray,
+    terms: Rows,
     caller_coef: np.ndarray,
-) -> None:
-    """Add to the bound of a solution what rounding its coefficients has added to the objective.
+) -> Solution:
+    """Return a solution with what rounding its coefficients has added to the objective counted.
 
     A solver measures the terms of a polynomial from their mean. Predictions are made of
     coefficients for terms as they are, which may cancel each other and so hold fewer digits. Terms
@@ -34,29 +35,29 @@ def count_rounding(
     Parameters
     ----------
     solution : Solution
-    terms : row source
-        Whose columns times ``coef``, and ``intercept``, are the predictions.
     coef : ndarray of shape (n_targets, n_terms)
     intercept : ndarray of shape (n_targets,)
+    terms : Rows
+        Whose columns times ``coef``, and ``intercept``, are the predictions.
     caller_coef : ndarray of shape (n_targets, n_features)
         What the penalty is on.
     """
     objective = solution.objective
-    loss, basis = objective.loss, objective.basis
+    loss = objective.loss
     known = isfinite(solution.optimality) and loss.convex and objective.origin.scale is None
-    if basis is None or not (known and cheap(objective)):
-        return
-    combined = basis.form_root is not None
+    if not (known and cheap(objective)):
+        return solution
+    combined = objective.basis.form_root is not None
     if loss.quadratic and not (combined or _is_ill(solution.metric)):
-        return
+        return solution
     returned = value_from_zero(objective, terms, coef, intercept, caller_coef)
     found, _ = objective.evaluate(solution.v, solution.v_low)
     first, _ = objective.evaluate(torch.zeros_like(solution.v))
     triples = zip(first.tolist(), found.tolist(), returned.tolist(), strict=True)
     added = max(AtZero(a, _EXPLAINED * a).relative(c - b, c) for a, b, c in triples)
-    solution.optimality = min(solution.optimality + added, max(solution.optimality, 1.0))
-    if added > _SEEN and solution.status == "converged":
-        solution.status = "stalled_gap"
+    gap = min(solution.optimality + added, max(solution.optimality, 1.0))
+    lost = added > _SEEN and solution.status == "converged"
+    return replace(solution, optimality=gap, status="stalled_gap" if lost else solution.status)
 
 
 def _is_ill(metric: Metric | None) -> bool:

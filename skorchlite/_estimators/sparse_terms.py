@@ -1,5 +1,7 @@
 """Polynomial terms of a sparse matrix, which are as sparse as it is or more."""
 
+from typing import TypeGuard
+
 import numpy as np
 from sklearn.preprocessing import PolynomialFeatures
 
@@ -7,6 +9,7 @@ from .._exceptions import NoWeightError
 from .._inputs.tables import SparseTable
 from .._polynomials.basis import SAMPLE_ROWS, Basis
 from .._polynomials.multi_index import Degrees, terms_of
+from .._sources.row_source import Rows
 from .._sources.sparse import SparseRows
 
 _MOST = 3  # the total degree up to which the products of a row's entries are listed fast
@@ -36,7 +39,7 @@ class SparseTermRows(SparseRows):
         self.n_rows, self.basis = source.n_rows, basis
 
 
-def stays_sparse(rows: object, degrees: Degrees, caller: str) -> bool:
+def stays_sparse(rows: Rows, degrees: Degrees, caller: str) -> TypeGuard[SparseRows]:
     """Return whether the terms of some rows are better made as a sparse matrix."""
     if type(rows) is not SparseRows or caller != "power" or not 1 < degrees.most <= _MOST:
         return False

@@ -1,30 +1,30 @@
-"""What coefficients for columns that are measured from an origin are to the caller."""
+"""Coefficients in the coordinates of an objective, and in the caller's units."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .._sources.feature_map import FeatureMap, from_zero
 from .._sources.origin import Origin
 
 
 @dataclass(frozen=True)
 class Units:
-    """The coordinates of an objective, and the caller's units.
+    """Converts points between the coordinates of an objective and the caller's units.
 
     Parameters
     ----------
     origin : Origin
-    basis : Basis or None
-        Says how coefficients of the columns become the caller's; None where they are.
+    basis : FeatureMap
+        Says how coefficients of the columns become the caller's.
     n_targets : int
     fit_intercept : bool
     """
 
     origin: Origin
-    basis: Any
+    basis: FeatureMap
     n_targets: int
     fit_intercept: bool
 
@@ -32,12 +32,11 @@ class Units:
         """Return coefficients of z in the caller's units, the targets in units of their scale."""
         if self.origin.scale is not None:
             w = w / self._feature_scale
-        return w if self.basis is None else self.basis.conversion.to_caller(w)
+        return self.basis.conversion.to_caller(w)
 
     def from_caller(self, coef: Tensor, intercept: Tensor) -> Tensor:
         """Return v from coefficients and intercept in the caller's units."""
-        if self.basis is not None:
-            coef, intercept = self.basis.conversion.from_caller(coef, intercept)
+        coef, intercept = self.basis.conversion.from_caller(coef, intercept)
         shift, t = self.origin.shift, self.n_targets
         v = torch.cat((coef, (intercept + shift[t:] @ coef - shift[:t])[None]))
         v[-1] *= self.fit_intercept
@@ -46,7 +45,7 @@ class Units:
         return v
 
     def carried(self, v: Tensor, origin: Origin) -> Tensor:
-        """Return v, which is relative to an earlier origin, relative to the present one."""
+        """Return v, which is for columns measured from another origin, for the present one."""
         moved = (self.origin.shift - origin.shift) / origin.unit()
         t = self.n_targets
         intercept = v[-1] + (moved[t:] @ v[:-1] - moved[:t]) * self.fit_intercept
@@ -55,18 +54,11 @@ class Units:
     def solution(self, v: Tensor, v_low: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return (coef of shape (n_targets, n_features), intercept) for the columns, as NumPy."""
         v, v_low = self._unscaled(v), self._unscaled(v_low)
-        shift, t = self.origin.shift, self.n_targets
-        coef = v[:-1] + v_low[:-1]
-        intercept = shift[:t] - shift[t:] @ coef + v[-1] if self.fit_intercept else 0 * v[-1]
+        coef, intercept = from_zero(v, v_low, self.origin.shift, self.fit_intercept)
         return coef.T.contiguous().numpy(), intercept.numpy()
 
     def caller_solution(self, v: Tensor, v_low: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients and intercept in the caller's units, as NumPy."""
-        if self.basis is None or self.basis.diagonal:
-            coef, intercept = self.solution(v, v_low)
-            if self.basis is not None:
-                coef = self.basis.conversion.to_caller(torch.from_numpy(coef.T)).numpy().T
-            return np.ascontiguousarray(coef), intercept
         exact = self._unscaled(v), self._unscaled(v_low)
         return self.basis.conversion.caller_solution(*exact, self.origin.shift, self.fit_intercept)
 
@@ -91,34 +83,28 @@ class Units:
         return self.origin.unit()[self.n_targets :, None]
 
     def amplification(self, w: Tensor) -> float:
-        """Return by how much relative errors of w grow in the coefficients that are wanted."""
-        return 1.0 if self.basis is None else self.basis.conversion.amplification(w)
+        """Return how much larger relative errors are in the caller's coefficients than in w."""
+        return self.basis.conversion.amplification(w)
 
     def relative_size(self, step: Tensor, w: Tensor, scale: Tensor) -> float:
         """Return the largest change of a coefficient by the step, relative to the largest."""
-        if self.basis is not None and self.basis.doubled:
-            return self.basis.conversion.relative_size(step, w)
-        scale = scale[:, None]
-        largest = (w * scale).abs().amax(0).clamp(min=torch.finfo(w.dtype).tiny)
-        return float(((step * scale).abs().amax(0) / largest).max()) if len(w) else 0.0
+        return self.basis.conversion.relative_size(step, w, scale)
 
     def distance(self) -> Tensor:
-        """Return what the rounding of features is relative to, in present units.
+        """Return the size that the rounding of features is relative to, in present units.
 
-        That is how far from zero they are measured or, of made columns, what they are made from.
+        It is how far from zero the origin is and, for columns made of others, the size of these.
         """
-        distance = self.origin.shift.abs()
-        if self.basis is not None:
-            distance = distance.clamp(min=self.basis.magnitude)
+        distance = self.origin.shift.abs().clamp(min=self.basis.magnitude)
         scale = self.origin.scale
         return (distance if scale is None else distance / scale)[self.n_targets :]
 
     def followed(self) -> tuple[Tensor, Tensor] | None:
-        """Return how far relative errors of the data move made columns, and the ``distance``.
+        """Return how far relative errors of the data move each column, and its ``distance``.
 
-        Of these columns in these rows, and in present units; None where that is not cheap.
+        Both are for the very rows, and in present units; None where they are not cheap to have.
         """
-        found = None if self.basis is None else self.basis.followed()
+        found = self.basis.followed()
         if found is None:
             return None
         moved, size = map(torch.from_numpy, found)

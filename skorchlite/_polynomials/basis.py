@@ -7,18 +7,17 @@ their coefficients are to the caller.
 
 import copy
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .._sources.origin import power_of_two
-from .basis_conversion import BasisConversion, Interval
+from .._sources.feature_map import FeatureMap
+from .basis_conversion import BasisConversion
 from .evaluation import Expansion
-from .families import Step, family, rooted
+from .families import Step
+from .kinds import KINDS, Kind
 from .multi_index import Terms
 from .term_rounding import followed
 
@@ -27,7 +26,7 @@ _FAR_SLOPE = 1e3  # a slope that terms have beside a row that is far from the ot
 _DERIVED = ("conversion", "seen")
 
 
-class Basis(Expansion):
+class Basis(Expansion, FeatureMap):
     """Products of polynomials of the columns mapped to [-1, 1], and what they are converted to.
 
     Parameters
@@ -37,9 +36,7 @@ class Basis(Expansion):
         The family that the coefficients are wanted for: powers of the columns as they are, or
         polynomials of the columns mapped from their domain to [-1, 1].
     kind : str
-        What ``phi_k(t)`` is: that family; "chebyshev", ``T_k(t)``; "orthogonal", as ``steps`` has
-        it; for powers also "rooted", which vanishes with x like the least power that a term may
-        have, and "raw", powers of columns that are not scaled.
+        What ``phi_k(t)`` is: that family, or another of ``KINDS``.
     low, high : ndarray of shape (n_features,)
         The ends of each column in the data.
     steps : list of tuple of Step, default=None
@@ -54,6 +51,7 @@ class Basis(Expansion):
         dependent.
     """
 
+    made = True
     # Rows of the data, all of them if fewer than SAMPLE_ROWS, to tell why it determines fewer terms
     # and what its rounding makes of them; kept in the process of a fit only.
     seen: np.ndarray | None = None
@@ -72,8 +70,8 @@ class Basis(Expansion):
         even: bool = False,
     ):
         if steps is None:
-            steps = [_steps_of(kind, terms)] * terms.n_features
-        super().__init__(terms, steps, *_centre_and_half(kind, low, high))
+            steps = [KINDS[kind].steps(terms)] * terms.n_features
+        super().__init__(terms, steps, *KINDS[kind].interval(low, high))
         self.caller, self.kind, self.doubled, self.even = caller, kind, doubled, even
         self.low, self.high = low, high
         self.slopes = slopes
@@ -81,6 +79,11 @@ class Basis(Expansion):
     def __getstate__(self) -> dict:
         # Without what is derived: a basis travels with each pass to where the rows are.
         return {name: value for name, value in vars(self).items() if name not in _DERIVED}
+
+    @property
+    def is_kind(self) -> Kind:
+        """What all bases of this kind have."""
+        return KINDS[self.kind]
 
     @property
     def powers(self) -> np.ndarray:
@@ -100,7 +103,7 @@ class Basis(Expansion):
         """Return what rounding makes of each term, row by row; None unless all are seen."""
         if self.seen is None or len(self.seen) >= SAMPLE_ROWS:
             return None
-        return followed(self, self.seen)
+        return followed(self, self.is_kind, self.seen)
 
     def plain(self) -> "Basis":
         """Return the same for any rows, with sums in single doubles."""
@@ -123,7 +126,7 @@ class Basis(Expansion):
         """Whether rounding makes about as much of a term in each row."""
         slopes = [0.0] if self.slopes is None else np.concatenate(self.slopes)
         steepest = np.max(slopes, where=np.isfinite(slopes), initial=0.0)
-        return self.kind != "rooted" and steepest <= _FAR_SLOPE
+        return self.is_kind.alike and steepest <= _FAR_SLOPE
 
     @property
     def evaluated(self) -> Tensor:
@@ -144,17 +147,13 @@ class Basis(Expansion):
 
     @property
     def magnitude(self) -> float:
-        """What the rounding of a term is relative to, where it is more than its own size.
-
-        Powers, and Hermite's polynomials, which grow like them, are relative to themselves, while
-        others are differences.
-        """
-        return 0.0 if self.kind in ("power", "raw", "hermite") else 1.0
+        """What the rounding of a term is relative to, where it is more than its own size."""
+        return self.is_kind.magnitude
 
     @property
-    def form_root(self) -> Tensor | None:
-        """What makes the caller's coefficients, where a penalty on them is no diagonal here."""
-        return None
+    def digits_lost(self) -> float:
+        """How many digits cancel where the terms are powers that make what is of size 1."""
+        return self.cancelling if self.kind == "power" else 0.0
 
     @property
     def cancelling(self) -> float:
@@ -169,11 +168,8 @@ class Basis(Expansion):
         return float(np.where(half > 0, digits, 0).max())
 
     def over(self, low: np.ndarray, high: np.ndarray, own: bool = False) -> "Basis":
-        """Return the terms on other intervals of the columns, in the ``own`` family if asked for.
-
-        Polynomials that are orthogonal on some of the data are none to go on with.
-        """
-        kind = "chebyshev" if self.kind == "orthogonal" else self.kind
+        """Return the terms on other intervals, in the caller's ``own`` family if asked for."""
+        kind = self.is_kind.lasting or self.kind
         if own and not self.diagonal:
             kind = self.caller
         return Basis(self.terms, self.caller, kind, low, high)
@@ -202,36 +198,10 @@ class Basis(Expansion):
 
     def can_move(self, fit_intercept: bool) -> bool:
         """Return whether terms on other intervals are made of those on these."""
-        bound = self.kind not in ("power", "raw", "rooted")
-        return not bound or (fit_intercept and self.terms.degrees.least <= 1)
+        constant_left = fit_intercept and self.terms.degrees.least <= 1
+        return constant_left or self.is_kind.from_zero
 
     @cached_property
-    def conversion(self) -> Any:
+    def conversion(self) -> BasisConversion:
         """What makes the caller's coefficients of those of the terms, and the other way."""
         return BasisConversion(self)
-
-    @property
-    def intervals(self) -> list[Interval]:
-        """The centre and the half length of the interval of each column, exactly."""
-        return [
-            (Fraction(centre), Fraction(half))
-            for centre, half in zip(self.centre.tolist(), self.half.tolist(), strict=True)
-        ]
-
-
-def _steps_of(kind: str, terms: Terms) -> tuple[Step, ...]:
-    if kind == "rooted":
-        return rooted(terms.degree, max(terms.degrees.least, 1))
-    return family("power" if kind == "raw" else kind, terms.degree)
-
-
-def _centre_and_half(kind: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centre and the half length of the interval that a kind of basis has."""
-    if kind == "raw":
-        return np.zeros_like(low), np.ones_like(low)
-    if kind in ("power", "rooted"):
-        centre, half = np.zeros_like(low), np.maximum(np.abs(low), np.abs(high))
-        half = power_of_two(torch.from_numpy(half)).numpy() if kind == "power" else half
-    else:
-        centre, half = low / 2 + high / 2, high / 2 - low / 2
-    return centre, np.where(half == 0, 1.0, half)

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .._linalg.rational import Rationals, as_fractions, as_integers
+from .._sources.feature_map import CoefficientConversion
 from .change_of_basis import Conversion, connection
 from .families import Step, family
+from .kinds import Kind
+from .multi_index import Terms
 
 Interval = tuple[Any, Any]  # centre and half length, rational numbers
 
@@ -25,7 +28,27 @@ _CLASSES: dict[str, Any] = {
 _LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
 
 
-class BasisConversion:
+class Converted(Protocol):
+    """What a conversion asks of a basis; see ``Basis``."""
+
+    terms: Terms
+    steps: Sequence[tuple[Step, ...]]
+    centre: np.ndarray
+    half: np.ndarray
+    caller: str
+    doubled: bool
+
+    @property
+    def diagonal(self) -> bool: ...
+
+    @property
+    def domain(self) -> np.ndarray: ...
+
+    @property
+    def is_kind(self) -> Kind: ...
+
+
+class BasisConversion(CoefficientConversion):
     """Writes coefficients of the terms of a basis in the caller's family, and these in the terms.
 
     Parameters
@@ -33,7 +56,7 @@ class BasisConversion:
     basis : Basis
     """
 
-    def __init__(self, basis: Any):
+    def __init__(self, basis: "Converted"):
         self.basis = basis
 
     @cached_property
@@ -51,11 +74,11 @@ class BasisConversion:
             return w * self.unit[:, None] if self.basis.caller == "power" else w
         return torch.from_numpy(self._to_caller(w.numpy())[:-1])
 
-    def from_caller(self, u: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
+    def from_caller(self, coef: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
         """Return (coefficients of the terms, constant) from the caller's; float64 tensors."""
         if self.basis.diagonal:
-            return (u / self.unit[:, None] if self.basis.caller == "power" else u), constant
-        w = torch.from_numpy(self._from_caller(u.numpy(), constant.numpy()))
+            return (coef / self.unit[:, None] if self.basis.caller == "power" else coef), constant
+        w = torch.from_numpy(self._from_caller(coef.numpy(), constant.numpy()))
         return w[:-1], w[-1]
 
     def caller_solution(
@@ -69,6 +92,8 @@ class BasisConversion:
             Coefficients of the terms, which are measured from ``shift``, and the intercept.
         shift : Tensor of shape (n_targets + n_terms,)
         """
+        if self.basis.diagonal:
+            return super().caller_solution(v, v_low, shift, fit_intercept)
         t = v.shape[1]
         (high, low, origin), whole = as_integers(v, v_low, shift)
         w, constant = (high + low)[:-1], 0 * origin[:t]
@@ -112,11 +137,14 @@ class BasisConversion:
         u, size = self._sizes(w)
         return float((size / u).max())
 
-    def relative_size(self, step: Tensor, w: Tensor) -> float:
-        """Return the largest relative change of a coefficient of the caller's.
+    def relative_size(self, step: Tensor, w: Tensor, scale: Tensor) -> float:
+        """Return the largest change of a coefficient, relative to its size or to the largest.
 
-        Coefficients that cancel to nothing are measured against the rounding of what cancels.
+        In doubled precision it is that of the caller's, each relative to itself; those that cancel
+        to nothing are measured against the rounding of what cancels.
         """
+        if not self.basis.doubled:
+            return super().relative_size(step, w, scale)
         u, _ = self._sizes(w)
         return float((self.to_caller(step).abs() / u).max())
 
@@ -144,7 +172,7 @@ class BasisConversion:
             return values
         low, high = map(Fraction, self.basis.domain[0].tolist())
         domain = (low + high) / 2, (high - low) / 2
-        ends = between(domain, self.basis.intervals[0])
+        ends = between(domain, intervals_of(self.basis)[0])
         parts = connection(self.basis.steps[0], self._theirs, *ends)
         (integers,), whole = as_integers(torch.from_numpy(values))
         return Rationals(integers @ parts.numerators, whole * parts.denominator).doubles
@@ -154,7 +182,7 @@ class BasisConversion:
         parts = [
             connection(steps, self._theirs, *between(*ends))
             for steps, *ends in zip(
-                self.basis.steps, self._their_intervals, self.basis.intervals, strict=True
+                self.basis.steps, self._their_intervals, intervals_of(self.basis), strict=True
             )
         ]
         return Conversion(self.basis.terms, parts, self._lowest)
@@ -164,7 +192,7 @@ class BasisConversion:
         parts = [
             connection(self._theirs, steps, *between(*ends))
             for steps, *ends in zip(
-                self.basis.steps, self.basis.intervals, self._their_intervals, strict=True
+                self.basis.steps, intervals_of(self.basis), self._their_intervals, strict=True
             )
         ]
         return Conversion(self.basis.terms, parts, self._lowest)
@@ -180,10 +208,10 @@ class BasisConversion:
         return (
             [(0, 1)] * self.basis.terms.n_features
             if self.basis.caller == "power"
-            else self.basis.intervals
+            else intervals_of(self.basis)
         )
 
-    def terms_of(self, other: Any) -> tuple[np.ndarray, np.ndarray]:
+    def terms_of(self, other: "Converted") -> tuple[np.ndarray, np.ndarray]:
         """Return the terms of another basis, with as many terms, in terms of this one.
 
         In doubled precision, which moments have: a pair of arrays of shape (n_terms + 1, n_terms);
@@ -192,7 +220,11 @@ class BasisConversion:
         parts = [
             connection(theirs, ours, *between(*ends))
             for theirs, ours, *ends in zip(
-                other.steps, self.basis.steps, self.basis.intervals, other.intervals, strict=True
+                other.steps,
+                self.basis.steps,
+                intervals_of(self.basis),
+                intervals_of(other),
+                strict=True,
             )
         ]
         matrices = [part.fractions for part in parts]
@@ -210,7 +242,15 @@ class BasisConversion:
     @property
     def _lowest(self) -> int:
         """The least degree that polynomials of a column begin with; 0 with a constant part."""
-        return 1 if self.basis.kind in ("rooted", "power", "raw") else 0
+        return int(self.basis.is_kind.from_zero)
+
+
+def intervals_of(basis: "Converted") -> list[Interval]:
+    """Return the centre and the half length of the interval of each column, exactly."""
+    return [
+        (Fraction(centre), Fraction(half))
+        for centre, half in zip(basis.centre.tolist(), basis.half.tolist(), strict=True)
+    ]
 
 
 def between(own: Interval, other: Interval) -> tuple[Any, Any]:

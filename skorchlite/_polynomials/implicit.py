@@ -6,14 +6,16 @@ column. A sum over them is a sum over lower terms for each such polynomial: two 
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from .._linalg.operators import DesignOperator
+from .multi_index import Terms
+
 
 @dataclass
-class UnformedTerms:
+class UnformedTerms(DesignOperator):
     """``[(terms - shift) / scale, 1]`` of some rows, of which only the products are formed.
 
     Parameters
@@ -27,7 +29,7 @@ class UnformedTerms:
     scale : Tensor of shape (n_terms,) or None
     """
 
-    terms: Any
+    terms: Terms
     lower: Tensor
     powers: Tensor
     shift: Tensor
@@ -37,9 +39,9 @@ class UnformedTerms:
         return self.lower.shape[1]
 
     @property
-    def T(self) -> "_Transposed":  # noqa: N802 (as of a tensor)
-        """The transpose, to multiply by."""
-        return _Transposed(self)
+    def width(self) -> int:
+        """The number of columns, that of the ones among them."""
+        return len(self.shift) + 1
 
     def __matmul__(self, v: Tensor) -> Tensor:
         w = v[:-1] if self.scale is None else v[:-1] / self.scale[:, None]
@@ -70,10 +72,6 @@ class UnformedTerms:
     def _factors(self) -> Tensor:
         return self.lower[self.terms.top.factors]
 
-
-class _Transposed:
-    def __init__(self, terms: UnformedTerms):
-        self.terms = terms
-
-    def __matmul__(self, s: Tensor) -> Tensor:
-        return self.terms.transposed_times(s)
+    @property
+    def _like(self) -> dict:
+        return {"dtype": self.lower.dtype, "device": self.lower.device}

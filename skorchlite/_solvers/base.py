@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .._objective.objective import Objective
+from .._sources.feature_map import FeatureMap
 
 MESSAGES = {
     "max_iter": (
@@ -86,7 +87,7 @@ MESSAGES = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Solution:
     """The end of a solve.
 
@@ -134,6 +135,10 @@ class Solution:
     metric: Any = None
     n_updates: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def knowing(self, **facts: Any) -> "Solution":
+        """Return the solution with more for its message to tell."""
+        return replace(self, facts={**self.facts, **facts})
 
 
 # Called after each step with its number, the objective, the optimality (or None), and what returns
@@ -209,13 +214,19 @@ class IncrementalLearner:
 
     Parameters
     ----------
-    basis : object or None
+    basis : FeatureMap
         Of the row source.
     fit_intercept : bool
     """
 
-    def __init__(self, basis: Any, fit_intercept: bool):
+    takes_other_terms = False  # whether it can go on in columns that others make
+
+    def __init__(self, basis: FeatureMap, fit_intercept: bool):
         self.basis, self.fit_intercept = basis, bool(fit_intercept)
+
+    def change_basis(self, basis: FeatureMap, terms: Any, n_targets: int, centre: bool) -> None:
+        """Go on in the columns of another feature map, where ``takes_other_terms``."""
+        raise TypeError("what was learned cannot be written in other columns")
 
     def check(self, fit_intercept: bool) -> None:
         """Raise if the chunks so far were learned with an intercept, and this one is not, or so."""

@@ -66,7 +66,7 @@ def _beyond_room(objective: Objective) -> bool:
 
     A matrix that is no larger than the data has.
     """
-    if objective.basis is None or objective.n_features**2 <= _MATRIX_ENTRIES:
+    if not objective.basis.made or objective.n_features**2 <= _MATRIX_ENTRIES:
         return False
     few_rows = _MATRIX_ENTRIES // objective.n_features
     return not objective.rows.fewer_than(min(few_rows, objective.n_features))

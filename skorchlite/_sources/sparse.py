@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._linalg.sparse_operators import CentredColumns, Chunk, SparseBatch
+from .._linalg.centred_columns import CentredColumns, SparseBlock
+from .._linalg.sparse_batch import SparseBatch
 from .arrays import ArrayRows, rows_of
 
 _FILLED = 0.5  # of a column
@@ -36,7 +37,7 @@ class SparseRows(ArrayRows):
     def columns(self, index: Tensor) -> "SparseRows":
         """Return the rows with some of the columns."""
         part = copy.copy(self)
-        for name in ("_staging", "_chunks", "filled"):
+        for name in ("_staging", "_sparse_blocks", "filled"):
             vars(part).pop(name, None)
         X, y, weight = self.arrays
         part.arrays = X.columns(index.numpy()), y, weight
@@ -58,12 +59,12 @@ class SparseRows(ArrayRows):
         scale : Tensor of shape (n_features,) or None
             Divides the columns; None for ones.
         """
-        for rows, chunk in self._chunks:
+        for rows, block in self._sparse_blocks:
             y, weight = (
                 None if column is None else rows_of(column, rows, self.device).double()
                 for column in self.arrays[1:]
             )
-            columns = CentredColumns(chunk, shift.to(self.device), scale)
+            columns = CentredColumns(block, shift.to(self.device), scale)
             yield (y if y is None or y.ndim == 2 else y[:, None]), columns, weight
 
     def batches(
@@ -101,14 +102,14 @@ class SparseRows(ArrayRows):
         return matrix.nnz / max(matrix.shape[0] * matrix.shape[1], 1)
 
     @cached_property
-    def _chunks(self) -> list[tuple[Any, "Chunk"]]:
+    def _sparse_blocks(self) -> list[tuple[Any, SparseBlock]]:
         """The rows, as many at a time as a vector of them is worth keeping, and their numbers."""
         matrix = self.arrays[0].matrix
         size = max(_BLOCK_ENTRIES * matrix.shape[0] // max(matrix.nnz, 1), 1)
-        chunks = []
+        blocks = []
         for start in range(0, self.n_rows, size):
             rows = self._chosen(slice(start, start + size), None)
             whole = isinstance(rows, slice) and rows == slice(0, matrix.shape[0], 1)
             part = matrix if whole else matrix[rows if isinstance(rows, slice) else rows.numpy()]
-            chunks.append((rows, Chunk(part, self.filled, self.device)))
-        return chunks
+            blocks.append((rows, SparseBlock(part, self.filled, self.device)))
+        return blocks

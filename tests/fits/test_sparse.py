@@ -12,7 +12,6 @@ from sklearn.linear_model import Ridge
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 from skorchlite._inputs.tables import SparseTable
-from skorchlite._linalg.sparse_operators import CentredColumns, Chunk, SparseBatch
 from skorchlite._sources.sparse import SparseRows
 from tests.support.all_pairs import all_pairs
 
@@ -235,34 +234,6 @@ def test_memory_is_that_of_the_entries():
 
 
 # --- the products ---
-
-
-@pytest.mark.parametrize("scaled", [True, False])
-def test_products_are_those_of_the_centred_columns(scaled):
-    X, A, _, weight = problem(n=60, d=7, density=0.2)
-    generator = torch.Generator().manual_seed(0)
-    shift = torch.from_numpy(A.mean(0))
-    scale = 2.0 ** torch.arange(9).double() if scaled else None
-    unit = torch.ones(9).double() if scale is None else scale
-    Z = (torch.from_numpy(A) - shift) / unit
-    Z = torch.cat((Z, torch.ones(60, 1).double()), 1)
-    v = torch.rand(10, 2, generator=generator, dtype=torch.float64)
-    s = torch.rand(60, 3, generator=generator, dtype=torch.float64)
-    w = torch.from_numpy(weight)
-    filled = torch.from_numpy((A != 0).mean(0) > 0.5)
-    columns = CentredColumns(Chunk(X, filled, torch.device("cpu")), shift, scale)
-    batch = SparseBatch.of(X, shift, scale, intercept=True)
-    exact = {"rtol": 1e-12, "atol": 1e-11}
-    # A batch takes the mean of years from their sum: eps * 2020 * 60 rows, and as much again.
-    for product, atol in ((columns, 1e-11), (batch, 6e-11)):
-        torch.testing.assert_close(product @ v, Z @ v, rtol=1e-12, atol=atol)
-        torch.testing.assert_close(product.T @ s, Z.T @ s, rtol=1e-12, atol=atol)
-    torch.testing.assert_close(columns.squares(w), (w @ Z**2)[:-1], **exact)
-    torch.testing.assert_close(columns.products(w), Z.T @ (w[:, None] * Z), **exact)
-    torch.testing.assert_close(columns.row_squares(None, True), (Z**2).sum(1), **exact)
-    torch.testing.assert_close(columns.largest(), Z[:, :-1].abs().amax(0), **exact)
-    parts = torch.cat([part @ v for part in batch.split(7)])
-    torch.testing.assert_close(parts, batch @ v, rtol=1e-14, atol=1e-12)
 
 
 def test_parts_of_sparse_rows():

@@ -69,9 +69,7 @@ def descend_quadratic(
     lost = _digits_lost(objective, metric.rank)
     if lost > CANCELLED:
         status = "cancelled"
-    solution = descent.solution(status)
-    solution.facts["cancelled"] = lost
-    return solution
+    return descent.solution(status).knowing(cancelled=lost)
 
 
 def _digits_lost(objective: Objective, rank: int) -> float:
@@ -80,14 +78,12 @@ def _digits_lost(objective: Objective, rank: int) -> float:
     A penalty is on them, or the rows, fewer than terms, are not all apart in them.
     """
     basis = objective.basis
-    if basis is None or basis.kind != "power":
-        return 0.0
-    if objective.penalty.curvature:
-        return basis.cancelling
+    if objective.penalty.curvature or not basis.digits_lost:
+        return basis.digits_lost
     if basis.seen is None or not objective.rows.fewer_than(objective.n_features):
         return 0.0
     n_apart = len(np.unique(basis.seen, axis=0)) - objective.fit_intercept
-    return basis.cancelling if rank < n_apart else 0.0
+    return basis.digits_lost if rank < n_apart else 0.0
 
 
 @dataclass
@@ -112,7 +108,7 @@ class QuadraticModel:
 
 def quadratic_model(objective: Objective, dtype: torch.dtype, data_eps: float) -> QuadraticModel:
     """Return the quadratic objective about the mean of the columns, and its metric."""
-    diagonal = objective.basis is None or objective.basis.diagonal
+    diagonal = objective.basis.diagonal
     if diagonal and objective.rows.fewer_than(objective.n_features):
         objective, quadratic = wide_quadratic(objective)
         rounding = _rounding(objective, quadratic.moments.cross, 1.0, data_eps)

@@ -309,8 +309,6 @@ def rounded_by(objective: Objective, data_eps: float, size: Tensor | float = 0.0
     size : Tensor of shape (d,), default=0.0
     """
     basis, eps = objective.basis, torch.finfo(torch.float64).eps
-    if basis is None:
-        return data_eps * (size + objective.units.distance())
     made = data_eps * basis.rounding * (size + objective.units.distance())
     found = None if basis.alike else objective.units.followed()
     if found is None:

@@ -32,7 +32,7 @@ class Scaled:
         self.objective = objective = objective.centred(mean)
         live = deviation[t:] > made_by_rounding(objective, data_eps)
         scale = (deviation[t:] ** 2 + objective.column_penalty.curvature).sqrt()
-        diagonal = objective.basis is None or objective.basis.diagonal
+        diagonal = objective.basis.diagonal
         wide = diagonal and objective.rows.fewer_than(objective.n_features + 1)
         if wide and objective.penalty.smooth:
             # In the caller's units steps stay in the span of the rows, where the solution is: the

@@ -11,14 +11,13 @@ Control and Optimization 30(4). Shamir, Zhang (2013), "Stochastic gradient desce
 optimization: convergence results and optimal averaging schemes".
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from ..._objective.moments import MANY_COLUMNS
 from ..._objective.moments_objective import RunningMoments, SummedObjective, moments_of_chunk
 from ..._objective.objective import Objective
+from ..._sources.feature_map import FeatureMap
 from ..._sources.origin import Origin
 from ..base import IncrementalLearner, Solution, SolverControl
 from ..newton.reparametrization import Coordinates, make_coordinates
@@ -42,7 +41,7 @@ class AveragedStream(IncrementalLearner):
 
     Parameters
     ----------
-    basis : object or None
+    basis : FeatureMap
         Of the row source.
     settings : Settings
     fit_intercept : bool
@@ -52,7 +51,7 @@ class AveragedStream(IncrementalLearner):
 
     solver = "sgd"
 
-    def __init__(self, basis: Any, settings: Settings, fit_intercept: bool, n_seen: int):
+    def __init__(self, basis: FeatureMap, settings: Settings, fit_intercept: bool, n_seen: int):
         super().__init__(basis, fit_intercept)
         self.follow(settings)
         self.moments: RunningMoments | None = None

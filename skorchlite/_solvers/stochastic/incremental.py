@@ -5,8 +5,8 @@ A stream learns from one objective after the other, each over the rows of a chun
 
 from dataclasses import replace
 from math import isfinite
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from ..._objective.moments_objective import (
     moments_of_chunk,
 )
 from ..._objective.objective import Objective
+from ..._sources.feature_map import FeatureMap
 from ..._sources.origin import Origin
 from ..base import IncrementalLearner, Solution, SolverControl
 from ..newton.least_squares import BLURRED, CLEAR, quadratic_model
@@ -26,6 +27,7 @@ from .settings import Settings
 from .sgd import Loop, make_corners, make_loop, schedule_of
 from .solver import divergence
 
+Terms = tuple[np.ndarray, np.ndarray]  # columns in terms of others, in doubled precision
 _FEW_PRODUCTS = 4_000_000  # which take milliseconds in doubled precision
 _LASTING = ("solver", "solver_params", "preconditioner", "average")
 
@@ -35,7 +37,7 @@ class MomentStream(IncrementalLearner):
 
     Parameters
     ----------
-    basis : object or None
+    basis : FeatureMap
         Of the row source.
     fit_intercept : bool
     moments : RunningMoments or None, default=None
@@ -44,11 +46,11 @@ class MomentStream(IncrementalLearner):
         Of their columns.
     """
 
-    solver = "newton"
+    solver, takes_other_terms = "newton", True
 
     def __init__(
         self,
-        basis: Any,
+        basis: FeatureMap,
         fit_intercept: bool,
         moments: RunningMoments | None = None,
         rank: int = 0,
@@ -56,10 +58,11 @@ class MomentStream(IncrementalLearner):
         super().__init__(basis, fit_intercept)
         self.moments, self.rank = moments, rank
 
-    def change_basis(self, basis: Any, n_targets: int, centre: bool) -> None:
-        """Go on in the terms of another basis."""
+    def change_basis(
+        self, basis: FeatureMap, terms: tuple[np.ndarray, np.ndarray], n_targets: int, centre: bool
+    ) -> None:
+        """Go on in the columns of another feature map; ``terms`` are these in the present ones."""
         if self.moments is not None:
-            terms = self.basis.conversion.terms_of(basis)
             self.moments = self.moments.in_terms(n_targets, terms, centre)
         self.basis = basis
 
@@ -76,9 +79,9 @@ class MomentStream(IncrementalLearner):
         # More rows can only add to the rank, unless they take digits from it.
         lost = max(solution.metric.blurred(summed.n_null), _unheld(solution))
         lost = 1.0 if rank < self.rank else lost
-        solution.facts["lost"] = lost
+        solution = solution.knowing(lost=lost)
         if lost > BLURRED:
-            solution.status = "blurred"
+            solution = replace(solution, status="blurred")
         self.moments, self.rank = summed.moments, max(rank, self.rank)
         if not self.moments.rounded.any():  # then the rank is that of the rows
             self.moments = replace(self.moments, n_null=summed.n_features - self.rank)
@@ -101,7 +104,8 @@ class MomentStream(IncrementalLearner):
         )
         solution = newton(summed, None, control)
         if solution.metric is None:  # corners have no use for one
-            solution.metric = quadratic_model(summed, torch.float64, control.data_eps).metric
+            metric = quadratic_model(summed, torch.float64, control.data_eps).metric
+            solution = replace(solution, metric=metric)
         return summed, solution
 
 
@@ -112,7 +116,7 @@ def _unheld(solution: Solution) -> float:
     small part of, with large coefficients.
     """
     summed = solution.objective
-    if summed.basis is None or not summed.basis.magnitude:
+    if not summed.basis.magnitude:
         return 0.0
     _, deviation, _ = summed.spread()
     rounding = torch.finfo(torch.float64).eps * solution.v[:-1].abs().sum(0)
@@ -124,7 +128,7 @@ class LoopStream(IncrementalLearner):
 
     Parameters
     ----------
-    basis : object or None
+    basis : FeatureMap
         Of the row source.
     settings : Settings
     fit_intercept : bool
@@ -132,7 +136,7 @@ class LoopStream(IncrementalLearner):
 
     solver = "sgd"
 
-    def __init__(self, basis: Any, settings: Settings, fit_intercept: bool):
+    def __init__(self, basis: FeatureMap, settings: Settings, fit_intercept: bool):
         super().__init__(basis, fit_intercept)
         self.settings = settings
         self.solver = settings.solver_name

@@ -55,8 +55,7 @@ class Block:
 
 def _stays_sparse(rows: Rows) -> bool:
     """Return whether steps with a batch are faster without its zeros."""
-    here = rows.sparse and rows.indexed and not rows.spread
-    return here and rows.n_features > _MANY_COLUMNS and rows.density <= _FEW_ENTRIES
+    return rows.n_features > _MANY_COLUMNS and rows.density <= _FEW_ENTRIES
 
 
 def multiply(Z: Any, v: Tensor, out: Tensor) -> None:
@@ -82,7 +81,7 @@ def add_product(
 def squared_rows(Z: Any, n_features: int) -> Tensor:
     """Return the squared norm of each row of a batch, without the ones."""
     if not isinstance(Z, Tensor):
-        return Z.row_squares()
+        return Z.row_squares()[:, None]
     weights = Z[:, :n_features]
     return (weights * weights).sum(1, keepdim=True)
 

@@ -226,9 +226,7 @@ def _diverged(
     loop.reset(kept)
     facts = divergence(loop, len(curve) + 1, n_batch)
     curve.append(loop.objective.units.total(value))
-    solution = _solution(loop, v, len(curve), curve, nan, status)
-    solution.facts = facts
-    return solution
+    return _solution(loop, v, len(curve), curve, nan, status).knowing(**facts)
 
 
 def divergence(loop: Loop, epoch: int, n_batch: int) -> dict[str, float]:

@@ -70,8 +70,8 @@ def _squared_norms(
 ) -> tuple[list[Tensor]]:
     if rows.sparse and factor is None and v is None:
         parts = []
-        for _, Z, weight in paired(rows, origin, dtype):
-            squares = Z.row_squares(unit, intercept).cpu()
+        for _, columns, weight in paired(rows, origin, dtype):
+            squares = columns.row_squares(unit).cpu() + intercept
             parts.append(squares if weight is None else squares * weight.cpu())
         return ([torch.cat(parts)],)
     # Written in place: small results between large temporaries would scatter these over memory.

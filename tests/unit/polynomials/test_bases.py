@@ -366,7 +366,9 @@ def test_chunks_after_another_kind_of_fit_go_on_from_it(basis, first):
 def test_sample_of_a_stream_does_not_grow_with_it():
     rng = np.random.default_rng(0)
     blocks = [(rng.standard_normal((20_000, 2)), rng.standard_normal(20_000)) for _ in range(9)]
-    rows = StreamRows(BlockReader(TorchPolyRegressor(), blocks, reset=True), torch.device("cpu"))
+    rows = StreamRows(
+        BlockReader.opened(TorchPolyRegressor(), blocks, reset=True), torch.device("cpu")
+    )
     _, samples = _ends(rows, sampled=True)
     assert 4_096 / 2 <= sum(map(len, samples)) <= 2 * 4_096
 

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from sklearn.preprocessing import PolynomialFeatures
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
-from skorchlite._estimators import polynomial
+from skorchlite._estimators import polynomial_terms
 from tests.support.oracles import minimum_norm
 
 
@@ -37,11 +37,11 @@ def test_more_terms_than_memory_holds_are_refused_before_they_are_made():
 
 
 def test_refusal_names_both_numbers(monkeypatch):
-    monkeypatch.setattr(polynomial, "available_memory", lambda: 100 << 20)
+    monkeypatch.setattr(polynomial_terms, "available_memory", lambda: 100 << 20)
     X = np.random.default_rng(0).normal(size=(20, 600))
     with pytest.raises(ValueError, match=r"180,900 terms, .* 104 MiB .* there are 100 MiB"):
         TorchPolyRegressor(2).fit(X, X[:, 0])
-    monkeypatch.setattr(polynomial, "available_memory", lambda: 1 << 40)
+    monkeypatch.setattr(polynomial_terms, "available_memory", lambda: 1 << 40)
     assert TorchPolyRegressor([1] * 600).fit(X, X[:, 0]).n_output_features_ == 600
 
 
