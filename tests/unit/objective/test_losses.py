@@ -17,7 +17,7 @@ from skorchlite._objective.penalties import PENALTIES, make_penalty
 from skorchlite._solvers.newton import general_loss
 from skorchlite._solvers.newton.active_set import minimise_quadratic
 from skorchlite._solvers.newton.kinks import Kinks
-from tests.support.solvers_of_peers import FORMULAS, SHARES
+from tests.support.solvers_of_peers import FORMULAS, PARTS_OF_ALPHA
 
 EPS = np.finfo(np.float64).eps
 PARAMETERS = [(0.125, 0.5), (1.35, 0.9), (2.0, 0.001)]  # (epsilon, quantile)
@@ -364,7 +364,7 @@ both_signs = pytest.mark.parametrize("positive", [False, True])
 
 
 def penalty_in_numpy(name, w, alpha=0.7, l1_ratio=0.25):
-    l1, l2 = SHARES[name](l1_ratio)
+    l1, l2 = PARTS_OF_ALPHA[name](l1_ratio)
     return alpha * (l1 * np.abs(w).sum(0) + l2 / 2 * (w**2).sum(0))
 
 
@@ -374,7 +374,7 @@ def test_penalty_is_its_formula_and_its_gradient_that_of_the_smooth_part(name, p
     penalty = make_penalty(name, 0.7, 0.25, positive)
     w = np.linspace(-2, 3, 8).reshape(4, 2)
     np.testing.assert_allclose(penalty.value(tensor(w)), penalty_in_numpy(name, w), rtol=8 * EPS)
-    smooth = 0.7 * SHARES[name](0.25)[1] * w
+    smooth = 0.7 * PARTS_OF_ALPHA[name](0.25)[1] * w
     np.testing.assert_allclose(penalty.gradient(tensor(w)), smooth, rtol=8 * EPS)
     assert penalty.smooth == (name in (None, "l2") and not positive)
 
