@@ -179,7 +179,7 @@ class Pilot:
         weight, penal = rows * self.share, penalty * self.penalty
 
         def product(u: Tensor) -> Tensor:
-            v = self.coordinates.model(u)
+            v = self.coordinates.to_v(u)
             return self.coordinates.pull(self.Z.T @ (weight * (self.Z @ v)) + penal * v)
 
         k = self.coordinates.size
@@ -221,7 +221,7 @@ class Pilot:
             return torch.inf
         if k > min(_FEW_COORDINATES, len(self.Z)):
             return 0.0
-        directions = coordinates.to(self.Z).model(torch.eye(k).to(self.Z))
+        directions = coordinates.to(self.Z).to_v(torch.eye(k).to(self.Z))
         Z = self.Z @ directions
         away = reach * torch.linalg.vector_norm(Z, dim=1, keepdim=True)
         nothing, ends = torch.zeros_like(r), (r - away, r + away)
