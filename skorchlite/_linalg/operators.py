@@ -130,9 +130,10 @@ class DenseColumns(DesignOperator):
             return torch.linalg.vector_norm(Z, dim=0) ** 2
         # By pieces: the squares of all rows would need as much memory as they do.
         size, total = max(_PIECE_ENTRIES // self.width, 16), Z.new_zeros(self.width - 1)
-        weight = weight.to(Z.dtype)
-        for part, counts in zip(Z.split(size), weight.split(size), strict=True):
-            total += counts @ (part * part)
+        # With roots of the weights, which keep squares in the range of the dtype.
+        roots = weight.to(Z.dtype).sqrt()[:, None]
+        for part, times in zip(Z.split(size), roots.split(size), strict=True):
+            total += torch.linalg.vector_norm(part * times, dim=0) ** 2
         return total
 
     @property
