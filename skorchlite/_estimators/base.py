@@ -18,9 +18,10 @@ from .._inputs.input_kinds import input_of
 from .._objective.moments import MANY_COLUMNS
 from .._objective.moments_objective import RunningMoments
 from .._runtime import torch_settings
-from .._solvers.base import MESSAGES, IncrementalLearner, SolverControl
+from .._solvers.base import MESSAGES, SolverControl
+from .._solvers.incremental.learner import IncrementalLearner
+from .._solvers.incremental.moment_stream import MomentStream
 from .._solvers.selection import is_stochastic
-from .._solvers.stochastic.incremental import MomentStream
 from .._sources.feature_map import IDENTITY, FeatureMap
 from .._sources.origin_choice import pilot_origin, plain_origin, widest_origin
 from .callbacks import Task
@@ -118,7 +119,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         ValueError
             If the data or a parameter cannot be used; an earlier fit is then left as it was.
         """
-        self._warn_of_idle(stacklevel=5)
+        self._warn_of_unused(stacklevel=5)
         given = input_of(X, y, sample_weight)
         for_caller = given.attributes_for_caller
         task = Task(self, X, y, sample_weight, for_caller) if has_callbacks(self) else None
@@ -138,7 +139,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
 
     def _fit(self, data, start, task):
         """Fit checked data and set the fitted attributes; return the solution."""
-        by_batches = is_stochastic(self.solver, self._asked())
+        by_batches = is_stochastic(self.solver, self._for_batches())
         loss, columns = self._loss(by_batches, data.weighted), self._columns(by_batches)
         n_columns = columns.count(data.rows.n_features)
         sums = loss.quadratic and not by_batches and n_columns <= MANY_COLUMNS

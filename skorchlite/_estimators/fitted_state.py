@@ -1,7 +1,7 @@
-"""What a pickle of an estimator holds: public names, and our own objects as plain dictionaries.
+"""The state of an estimator as a pickle holds it, with plain dictionaries for private classes.
 
-A pickle names the module of each class in it, so that with private ones it would load only where
-each file is still where it was. These are stored by the names below instead, which stay.
+A pickle names the module of each class in it. With private ones it would load only as long as no
+file is moved, so that objects of these are stored under the names below, which stay the same.
 """
 
 from typing import Any
@@ -13,19 +13,15 @@ from .._linalg.views import viewed
 from .._objective.moments_objective import RunningMoments
 from .._polynomials.basis import Basis
 from .._polynomials.multi_index import Degrees, terms_of
-from .._solvers.base import IncrementalLearner
+from .._solvers.incremental.averaged_stream import AveragedStream
+from .._solvers.incremental.learner import IncrementalLearner
+from .._solvers.incremental.loop_stream import LoopStream
+from .._solvers.incremental.moment_stream import MomentStream
 from .._solvers.newton.preconditioner import Metric
 from .._solvers.newton.reparametrization import Coordinates
-from .._solvers.stochastic.averaged_sgd import AveragedStream
-from .._solvers.stochastic.incremental import LoopStream, MomentStream
-from .._solvers.stochastic.optimizers import (
-    Average,
-    CumulativePenalty,
-    GradientDescent,
-    ProximalPenalty,
-    RecentAverage,
-    TorchOptimizer,
-)
+from .._solvers.stochastic.averages import Average, RecentAverage
+from .._solvers.stochastic.optimizers import GradientDescent, TorchOptimizer
+from .._solvers.stochastic.proximal import CumulativePenalty, ProximalPenalty
 from .._solvers.stochastic.schedules import (
     Adaptive,
     Constant,

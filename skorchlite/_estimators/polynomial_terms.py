@@ -11,7 +11,8 @@ from .._polynomials.basis import Basis
 from .._polynomials.basis_selection import fitted_basis, intervals
 from .._polynomials.expanded import ExpandedRows
 from .._polynomials.multi_index import Degrees, degrees_of
-from .._solvers.base import CANCELLED, IncrementalLearner, Solution
+from .._solvers.base import CANCELLED, Solution
+from .._solvers.incremental.learner import IncrementalLearner
 from .._sources.feature_map import FeatureMap
 from .._sources.row_source import Rows
 from .available_memory import available_memory

@@ -9,6 +9,7 @@ from .._inputs.user_input import Input
 from .._process_group import Ranks
 from .._sources.partitioned import PartitionedRows
 from .._sources.prefetch import computing
+from .._sources.row_source import Rows
 
 
 def over_all_ranks(
@@ -23,7 +24,7 @@ def over_all_ranks(
         with computing(data.n_entries):
             return work(data)
     given.check_ranks_can_read("X")
-    with Ranks(alike=(estimator.loss,)) as ranks:
+    with Ranks[Rows](alike=(estimator.loss,)) as ranks:
         data = _agreed(ranks, read)
         sources = {"rows": data.rows, "validation": data.validation}
         with computing(data.n_entries):
@@ -39,7 +40,7 @@ def over_all_ranks(
             return result
 
 
-def _agreed(ranks: Ranks, read: Callable[[], Data]) -> Data:
+def _agreed(ranks: Ranks[Rows], read: Callable[[], Data]) -> Data:
     """Return the data of this rank, which all ranks have in the same form."""
     data, mine, error = None, None, None
     try:

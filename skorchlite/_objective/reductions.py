@@ -1,6 +1,7 @@
-"""What a pass adds up over rows: each function takes a row source and returns sums that add.
+"""The sums that a pass over the rows makes.
 
-They are sent to where the rows are, so that what they take and return can be pickled.
+Each function takes rows and returns sums, to which those over other rows can be added. It is sent
+to where the rows are, so that its arguments and its result can be pickled.
 """
 
 from collections.abc import Iterator
@@ -54,13 +55,13 @@ def hessian_products(
     rows: Rows, origin: Origin, dtype: torch.dtype, v: Tensor
 ) -> tuple[Tensor, float]:
     """Return the sums of squared error's Hessian times v, and of weights."""
-    point, bend, total = v.to(rows.device, dtype), torch.zeros_like(v), 0.0
+    point, product, total = v.to(rows.device, dtype), torch.zeros_like(v), 0.0
     for y, Z, weight in multiplied(rows, origin, dtype):
         along = Z @ point
         along = along if weight is None else along * weight[:, None].to(along.dtype)
-        bend += (Z.T @ along).cpu()
+        product += (Z.T @ along).cpu()
         total += len(y) if weight is None else float(weight.sum())
-    return bend, total
+    return product, total
 
 
 def spread(rows: Rows, origin: Origin, dtype: torch.dtype) -> tuple[float, Tensor, Tensor]:
@@ -116,7 +117,7 @@ def models(
 ) -> tuple:
     """Return the sum of weights, the least ones, and the sums that make models; see ``Sums``.
 
-    The partitions that rows may be in share the room.
+    The room is divided between the partitions that rows may be in.
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     room = -(-room // rows.n_partitions)
@@ -137,7 +138,8 @@ def models(
 def doubled_products(rows: Rows, origin: Origin) -> tuple[list[dd.Pair]]:
     """Return the sums of products of ``[targets, features, 1]``, a pair for each place.
 
-    What is measured from the origin, and scaled by the root of a weight, is a double.
+    Only the sums are pairs: a column less its origin, times the root of a weight, is rounded to a
+    double.
     """
     k = rows.n_targets + rows.n_features + 1
     total = None

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from .._objective.objective import Objective
-from .._sources.feature_map import FeatureMap
 
 MESSAGES = {
     "max_iter": (
@@ -207,32 +206,3 @@ def is_near(w: Tensor | None, deviation: Tensor) -> bool:
         return False
     t = w.shape[1]
     return bool((deviation[t:] @ w.abs() <= _FAR * deviation[:t]).all())
-
-
-class IncrementalLearner:
-    """What all that learns from chunks has.
-
-    Parameters
-    ----------
-    basis : FeatureMap
-        Of the row source.
-    fit_intercept : bool
-    """
-
-    takes_other_terms = False  # whether it can go on in columns that others make
-
-    def __init__(self, basis: FeatureMap, fit_intercept: bool):
-        self.basis, self.fit_intercept = basis, bool(fit_intercept)
-
-    def change_basis(self, basis: FeatureMap, terms: Any, n_targets: int, centre: bool) -> None:
-        """Go on in the columns of another feature map, where ``takes_other_terms``."""
-        raise TypeError("what was learned cannot be written in other columns")
-
-    def check(self, fit_intercept: bool) -> None:
-        """Raise if the chunks so far were learned with an intercept, and this one is not, or so."""
-        if bool(fit_intercept) != self.fit_intercept:
-            raise ValueError(
-                f"fit_intercept={fit_intercept} was set after chunks that were learned with "
-                f"fit_intercept={self.fit_intercept}, and none of them is kept. Call fit to begin "
-                "anew."
-            )
