@@ -229,7 +229,7 @@ def _is_plain(array: Any, dims: tuple[int, ...]) -> bool:
 
 
 def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
-    """Return X, of at least so many rows, as it will be read; ``estimator`` may be its name."""
+    """Return X with at least ``least`` rows, checked; ``estimator`` may be the name of one."""
     if _is_plain(X, (2,)) or isinstance(X, Checked):
         return as_mapped(X)
     X = native(X)
