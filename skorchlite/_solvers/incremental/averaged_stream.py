@@ -22,14 +22,15 @@ from ..._sources.origin import Origin
 from ..base import Solution, SolverControl
 from ..newton.reparametrization import Coordinates, make_coordinates
 from ..stochastic.averages import RecentAverage
+from ..stochastic.curvature import squared_norms
 from ..stochastic.minibatches import Minibatches
 from ..stochastic.optimizers import GradientDescent
+from ..stochastic.pilot import Pilot
 from ..stochastic.preconditioned import constant_point
 from ..stochastic.proximal import ProximalPenalty
 from ..stochastic.schedules import Shrinking
 from ..stochastic.settings import Settings
 from ..stochastic.sgd import Loop, Steps
-from ..stochastic.step_size import Pilot, squared_norms
 from .learner import IncrementalLearner
 
 _BATCH = 32

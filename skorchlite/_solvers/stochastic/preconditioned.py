@@ -13,7 +13,7 @@ from ..._objective.loss import Loss
 from ..._objective.objective import Objective
 from ..newton.kinks import Corners
 from ..newton.reparametrization import Coordinates
-from .step_size import Pilot
+from .pilot import Pilot
 
 
 def point_at(objective: Objective, coordinates: Coordinates, u: Tensor) -> Tensor:

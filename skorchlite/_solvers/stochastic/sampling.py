@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from ..._objective.objective import Objective
-from .minibatches import Minibatches
+from ..newton.reparametrization import Coordinates
+from .curvature import squared_norms
+from .minibatches import Draws, Minibatches
+from .pilot import Pilot
 from .preconditioned import Snapshot
-from .step_size import batch_noise
 
 _STEP = 0.5  # of the step that noise and curvature allow
 _FOLDS = 2.0  # by how many factors of e an epoch is to shrink the error in the narrowest band
@@ -69,13 +71,11 @@ class Sampling:
         generator: torch.Generator | None,
         dtype: torch.dtype,
     ):
-        drawn, weight = None, None
-        if objective.rows.indexed:
-            drawn, weight, squares = drawing(squares)
+        draws = drawing(squares) if objective.rows.indexed else None
         self.curvature = curvature
-        self.batches = Minibatches(
-            objective, batch_size, generator, dtype, drawn=drawn, weight=weight
-        )
+        self.batches = Minibatches(objective, batch_size, generator, dtype, draws=draws)
+        if draws is not None:
+            squares = squares[draws.rows] * draws.weight
         total = float(squares.sum())
         self._row = float((squares**2).sum()) / total if total > 0 else 0.0
 
@@ -104,8 +104,8 @@ class Sampling:
         return 2 * _FOLDS * width * row / (self.batches.n_rows * snapshot.curvature / made.mean)
 
 
-def drawing(squares: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
-    """Return which rows an epoch draws, what each draw counts, and its squared norm times that.
+def drawing(squares: Tensor) -> Draws | None:
+    """Return what an epoch draws, from the squared norm of each row.
 
     Rows far from the others are drawn more often and count less each time, so that no batch is
     much more curved than another. The sum over an epoch is the same. An epoch is longer by a
@@ -113,7 +113,23 @@ def drawing(squares: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
     """
     times = torch.ceil(squares / (_FAR * squares.mean())).clamp(min=1).nan_to_num(1.0).long()
     if int(times.max()) == 1:
-        return None, None, squares
+        return None
     drawn = torch.repeat_interleave(torch.arange(len(squares)), times)
-    weight = len(drawn) / len(squares) / times[drawn].double()
-    return drawn, weight, squares[drawn] * weight
+    return Draws(drawn, len(drawn) / len(squares) / times[drawn].double())
+
+
+def stable_step(objective: Objective, coordinates: Coordinates, n_batch: int, v: Tensor) -> float:
+    """Return the step above which descent by batches is unstable.
+
+    It is ``2 / (curvature of the objective + that of the most curved row / batch size)``.
+    """
+    pilot = Pilot(objective, coordinates)
+    mean, weighted = pilot.of_loss(objective.loss, v)
+    squares = squared_norms(objective, coordinates, objective.double)
+    noise = float(squares.max()) * weighted * batch_noise(len(squares), n_batch)
+    return 2 / (pilot.largest(max(mean, weighted), 1.0) + noise)
+
+
+def batch_noise(n_rows: int, n_batch: int) -> float:
+    """Return the part of a row's curvature that is left in the noise of a batch."""
+    return (n_rows - n_batch) / (n_batch * max(n_rows - 1, 1))

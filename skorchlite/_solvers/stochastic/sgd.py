@@ -32,10 +32,10 @@ from .minibatches import (
 from .optimizers import Optimizer
 from .preconditioned import point_at
 from .proximal import CumulativePenalty, Proximal
+from .sampling import stable_step
 from .schedules import Schedule, make_schedule
 from .settings import Settings
 from .start import Start
-from .step_size import stable_step
 
 
 class Loop:

@@ -27,13 +27,13 @@ from ..._exceptions import OutOfRangeError
 from ..._linalg.anderson import extrapolated
 from ..._runtime import threads_for
 from ..base import SolverControl
+from .curvature import curved_coordinates, squared_norms
 from .inner_epoch import InnerEpoch
 from .preconditioned import Preconditioned
 from .progress import GapCheck, Progress
 from .sampling import Curvature, Sampling
 from .settings import Settings
 from .start import Start
-from .step_size import curved_coordinates, squared_norms
 
 _LENGTH = 0.1  # of a deviation of the targets: the first step of an optimizer with its own scale
 _BOLD, _SHY = 1.2, 0.5  # how its step grows after an epoch that gained, and shrinks after another
