@@ -7,16 +7,18 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, StrOptions, check_feature_names_in
-from .._inputs.conversion import beside, to_numpy
+from .._inputs.conversion import array_like, to_numpy
 from .._polynomials.basis import SAMPLE_ROWS, Basis
 from .._polynomials.expanded import OUTSIDE, BoundedRows
 from .._polynomials.families import FAMILIES
 from .._polynomials.sensitivity import total_indices
 from .._polynomials.undetermined_terms import cause
+from .docstrings import documented
 from .incremental import StreamRegressor
 from .polynomial_terms import PolynomialTerms, expanded
 
 
+@documented
 class TorchPolyRegressor(StreamRegressor):
     """Polynomial regression that keeps its digits on raw columns.
 
@@ -28,7 +30,7 @@ class TorchPolyRegressor(StreamRegressor):
     without the constant, or such products of the polynomials of another basis. Powers are never
     formed from raw columns: without a penalty the model is fitted in products of Chebyshev
     polynomials on the interval of each column or, where the data does not cover that evenly, of
-    polynomials that are orthogonal on the data [4]_. Their coefficients are then converted in
+    polynomials that are orthogonal on the data [3]_. Their coefficients are then converted in
     rational arithmetic. Least squares in one input column is done in doubled precision where rows
     times degree are at most a million. ``predict`` evaluates the model as it was fitted. With a
     penalty or ``positive=True``, which act on the coefficients of the basis, the terms are those of
@@ -55,140 +57,7 @@ class TorchPolyRegressor(StreamRegressor):
         What ``predict`` does with samples outside of ``domain_``, where a polynomial grows fast:
         nothing, warn of them, return NaN for them (for which ``score`` has no number), or take the
         nearest number of the domain in place of each that is outside.
-    loss : str or callable, default="squared_error"
-        The loss of a row, in its residual ``r = y - prediction``:
-
-        - "squared_error": ``1/2 r^2``
-        - "absolute_error": ``|r|``
-        - "huber": ``1/2 r^2`` up to ``|r| = epsilon``, ``epsilon |r| - 1/2 epsilon^2`` beyond
-        - "quantile": ``quantile r`` above zero, ``(quantile - 1) r`` below
-        - "epsilon_insensitive": ``max(0, |r| - epsilon)``
-        - "squared_epsilon_insensitive": ``max(0, |r| - epsilon)^2``
-        - "log_cosh": ``log cosh r``
-
-        or a callable or ``torch.nn`` loss module ``(y_pred, y_true)`` of two float64 tensors of
-        shape (n_rows,), the rows of a block and one target. It returns one loss a row, or their
-        mean (then without ``sample_weight``), and is differentiated by autograd.
-    penalty : {"l2", "l1", "elasticnet"} or None, default=None
-        ``R(w)``: "l2" is ``1/2 ||w||^2``, "l1" is ``||w||_1``, "elasticnet" is
-        ``l1_ratio ||w||_1 + (1 - l1_ratio) / 2 ||w||^2``, None is no penalty.
-    alpha : float, default=1e-4
-        Factor of the penalty; of no effect where ``penalty=None``. It means what it does in Lasso
-        and ElasticNet; ``Ridge(alpha=a)`` is ``penalty="l2", alpha=a / sum(sample_weight)``.
-    l1_ratio : float, default=0.15
-        Share of "l1" in "elasticnet", from 0 to 1.
-    epsilon : float, default=0.1
-        Of the losses "huber" (above 0), "epsilon_insensitive" and "squared_epsilon_insensitive"
-        (0 or above), in units of y.
-    quantile : float, default=0.5
-        The quantile that loss "quantile" predicts, between 0 and 1.
-    fit_intercept : bool, default=True
-        Whether to fit the intercept, which is never penalised. If False, the data is taken to be
-        centred.
-    positive : bool, default=False
-        Whether coefficients are kept from falling below zero.
-    solver : str or torch.optim.Optimizer class, default="auto"
-        Full batch, for the optimum to ``tol``:
-
-        - "newton" is descent with the curvature of the loss. Squared error needs one pass, which
-          makes the Gram matrix of the centred columns, and further ones where its condition leaves
-          the coefficients further off than ``tol``; with more columns than rows it works in the
-          span of the rows instead, and under a penalty with "l1" or ``positive=True`` on a working
-          set of the columns. Other losses begin at the solution of squared error, in coordinates
-          that it gives, and need three or four passes, each of which keeps the rows near a corner
-          or bend of the loss and sums the others; on what is kept, interior point steps [5]_ lead
-          to the minimum. With a penalty that has corners and more than 1,000 columns they work on a
-          working set of these too.
-        - "gradient" is descent by limited-memory quasi-Newton steps or, for squared error with a
-          smooth penalty, conjugate gradients, and takes any loss. Beyond 2,000 columns it holds no
-          matrix of columns by columns; up to there other losses have the coordinates of least
-          squares, and where steps stall before the bound is close enough, a small problem is ended
-          by those of "newton".
-
-        Stochastic, a step for each batch of rows: "sgd" (``solver_params``: ``momentum``,
-        ``dampening``, ``nesterov``), "adam", "adamw" (without weight decay unless
-        ``solver_params`` asks for it), "rmsprop", "adagrad", or any class of ``torch.optim``, which
-        ``solver_params`` goes to.
-
-        "auto" is "sgd" where ``batch_size``, ``learning_rate``, ``preconditioner``,
-        ``solver_params`` or ``early_stopping`` ask for it. Else it is "gradient" for a callable
-        loss and, unless the loss is squared error or the penalty has corners ("l1", "elasticnet",
-        ``positive=True``), for more than 2,000 columns; else "newton".
-    solver_params : dict, default=None
-        Parameters of the stochastic update, but for its step.
-    preconditioner : {"auto", "gram", "diagonal"} or None, default="auto"
-        The coordinates that a stochastic solver steps in. "gram": columns centred and multiplied by
-        an inverse root of their Gram matrix, so that curvature is alike in all directions.
-        "diagonal": columns centred and divided by their deviation. "auto": "diagonal" for a penalty
-        with corners or more than 2,000 columns, else "gram"; either takes a pass. None: the raw
-        columns, whose gradient step is that of a textbook's loop.
-    learning_rate : float, str or torch.optim.lr_scheduler class, default="auto"
-        The step of a stochastic solver:
-
-        - "auto": measured from the curvature and the noise of batches, on gradients whose noise
-          vanishes at the optimum [3]_; an epoch that raises the objective is undone and the step
-          halved. Each epoch takes a pass more, which measures the objective.
-        - a float: that step, in the coordinates of the preconditioner.
-        - "constant": ``eta0``; "invscaling": ``eta0 / t^power_t``;
-          "optimal": ``1 / (alpha (t0 + t - 1))``; "adaptive": ``eta0``, divided by 5 each time that
-          the objective no longer falls; "pa1" and "pa2", with loss "epsilon_insensitive": as far as
-          the loss of a row asks, ``eta0`` being the aggressiveness. These are SGDRegressor's, t
-          counts steps from 1, and with ``preconditioner=None`` and one target the steps are its
-          steps, for weights of mean 1.
-        - a ``torch.optim.lr_scheduler`` class, or a callable that makes one of an optimizer, as
-          ``functools.partial(StepLR, step_size=5)``: from ``eta0``, stepped after each epoch.
-    eta0 : float, default=0.01
-        First step of a schedule.
-    power_t : float, default=0.25
-        Exponent of "invscaling".
-    batch_size : int or None, default="auto"
-        Rows of a step of a stochastic solver; None for all rows. "auto" is 1 with SGDRegressor's
-        schedules, else 256.
-    max_iter : int, default=1000
-        Largest number of steps of a full-batch solver, on each working set of the columns where
-        there is one; of epochs of a stochastic one.
-    tol : float or None, default=1e-10
-        Full batch: how far the objective may be above its least, relatively, when the descent ends;
-        for squared error and callables the coefficients too, columns scaled. Stochastic with
-        ``learning_rate="auto"``: of ``optimality_``. With another: the fit ends when the objective
-        has not fallen by ``tol`` for ``n_iter_no_change`` epochs, as in SGDRegressor. None: no
-        check, ``max_iter`` steps or epochs.
-    shuffle : bool, default=True
-        Whether each epoch takes the rows in a new random order.
-    average : bool or int, default=False
-        Whether the coefficients are the average over all steps; an int is the number of rows seen
-        at which averaging begins. Of no effect with ``learning_rate="auto"``, which averages the
-        points of each epoch.
-    early_stopping : bool, default=False
-        Whether to set rows aside and to end when the loss on them has not fallen for
-        ``n_iter_no_change`` epochs by ``tol`` relative to that of a constant (for squared error, R2
-        has not risen by ``tol``). The best coefficients are kept.
-    validation_fraction : float, default=0.1
-        Part of the rows to set aside for ``early_stopping``, unless ``fit`` is given ``X_val``.
-    n_iter_no_change : int, default=5
-        Epochs without gain after which a stochastic solver ends.
-    warm_start : bool, default=False
-        Whether to start from the coefficients of the previous fit. The optimum does not depend
-        on it.
-    device : str or torch.device, default="auto"
-        Where to compute: "auto" is the device of a tensor X, else CUDA where it is present and X
-        has at least two million entries, else the CPU.
-    dtype : {"auto", "float32", "float64"}, default="auto"
-        Precision of the products within a block of rows; sums of blocks and corrections are in
-        double precision wherever the device has it. "auto" is "float32" where X is in single
-        precision and that saves time.
-    distributed : bool, default=False
-        Whether each process of a group, as ``torchrun`` starts them, has a share of the rows. The
-        fit is then that of all rows together, and every process ends with the same coefficients.
-        All must call ``fit`` with the same parameters; some may have no rows. Sums travel; with a
-        stochastic solver, whose steps follow each other, the rows do. A process that is lost ends
-        the fit of the others with an error: at once where its connection breaks, else after 30
-        minutes. Predictions are for the rows that a process has.
-    random_state : int, RandomState instance or None, default=None
-        Of the order of the rows and of those set aside; an int for the same fit each time. None
-        leaves NumPy's global generator alone, and each fit differs.
-    verbose : int, default=0
-        Whether to print the objective after each step or epoch.
+    <parameters of every model>
 
     Attributes
     ----------
@@ -214,65 +83,7 @@ class TorchPolyRegressor(StreamRegressor):
         reach further cannot be written in anew, stay those of the first chunk.
     n_output_features_ : int
         Number of terms.
-    n_iter_ : int
-        Number of steps, the largest over the targets, or of epochs.
-    t_ : int
-        Number of updates of the coefficients, plus one.
-    loss_curve_ : list of float
-        The objective, penalty included, at the start and then after each step, or, where a pass
-        over the rows serves many steps, after each pass; summed over targets. With a given
-        ``learning_rate``: for each epoch its mean over the batches, each before its step.
-    validation_loss_curve_ : list of float or None
-        The mean loss on the validation rows after each epoch, or after the fit of a full-batch
-        solver; None without such rows.
-    optimality_ : float
-        How far the objective may be above its least, at most: ``(F - L) / F``, where ``F`` is the
-        objective of the solution, penalty included, and ``L`` a bound from below that was
-        computed, over the directions that ``rank_`` counts; the largest over the targets, never
-        negative. Relative to the objective at zero where what is left of ``F`` is rounding,
-        NaN where no bound was computed:
-
-        =========================  ==========================================================
-        solver and loss            bound
-        =========================  ==========================================================
-        "newton", squared error,   what the next Newton step gains, and what is left of the
-        no corners                 gradient then against the curvature of the penalty
-        "newton", corners          the tangent at the solution, as far as coefficients may be
-        in the penalty             from it whose objective is no higher
-        "newton", other losses     dual variables, the minimum that they leave over the
-                                   coefficients, and the tangent as before
-        "gradient", squared        half the squared gradient over the least curvature of the
-        error, no corners          penalty or, without one, that the steps have met; of a small
-                                   problem as for "newton", which ends it
-        "gradient", other losses   the tangent as before; with a smooth penalty and more than
-                                   2,000 columns as for squared error
-        callable                   NaN: whether it is convex is not known
-        stochastic, "auto" step    half the squared subgradient over the curvature nearby;
-                                   else the tangent as before or, of a small problem, what
-                                   "newton" finds; NaN without a penalty on more than
-                                   2,000 columns
-        stochastic, given step     NaN
-        =========================  ==========================================================
-    converged_ : bool
-        Whether ``optimality_`` is at most ``tol``, or what is left is rounding of the coefficients
-        or of the data; for a callable, whether the gradient is that close to zero; with a given
-        ``learning_rate``, whether the check that ``tol`` stands for was met.
-    rank_ : int or None
-        Number of independent directions in the (centred) columns of the model, at the rounding
-        of the data; the same for all losses. None with a penalty or bound that has corners, and
-        where "gradient" or a stochastic solver makes no Gram matrix. Below ``n_output_features_``
-        the coefficients are those of least norm: without a warning where it is in the nature of the
-        columns (two values, a constant, products of dummies that vanish, linear functions of
-        others), and with a ``RankWarning`` where the degree is too high for the distinct values of
-        a column, for the rows or for double precision.
-    solver_ : str
-        The solver that was used, or the name of its class.
-    device_ : str
-        The device that was used.
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, where X has string column names.
+    <attributes of every model>
 
     See Also
     --------
@@ -285,16 +96,21 @@ class TorchPolyRegressor(StreamRegressor):
     than terms, and never with more than 512 MiB: where neither it nor the Gram matrix of the terms
     has room in that, solver "auto" is "gradient" for squared error with a smooth penalty too.
 
+    Where ``rank_`` is below ``n_output_features_`` the coefficients are those of least norm. There
+    is no warning where that is in the nature of the columns (two values, a constant, products of
+    dummies that vanish, linear functions of others), and a ``RankWarning`` where the degree is too
+    high for the distinct values of a column, for the rows or for double precision.
+
     References
     ----------
-    .. [1] Trefethen, L. N. (2019). "Approximation Theory and Approximation Practice", chapter 3.
-    .. [2] Dekker, T. J. (1971). "A floating-point technique for extending the available
-       precision". Numerische Mathematik 18.
-    .. [3] Johnson, R. and Zhang, T. (2013). "Accelerating stochastic gradient descent using
-       predictive variance reduction". NIPS 26.
-    .. [4] Gautschi, W. (2004). "Orthogonal Polynomials: Computation and Approximation", chapter 2.
-    .. [5] Mehrotra, S. (1992). "On the implementation of a primal-dual interior point method".
+    .. [1] Mehrotra, S. (1992). "On the implementation of a primal-dual interior point method".
        SIAM Journal on Optimization 2(4).
+    .. [2] Johnson, R. and Zhang, T. (2013). "Accelerating stochastic gradient descent using
+       predictive variance reduction". NIPS 26.
+    .. [3] Gautschi, W. (2004). "Orthogonal Polynomials: Computation and Approximation", chapter 2.
+    .. [4] Trefethen, L. N. (2019). "Approximation Theory and Approximation Practice", chapter 3.
+    .. [5] Dekker, T. J. (1971). "A floating-point technique for extending the available
+       precision". Numerische Mathematik 18.
 
     Examples
     --------
@@ -465,7 +281,7 @@ class TorchPolyRegressor(StreamRegressor):
     def powers_(self):
         """The exponent, or degree, of each column in each term."""
         powers = self._basis.powers
-        return beside(powers, self.coef_)
+        return array_like(powers, self.coef_)
 
     def _columns(self, stochastic):
         squared = self.loss == "squared_error"

@@ -11,11 +11,9 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from .._compat import check_same_namespace
-from .._inputs.block_reader import is_stream
-from .._inputs.conversion import is_dask, native, returned, to_numpy
-from .._inputs.dask_collections import predicted_chunks
-from .._inputs.fit_data import check_rows_finite, read, read_to_predict
+from .._inputs.conversion import native, to_numpy
+from .._inputs.fit_data import check_rows_finite
+from .._inputs.input_kinds import input_of
 from .._inputs.validation import check_score
 from .._linalg.views import viewed
 from .._runtime import torch_settings
@@ -46,15 +44,7 @@ class Predictor(RegressorMixin):
             array or data frame a dask array with the chunks of X, computed when it is.
         """
         check_is_fitted(self)
-        if is_dask(X):
-            return predicted_chunks(self, X)
-        if not is_stream(X):
-            check_same_namespace(X, self, attribute="coef_", method="predict")
-        with torch_settings():
-            rows, single = read_to_predict(self, X)
-            with computing(rows.n_rows * rows.n_features if rows.indexed else np.inf):
-                y_pred = self._predict(rows, single)
-            return to_numpy(y_pred) if is_stream(X) else returned(y_pred, X)
+        return input_of(X).predicted(self)
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Return the coefficient of determination of the predictions, R2.
@@ -82,9 +72,10 @@ class Predictor(RegressorMixin):
             return self._score(X, y, sample_weight)
 
     def _score(self, X, y, sample_weight):
-        if is_dask(X) or (y is None and is_stream(X)):
+        given = input_of(X, y, sample_weight)
+        if given.scored_by_rows:
             check_is_fitted(self)
-            return self._score_rows(read(self, X, y, sample_weight, reset=False))
+            return self._score_rows(given.read(self, reset=False))
         if not any(isinstance(native(a), torch.Tensor) for a in (X, y, sample_weight)):
             return super().score(X, y, sample_weight)
         y_pred = torch.as_tensor(native(self.predict(X)))
@@ -163,7 +154,7 @@ def _predicted(
         v = torch.cat((W, b[None]))
         return (torch.cat([(Z @ v).to(dtype or double) for Z in columns]),)
     blocks = dense(rows.blocks(rows.bound(rows.n_features, double.itemsize)), double)
-    if not rows.indexed:  # how many there are is known at the end
+    if rows.counted is None:  # how many there are is known at the end
         parts = [torch.add(X @ W, b).to(dtype or double) for X, _, _ in blocks]
         return (torch.cat(parts),)
     out = torch.empty(rows.n_rows, len(b), dtype=dtype or double, device=rows.device)

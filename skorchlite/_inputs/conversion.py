@@ -1,4 +1,4 @@
-"""Arrays of any library in, and results in the kind and namespace of X out."""
+"""Arrays of any library to tensors and NumPy arrays, and results back to the library of X."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,41 +9,39 @@ from sklearn import get_config
 
 from .._compat import get_namespace_and_device, is_numpy_namespace, move_to
 
-Home = tuple[Any, Any]  # a namespace, and a device of it
 
+def _dispatch_target(X: Any) -> tuple[Any, Any] | None:
+    """Return the namespace and the device that scikit-learn's dispatch wants results for X in.
 
-def home_of(X: Any) -> Home | None:
-    """Return where dispatch wants the results for X; None for NumPy, or without dispatch.
-
-    Results for a dask collection are small, and NumPy's.
+    None means NumPy, which is also where there is no dispatch.
     """
-    if not get_config()["array_api_dispatch"] or is_dask(X):
+    if not get_config()["array_api_dispatch"]:
         return None
     xp, _, device = get_namespace_and_device(X)
     return None if is_numpy_namespace(xp) else (xp, device)
 
 
-def returned(result: torch.Tensor, X: Any) -> Any:
-    """Return a result in the kind of the array X that it was computed from."""
+def result_like(result: torch.Tensor, X: Any) -> Any:
+    """Return a result as an array of the kind of X, which it was computed from."""
     if isinstance(X, torch.Tensor):
         return result
-    home = home_of(X)
-    return to_numpy(result) if home is None else move_to(result, xp=home[0], device=home[1])
+    target = _dispatch_target(X)
+    return to_numpy(result) if target is None else move_to(result, xp=target[0], device=target[1])
 
 
-def settled(attributes: Mapping[str, Any], X: Any) -> dict[str, Any]:
-    """Return attributes, the fitted arrays but names where dispatch wants them for X."""
-    home, attributes = home_of(X), dict(attributes)
-    if home is None:
+def attributes_like(attributes: Mapping[str, Any], X: Any) -> dict[str, Any]:
+    """Return attributes with the fitted numbers where scikit-learn's dispatch wants them for X."""
+    target, attributes = _dispatch_target(X), dict(attributes)
+    if target is None:
         return attributes
     for name, value in attributes.items():
         fitted = name.endswith("_") and isinstance(value, np.ndarray)
         if fitted and value.dtype.kind in "biuf":
-            attributes[name] = move_to(value, xp=home[0], device=home[1])
+            attributes[name] = move_to(value, xp=target[0], device=target[1])
     return attributes
 
 
-def beside(array: np.ndarray, like: Any) -> Any:
+def array_like(array: np.ndarray, like: Any) -> Any:
     """Return an array in the namespace and on the device of a fitted one."""
     if isinstance(like, np.ndarray):
         return array
@@ -52,21 +50,19 @@ def beside(array: np.ndarray, like: Any) -> Any:
     return like.__array_namespace__().asarray(array, device=like.device)
 
 
-_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
-
-
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)  # bfloat16 is none of NumPy's
 _NOT_EXCHANGED = (RuntimeError, BufferError, TypeError, ValueError, AttributeError)
 
 
 def is_dask(X: Any) -> bool:
-    """Return whether X is a collection of dask, which need not be there to know."""
+    """Return whether X is a collection of dask; dask need not be installed."""
     return type(X).__module__.partition(".")[0] in ("dask", "dask_expr")
 
 
 def native(array: Any) -> Any:
-    """Return an array of another library as a tensor, which shares its memory, on its device.
+    """Return an array of another library as a tensor on its device, which shares its memory.
 
-    Anything else comes back as it is.
+    NumPy arrays, and what is no array, are returned as they are.
     """
     if isinstance(array, np.ndarray | torch.Tensor) or not hasattr(array, "__dlpack__"):
         return array
@@ -81,7 +77,7 @@ def native(array: Any) -> Any:
 def to_numpy(array: Any) -> Any:
     """Return the numbers of a tensor or array as a NumPy array.
 
-    There is no copy where they lie on the CPU in a dtype that NumPy has.
+    They are not copied if they are on the CPU and of a dtype that NumPy has.
     """
     array = native(array)
     if not isinstance(array, torch.Tensor):

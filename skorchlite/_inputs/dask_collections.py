@@ -6,6 +6,7 @@ as the sums of one chunk. dask is imported only where there is a collection of i
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import accumulate, pairwise
 from typing import Any
@@ -16,14 +17,55 @@ from torch import Tensor
 
 from .._runtime import torch_settings
 from .._sources.arrays import ArrayRows
+from .._sources.partitioned import SpreadRows
 from .._sources.row_source import Rows
 from .conversion import is_single, to_numpy
 from .device import resolve_device
+from .fit_data import check_rows_finite
 from .in_memory import rows_in_memory
 from .tables import as_frame
+from .user_input import Input
 from .validation import check_part, check_whole
 
 _SUMMED_AT_ONCE = 8  # sums of a worker, before they travel
+
+
+class DaskInput(Input):
+    """An X that is a dask array or data frame; y and sample_weight may be of dask too."""
+
+    def _read_rows(self, estimator: Any, reset: bool, chunk: bool) -> tuple[Rows, Any, bool, bool]:
+        chunks, X, y, weight = read_chunks(estimator, self.X, self.y, self.sample_weight, reset)
+        return SpreadRows(chunks), y, is_single(X), weight is not None
+
+    def read_validation(self, estimator: Any, y_fit: Any, device: torch.device) -> Rows:
+        """Return the rows to validate on, checked in a pass over them; see ``Input``."""
+        if estimator.distributed:
+            self.check_ranks_can_read("X_val")
+        chunks, _, y, _ = read_chunks(estimator, self.X, self.y, None, reset=False)
+        if y.shape[1:] != y_fit.shape[1:]:
+            raise ValueError(
+                f"y_val has the shape {y.shape}, and the training targets {tuple(y_fit.shape)}."
+            )
+        rows = SpreadRows(chunks)
+        rows.total(partial(check_rows_finite, name=type(estimator).__name__))
+        return rows
+
+    def predicted(self, estimator: Any) -> Any:
+        """Return the predictions as a dask array, which are made when that is computed."""
+        return predicted_chunks(estimator, self.X)
+
+    @property
+    def scored_by_rows(self) -> bool:
+        """Whether a score is summed over the rows, as where these stay in their chunks."""
+        return True
+
+    def check_ranks_can_read(self, label: str) -> None:
+        """Raise an error: each rank would read the rows of all of them."""
+        raise ValueError(
+            f"distributed=True is for the processes of torchrun, each with rows of its own, and "
+            f"{label} is a dask collection, whose chunks dask spreads over its workers. Set "
+            "distributed=False."
+        )
 
 
 class Chunks:
@@ -48,14 +90,14 @@ class Chunks:
     ):
         self.parts, self.outline = parts, outline
         self.edges = [0, *accumulate(lengths)]
-        self.read = partial(_rows, name=name, device=device)
+        self.name, self.device = name, device
 
     def total(self, add_up: Callable[[Rows], tuple], among: Sequence[int] | None = None) -> tuple:
         """Return the sum of ``add_up(rows)`` over the chunks, or some of them."""
         import dask
 
         # A task of its own, so that it travels once to each worker and not with each chunk.
-        work = dask.delayed(partial(_sums, add_up, self.read), traverse=False)
+        work = dask.delayed(_ChunkPass(add_up, self.name, self.device), traverse=False)
         run, add = dask.delayed(_run), dask.delayed(_total)
         among = range(len(self.parts)) if among is None else among
         sums = [run(work, self.edges[i], *self.parts[i]) for i in among]
@@ -78,21 +120,28 @@ def _run(work: Callable, *chunk: Any) -> tuple:
     return work(*chunk)
 
 
-def _sums(
-    add_up: Callable[[Rows], tuple],
-    read: Callable[..., Rows],
-    first: int,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-) -> tuple:
-    with torch_settings():
-        return add_up(read(X, y, sample_weight, first))
+@dataclass(frozen=True)
+class _ChunkPass:
+    """What a worker does with a chunk: read it, check it, and add up.
 
+    Parameters
+    ----------
+    add_up : callable
+    name : str
+        Of the estimator, for errors.
+    device : str or torch.device
+    """
 
-def _rows(X: Any, y: Any, sample_weight: Any, first: int, name: str, device: Any) -> ArrayRows:
-    X, y, sample_weight = check_part(name, X, y, sample_weight)
-    return rows_in_memory(X, y, sample_weight, resolve_device(device, X), first)
+    add_up: Callable[[Rows], tuple]
+    name: str
+    device: Any
+
+    def __call__(self, first: int, X: Any, y: Any, sample_weight: Any) -> tuple:
+        """Return the sums over a chunk, whose first row has the number ``first``."""
+        with torch_settings():
+            X, y, sample_weight = check_part(self.name, X, y, sample_weight)
+            device = resolve_device(self.device, X)
+            return self.add_up(rows_in_memory(X, y, sample_weight, device, first))
 
 
 def _total(*sums: tuple) -> tuple:

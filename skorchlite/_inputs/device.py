@@ -1,32 +1,53 @@
-"""Which device and dtype a fit computes in."""
+"""The device and the dtype that a fit computes in."""
 
+import os
 from typing import Any
 
 import torch
 
-from .conversion import is_single
-
 FLOATS = {"float32": torch.float32, "float64": torch.float64}
 
+_MANY_ENTRIES = 2_000_000  # of X, from which a card is faster than the CPU
+_MANY_COLUMNS = 256  # from which sums in single precision are faster on the CPU
 
-_MANY_COLUMNS = 256
 
-
-def resolve_device(device: Any, X: Any) -> torch.device:
+def resolve_device(device: Any, X: Any, distributed: bool = False) -> torch.device:
     """Return the torch device to compute on.
 
-    "auto" is where a tensor lives, else a CUDA card if there is one and the data is large enough
-    (16 MB) for the work to pay for the transfer, else the CPU.
+    Parameters
+    ----------
+    device : str or torch.device
+        "auto" is the device of X if that is a tensor; else a CUDA card if there is one and X is
+        large enough (16 MB) for the work to pay for the transfer; else the CPU.
+    X : array
+        The data, checked.
+    distributed : bool, default=False
+        Whether the processes of torchrun compute together. Each then has a card of its own.
     """
-    if isinstance(device, str) and device == "auto":
-        if isinstance(X, torch.Tensor):
-            return X.device
-        pays = X.shape[0] * X.shape[1] >= 2_000_000
-        device = "cuda" if pays and torch.cuda.is_available() else "cpu"
+    device = _usable(_chosen(device, X))
+    if distributed and device.type == "cuda" and device.index is None:
+        # torchrun gives every process of a machine a number.
+        index = int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count()
+        device = torch.device("cuda", index)
+    return device
+
+
+def _chosen(device: Any, X: Any) -> Any:
+    """Return the device that was asked for; see ``resolve_device``."""
+    if not (isinstance(device, str) and device == "auto"):
+        return device
+    if isinstance(X, torch.Tensor):
+        return X.device
+    pays = X.shape[0] * X.shape[1] >= _MANY_ENTRIES
+    return "cuda" if pays and torch.cuda.is_available() else "cpu"
+
+
+def _usable(device: Any) -> torch.device:
+    """Return a device as torch has it; raise if this process cannot use it."""
     try:
-        device = torch.device(device)
-        torch.empty(0, device=device)
-    # Any of these is what torch raises for a device that is not there, by its kind.
+        usable = torch.device(device)
+        torch.empty(0, device=usable)
+    # Which of these torch raises for a device that is missing depends on the kind of device.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         if "fork" in reason:
@@ -39,20 +60,28 @@ def resolve_device(device: Any, X: Any) -> torch.device:
             f"device={str(device)!r} cannot be used on this machine ({reason}). "
             "Give a device that torch can reach here, or device='auto'."
         ) from error
-    if device.type == "meta":
+    if usable.type == "meta":
         raise ValueError("device='meta' holds no numbers. Give a real device, or device='auto'.")
-    return device
+    return usable
 
 
-def resolve_dtype(dtype: str, X: Any, device: torch.device) -> torch.dtype:
+def resolve_dtype(dtype: str, single: bool, n_features: int, device: torch.device) -> torch.dtype:
     """Return the torch dtype of the blocks that the sums are made from.
 
-    Sums in single precision take a pass more to correct. "auto" has them where the data is single
-    and they save more than that pass: not on a processor, unless the columns are many.
+    Sums in single precision take another pass to correct. So "auto" is single precision only where
+    the data is, and where that saves more than the pass: on a card, or with many columns.
+
+    Parameters
+    ----------
+    dtype : {"auto", "float32", "float64"}
+    single : bool
+        Whether the numbers of X carry single precision.
+    n_features : int
+    device : torch.device
     """
     has_float64 = device.type != "mps"
     if dtype == "auto":
-        pays = is_single(X) and (device.type != "cpu" or X.shape[1] >= _MANY_COLUMNS)
+        pays = single and (device.type != "cpu" or n_features >= _MANY_COLUMNS)
         return torch.float32 if pays or not has_float64 else torch.float64
     if dtype == "float64" and not has_float64:
         raise ValueError(

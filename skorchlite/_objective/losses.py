@@ -4,8 +4,8 @@
 meet.
 """
 
+from collections.abc import Callable
 from math import expm1, inf, log, log1p
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -110,8 +110,8 @@ class LogCosh(Loss):
     Parameters
     ----------
     times : float, default=1.0
-        The loss is ``times log cosh(r / times)``: its bend that many times as wide, its slopes
-        beyond the same.
+        The loss is ``times log cosh(r / times)``, which is curved over a range that many times as
+        wide and has the same slopes beyond.
     """
 
     pieces = False
@@ -128,7 +128,7 @@ class LogCosh(Loss):
         return self.times * (value + log1p((-expm1(-2 * value)) ** 0.5))
 
     def widened(self, times: float) -> "LogCosh":
-        """Return the loss with its bend that many times as wide, and the same slopes beyond."""
+        """Return the loss with its curved part that many times as wide, and the same slopes."""
         return LogCosh(times)
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class LogCosh(Loss):
         return 4 * x / (1 + x) ** 2 / self.times
 
 
-def make_loss(loss: Any, epsilon: float, quantile: float, literal: bool = False) -> Any:
+def make_loss(loss: str | Callable, epsilon: float, quantile: float, literal: bool = False) -> Loss:
     """Return the loss object for a name of ``LOSSES`` or a callable."""
     return LOSSES[loss](epsilon, quantile) if isinstance(loss, str) else CallableLoss(loss, literal)
 

@@ -1,4 +1,4 @@
-"""The moments of rows that came in chunks, and the objective that they make for squared error.
+"""The moments of all chunks so far, and the objective that they make for squared error.
 
 References
 ----------
@@ -6,9 +6,9 @@ Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance: anal
 recommendations", The American Statistician 37(3).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +18,10 @@ from .._exceptions import OutOfRangeError
 from .._linalg import double_double as dd
 from .._linalg.exact_products import exact_product
 from .._linalg.views import viewed
+from .._sources.blocks import Block
 from .._sources.feature_map import IDENTITY, FeatureMap
 from .._sources.origin import Origin
+from .._sources.row_source import Rows
 from .column_penalty import ColumnPenalty
 from .loss import Loss
 from .moments import Moments
@@ -29,13 +31,14 @@ from .reductions import doubled_products
 
 Pair = tuple[np.ndarray, np.ndarray]  # without torch, so that it can be kept by an estimator
 
-_FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a sum of squares two digits
+# From here on (mean / deviation)^2, about the origin, costs a sum of squares two digits.
+_FAR_MEAN = 100.0
 _ROUNDING = 4.0  # of a sum of products, in units of eps
 
 
 @dataclass(frozen=True)
 class RunningMoments:
-    """Moments of all rows so far, in doubled precision: a long stream adds no rounding errors.
+    """Moments of all rows so far, in doubled precision, so that rounding errors do not add up.
 
     Parameters
     ----------
@@ -46,10 +49,10 @@ class RunningMoments:
         About the mean, or about zero where there is no intercept; the diagonal where columns are
         many.
     rounded : ndarray of shape (k,) or (k, k)
-        What rounding may have made of ``cross`` along a direction is at most the form that this is
-        the diagonal of, or the matrix.
+        A quadratic form, or the diagonal of one, that bounds the rounding error of ``cross`` along
+        any direction.
     n_null : int, default=0
-        Along how many directions the features are known not to vary, which the sums cannot say.
+        Along how many directions the features are known not to vary. The sums alone cannot tell.
     """
 
     weight: float
@@ -60,7 +63,7 @@ class RunningMoments:
 
     @classmethod
     def of(cls, moments: Moments, origin: Origin, n_null: int = 0) -> "RunningMoments":
-        """Return the moments of some rows that were summed in doubles from an origin."""
+        """Return the moments of rows that were summed in single doubles about an origin."""
         if origin.scale is not None:
             raise OutOfRangeError
         mean = dd.two_sum(origin.shift, moments.mean)
@@ -72,7 +75,7 @@ class RunningMoments:
 
     @classmethod
     def of_products(cls, products: dd.Pair, origin: Origin, centre: bool) -> "RunningMoments":
-        """Return the moments of some rows from their products with ones, in doubled precision."""
+        """Return the moments of rows from the products of their columns, ones among them."""
         k = len(origin.shift)
         weight = products[0][k, k] + products[1][k, k]
         total = products[0][k, :k], products[1][k, :k]
@@ -103,7 +106,7 @@ class RunningMoments:
         mean = exact_product(turn, (high[:, None], low[:, None]))
         mean = dd.add((mean[0][:, 0], mean[1][:, 0]), constants)
         rounded = torch.from_numpy(_matrix(self.rounded))
-        # A matrix, since of one change of terms after the other a diagonal would grow with each.
+        # The whole matrix: its diagonal alone would grow with each further change of terms.
         rounded = turn[0].T @ rounded @ turn[0] if rounded.any() else rounded.diagonal()
         cross = _arrays(_turned(_tensors(self.cross), turn))
         return RunningMoments(self.weight, _arrays(mean), cross, rounded.numpy(), self.n_null)
@@ -111,19 +114,19 @@ class RunningMoments:
     def merged(self, other: "RunningMoments", centre: bool) -> "RunningMoments":
         """Return the moments of both sets of rows.
 
-        Where both are far from each other, their distance is most of what they vary by, and all
-        that a double would hold of it.
+        Where the two sets are far from each other, their distance is most of the variance, and a
+        single double would hold nothing else of it.
         """
         weight = self.weight + other.weight
         mean, cross = _tensors(self.mean), _tensors(self.cross)
         away = dd.add(_tensors(other.mean), (-mean[0], -mean[1]))
-        share = torch.tensor([other.weight], dtype=torch.float64)
-        moved = dd.divide(dd.multiply(away, _exactly(share)), share.new_tensor(weight))
+        count = torch.tensor([other.weight], dtype=torch.float64)
+        moved = dd.divide(dd.multiply(away, _exactly(count)), count.new_tensor(weight))
         mean = dd.add(mean, moved)
         cross = dd.add(cross, _tensors(other.cross))
         if centre:
             square = dd.multiply(away, moved) if cross[0].ndim == 1 else _outer(away, moved)
-            own = _exactly(share.new_tensor(self.weight))
+            own = _exactly(count.new_tensor(self.weight))
             cross = dd.add(cross, dd.multiply(square, own))
         rounded = self.rounded, other.rounded
         if rounded[0].ndim != rounded[1].ndim:
@@ -160,10 +163,15 @@ def _tensors(pair: Pair) -> dd.Pair:
 def moments_of_chunk(
     objective: Objective, diagonal: bool = False
 ) -> tuple[Objective, RunningMoments]:
-    """Return the moments of the rows of an objective, in a pass or two, and it about their mean.
+    """Return an objective about the mean of its rows, and their moments, in a pass or two.
 
-    It stays where it is if it is near enough. Of the cross products only the squares where they are
-    too many.
+    The origin is not moved if it is near enough to the mean.
+
+    Parameters
+    ----------
+    objective : Objective
+    diagonal : bool, default=False
+        Whether to keep the squares of columns alone, and no products of two.
     """
     origin = objective.origin
     if diagonal:
@@ -180,31 +188,37 @@ def moments_of_chunk(
     return objective, RunningMoments.of(moments, objective.origin)
 
 
-def doubled_moments_of_chunk(objective: Any) -> RunningMoments:
-    """Return the same in doubled precision, of what ``moments_of_chunk`` returned.
+def doubled_moments_of_chunk(objective: Objective) -> RunningMoments:
+    """Return the moments about the origin of an objective, summed in doubled precision.
 
-    It takes some twenty times as long, and keeps what rows that are far from each other differ by
-    apart from their distance.
+    It takes some twenty times as long as ``moments_of_chunk``. Where some rows are far from the
+    others, it keeps the digits of what they differ by otherwise.
     """
     (parts,) = objective.rows.total(partial(doubled_products, origin=objective.origin))
     products = reduce(dd.add, parts)
     return RunningMoments.of_products(products, objective.origin, objective.fit_intercept)
 
 
-@dataclass
-class SeenRows:
-    """What a solver asks of rows that are no longer there."""
+class SeenRows(Rows):
+    """The rows that moments were made of: how many there were, and of which columns."""
 
-    n_features: int
-    n_targets: int
-    basis: FeatureMap
-    n_rows: int
-    device: torch.device
-    sparse = False
+    n_rows: int = 0
+
+    def __init__(self, n_features: int, n_targets: int, basis: FeatureMap, n_rows: int):
+        self.n_features, self.n_targets, self.n_rows = n_features, n_targets, n_rows
+        self.basis, self.device = basis, torch.device("cpu")
 
     def fewer_than(self, count: int) -> bool:
         """Return False: the span of the rows is not there to work in."""
         return False
+
+    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
+        """Raise, since there are none."""
+        raise TypeError("of these rows only the moments are kept")
+
+    def every(self, step: int) -> Rows:
+        """Raise, since there are none."""
+        raise TypeError("of these rows only the moments are kept")
 
 
 class SummedObjective(Objective):
@@ -216,10 +230,12 @@ class SummedObjective(Objective):
     n_targets : int
     basis : FeatureMap
         Of the row source that the moments came from.
-    loss, penalty : object
+    loss : Loss
+    penalty : Penalty
     fit_intercept : bool
     ridge : float, default=0.0
-        Part of its own curvature to add in each column, for a metric that few rows make safe.
+        How much of its own curvature is added to that of each column, so that the Hessian of few
+        rows is safe to precondition with.
     """
 
     def __init__(
@@ -234,7 +250,7 @@ class SummedObjective(Objective):
         column_penalty: ColumnPenalty | None = None,
     ):
         k, mean = len(moments.mean[0]), _tensors(moments.mean)
-        rows: Any = SeenRows(k - n_targets, n_targets, basis, k, torch.device("cpu"))
+        rows = SeenRows(k - n_targets, n_targets, basis, k)
         shift = mean[0].clone() if fit_intercept else torch.zeros(k, dtype=torch.float64)
         super().__init__(rows, loss, penalty, Origin(shift), fit_intercept, column_penalty)
         self.moments, self.ridge = moments, ridge
@@ -310,9 +326,9 @@ class SummedObjective(Objective):
         w = _exactly(v[:-1]) if v_low is None else (v[:-1], v_low[:-1])
         own = torch.eye(t, dtype=v.dtype)
         towards = torch.cat((-own, w[0])), torch.cat((0 * own, w[1]))
-        bend = exact_product(_tensors(self.moments.cross), towards)
-        value, _ = dd.total(dd.multiply(towards, bend), 0)
-        slope = (bend[0] + bend[1])[t:] / moments.weight
+        product = exact_product(_tensors(self.moments.cross), towards)
+        value, _ = dd.total(dd.multiply(towards, product), 0)
+        slope = (product[0] + product[1])[t:] / moments.weight
         off = moments.mean @ towards[0] + v[-1]
         value = 0.5 * (value / moments.weight + off**2)
         slope = slope + torch.outer(moments.mean[t:], off)

@@ -49,9 +49,9 @@ class Quadratic:
 
     def at(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Return value and gradient at w; rounding cannot make the value negative."""
-        bend = self.hessian @ w
-        value = self.value + ((self.gradient + 0.5 * bend) * w).sum(0)
-        return value.clamp(min=0), self.gradient + bend
+        product = self.hessian @ w
+        value = self.value + ((self.gradient + 0.5 * product) * w).sum(0)
+        return value.clamp(min=0), self.gradient + product
 
 
 class Objective:
@@ -142,9 +142,9 @@ class Objective:
         )
         if not torch.isfinite(sums.sum() + squares.sum()):
             raise OutOfRangeError
-        # A loss with corners has no use for the squares of the targets.
-        first = t if self.loss.corners else 0
-        check_underflow(self, squares, sums[:, 0], self.double, first)
+        # For a loss with kinks nothing depends on the squares of the targets.
+        matter = slice(t if self.loss.corners else 0, self._last_measured)
+        check_underflow(squares, sums[:, 0], self.double, matter, self.rows, self.origin)
         mean = sums[:, 0] / total if self.fit_intercept else torch.zeros_like(squares)
         covariance = sums[t:, 1:] / total - torch.outer(mean[t:], mean[:t])
         return mean, (squares / total - mean**2).clamp(min=0).sqrt(), covariance
@@ -165,9 +165,19 @@ class Objective:
         if not isfinite(float(products.sum())):
             raise OutOfRangeError
         moments = moments_of(products, t + d, self.fit_intercept)
-        plain = whiten is None
-        check_underflow(self, products.diagonal()[: t + d], moments.mean, dtype, plain=plain)
+        squares, rows = products.diagonal()[: t + d], self.rows if whiten is None else None
+        matter = slice(self._last_measured)
+        check_underflow(squares, moments.mean, dtype, matter, rows, self.origin)
         return self._quadratic_of(moments, whiten)
+
+    @property
+    def _last_measured(self) -> int | None:
+        """Where the columns end whose squares must be in the range of doubles; None for all.
+
+        Where a penalty is on combinations of coefficients, a column is nothing beside the penalty,
+        or of a size with it.
+        """
+        return None if self.column_penalty.form_root is None else self.rows.n_targets
 
     def _quadratic_of(self, moments: Moments, whiten: Tensor | None) -> Quadratic:
         t, cross = self.rows.n_targets, moments.cross / moments.weight
@@ -177,17 +187,17 @@ class Objective:
         return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
 
     def evaluate(
-        self, v: Tensor, v_low: Tensor | None = None, loss: Any = None
+        self, v: Tensor, v_low: Tensor | None = None, loss: Loss | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the value for each target and the gradient at ``v + v_low``, in one pass.
 
-        The gradient is of what is smooth: the corner of a penalty is left out of it.
+        The gradient is that of the smooth part, without an l1 penalty.
 
         Parameters
         ----------
         v, v_low : Tensor of shape (n_features + 1, n_targets)
             ``v_low``, what a double does not hold of the point, matters in doubled precision.
-        loss : object, default=None
+        loss : Loss, default=None
             In place of that of the objective.
         """
         value, gradient, total = self._sums(v, v_low, loss or self.loss)
@@ -195,13 +205,13 @@ class Objective:
 
     def hessian_product(self, v: Tensor) -> Tensor:
         """Return the Hessian times v in one pass, of squared error with a smooth penalty."""
-        bend, total = self.rows.total(
+        product, total = self.rows.total(
             partial(reductions.hessian_products, origin=self.origin, dtype=self.double, v=v)
         )
-        bend /= total
-        bend[-1] *= self.fit_intercept
-        bend[:-1] += self.column_penalty.hessian_product(v[:-1])
-        return bend
+        product /= total
+        product[-1] *= self.fit_intercept
+        product[:-1] += self.column_penalty.hessian_product(v[:-1])
+        return product
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Loss) -> tuple[Tensor, Tensor, float]:
         if self.basis.doubled:
@@ -213,7 +223,7 @@ class Objective:
         return self.rows.total(add_up)
 
     def over(self, index: Tensor) -> "Objective":
-        """Return the objective over some of the columns, the others' coefficients being zero."""
+        """Return the objective over some of the columns; the others' coefficients are zero."""
         t, origin = self.rows.n_targets, self.origin
         keep = torch.cat((torch.arange(t), index + t))
         scale = None if origin.scale is None else origin.scale[keep]
@@ -237,13 +247,14 @@ class Objective:
     def models(
         self, points: Tensor, reach: dict[int, float], room: int
     ) -> tuple[float, dict[int, tuple[float, Model]]]:
-        """Return the least share of a row, and value and model of targets about their points.
+        """Return the least relative weight of a row, and the value and local model of some targets.
 
         Parameters
         ----------
         points : Tensor of shape (n_features + 1, n_targets)
         reach : dict of int to float
-            For these targets: rows with a residual this close to a break of the loss are kept.
+            The targets, and how close to a break of the loss a residual must be for its row to be
+            kept.
         room : int
             How many rows may be kept for a target.
         """

@@ -103,7 +103,7 @@ class Basis(Expansion, FeatureMap):
         """Return what rounding makes of each term, row by row; None unless all are seen."""
         if self.seen is None or len(self.seen) >= SAMPLE_ROWS:
             return None
-        return followed(self, self.seen)
+        return followed(self, self.is_kind, self.seen)
 
     def plain(self) -> "Basis":
         """Return the same for any rows, with sums in single doubles."""

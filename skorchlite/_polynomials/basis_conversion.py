@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from .._linalg.rational import Rationals, as_fractions, as_integers
 from .._sources.feature_map import CoefficientConversion
 from .change_of_basis import Conversion, connection
 from .families import Step, family
+from .kinds import Kind
+from .multi_index import Terms
 
 Interval = tuple[Any, Any]  # centre and half length, rational numbers
 
@@ -26,6 +28,26 @@ _CLASSES: dict[str, Any] = {
 _LETTERS = {"chebyshev": "T", "legendre": "P", "hermite": "H"}
 
 
+class Converted(Protocol):
+    """What a conversion asks of a basis; see ``Basis``."""
+
+    terms: Terms
+    steps: Sequence[tuple[Step, ...]]
+    centre: np.ndarray
+    half: np.ndarray
+    caller: str
+    doubled: bool
+
+    @property
+    def diagonal(self) -> bool: ...
+
+    @property
+    def domain(self) -> np.ndarray: ...
+
+    @property
+    def is_kind(self) -> Kind: ...
+
+
 class BasisConversion(CoefficientConversion):
     """Writes coefficients of the terms of a basis in the caller's family, and these in the terms.
 
@@ -34,7 +56,7 @@ class BasisConversion(CoefficientConversion):
     basis : Basis
     """
 
-    def __init__(self, basis: Any):
+    def __init__(self, basis: "Converted"):
         self.basis = basis
 
     @cached_property
@@ -189,7 +211,7 @@ class BasisConversion(CoefficientConversion):
             else intervals_of(self.basis)
         )
 
-    def terms_of(self, other: Any) -> tuple[np.ndarray, np.ndarray]:
+    def terms_of(self, other: "Converted") -> tuple[np.ndarray, np.ndarray]:
         """Return the terms of another basis, with as many terms, in terms of this one.
 
         In doubled precision, which moments have: a pair of arrays of shape (n_terms + 1, n_terms);
@@ -223,7 +245,7 @@ class BasisConversion(CoefficientConversion):
         return int(self.basis.is_kind.from_zero)
 
 
-def intervals_of(basis: Any) -> list[Interval]:
+def intervals_of(basis: "Converted") -> list[Interval]:
     """Return the centre and the half length of the interval of each column, exactly."""
     return [
         (Fraction(centre), Fraction(half))

@@ -234,7 +234,7 @@ def intervals(rows: Rows, sampled: bool = False) -> tuple[np.ndarray, np.ndarray
 
 def _ends(rows: Rows, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
     ends, samples = [], []
-    counted, step = rows.indexed, 1  # how many rows there are to sample
+    counted, step = rows.counted is not None, 1  # how many rows there are to sample
     for X, _, weight in rows.blocks(rows.bound(rows.n_features, 8)):
         if weight is not None:  # rows without any are none of the data
             X, counted = X[weight > 0], False

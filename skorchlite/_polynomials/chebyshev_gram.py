@@ -5,19 +5,23 @@ products up to degree d, and ``T_d T_k`` gives the upper half of them: a product
 with the others takes the place of one of all with all.
 """
 
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from .._linalg.gram import product_of
+from .._sources.blocks import Block
 from .._sources.design import width_of
 from .._sources.origin import Origin
+from .._sources.row_source import Rows
 
 _SPREAD = 0.01  # the least variance of a term, of size 1, that costs no more than two digits
 
 
-def chebyshev_products(rows: Any, origin: Origin) -> Tensor | None:
+def chebyshev_products(
+    rows: Rows, origin: Origin, blocks: Callable[..., Iterator[Block]]
+) -> Tensor | None:
     """Return the sums of products of columns, as ``products`` does; None if they would be inexact.
 
     Terms are measured from the origin at the end, so that they must vary by about as much as their
@@ -25,8 +29,11 @@ def chebyshev_products(rows: Any, origin: Origin) -> Tensor | None:
 
     Parameters
     ----------
-    rows : ExpandedRows
+    rows : Rows
+        Whose columns are the polynomials of one column.
     origin : Origin
+    blocks : callable
+        Yields so many rows at a time, their terms in ``out``; see ``ExpandedRows.blocks``.
     """
     t, d, dtype = rows.n_targets, rows.n_features, torch.float64
     shift, unit = (part.to(rows.device, dtype)[:t, None] for part in (origin.shift, origin.unit()))
@@ -34,7 +41,7 @@ def chebyshev_products(rows: Any, origin: Origin) -> Tensor | None:
     room = torch.empty(d + 1 + t, size, dtype=dtype, device=rows.device)
     room[d] = 1
     total = torch.zeros(2 + t, d + 1 + t, dtype=torch.float64, device="cpu")
-    for X, y, weight in rows.blocks(size, out=room[:d].T):
+    for X, y, weight in blocks(size, out=room[:d].T):
         block = room[:, : len(X)]
         torch.sub(y.T, shift, out=block[d + 1 :])
         block[d + 1 :] /= unit

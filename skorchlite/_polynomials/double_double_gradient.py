@@ -1,28 +1,40 @@
 """Sums over rows in doubled precision: of squared error in one column, and of products."""
 
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from .._linalg import double_double as dd
+from .._sources.blocks import Block
 from .._sources.origin import Origin
-
-_SCAN_ROWS = 65_536
+from .evaluation import Expansion
 
 
 def doubled_slopes(
-    rows: Any, origin: Origin, v: Tensor, v_low: Tensor | None
+    blocks: Iterable[Block], basis: Expansion, origin: Origin, v: Tensor, v_low: Tensor | None
 ) -> tuple[Tensor, Tensor, float]:
-    """Return the sums of losses, for each target, of gradients, and of weights, as doubles."""
+    """Return the sums of losses, for each target, of gradients, and of weights, as doubles.
+
+    Parameters
+    ----------
+    blocks : iterable of (X, y, sample_weight)
+        With one column.
+    basis : Expansion
+        Of that column.
+    origin : Origin
+        That terms and targets are measured from.
+    v, v_low : Tensor of shape (n_terms + 1, n_targets)
+        The point, as the sum of both.
+    """
     t = v.shape[1]
     v_low = torch.zeros_like(v) if v_low is None else v_low
     value, total = v.new_zeros(t), 0.0
     gradient = torch.zeros_like(v), torch.zeros_like(v)
     scale = origin.unit()
-    for X, y, weight in rows.source.blocks(_SCAN_ROWS):
-        X, y = rows.weighted(X, weight).to("cpu", v.dtype), y.to("cpu", v.dtype)
-        Z = _terms(rows.basis, X[:, 0], origin.shift[t:], scale[t:])
+    for X, y, weight in blocks:
+        X, y = X.to("cpu", v.dtype), y.to("cpu", v.dtype)
+        Z = _terms(basis, X[:, 0], origin.shift[t:], scale[t:])
         for k in range(t):
             high, low = dd.two_sum(-y[:, k], origin.shift[k])
             target = high / scale[k], low / scale[k]
@@ -39,7 +51,7 @@ def doubled_slopes(
     return value, gradient[0] + gradient[1], total
 
 
-def _terms(basis: Any, x: Tensor, shift: Tensor, scale: Tensor) -> dd.Pair:
+def _terms(basis: Expansion, x: Tensor, shift: Tensor, scale: Tensor) -> dd.Pair:
     """Return the terms of a column and, last, ones; pairs of shape (n_terms + 1, n_rows)."""
     centre, half = x.new_tensor(basis.centre[0]), x.new_tensor(basis.half[0])
     t = dd.divide(dd.two_sum(x, -centre), half)

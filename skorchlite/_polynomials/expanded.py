@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from .chebyshev_gram import chebyshev_products
 from .double_double_gradient import doubled_slopes
 from .implicit import UnformedTerms
 
+_SCAN_ROWS = 65_536  # of a block in doubled precision
 _MANY_TERMS = 2_000  # which take longer to form than to multiply by
 
 OUTSIDE = ("warn", "nan", "clip")  # what may be done with rows beyond the domain
@@ -28,11 +28,9 @@ class ExpandedRows(View):
 
     basis: Basis
 
-    def __init__(self, source: Any, basis: Basis):
+    def __init__(self, source: Rows, basis: Basis):
         super().__init__(source)
         self.basis, self.n_features = basis, len(basis.terms)
-        # Whether sums of columns give those of their products.
-        self.summed = basis.even and basis.terms.n_features == 1 and self.rereadable
         # Else blocks are multiplied by as ``centred`` has them.
         self.formed = self.n_features <= _MANY_TERMS or basis.terms.degrees.most == 1
 
@@ -59,17 +57,23 @@ class ExpandedRows(View):
         for X, y, weight in self.source.blocks(size, order):
             yield self.basis.expand(self.weighted(X, weight), room[:, : len(X)]).T, y, weight
 
-    def gram(self, origin: Origin, dtype: torch.dtype) -> Tensor:
-        """Return the sums over the rows here of products of columns; see ``Rows``."""
-        alone = self.summed and dtype == torch.float64
-        summed = chebyshev_products(self, origin) if alone else None
-        return super().gram(origin, dtype) if summed is None else summed
+    def gram_from_sums(self, origin: Origin, dtype: torch.dtype) -> Tensor | None:
+        """Return the sums of products of columns, if sums of columns give them; see ``Rows``."""
+        alone = self.basis.even and self.basis.terms.n_features == 1 and self.rereadable
+        if not alone or dtype != torch.float64:
+            return None
+        return chebyshev_products(self, origin, self.blocks)
 
     def double_double_gradient(
         self, origin: Origin, v: Tensor, v_low: Tensor | None
     ) -> tuple[Tensor, Tensor, float]:
         """Return the sums that make the gradient of squared error, for a column alone."""
-        return doubled_slopes(self, origin, v, v_low)
+        return doubled_slopes(self._weighted_columns(), self.basis, origin, v, v_low)
+
+    def _weighted_columns(self) -> Iterator[Block]:
+        """Yield blocks of the one column, as ``weighted`` has it."""
+        for X, y, weight in self.source.blocks(_SCAN_ROWS):
+            yield self.weighted(X, weight), y, weight
 
     def weighted(self, X: Tensor, weight: Tensor | None) -> Tensor:
         """Return a block of the columns in which rows without weight are in the domain.
@@ -118,7 +122,7 @@ class BoundedRows(View):
         nearest numbers in the domain.
     """
 
-    def __init__(self, source: Any, domain: np.ndarray, outside: str):
+    def __init__(self, source: Rows, domain: np.ndarray, outside: str):
         super().__init__(source)
         self.domain, self.outside = domain, outside
 

@@ -122,14 +122,16 @@ class PenalisedBasis(Basis):
 class PenalisedConversion(BasisConversion):
     """Writes coefficients of combined terms as those of powers, and these as those."""
 
+    basis: PenalisedBasis
+
     def to_caller(self, w: Tensor) -> Tensor:
         """Return the caller's coefficients from those of the terms; float64 tensors."""
         return self.basis.powers_of @ w
 
-    def from_caller(self, u: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
+    def from_caller(self, coef: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
         """Return (coefficients of the terms, constant) from the caller's; float64 tensors."""
         with localcontext(Context(self.basis.digits)):
-            powers = _decimals(u.numpy())
+            powers = _decimals(coef.numpy())
             w = (self.basis.from_powers @ powers).astype(float)
             moved = (self.basis.constants @ powers).astype(float) * self.basis.intercept
         return torch.from_numpy(w), constant + torch.from_numpy(moved)

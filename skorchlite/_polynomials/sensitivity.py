@@ -9,16 +9,16 @@ using polynomial chaos expansions", Reliability Engineering and System Safety 93
 
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
+from .basis import Basis
 from .change_of_basis import Conversion, connection
 from .families import family
 from .multi_index import terms_of
 
 
-def total_indices(basis: Any, coef: np.ndarray) -> np.ndarray:
+def total_indices(basis: Basis, coef: np.ndarray) -> np.ndarray:
     """Return the part of the variance of the predictions that each column takes part in.
 
     Columns are independent and uniform on their domains, where products of Legendre's polynomials

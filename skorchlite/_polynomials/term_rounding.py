@@ -5,18 +5,19 @@ interval, and so to that row, is nothing in the others.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
+from .evaluation import Expansion
 from .families import derivatives, values
+from .kinds import Kind
 
 _FEW_ENTRIES = 1 << 18  # rows times terms, which take a few milliseconds
 
 Factor = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def followed(basis: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def followed(basis: Expansion, kind: Kind, X: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Return by how much relative errors of the columns move each term, and the size of its root.
 
     Both are root mean squares over the rows X; the first is to first order, of errors that are
@@ -34,17 +35,15 @@ def followed(basis: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     for value, slope, least in factors:
         squares += (before * slope * after.pop()) ** 2
         before, root = before * value, root * least
-    size = (
-        np.sqrt((root**2).mean(1)) if not basis.is_kind.alike else basis.magnitude + 0 * root[:, 0]
-    )
+    size = kind.magnitude + 0 * root[:, 0] if kind.alike else np.sqrt((root**2).mean(1))
     return np.sqrt(squares.mean(1)), size
 
 
-def _factors(basis: Any, X: np.ndarray) -> Iterator[Factor]:
+def _factors(basis: Expansion, X: np.ndarray) -> Iterator[Factor]:
     """Yield what each column is in each term, what relative errors make of it, and its root."""
     t, far, least = (X - basis.centre) / basis.half, X / basis.half, basis.terms.degrees.least
     one = np.ones((1, len(X)))
-    for steps, x, away, k in zip(basis.steps, t.T, far.T, basis.powers.T, strict=True):
+    for steps, x, away, k in zip(basis.steps, t.T, far.T, basis.terms.powers.T, strict=True):
         value = np.concatenate((one, values(steps, x)))
         slope = np.concatenate((0 * one, derivatives(steps, x) * away))
         yield value[k], slope[k], x ** np.minimum(k, max(least, 1))[:, None]
