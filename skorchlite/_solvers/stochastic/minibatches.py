@@ -12,8 +12,9 @@ from ..._objective.objective import Objective
 from ..._sources.design import staged
 from ..._sources.row_source import Rows
 
-_MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05  # of sparse rows, from where dense ones are slower
-_BLOCK_BYTES = 1 << 20  # stays in the cache while its batches are learned from
+# With more columns and a smaller density than these, batches of sparse rows stay sparse.
+_MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05
+_BLOCK_BYTES = 1 << 20  # a block stays in the cache while its batches are learned from
 
 
 BatchColumns = Tensor | SparseBatch  # the features and, if there is an intercept, ones
@@ -30,8 +31,9 @@ class Batch(NamedTuple):
         The transpose.
     y : Tensor of shape (n, n_targets)
     weight : Tensor of shape (n, 1) or None
+        See ``Block``.
     parts : tuple of Tensor, each of n rows
-        Of the columns that ``Block.batches`` was given.
+        The same rows of the columns that ``Block.batches`` was given.
     """
 
     Z: BatchColumns
@@ -43,7 +45,7 @@ class Batch(NamedTuple):
 
 @dataclass
 class Block:
-    """Some staged rows: whole batches, or a part of one.
+    """Some staged rows: several whole batches, or a part of a large one.
 
     Parameters
     ----------
@@ -51,7 +53,7 @@ class Block:
     Z : Tensor of shape (n, d), or SparseBatch
         The features and, if there is an intercept, ones.
     weight : Tensor of shape (n, 1) or None
-        Of each row, relative to the mean of all; None where each is one.
+        Of each row, relative to the mean over all rows; None where each is one.
     n_batch : int
         Rows of a batch; the last batch may have fewer.
     whole : bool
@@ -68,8 +70,8 @@ class Block:
     last: bool
 
     def batches(self, *columns: Tensor) -> Iterator[Batch]:
-        """Return each batch, or the part of one, with its part of some columns."""
-        if self.n_batch >= len(self.Z):  # most of the time of a small one would go into splitting
+        """Return the batches, or the part of one, each with its rows of some more columns."""
+        if self.n_batch >= len(self.Z):  # splitting would take most of the time of a small batch
             return iter([Batch(self.Z, self.Z.T, self.y, self.weight, columns)])
         size = self.n_batch
         weights = [None] * len(self.Z) if self.weight is None else self.weight.split(size)
@@ -83,7 +85,7 @@ class Block:
 
 
 def _stays_sparse(rows: Rows) -> bool:
-    """Return whether steps with a batch are faster without its zeros."""
+    """Return whether batches of sparse rows are faster without their zeros."""
     return rows.n_features > _MANY_COLUMNS and rows.density <= _FEW_ENTRIES
 
 
@@ -122,14 +124,14 @@ def split_columns(A: Tensor, rows: Rows, intercept: bool) -> tuple[Tensor, Tenso
 
 
 class Draws(NamedTuple):
-    """What an epoch draws, if not each row once.
+    """The rows that an epoch draws, if not each once.
 
     Parameters
     ----------
     rows : Tensor of shape (n_drawn,)
         The numbers of the rows, some of them more than once.
     weight : Tensor of shape (n_drawn,)
-        What each counts.
+        What each draw counts.
     """
 
     rows: Tensor
@@ -145,10 +147,10 @@ class Minibatches:
     batch_size : int or None
         None for all rows.
     generator : torch.Generator or None
-        Of the order; None for that of the rows.
+        Of the order of the rows; None for their own.
     dtype : torch.dtype
     whole : bool, default=False
-        Whether each batch must be a block.
+        Whether each batch must be one block.
     draws : Draws or None, default=None
         None for each row once.
     """
@@ -248,7 +250,7 @@ class Minibatches:
             yield ((y - shift[:t]) / unit[:t]).to(self.dtype), Z, weight
 
     def _mixed(self, A: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the rows of a block in a new order, where that of all rows is a stream's own."""
+        """Return a block in a new order, where the order of the blocks is that of a stream."""
         if self.generator is None or self.objective.rows.indexed:
             return A, weight
         order = torch.randperm(len(A), generator=self.generator)

@@ -1,4 +1,4 @@
-"""Some of the rows, which the curvature of an objective is measured on."""
+"""A sample of the rows, on which the curvature of an objective is measured."""
 
 from functools import cached_property, partial
 
@@ -22,7 +22,7 @@ _BLUR = 1e-12  # of the trace: what rounding may have made of a least eigenvalue
 
 
 class Pilot:
-    """Some evenly spaced rows, which the curvature of the loss is measured on.
+    """A sample of evenly spaced rows, on which the curvature of the objective is measured.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ class Pilot:
     Z : Tensor of shape (n, d)
         The features and, if there is an intercept, ones.
     share : Tensor of shape (n, 1)
-        Of the weight of these rows, what each has.
+        The share that each row has in the weight of the sample.
     part : float
-        Of the weight of all rows, what these have.
+        The share that the sample has in the weight of all rows.
     penalty : Tensor of shape (d, 1)
         The curvature of the penalty in v.
     """
@@ -89,7 +89,7 @@ class Pilot:
         return float(length)
 
     def _product(self, u: Tensor, weight: Tensor, penalty: Tensor) -> Tensor:
-        """Return a Hessian times u: of rows with these weights, and of the penalty in v."""
+        """Return the Hessian of rows with these weights and of the penalty, times u."""
         v = self.coordinates.model(u)
         return self.coordinates.pull(self.Z.T @ (weight * (self.Z @ v)) + penalty * v)
 

@@ -19,8 +19,8 @@ from .minibatches import Draws, Minibatches
 from .pilot import Pilot
 from .preconditioned import Snapshot
 
-_STEP = 0.5  # of the step that noise and curvature allow
-_FOLDS = 2.0  # by how many factors of e an epoch is to shrink the error in the narrowest band
+_STEP = 0.5  # times the step that curvature and noise allow, where an epoch has several batches
+_FOLDS = 2.0  # factors of e by which an epoch is to shrink the error within the narrowest bands
 _FAR = 4.0  # times the mean squared norm, above which a row is drawn more often
 _TINY = 1e-300
 
@@ -44,7 +44,7 @@ class Curvature:
 
     @property
     def reach(self) -> float:
-        """How far in u a step may be that changes predictions by one, root mean square."""
+        """How far u must move, at least, for predictions to change by one, root mean square."""
         return (self.mean / max(self.rows, _TINY)) ** 0.5
 
 
@@ -80,7 +80,7 @@ class Sampling:
         self._row = float((squares**2).sum()) / total if total > 0 else 0.0
 
     def step(self, snapshot: Snapshot, times: float) -> float:
-        """Return so many times the step that is safe where the loss is as curved as at a point."""
+        """Return ``times`` the step that is stable where the loss is as curved as at a snapshot."""
         made, batches = self.curvature, self.batches
         noise = self._row * batch_noise(batches.n_rows, batches.n_batch)
         curvature = snapshot.curvature / made.mean * made.rows + made.penalty
@@ -89,15 +89,15 @@ class Sampling:
         return times * part / curvature if curvature > 0 else 1.0
 
     def narrowest(self, snapshot: Snapshot, width: float) -> float:
-        """Return how wide a band about a kink has to be for an epoch to descend in it.
+        """Return how wide the bands about kinks have to be for an epoch to descend in them.
 
-        Narrower ones are more curved, so that steps along batches are shorter.
+        In narrower ones the loss is more curved, and the steps have to be shorter.
 
         Parameters
         ----------
         snapshot : Snapshot
         width : float
-            Of the band with which the curvature of the loss was measured.
+            Of the bands of the loss whose curvature the snapshot has.
         """
         made = self.curvature
         row = self._row * snapshot.weighted_curvature / made.weighted
@@ -105,11 +105,11 @@ class Sampling:
 
 
 def drawing(squares: Tensor) -> Draws | None:
-    """Return what an epoch draws, from the squared norm of each row.
+    """Return what an epoch draws, from the squared norm of each row; None for each row once.
 
     Rows far from the others are drawn more often and count less each time, so that no batch is
-    much more curved than another. The sum over an epoch is the same. An epoch is longer by a
-    quarter at most.
+    much more curved than another. The sum over an epoch stays the same, and an epoch is longer by
+    a quarter at most.
     """
     times = torch.ceil(squares / (_FAR * squares.mean())).clamp(min=1).nan_to_num(1.0).long()
     if int(times.max()) == 1:
@@ -131,5 +131,5 @@ def stable_step(objective: Objective, coordinates: Coordinates, n_batch: int, v:
 
 
 def batch_noise(n_rows: int, n_batch: int) -> float:
-    """Return the part of a row's curvature that is left in the noise of a batch."""
+    """Return what part of the curvature of single rows is in the noise of a batch."""
     return (n_rows - n_batch) / (n_batch * max(n_rows - 1, 1))
