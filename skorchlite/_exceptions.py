@@ -2,14 +2,14 @@
 
 
 class OutOfRangeError(ArithmeticError):
-    """A sum over the rows is not finite, or so small that its digits are lost."""
+    """A sum over the rows overflows, or is so small that it loses its digits."""
 
 
 class NoWeightError(ValueError):
-    """No row has a weight."""
+    """All sample weights are zero."""
 
     def __init__(self, message: str = "Sample weights must contain at least one non-zero number."):
-        super().__init__(message)  # which a pickled error is made from again
+        super().__init__(message)  # a pickled error is made again from these arguments
 
 
 class LostRankError(RuntimeError):

@@ -108,7 +108,9 @@ class Steps:
         )
         self._gradient = torch.zeros_like(loop.v)
         self._begun = False  # whether the gradient holds parts of the present batch
-        self._penalty_sum: Tensor | float = 0.0  # the sum of the penalties before the steps of an epoch
+        self._penalty_sum: Tensor | float = (
+            0.0  # the sum of the penalties before the steps of an epoch
+        )
 
     def point(self, u: Tensor | None = None) -> Tensor:
         """Return v in double precision at u, by default at the answer so far."""
