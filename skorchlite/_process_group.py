@@ -100,10 +100,10 @@ class Ranks(Generic[Source]):
                 raise _of_rank(rank, other)
         return [cast(Said, what) for what, _ in said]
 
-    def share(self, sources: dict[str, Source]) -> dict[str, Place[Source]]:
+    def share(self, sources: dict[str, Source]) -> dict[str, RankPartitions[Source]]:
         """Name the row sources of this rank; return those of all ranks, for the first to use."""
         self.sources, self.awaited = sources, self.rank == 0
-        return {name: Place(self, name) for name in sources}
+        return {name: RankPartitions(self, name) for name in sources}
 
     def total(self, name: str, add_up: Callable[[Source], Sums]) -> Sums:
         """Return ``add_up(rows)``, added over the ranks; only the first rank calls it."""
@@ -183,7 +183,7 @@ class Ranks(Generic[Source]):
         return [pickle.loads(content) for content in self.channel.everyone(pickle.dumps(mine))]
 
 
-class Place(Generic[Source]):
+class RankPartitions(Generic[Source]):
     """The rows that all ranks have under a name."""
 
     def __init__(self, ranks: Ranks[Source], name: str):

@@ -18,9 +18,10 @@ from .._inputs.input_kinds import input_of
 from .._objective.moments import MANY_COLUMNS
 from .._objective.moments_objective import RunningMoments
 from .._runtime import torch_settings
-from .._solvers.base import MESSAGES, SolverControl
+from .._solvers.base import SolverControl
 from .._solvers.incremental.learner import IncrementalLearner
 from .._solvers.incremental.moment_stream import MomentStream
+from .._solvers.messages import MESSAGES
 from .._solvers.selection import is_stochastic
 from .._sources.feature_map import IDENTITY, FeatureMap
 from .._sources.origin_choice import pilot_origin, plain_origin, widest_origin
@@ -159,7 +160,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         problem = Problem(rows, validation, loss, penalty, columns, intercept, settings, control)
         solution = self._minimise(problem, start, data)
         self._keep(self._fitted(data, solution))
-        if solution.objective.basis.made:
+        if solution.objective.basis.derived:
             coef, intercept, terms = self._linear_model(rows)
             penalised = np.atleast_2d(to_numpy(self.coef_))
             solution = count_rounding(solution, coef, intercept, terms, penalised)
@@ -321,5 +322,5 @@ def _stream_of(solution, dtype):
     n_null = 0 if solution.rank is None else objective.n_features - solution.rank
     moments = RunningMoments.of(solution.moments, objective.origin, n_null)
     return MomentStream(
-        objective.basis.plain(), objective.fit_intercept, moments, solution.rank or 0
+        objective.basis.for_other_rows(), objective.fit_intercept, moments, solution.rank or 0
     )

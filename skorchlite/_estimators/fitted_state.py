@@ -12,7 +12,8 @@ from .._inputs.conversion import to_numpy
 from .._linalg.views import viewed
 from .._objective.moments_objective import RunningMoments
 from .._polynomials.basis import Basis
-from .._polynomials.multi_index import Degrees, terms_of
+from .._polynomials.degrees import Degrees
+from .._polynomials.multi_index import terms_of
 from .._solvers.incremental.averaged_stream import AveragedStream
 from .._solvers.incremental.learner import IncrementalLearner
 from .._solvers.incremental.loop_stream import LoopStream

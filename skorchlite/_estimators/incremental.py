@@ -116,7 +116,7 @@ class StreamRegressor(TorchRegressor):
                 f"coefficients of shape {tuple(np.shape(self.coef_))}."
             )
         rows = data.rows
-        if rows.indexed or rows.spread:
+        if rows.indexed or rows.partitioned:
             try:
                 data.check_finite(self)
             except NoWeightError as error:

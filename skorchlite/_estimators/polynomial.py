@@ -1,5 +1,6 @@
 """The polynomial estimator: its parameters."""
 
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -8,10 +9,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, StrOptions, check_feature_names_in
 from .._inputs.conversion import array_like, to_numpy
-from .._polynomials.basis import SAMPLE_ROWS, Basis
-from .._polynomials.expanded import OUTSIDE, BoundedRows
+from .._polynomials.basis import Basis
+from .._polynomials.extrapolation import OUTSIDE, BoundedRows
 from .._polynomials.families import FAMILIES
+from .._polynomials.numpy_polynomials import numpy_polynomials
+from .._polynomials.sampling import SAMPLE_ROWS
 from .._polynomials.sensitivity import total_indices
+from .._polynomials.term_names import term_name
 from .._polynomials.undetermined_terms import cause
 from .docstrings import documented
 from .incremental import StreamRegressor
@@ -222,7 +226,7 @@ class TorchPolyRegressor(StreamRegressor):
         check_is_fitted(self)
         names = check_feature_names_in(self, input_features)
         return np.array(
-            [self._basis.conversion.name_of(powers, names) for powers in self._basis.powers],
+            [term_name(self._basis.caller, powers, names) for powers in self._basis.powers],
             dtype=object,
         )
 
@@ -272,8 +276,10 @@ class TorchPolyRegressor(StreamRegressor):
             raise ValueError(
                 f"numpy.polynomial has polynomials of one column, and X had {self.n_features_in_}."
             )
-        polynomials = self._basis.conversion.numpy_polynomials(
-            *map(to_numpy, self._basis_solution), *getattr(self, "feature_names_in_", ["x"])
+        polynomials = numpy_polynomials(
+            self._basis,
+            *map(to_numpy, self._basis_solution),
+            *getattr(self, "feature_names_in_", ["x"]),
         )
         return polynomials if np.ndim(self.intercept_) else polynomials[0]
 
@@ -295,7 +301,7 @@ class TorchPolyRegressor(StreamRegressor):
             penalty=self._penalty(),
             penalised=self.penalty is not None or self.positive,
             stochastic=stochastic,
-            literal=stochastic and self.preconditioner is None,
+            unscaled=stochastic and self.preconditioner is None,
             least_squares=squared and not stochastic,
             any_form=isinstance(self.loss, str) and not (scaled or stochastic),
         )
@@ -303,7 +309,7 @@ class TorchPolyRegressor(StreamRegressor):
     def _attributes(self, data, solution):
         objective = solution.objective
         basis, found = objective.basis, objective.units.solution(solution.v, solution.v_low)
-        if basis.form_root is not None:
+        if basis.penalty_root is not None:
             basis, found = basis.base, basis.in_base(*found)
         return {
             **super()._attributes(data, solution),
@@ -325,16 +331,18 @@ class TorchPolyRegressor(StreamRegressor):
 
     def _warnings(self, solution):
         yield from super()._warnings(solution)
-        seen, self._basis.seen = self._basis.seen, None
+        sample, self._basis.sampled_rows = self._basis.sampled_rows, None
         known = self.rank_ is not None and not self._penalty().curvature
-        if not known or seen is None or self.rank_ >= self.n_output_features_:
+        if not known or sample is None or self.rank_ >= self.n_output_features_:
             return
         powers = self._basis.powers
-        n_rows = len(seen) if len(seen) < SAMPLE_ROWS else self._n_rows
-        found = cause(seen, n_rows, powers, self.fit_intercept, self.rank_)
+        n_rows = len(sample) if len(sample) < SAMPLE_ROWS else self._n_rows
+        found = cause(sample, n_rows, powers, self.fit_intercept, self.rank_)
         if found is not None:
             names = check_feature_names_in(self, None)
-            reason, cure = found.told(names, powers.max(0).tolist(), self._basis.conversion.name_of)
+            reason, cure = found.told(
+                names, powers.max(0).tolist(), partial(term_name, self._basis.caller)
+            )
             message = (
                 f"The data determines {self.rank_} of the {self.n_output_features_} coefficients "
                 f"that degree={self.degree} asks for: {reason}. Of all coefficients with the least "

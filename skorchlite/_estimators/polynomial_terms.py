@@ -8,9 +8,10 @@ import numpy as np
 
 from .._objective.penalties import Penalty
 from .._polynomials.basis import Basis
-from .._polynomials.basis_selection import fitted_basis, intervals
+from .._polynomials.basis_selection import BasisRequest, fitted_basis
+from .._polynomials.degrees import Degrees, degrees_of
 from .._polynomials.expanded import ExpandedRows
-from .._polynomials.multi_index import Degrees, degrees_of
+from .._polynomials.sampling import column_ranges
 from .._solvers.base import CANCELLED, Solution
 from .._solvers.incremental.learner import IncrementalLearner
 from .._sources.feature_map import FeatureMap
@@ -46,8 +47,8 @@ class PolynomialTerms(Columns):
         Whether a penalty or a bound is asked for, be it of no weight.
     stochastic : bool
         Whether steps are along batches, or rows come in chunks.
-    literal : bool
-        Whether the columns are to be those of a textbook, which scales nothing.
+    unscaled : bool
+        Whether the terms are to be those of a textbook, which scales no column.
     least_squares : bool
     any_form : bool
         Whether the solver takes a penalty that is any quadratic form of the coefficients.
@@ -60,7 +61,7 @@ class PolynomialTerms(Columns):
     penalty: Penalty
     penalised: bool
     stochastic: bool
-    literal: bool
+    unscaled: bool
     least_squares: bool
     any_form: bool
 
@@ -78,18 +79,17 @@ class PolynomialTerms(Columns):
         degrees = self._degrees(rows.n_features)
         if stays_sparse(rows, degrees, self.family):
             return SparseTermRows(rows, raw_basis(rows, degrees))
-        basis = fitted_basis(
-            rows,
+        request = BasisRequest(
             degrees,
             self.family,
             self.fit_intercept,
             penalised=self.penalised,
             least_squares=self.least_squares,
-            literal=self.literal,
-            lasting=self.stochastic,
+            unscaled=self.unscaled,
+            incremental=self.stochastic,
             curvature=self.penalty.curvature if self.any_form and self.penalty.smooth else 0.0,
         )
-        return ExpandedRows(rows, basis)
+        return ExpandedRows(rows, fitted_basis(rows, request))
 
     def of(self, rows: Rows, basis: FeatureMap) -> Rows:
         """Return other rows with the terms of a basis."""
@@ -100,25 +100,25 @@ class PolynomialTerms(Columns):
         """Return the rows of a chunk with the terms of those before, in their domain."""
         assert isinstance(basis, Basis)
         low, high = self._reached(basis, rows)
-        moved = basis.over(basis.low, basis.high, own=self.penalised)
-        return ExpandedRows(rows, moved.seen_to(low, high))
+        moved = basis.moved_to(basis.low, basis.high, in_family=self.penalised)
+        return ExpandedRows(rows, moved.with_range(low, high))
 
     def widen(self, stream: IncrementalLearner, rows: Rows) -> None:
         """Make the terms of a stream fit for a chunk that reaches further than those before."""
         basis = stream.basis
         assert isinstance(basis, Basis)
         low, high = self._reached(basis, rows)
-        if basis.form_root is not None:
+        if basis.penalty_root is not None:
             if not self.penalty.smooth:
                 raise ValueError(_OTHER_TERMS)
         elif not stream.takes_other_terms:
             if self.penalised and not basis.diagonal:
                 raise ValueError(_OTHER_TERMS)
-            stream.basis = basis.seen_to(low, high)
+            stream.basis = basis.with_range(low, high)
         elif basis.can_move(self.fit_intercept):
-            moved = basis.over(low, high, own=self.penalised)
-            if not moved.is_like(basis):
-                terms = basis.conversion.terms_of(moved)
+            moved = basis.moved_to(low, high, in_family=self.penalised)
+            if not moved.has_same_terms(basis):
+                terms = basis.conversion.coefficients_of(moved)
                 stream.change_basis(moved, terms, rows.n_targets, self.fit_intercept)
 
     def certified(self, solution: Solution) -> Solution:
@@ -153,8 +153,8 @@ class PolynomialTerms(Columns):
                 "partial_fit goes on with the terms of the chunks before, and degree, basis or "
                 "interaction_only has changed since. Call fit to begin anew."
             )
-        low, high, *_ = intervals(rows)
-        return np.minimum(low, basis.low), np.maximum(high, basis.high)
+        ranges = column_ranges(rows)
+        return np.minimum(ranges.low, basis.low), np.maximum(ranges.high, basis.high)
 
 
 def expanded(rows: Rows, basis: Basis) -> Rows:

@@ -7,7 +7,7 @@ from .._compat import OWN_ATTRIBUTES
 from .._inputs.fit_data import Data
 from .._inputs.user_input import Input
 from .._process_group import Ranks
-from .._sources.partitioned import SpreadRows
+from .._sources.partitioned import PartitionedRows
 from .._sources.prefetch import computing
 from .._sources.row_source import Rows
 
@@ -28,12 +28,12 @@ def over_all_ranks(
         data = _agreed(ranks, read)
         sources = {"rows": data.rows, "validation": data.validation}
         with computing(data.n_entries):
-            places = ranks.share({name: rows for name, rows in sources.items() if rows})
+            shared = ranks.share({name: rows for name, rows in sources.items() if rows})
             if ranks.rank:
                 vars(estimator).update(ranks.serve())
                 return None
-            spread = {name: SpreadRows(place) for name, place in places.items()}
-            data.rows, data.validation = spread["rows"], spread.get("validation")
+            of_all = {name: PartitionedRows(partitions) for name, partitions in shared.items()}
+            data.rows, data.validation = of_all["rows"], of_all.get("validation")
             result = work(data)
             own = {*estimator.get_params(deep=False), *OWN_ATTRIBUTES}
             ranks.release({k: v for k, v in vars(estimator).items() if k not in own})

@@ -7,8 +7,10 @@ from sklearn.preprocessing import PolynomialFeatures
 
 from .._exceptions import NoWeightError
 from .._inputs.tables import SparseTable
-from .._polynomials.basis import SAMPLE_ROWS, Basis
-from .._polynomials.multi_index import Degrees, terms_of
+from .._polynomials.basis import Basis
+from .._polynomials.degrees import Degrees
+from .._polynomials.multi_index import terms_of
+from .._polynomials.sampling import SAMPLE_ROWS
 from .._sources.row_source import Rows
 from .._sources.sparse import SparseRows
 
@@ -62,7 +64,7 @@ def raw_basis(rows: SparseRows, degrees: Degrees) -> Basis:
     basis = Basis(terms_of(degrees), "power", "raw", low, high)
     step = max(matrix.shape[0] // SAMPLE_ROWS, 1)
     if min(matrix.shape[0], 2 * SAMPLE_ROWS) * matrix.shape[1] <= _SEEN_ENTRIES:
-        basis.seen = matrix[::step].toarray().astype(float)
+        basis.sampled_rows = matrix[::step].toarray().astype(float)
     return basis
 
 

@@ -58,9 +58,9 @@ class ColumnPenalty:
 
     def hessian_product(self, w: Tensor) -> Tensor:
         """Return the Hessian of the penalty times w."""
-        if self.form_root is None:
+        if self.penalty_root is None:
             return self.curvature[:, None] * w
-        return self.penalty.curvature**0.5 * (self.form_root.T @ self.rooted(w)) / self._scale
+        return self.penalty.curvature**0.5 * (self.penalty_root.T @ self.rooted(w)) / self._scale
 
     def hessian_along(self, directions: Tensor | None = None) -> Tensor:
         """Return the Hessian of the penalty along directions, by default along each coefficient.
@@ -68,26 +68,26 @@ class ColumnPenalty:
         It is made as a square, so that rounding makes no curvature negative.
         """
         if directions is None:
-            if self.form_root is None:
+            if self.penalty_root is None:
                 return self.curvature.diag()
             directions = torch.ones_like(self.curvature).diag()
         rooted = self.rooted(directions)
         return rooted.T @ rooted
 
     @property
-    def form_root(self) -> Tensor | None:
+    def penalty_root(self) -> Tensor | None:
         """The matrix whose product with the coefficients is penalised, where that is no scaling."""
-        return self.units.basis.form_root
+        return self.units.basis.penalty_root
 
     def rooted(self, w: Tensor) -> Tensor:
         """Return the vector of which the smooth penalty is half the squared norm."""
-        if self.form_root is None:
+        if self.penalty_root is None:
             return self.curvature.sqrt()[:, None] * w
-        return self.penalty.curvature**0.5 * (self.form_root @ (w / self._scale))
+        return self.penalty.curvature**0.5 * (self.penalty_root @ (w / self._scale))
 
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty at coefficients of z, for each target."""
-        if self.form_root is not None:
+        if self.penalty_root is not None:
             return 0.5 * self.rooted(w).square().sum(0)
         return self.penalty.value(w * self.unit[:, None])
 

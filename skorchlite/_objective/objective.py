@@ -177,7 +177,7 @@ class Objective:
         Where a penalty is on combinations of coefficients, a column is nothing beside the penalty,
         or of a size with it.
         """
-        return None if self.column_penalty.form_root is None else self.rows.n_targets
+        return None if self.column_penalty.penalty_root is None else self.rows.n_targets
 
     def _quadratic_of(self, moments: Moments, whiten: Tensor | None) -> Quadratic:
         t, cross = self.rows.n_targets, moments.cross / moments.weight

@@ -14,7 +14,7 @@ def value_as_returned(objective: Objective, v: Tensor, v_low: Tensor) -> Tensor:
 
     Of columns far from zero, these have fewer digits than coefficients about the mean.
     """
-    if objective.origin.scale is not None or objective.basis.made:
+    if objective.origin.scale is not None or objective.basis.derived:
         return objective.evaluate(v, v_low)[0]
     coef, intercept = objective.units.solution(v, v_low)
     return value_from_zero(objective, objective.rows, coef, intercept, coef)

@@ -95,7 +95,7 @@ class Units:
 
         It is how far from zero the origin is and, for columns made of others, the size of these.
         """
-        distance = self.origin.shift.abs().clamp(min=self.basis.magnitude)
+        distance = self.origin.shift.abs().clamp(min=self.basis.rounding.least_size)
         scale = self.origin.scale
         return (distance if scale is None else distance / scale)[self.n_targets :]
 
@@ -104,7 +104,7 @@ class Units:
 
         Both are for the very rows, and in present units; None where they are not cheap to have.
         """
-        found = self.basis.followed()
+        found = self.basis.rounding.propagated()
         if found is None:
             return None
         moved, size = map(torch.from_numpy, found)

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from .._linalg.rational import Rationals, as_doubles
-from .families import Step
+from .column_functions import ColumnFunctions
+from .families import Recurrence, Step
 from .multi_index import Terms
 
 
 @lru_cache(maxsize=8)  # columns often have the same, and so have fits in one family
-def connection(
-    steps: tuple[Step, ...], others: tuple[Step, ...], slope: Any = 1, offset: Any = 0
-) -> Rationals:
+def connection(steps: Recurrence, others: Recurrence, slope: Any = 1, offset: Any = 0) -> Rationals:
     """Return the parts of ``psi_0(s), psi_1(s), ...`` in ``phi_p(slope s + offset)``, row by row.
 
     They follow phi's own recurrence, since to multiply by s turns psi's into psi's. Through the
@@ -84,7 +83,16 @@ def _multiplied_by_s(steps: Sequence[Step]) -> tuple[Callable[[list[int]], list[
     return raised, shared
 
 
-class Conversion:
+def connections(functions: ColumnFunctions, others: ColumnFunctions) -> list[Rationals]:
+    """Return the parts of the other functions in each function, column by column."""
+    columns = zip(functions.steps, others.steps, functions.intervals, others.intervals, strict=True)
+    return [
+        connection(steps, other_steps, *other_interval.map_to(interval))
+        for steps, other_steps, interval, other_interval in columns
+    ]
+
+
+class ChangeOfBasis:
     """Writes the functions of each column of X in others, one column after the other.
 
     Parameters

@@ -1,10 +1,8 @@
 """Polynomial terms of the columns, expanded block by block."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,8 +18,6 @@ from .implicit import UnformedTerms
 _SCAN_ROWS = 65_536  # of a block in doubled precision
 _MANY_TERMS = 2_000  # which take longer to form than to multiply by
 
-OUTSIDE = ("warn", "nan", "clip")  # what may be done with rows beyond the domain
-
 
 class ExpandedRows(View):
     """A row source with the terms of a basis in place of the columns."""
@@ -34,11 +30,11 @@ class ExpandedRows(View):
         # Else blocks are multiplied by as ``centred`` has them.
         self.formed = self.n_features <= _MANY_TERMS or basis.terms.degrees.most == 1
 
-    def of(self) -> Callable[[Rows], Rows]:
+    def same_view(self) -> Callable[[Rows], Rows]:
         """Return what expands any other source."""
         return partial(ExpandedRows, basis=self.basis)
 
-    def seen(self, block: Block) -> Block:
+    def view_block(self, block: Block) -> Block:
         """Return a block with the terms in place of the columns."""
         X, y, weight = block
         return self.basis.expand(self.weighted(X, weight), self._room(len(X))).T, y, weight
@@ -108,55 +104,3 @@ class ExpandedRows(View):
     def _room(self, n_rows: int) -> Tensor:
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
         return torch.empty(self.basis.terms.n_made, n_rows, dtype=dtype, device=self.device)
-
-
-class BoundedRows(View):
-    """A row source of which the rows that leave the domain of the columns are dealt with.
-
-    Parameters
-    ----------
-    source : Rows
-    domain : ndarray of shape (n_features, 2)
-    outside : {"warn", "nan", "clip"}
-        To warn of such rows when all have been read, to make all their numbers NaN, or to take the
-        nearest numbers in the domain.
-    """
-
-    def __init__(self, source: Rows, domain: np.ndarray, outside: str):
-        super().__init__(source)
-        self.domain, self.outside = domain, outside
-
-    def of(self) -> Callable[[Rows], Rows]:
-        """Return what deals with any other source."""
-        return partial(BoundedRows, domain=self.domain, outside=self.outside)
-
-    def seen(self, block: Block) -> Block:
-        """Return a block as it is dealt with."""
-        X, y, weight = block
-        low, high = viewed(self.domain).to(X).unbind(1)
-        if self.outside == "clip":
-            # What is infinite stays so, for it to be found.
-            X = torch.where(X.isinf(), X, torch.minimum(torch.maximum(X, low), high))
-        elif self.outside == "nan":
-            X = torch.where(self._beyond(X)[:, None], torch.nan, X)
-        return X, y, weight
-
-    def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
-        """Yield ``(X, y, sample_weight)``."""
-        n_rows = n_beyond = 0
-        for block in self.source.blocks(size, order):
-            if self.outside == "warn":
-                n_rows += len(block[0])
-                n_beyond += int(self._beyond(block[0]).sum())
-            yield self.seen(block)
-        if n_beyond:
-            message = (
-                f"{n_beyond} of {n_rows} samples are outside of domain_, the range of the columns "
-                "that the polynomial was fitted to. It may grow fast there. Use "
-                "extrapolation='clip' or 'nan', or 'allow' to do without this warning."
-            )
-            warnings.warn(message, UserWarning, stacklevel=2)
-
-    def _beyond(self, X: Tensor) -> Tensor:
-        low, high = viewed(self.domain).to(X).unbind(1)
-        return ((low > X) | (high < X)).any(1)

@@ -12,7 +12,8 @@ from fractions import Fraction
 
 import numpy as np
 
-Step = tuple[Fraction, Fraction, Fraction]
+Step = tuple[Fraction, Fraction, Fraction]  # a_k, b_k and c_k
+Recurrence = tuple[Step, ...]
 
 _ZERO, _ONE, _TWO = Fraction(0), Fraction(1), Fraction(2)
 _VANISHED = 1e-11  # a root mean square, of what is at most 1
@@ -43,7 +44,7 @@ FAMILIES: dict[str, Callable[[int], Step]] = {
 }
 
 
-def family(name: str, degree: int) -> tuple[Step, ...]:
+def family(name: str, degree: int) -> Recurrence:
     """Return the steps of a family: powers, or polynomials of Chebyshev, Legendre or Hermite.
 
     Hermite's are the physicists', as in ``numpy.polynomial.hermite``.
@@ -51,7 +52,7 @@ def family(name: str, degree: int) -> tuple[Step, ...]:
     return tuple(FAMILIES[name](k) for k in range(degree))
 
 
-def rooted(degree: int, least: int) -> tuple[Step, ...]:
+def rooted(degree: int, least: int) -> Recurrence:
     """Return the steps of powers up to ``least`` and, above, ``t^least T_{k - least}(t)``.
 
     They vanish with t, for models without an intercept or without lower terms.
@@ -59,7 +60,7 @@ def rooted(degree: int, least: int) -> tuple[Step, ...]:
     return tuple(_power(k) if k <= least else _chebyshev(k) for k in range(degree))
 
 
-def orthogonal(t: np.ndarray, degree: int, least: int = 0) -> tuple[tuple[Step, ...], int]:
+def orthogonal(t: np.ndarray, degree: int, least: int = 0) -> tuple[Recurrence, int]:
     """Return the steps of polynomials that are orthonormal on points, and how many of them are.
 
     From where there are as many as distinct points, they vanish on all of these. Those that vanish
@@ -76,7 +77,7 @@ def orthogonal(t: np.ndarray, degree: int, least: int = 0) -> tuple[tuple[Step, 
     return _orthonormal(t, degree, np.ones_like(t))
 
 
-def _orthonormal(t: np.ndarray, degree: int, first: np.ndarray) -> tuple[tuple[Step, ...], int]:
+def _orthonormal(t: np.ndarray, degree: int, first: np.ndarray) -> tuple[Recurrence, int]:
     """Return the steps that make orthonormal values from the first, and how many do."""
     before, last, before_norm = np.zeros_like(t), first, 0.0
     steps: list[Step] = []

@@ -4,109 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import combinations, combinations_with_replacement
-from numbers import Integral
-from typing import Any
 
 import numpy as np
 
+from .degrees import Degrees
+
 _KEPT_ENTRIES = 1 << 20  # of a table of degrees, which are kept as int64
-
-
-@dataclass(frozen=True)
-class Degrees:
-    """The degrees that terms may have.
-
-    Parameters
-    ----------
-    least, most : int
-        In all columns together.
-    of_columns : tuple of int
-        The largest in each column.
-    """
-
-    least: int
-    most: int
-    of_columns: tuple[int, ...]
-
-    @classmethod
-    def alike(cls, n_features: int, degree: int, least: int = 1) -> "Degrees":
-        """Return those of terms up to a total degree."""
-        return cls(least, degree, (degree,) * n_features)
-
-    @property
-    def n_terms(self) -> int:
-        """The number of terms, which takes no time to know, however many they are."""
-        counts = self._counts()
-        return sum(counts[self.least :])
-
-    @property
-    def n_made(self) -> int:
-        """The same with those of lower degree that are made on the way."""
-        return sum(self._counts()[1:])
-
-    def _counts(self) -> list[int]:
-        """Return how many products of each total degree there are, from degree zero."""
-        # The coefficients of the product of (1 + x + ... + x^bound) over the columns.
-        total = [1]
-        for bound in set(self.of_columns):
-            total = _times(
-                total, _power([1] * (bound + 1), self.of_columns.count(bound), self.most), self.most
-            )
-        return total + [0] * (self.most + 1 - len(total))
-
-    def without_powers(self) -> "Degrees":
-        """Return those of terms with no column to a higher power than one."""
-        of_columns = tuple(min(degree, 1) for degree in self.of_columns)
-        most = min(self.most, sum(of_columns))
-        if most < self.least:
-            raise ValueError(
-                f"interaction_only=True leaves no term: those of {len(of_columns)} columns have a "
-                f"degree of at most {most}, and degree asks for {self.least} at least."
-            )
-        return Degrees(self.least, most, of_columns)
-
-
-def _times(a: list[int], b: list[int], most: int) -> list[int]:
-    """Return the product of two polynomials up to a degree."""
-    product = [0] * min(len(a) + len(b) - 1, most + 1)
-    for i, x in enumerate(a):
-        for j, y in enumerate(b[: len(product) - i]):
-            product[i + j] += x * y
-    return product
-
-
-def _power(a: list[int], exponent: int, most: int) -> list[int]:
-    power = [1]
-    while exponent:
-        if exponent % 2:
-            power = _times(power, a, most)
-        a, exponent = _times(a, a, most), exponent // 2
-    return power
-
-
-def degrees_of(degree: Any, n_features: int) -> Degrees:
-    """Return what the parameter ``degree`` stands for: an int, a tuple or a list of ints."""
-    if isinstance(degree, Integral):
-        return Degrees.alike(n_features, int(degree))
-    try:
-        given = np.asarray(degree)
-    except ValueError:  # lists in a list
-        given = np.asarray(None)
-    numbers = given.ndim == 1 and given.dtype.kind in "iu" and given.min(initial=0) >= 0
-    if isinstance(degree, tuple):
-        if not numbers or len(given) != 2 or not max(1, given[0]) <= given[1]:
-            raise ValueError(
-                "degree=(min_degree, max_degree) must be two non-negative integers with "
-                f"min_degree <= max_degree and 1 <= max_degree, got {degree}. For a degree of each "
-                "column give a list."
-            )
-        return Degrees.alike(n_features, int(given[1]), max(int(given[0]), 1))
-    if not numbers or len(given) != n_features or not given.max(initial=0):
-        raise ValueError(
-            f"A list as degree must hold a non-negative integer for each of the {n_features} "
-            f"columns of X, and one of them at least 1, got {degree!r}."
-        )
-    return Degrees(1, int(given.max()), tuple(given.tolist()))
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,19 @@ are made, and coefficients converted, in decimal arithmetic of as many digits as
 
 from decimal import Context, Decimal, InvalidOperation, localcontext
 from math import log10
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .._linalg.decimal_matrices import (
+    as_decimals,
+    cholesky,
+    lower_gram,
+    lower_inverse,
+    lower_product,
+)
+from .._sources.feature_map import ColumnRounding
 from .basis import Basis
 from .basis_conversion import BasisConversion
 
@@ -24,7 +31,7 @@ _DIGITS, _MORE = 40, 4  # besides those that cancel; times as many, where these 
 
 def digits_for(base: Basis, alpha: float) -> int:
     """Return how many digits the arithmetic takes."""
-    return _DIGITS + int(2 * base.cancelling + abs(log10(alpha)))
+    return _DIGITS + int(2 * base.digits_lost_in_powers + abs(log10(alpha)))
 
 
 def is_cheap(base: Basis, alpha: float) -> bool:
@@ -48,7 +55,7 @@ class PenalisedBasis(Basis):
     """
 
     def __init__(self, base: Basis, vanishing: np.ndarray, alpha: float, intercept: bool):
-        vars(self).update(base.plain().__dict__)
+        vars(self).update(base.for_other_rows().__dict__)
         self.base, self.kind, self.intercept, self.slopes = base, "penalised", intercept, None
         self.digits = digits_for(base, alpha)
         try:
@@ -65,11 +72,11 @@ class PenalisedBasis(Basis):
             )  # powers in ones and, from lower to higher, phi
             seen = moved.copy()
             seen[:, 1:][:, vanishing] = Decimal(0)
-            triangle = _cholesky(_gram(seen[:, int(intercept) :]), Decimal(alpha))
-            self.to_powers = _inverse(triangle).T
+            triangle = cholesky(lower_gram(seen[:, int(intercept) :]), Decimal(alpha))
+            self.to_powers = lower_inverse(triangle).T
             self.from_powers = triangle.T
             self.constants = moved[:, 0]
-            parts = _lower_product(self.to_powers.T, moved)
+            parts = lower_product(self.to_powers.T, moved)
         self.parts, self.powers_of = (
             torch.from_numpy(matrix.astype(float)) for matrix in (parts, self.to_powers)
         )
@@ -82,14 +89,14 @@ class PenalisedBasis(Basis):
         return False
 
     @property
-    def form_root(self) -> Tensor:
+    def penalty_root(self) -> Tensor:
         """What makes the caller's coefficients, which the penalty is on."""
         return self.powers_of
 
     @property
-    def rounding(self) -> Tensor:
-        """How far the rounding of the data can be amplified in each term."""
-        return self.fitted.abs()[:, -len(self.terms) :] @ self.base.rounding
+    def rounding(self) -> "CombinedRounding":
+        """How large the rounding errors of the terms are."""
+        return CombinedRounding(self)
 
     def can_move(self, fit_intercept: bool) -> bool:
         """Return False: the terms are those for the rows that they were made for."""
@@ -119,6 +126,21 @@ class PenalisedBasis(Basis):
         return PenalisedConversion(self)
 
 
+class CombinedRounding(ColumnRounding):
+    """How large the rounding errors of combinations of terms are."""
+
+    least_size = 1.0
+
+    def __init__(self, basis: PenalisedBasis):
+        self.basis = basis
+
+    @property
+    def amplification(self) -> Tensor:
+        """By how much relative errors of the data can be amplified in each term."""
+        parts = self.basis.fitted.abs()[:, -len(self.basis.terms) :]
+        return parts @ self.basis.base.rounding.amplification
+
+
 class PenalisedConversion(BasisConversion):
     """Writes coefficients of combined terms as those of powers, and these as those."""
 
@@ -131,7 +153,7 @@ class PenalisedConversion(BasisConversion):
     def from_caller(self, coef: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
         """Return (coefficients of the terms, constant) from the caller's; float64 tensors."""
         with localcontext(Context(self.basis.digits)):
-            powers = _decimals(coef.numpy())
+            powers = as_decimals(coef.numpy())
             w = (self.basis.from_powers @ powers).astype(float)
             moved = (self.basis.constants @ powers).astype(float) * self.basis.intercept
         return torch.from_numpy(w), constant + torch.from_numpy(moved)
@@ -142,50 +164,10 @@ class PenalisedConversion(BasisConversion):
         """Return the caller's (coef, intercept), converted without a rounding error."""
         t = v.shape[1]
         with localcontext(Context(self.basis.digits)):
-            w = _decimals(v.numpy()) + _decimals(v_low.numpy())
-            origin = _decimals(shift.numpy())
+            w = as_decimals(v.numpy()) + as_decimals(v_low.numpy())
+            origin = as_decimals(shift.numpy())
             powers = self.basis.to_powers @ w[:-1]
             intercept = w[-1] + origin[:t] - origin[t:] @ w[:-1] - self.basis.constants @ powers
             coef = powers.astype(float)
             intercept = intercept.astype(float) * fit_intercept
         return np.ascontiguousarray(coef.T), intercept
-
-
-def _decimals(doubles: np.ndarray) -> np.ndarray:
-    decimals = np.empty(doubles.shape, dtype=object)
-    decimals.ravel()[:] = [Decimal(value) for value in doubles.ravel().tolist()]
-    return decimals
-
-
-def _gram(rows: np.ndarray) -> np.ndarray:
-    """Return the lower triangle of ``R R^T``, R itself having no more above the diagonal."""
-    size = len(rows)
-    gram, more = np.full((size, size), Decimal(0), dtype=object), rows.shape[1] - size
-    for i, row in enumerate(rows):
-        stop = i + 1 + more
-        gram[i, : i + 1] = rows[: i + 1, :stop] @ row[:stop]
-    return gram
-
-
-def _lower_product(triangle: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the product of a lower triangle and rows."""
-    return np.stack([row[: i + 1] @ rows[: i + 1] for i, row in enumerate(triangle)])
-
-
-def _cholesky(matrix: np.ndarray, alpha: Decimal) -> np.ndarray:
-    """Return the lower triangle L of ``matrix + alpha = L L^T``; of the matrix that of it."""
-    triangle = matrix + np.diag(np.full(len(matrix), alpha, dtype=object))
-    for k in range(len(matrix)):
-        triangle[k:, k] -= triangle[k:, :k] @ triangle[k, :k] if k else Decimal(0)
-        triangle[k:, k] /= triangle[k, k].sqrt()
-    return triangle
-
-
-def _inverse(triangle: np.ndarray) -> np.ndarray:
-    """Return the inverse of a lower triangle."""
-    inverse: Any = np.full(triangle.shape, Decimal(0), dtype=object)
-    for k, row in enumerate(triangle):
-        inverse[k, k] = 1 / row[k]
-        if k:
-            inverse[k, :k] = -(row[:k] @ inverse[:k, :k]) / row[k]
-    return inverse

@@ -8,12 +8,12 @@ using polynomial chaos expansions", Reliability Engineering and System Safety 93
 """
 
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 
 from .basis import Basis
-from .change_of_basis import Conversion, connection
+from .change_of_basis import ChangeOfBasis, connections
+from .column_functions import ColumnFunctions, Interval
 from .families import family
 from .multi_index import terms_of
 
@@ -36,24 +36,13 @@ def total_indices(basis: Basis, coef: np.ndarray) -> np.ndarray:
         Of all targets together.
     """
     terms = terms_of(replace(basis.terms.degrees, least=1))  # which lower ones are a part of
-    legendre = family("legendre", terms.degree)
-    parts = [
-        connection(steps, legendre, (high - low) / 2 / half, ((high + low) / 2 - centre) / half)
-        for steps, (low, high), centre, half in zip(
-            basis.steps, *map(_exactly, (basis.domain, basis.centre, basis.half)), strict=True
-        )
-    ]
+    domain = [Interval.from_ends(*ends) for ends in basis.domain.tolist()]
+    legendre = ColumnFunctions([family("legendre", terms.degree)] * terms.n_features, domain)
+    parts = connections(ColumnFunctions.of(basis), legendre)
     below = np.zeros((len(terms) - coef.shape[1], len(coef)))
-    values = Conversion(terms, parts, 0)(np.concatenate((below, coef.T)))[:-1]
+    values = ChangeOfBasis(terms, parts, 0)(np.concatenate((below, coef.T)))[:-1]
     largest = np.abs(values).max(initial=0.0)
     if not largest > 0:
         return np.zeros(terms.n_features)
     variances = ((values / largest) ** 2).sum(1) / np.prod(2 * terms.powers + 1.0, 1)
     return (terms.powers > 0).T @ variances / variances.sum()
-
-
-def _exactly(values: np.ndarray) -> list:
-    return [
-        [Fraction(x) for x in value] if isinstance(value, list) else Fraction(value)
-        for value in values.tolist()
-    ]

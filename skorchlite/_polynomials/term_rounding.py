@@ -1,49 +1,127 @@
-"""What rounding makes of the terms of a polynomial, followed row by row.
+"""How large the rounding errors of the terms of a polynomial are."""
 
-Where a row is far from the others it is far from alike in all rows: what is relative to the
-interval, and so to that row, is nothing in the others.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from .._sources.feature_map import ColumnRounding
 from .evaluation import Expansion
 from .families import derivatives, values
 from .kinds import Kind
 
 _FEW_ENTRIES = 1 << 18  # rows times terms, which take a few milliseconds
+_FAR_SLOPE = 1e3  # a slope that terms have beside a row that is far from the others
 
 Factor = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def followed(basis: Expansion, kind: Kind, X: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return by how much relative errors of the columns move each term, and the size of its root.
+class TermRounding(ColumnRounding):
+    """How large the rounding errors of terms are.
 
-    Both are root mean squares over the rows X; the first is to first order, of errors that are
-    independent. The root is what the rounding of making a term is relative to: where its
-    polynomials vanish with the columns, the least powers in it. None unless rows are few.
+    Parameters
+    ----------
+    terms : Expansion
+    kind : Kind
+    slopes : sequence of ndarray of shape (degree,) or None
+        By how much an error in t is amplified in each ``phi_k``, k from 1, for each column; None
+        for the degree k.
+    rows : ndarray of shape (n_rows, n_features) or None
+        All rows of the data, where these are few.
     """
-    n_terms = len(basis.terms)
-    if len(X) * n_terms > _FEW_ENTRIES:
-        return None
-    squares, before, root = np.zeros((n_terms, len(X))), *np.ones((2, n_terms, len(X)))
-    factors = list(_factors(basis, X))
-    after = [before]
-    for value, _, _ in factors[:0:-1]:
-        after.append(after[-1] * value)
-    for value, slope, least in factors:
-        squares += (before * slope * after.pop()) ** 2
-        before, root = before * value, root * least
-    size = kind.magnitude + 0 * root[:, 0] if kind.alike else np.sqrt((root**2).mean(1))
-    return np.sqrt(squares.mean(1)), size
 
+    def __init__(
+        self,
+        terms: Expansion,
+        kind: Kind,
+        slopes: Sequence[np.ndarray] | None,
+        rows: np.ndarray | None,
+    ):
+        self.expansion, self.kind, self.slopes, self.rows = terms, kind, slopes, rows
+        self.least_size = kind.least_size
 
-def _factors(basis: Expansion, X: np.ndarray) -> Iterator[Factor]:
-    """Yield what each column is in each term, what relative errors make of it, and its root."""
-    t, far, least = (X - basis.centre) / basis.half, X / basis.half, basis.terms.degrees.least
-    one = np.ones((1, len(X)))
-    for steps, x, away, k in zip(basis.steps, t.T, far.T, basis.terms.powers.T, strict=True):
-        value = np.concatenate((one, values(steps, x)))
-        slope = np.concatenate((0 * one, derivatives(steps, x) * away))
-        yield value[k], slope[k], x ** np.minimum(k, max(least, 1))[:, None]
+    @property
+    def uniform(self) -> bool:
+        """Whether errors are of about the same size in all rows."""
+        slopes = [0.0] if self.slopes is None else np.concatenate(self.slopes)
+        steepest = np.max(slopes, where=np.isfinite(slopes), initial=0.0)
+        return self.kind.uniform_rounding and steepest <= _FAR_SLOPE
+
+    @property
+    def amplification(self) -> Tensor:
+        """By how much relative errors of the data can be amplified in each term."""
+        return self._amplified(self._slopes)
+
+    @property
+    def n_roundings(self) -> Tensor:
+        """How many roundings it takes to make each term, of a t that is exact.
+
+        It is infinite for polynomials that vanish on the data.
+        """
+        return self._amplified([np.where(np.isinf(part), part, 0) for part in self._slopes])
+
+    @property
+    def _slopes(self) -> Sequence[np.ndarray]:
+        if self.slopes is not None:
+            return self.slopes
+        return [np.arange(1.0, 1 + self.expansion.terms.degree)] * len(self.expansion.half)
+
+    def _amplified(self, slopes: Sequence[np.ndarray]) -> Tensor:
+        """Return the error of each term, the sum over its columns, of relative errors of size 1.
+
+        Each column amplifies them by its slope, at least by its degree, and by how far from zero it
+        is, relative to its range.
+        """
+        terms = self.expansion.terms
+        far = 1 + np.abs(self.expansion.centre) / self.expansion.half
+        degrees = np.arange(1.0, 1 + terms.degree)
+        table = np.array([np.r_[0, np.maximum(part, degrees)] for part in slopes])
+        numbers, columns, powers = terms.entries
+        amplified = table[columns, powers] * far[columns]
+        return torch.from_numpy(np.bincount(numbers, amplified, len(terms)))
+
+    def propagated(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the error of each term row by row, and the size that its own rounding has.
+
+        Where one row is far from the others, errors are relative to the whole range in that row
+        only. So they are propagated in each row: the root mean square over the rows, to first
+        order, of independent relative errors of size 1 in each column.
+
+        The size is what the rounding of making a term is relative to: of polynomials that vanish at
+        zero, the root mean square of the lowest powers in it.
+
+        None if rows or terms are many, or not all rows are known.
+        """
+        if self.rows is None:
+            return None
+        X, n_terms = self.rows, len(self.expansion.terms)
+        if len(X) * n_terms > _FEW_ENTRIES:
+            return None
+        squares, before, lowest = np.zeros((n_terms, len(X))), *np.ones((2, n_terms, len(X)))
+        factors = list(self._factors(X))
+        after = [before]  # products of the factors after each, from the last
+        for value, _, _ in factors[:0:-1]:
+            after.append(after[-1] * value)
+        for value, slope, root in factors:
+            squares += (before * slope * after.pop()) ** 2
+            before, lowest = before * value, lowest * root
+        size = self.least_size + 0 * lowest[:, 0]
+        if not self.kind.uniform_rounding:
+            size = np.sqrt((lowest**2).mean(1))
+        return np.sqrt(squares.mean(1)), size
+
+    def _factors(self, X: np.ndarray) -> Iterator[Factor]:
+        """Yield, for each column, its factor in each term.
+
+        That is its value in each row, its error of a relative error of size 1 in the column, and
+        the lowest power of the column in it.
+        """
+        centre, half = self.expansion.centre, self.expansion.half
+        terms, t, far = self.expansion.terms, (X - centre) / half, X / half
+        least, one = max(terms.degrees.least, 1), np.ones((1, len(X)))
+        columns = zip(self.expansion.steps, t.T, far.T, terms.powers.T, strict=True)
+        for steps, x, error, k in columns:
+            value = np.concatenate((one, values(steps, x)))
+            slope = np.concatenate((0 * one, derivatives(steps, x) * error))
+            yield value[k], slope[k], x ** np.minimum(k, least)[:, None]

@@ -1,7 +1,7 @@
-"""How the columns of a model are made of those of X, and what their coefficients are to the caller.
+"""How the columns of a model are derived from those of X.
 
-A linear model has the columns of X as they are. A polynomial has terms in their place, which
-``_polynomials`` makes.
+A linear model has the columns of X themselves. A polynomial has terms in their place; see
+``_polynomials``. The caller may want the coefficients of other terms than those of the model.
 """
 
 from abc import ABC, abstractmethod
@@ -57,25 +57,64 @@ class CoefficientConversion(ABC):
         return float(((step * scale).abs().amax(0) / largest).max())
 
 
-class FeatureMap(ABC):
-    """What makes the columns of a model of those of X; the defaults are those of the identity.
+class ColumnRounding:
+    """How large the rounding errors of columns are; the defaults are those of the columns of X.
+
+    Errors are relative to the size of the entries of a column, as they are before a mean is taken
+    from them, times ``amplification``.
 
     Attributes
     ----------
-    made : bool
-        Whether columns are made of others. Their coefficients then are for the package to choose,
-        and they have rounding errors of their own.
-    doubled : bool
-        Whether sums over the rows are to be made in doubled precision.
-    even : bool
-        Whether the data covers the domain so evenly that Chebyshev's polynomials are far from
-        dependent.
-    seen : ndarray or None
-        A sample of the rows of X, while a fit lasts.
+    least_size : float
+        The size that they are relative to in columns of smaller entries, such as differences of
+        numbers of that size.
     """
 
-    made, doubled, even = False, False, False
-    seen: np.ndarray | None = None
+    least_size: float = 0.0
+
+    @property
+    def uniform(self) -> bool:
+        """Whether errors are of about the same size in all rows."""
+        return True
+
+    @property
+    def amplification(self) -> Tensor | float:
+        """By how much relative errors of X can be amplified in each column."""
+        return 1.0
+
+    @property
+    def n_roundings(self) -> Tensor | float:
+        """How many roundings it takes to make each column."""
+        return 0.0
+
+    def propagated(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the error of each column by relative errors of X, and the size of its own.
+
+        Both are of shape (n_columns,); None where it is not cheap to propagate errors row by row.
+        """
+        return None
+
+
+class FeatureMap(ABC):
+    """Derives the columns of a model from those of X; the defaults are those of the identity.
+
+    Attributes
+    ----------
+    derived : bool
+        Whether the columns are others than those of X. Then the caller does not see their
+        coefficients, and the columns have rounding errors of their own.
+    doubled : bool
+        Whether sums over the rows are made in doubled precision.
+    even : bool
+        Whether the data covers the range of each column so evenly that Chebyshev's polynomials are
+        far from dependent on it.
+    sampled_rows : ndarray or None
+        A sample of the rows of X, or all if they are few. It is kept in the process of the fit, and
+        only until that ends.
+    """
+
+    derived, doubled, even = False, False, False
+    sampled_rows: np.ndarray | None = None
 
     @property
     def diagonal(self) -> bool:
@@ -83,47 +122,32 @@ class FeatureMap(ABC):
         return True
 
     @property
-    def alike(self) -> bool:
-        """Whether rounding makes about as much of a column in each row."""
-        return True
-
-    @property
-    def magnitude(self) -> float:
-        """What the rounding of a column is relative to, where it is more than its own size."""
-        return 0.0
-
-    @property
-    def rounding(self) -> Tensor | float:
-        """How far the rounding of the data can be amplified in each column."""
-        return 1.0
-
-    @property
-    def evaluated(self) -> Tensor | float:
-        """How many roundings it takes to make each column."""
-        return 0.0
+    def rounding(self) -> ColumnRounding:
+        """How large the rounding errors of the columns are."""
+        return ColumnRounding()
 
     @property
     def digits_lost(self) -> float:
-        """How many digits cancel where the columns make what is of size 1 on the data."""
+        """How many digits cancel where the columns add up to numbers of size 1 on the data."""
         return 0.0
 
     @property
-    def form_root(self) -> Tensor | None:
-        """What makes the caller's coefficients, where a penalty on them is no diagonal here."""
+    def penalty_root(self) -> Tensor | None:
+        """The matrix that multiplies coefficients to those that a smooth penalty is on.
+
+        The Hessian of the penalty is then proportional to its transpose times itself. None if it
+        is a diagonal matrix, since the caller's coefficients differ in scale only.
+        """
         return None
 
     @property
     @abstractmethod
     def conversion(self) -> CoefficientConversion:
-        """What makes the caller's coefficients of those of the columns, and the other way."""
+        """Converts coefficients of the columns to those that the caller asked for, and back."""
 
-    def plain(self) -> "FeatureMap":
-        """Return the same for any rows, with sums in single doubles."""
+    def for_other_rows(self) -> "FeatureMap":
+        """Return the same columns, for rows that no fit has seen, with sums in doubles."""
         return self
-
-    def followed(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return what rounding makes of each column, row by row, where that is cheap to tell."""
-        return None
 
 
 class Identity(FeatureMap, CoefficientConversion):
@@ -131,7 +155,7 @@ class Identity(FeatureMap, CoefficientConversion):
 
     @property
     def conversion(self) -> CoefficientConversion:
-        """What makes the caller's coefficients of those of the columns, and the other way."""
+        """Converts coefficients of the columns to those that the caller asked for, and back."""
         return self
 
     def to_caller(self, w: Tensor) -> Tensor:

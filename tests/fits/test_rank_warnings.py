@@ -134,4 +134,4 @@ def test_rows_are_not_kept():
     X = NUMBERS.repeat(20, 0)
     model = TorchPolyRegressor(2).fit(X, Y.repeat(20))
     assert len(pickle.dumps(model)) < 20_000
-    assert model._basis.seen is None
+    assert model._basis.sampled_rows is None

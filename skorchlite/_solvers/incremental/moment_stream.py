@@ -15,7 +15,8 @@ from ..._objective.moments_objective import (
 from ..._objective.objective import Objective
 from ..._sources.feature_map import FeatureMap
 from ..base import Solution, SolverControl
-from ..newton.least_squares import BLURRED, CLEAR, quadratic_model
+from ..newton.least_squares import BLURRED
+from ..newton.quadratic_model import CLEAR, quadratic_model
 from ..newton.solver import newton
 from ..stochastic.settings import Settings
 from .learner import IncrementalLearner
@@ -107,7 +108,7 @@ def _rounding_of_predictions(solution: Solution) -> float:
     earlier rows are in a small part of it, where predictions are differences of large terms.
     """
     summed = solution.objective
-    if not summed.basis.magnitude:
+    if not summed.basis.rounding.least_size:
         return 0.0
     _, deviation, _ = summed.spread()
     rounding = torch.finfo(torch.float64).eps * solution.v[:-1].abs().sum(0)

@@ -11,8 +11,9 @@ from ..._objective.objective import Objective
 from ..._objective.rounded_value import value_as_returned
 from ..base import Solution
 from .bounds import AtZero
+from .data_rounding import rounded_by
 from .frame import Frame
-from .preconditioner import cheap, gather, rounded_by
+from .small_problems import cheap, gather
 
 _EXPLAINED = 1e-8  # of the objective at zero: what rounding of coefficients may be, if all is met
 _BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a word
@@ -58,7 +59,7 @@ def measured(
         # Coefficients of made terms are ours to choose, and others would have done better.
         off = frame.moved(solution.v[:-1, j].abs(), one.curve[-1])
         change = _SAFETY * off if changes is None else changes[j]
-        moved = 0.0 if objective.basis.made else change
+        moved = 0.0 if objective.basis.derived else change
         if free:  # where every row can be met, what is left of the objective is rounding too
             nothing = max(nothing, explained(made[j], first), min(moved, _MET * first))
         left = max(value - one.lower, 0.0)
@@ -66,7 +67,7 @@ def measured(
         blurred = off + one.loss.change(float(made_off @ sizes), value)
         # The value is off itself.
         gaps.append(min(zero.relative(left, value) + zero.share(blurred, value), 1.0))
-        left += off if objective.basis.made else 0.0
+        left += off if objective.basis.derived else 0.0
         unseen = one.at_zero.nothing + _BLURRED * value + min(moved, _MOST * value)
         worse |= value > nothing and left > unseen
         met &= value <= nothing
@@ -95,7 +96,7 @@ def _made_off(objective: Objective) -> Tensor:
     A solution is the best for the columns as they are made.
     """
     basis = objective.basis
-    if basis.alike or not cheap(objective):
+    if basis.rounding.uniform or not cheap(objective):
         return torch.zeros(objective.n_features, dtype=torch.float64)
     return torch.nan_to_num(rounded_by(objective, _EPS), 0.0, 0.0, 0.0)
 

@@ -17,7 +17,7 @@ from ..._exceptions import OutOfRangeError
 from ..._objective.moments import MANY_COLUMNS
 from ..base import SolverControl, nobody
 from ..newton.bounds import AtZero, Bound, least_share
-from ..newton.kinks import Corners
+from ..newton.kinks import Kinks
 from ..newton.preconditioner import Metric
 from ..newton.scaled import Scaled
 from ..newton.solver import newton
@@ -184,7 +184,7 @@ class Certificate:
         none = factor.new_zeros(factor.shape[1] + self.n_free)
         return Bound(
             self.objective.loss,
-            Corners(none, none > 0),
+            Kinks(none, none > 0),
             torch.block_diag(curvature, free),
             least_share(self.objective),
             whitened=True,

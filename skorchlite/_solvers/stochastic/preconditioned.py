@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..._objective.loss import Loss
 from ..._objective.objective import Objective
-from ..newton.kinks import Corners
+from ..newton.kinks import Kinks
 from ..newton.reparametrization import Coordinates
 from .pilot import Pilot
 
@@ -63,7 +63,7 @@ class Preconditioned:
     coordinates : Coordinates
     loss : Loss
         That of the objective or, where it has kinks, the smooth one that the steps follow.
-    kinks : Corners
+    kinks : Kinks
         Of the penalty, in u.
     pilot : Pilot
         The rows that the curvature of the loss is measured on.
@@ -72,7 +72,7 @@ class Preconditioned:
     objective: Objective
     coordinates: Coordinates
     loss: Loss
-    kinks: Corners
+    kinks: Kinks
     pilot: Pilot
 
     @classmethod
@@ -80,7 +80,7 @@ class Preconditioned:
         """Return the objective in coordinates that are in the dtype and on the device of u."""
         slope = coordinates.corner(objective).to(u)
         coefficients = torch.arange(len(slope), device=u.device)[:, None] < objective.n_features
-        kinks = Corners(slope, coefficients & objective.penalty.positive)
+        kinks = Kinks(slope, coefficients & objective.penalty.positive)
         pilot = Pilot(objective, coordinates)
         return cls(objective, coordinates, objective.loss, kinks, pilot)
 

@@ -8,8 +8,9 @@ import torch
 from skorchlite._linalg.centred_columns import CentredColumns, SparseBlock
 from skorchlite._linalg.operators import DenseColumns, DesignOperator
 from skorchlite._linalg.sparse_batch import SparseBatch
+from skorchlite._polynomials.degrees import degrees_of
 from skorchlite._polynomials.implicit import UnformedTerms
-from skorchlite._polynomials.multi_index import degrees_of, terms_of
+from skorchlite._polynomials.multi_index import terms_of
 
 CPU = torch.device("cpu")
 N_ROWS = 60

@@ -18,7 +18,7 @@ from sklearn.preprocessing import PolynomialFeatures
 
 from skorchlite import TorchPolyRegressor
 from skorchlite._inputs.block_reader import BlockReader
-from skorchlite._polynomials.basis_selection import _ends
+from skorchlite._polynomials.sampling import _extremes_and_sample
 from skorchlite._sources.iterable import StreamRows
 from tests.support.all_pairs import all_pairs
 from tests.support.oracles import minimum_norm
@@ -369,7 +369,7 @@ def test_sample_of_a_stream_does_not_grow_with_it():
     rows = StreamRows(
         BlockReader.opened(TorchPolyRegressor(), blocks, reset=True), torch.device("cpu")
     )
-    _, samples = _ends(rows, sampled=True)
+    _, samples = _extremes_and_sample(rows, sampled=True)
     assert 4_096 / 2 <= sum(map(len, samples)) <= 2 * 4_096
 
 

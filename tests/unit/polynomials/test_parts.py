@@ -16,9 +16,10 @@ from skorchlite._objective.moments import moments_of
 from skorchlite._objective.reductions import hessian_products, products
 from skorchlite._polynomials.basis import Basis
 from skorchlite._polynomials.change_of_basis import connection
+from skorchlite._polynomials.degrees import Degrees
 from skorchlite._polynomials.expanded import ExpandedRows
 from skorchlite._polynomials.families import FAMILIES, family, orthogonal, rooted
-from skorchlite._polynomials.multi_index import Degrees, terms_of
+from skorchlite._polynomials.multi_index import terms_of
 from skorchlite._sources.arrays import ArrayRows
 from skorchlite._sources.design import staged
 from skorchlite._sources.origin import Origin, power_of_two
@@ -142,7 +143,7 @@ def phi(kind, k, t):
 
 
 def basis_of(kind, degree=4, interaction_only=False):
-    degrees = Degrees.alike(3, degree)
+    degrees = Degrees.up_to(degree, 3)
     terms = terms_of(degrees.without_powers() if interaction_only else degrees)
     centre, half = np.array([0.5, -2.0, 0.0]), np.array([2.0, 1.0, 4.0])
     return Basis(terms, "power", kind, centre - half, centre + half)
@@ -191,7 +192,7 @@ def test_doubled_sums_are_the_rational_ones(kind, scaled):
     rng = np.random.default_rng(0)
     x, y, s = rng.uniform(1, 2, 9), rng.normal(size=9), rng.uniform(0.5, 2, 9)
     ends = np.array([1.2]), np.array([1.8])
-    basis = Basis(terms_of(Degrees.alike(1, 3)), "power", kind, *ends, doubled=True)
+    basis = Basis(terms_of(Degrees.up_to(3, 1)), "power", kind, *ends, doubled=True)
     rows = ExpandedRows(ArrayRows(x[:, None], y, s, CPU), basis)
     scale = torch.tensor([4.0, 0.5, 1.0, 2.0], dtype=torch.float64) if scaled else None
     origin = Origin(torch.from_numpy(rng.normal(size=4)), scale)
@@ -225,12 +226,12 @@ def rational_gradient(basis, x, y, s, origin, v, low):
 @pytest.mark.parametrize(
     "degrees",
     [
-        Degrees.alike(5, 3),
-        Degrees.alike(3, 5),
-        Degrees.alike(4, 4, least=2),
+        Degrees.up_to(3, 5),
+        Degrees.up_to(5, 3),
+        Degrees.up_to(4, 4, least=2),
         Degrees(1, 4, (4, 1, 2, 3)),
-        Degrees.alike(6, 4).without_powers(),
-        Degrees.alike(1, 4),
+        Degrees.up_to(4, 6).without_powers(),
+        Degrees.up_to(4, 1),
     ],
     ids=str,
 )
@@ -298,7 +299,7 @@ def test_sums_of_chebyshev_polynomials_make_their_products(
     X, y = rng.uniform(3, 8, (1000, 1)), 50 + rng.standard_normal((1000, n_targets))
     s = rng.uniform(0, 2, 1000) if weighted else None
     basis = Basis(
-        terms_of(Degrees.alike(1, degree)), "power", "chebyshev", X.min(0), X.max(0), even=True
+        terms_of(Degrees.up_to(degree, 1)), "power", "chebyshev", X.min(0), X.max(0), even=True
     )
     rows, k = ExpandedRows(ArrayRows(X, y, s, CPU), basis), n_targets + degree
     shift = torch.from_numpy(np.r_[np.full(n_targets, 49.0), rng.uniform(-1, 1, degree)])

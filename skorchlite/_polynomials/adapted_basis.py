@@ -1,0 +1,118 @@
+"""Polynomials that are adapted to the rows where those of a textbook are nearly dependent on them.
+
+Chebyshev's polynomials are far from dependent on data that covers the range of a column evenly.
+Where a column does not, polynomials that are orthogonal on its numbers take their place.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .._sources.row_source import Rows
+from .basis import Basis
+from .families import Recurrence, family, orthogonal, slopes, values
+from .sampling import SAMPLE_ROWS, ColumnRanges, rows_of_each_part
+
+_CONDITION = 1e4  # of a Gram matrix, which then is exact enough for a fit in one pass
+_STEEP = 1e8  # a slope at which rounding t to doubles changes a term by more than can be told
+
+
+def orthogonal_basis(rows: Rows, ranges: ColumnRanges, chebyshev: Basis) -> Basis:
+    """Return a basis of polynomials that are far from dependent on the rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    ranges : ColumnRanges
+        With a sample.
+    chebyshev : Basis
+        Of kind "chebyshev". Columns whose range is evenly covered keep its polynomials.
+    """
+    centre, half, degree = chebyshev.centre, chebyshev.half, chebyshev.terms.degree
+    t, steps = (ranges.points - centre) / half, family("chebyshev", degree)
+    uneven = [j for j in range(t.shape[1]) if _nearly_dependent(values(steps, t[:, j]))]
+    if not uneven:
+        low, high, doubled = chebyshev.low, chebyshev.high, chebyshev.doubled
+        terms, caller = chebyshev.terms, chebyshev.caller
+        return Basis(terms, caller, "chebyshev", low, high, doubled=doubled, even=True)
+    if rows.rereadable and not rows.fewer_than(SAMPLE_ROWS):
+        varied = [j for j in uneven if ranges.low[j] < ranges.high[j]]
+        t = np.concatenate((t, (rows_of_each_part(rows, ranges, varied) - centre) / half))
+    recurrences = [
+        orthogonal(column, degree) if j in uneven else (steps, degree)
+        for j, column in enumerate(t.T)
+    ]
+    return _adapted(chebyshev, "orthogonal", recurrences, t)
+
+
+def adapted_rooted_basis(ranges: ColumnRanges, rooted: Basis) -> Basis:
+    """Return polynomials that vanish where a column is zero, and are far from dependent.
+
+    Parameters
+    ----------
+    ranges : ColumnRanges
+        With a sample.
+    rooted : Basis
+        Of kind "rooted". It is returned itself if its polynomials suit all columns.
+    """
+    t, least = ranges.points / rooted.half, max(rooted.terms.degrees.least, 1)
+    degree, columns = rooted.terms.degree, list(zip(rooted.steps, t.T, strict=True))
+    recurrences = [_rooted_steps(steps, column, degree, least) for steps, column in columns]
+    if all(steps is plain for (steps, _), plain in zip(recurrences, rooted.steps, strict=True)):
+        return rooted
+    return _adapted(rooted, "rooted", recurrences, t)
+
+
+def _rooted_steps(
+    plain: Recurrence, column: np.ndarray, degree: int, least: int
+) -> tuple[Recurrence, int]:
+    """Return the steps that suit a column, ``plain`` itself if these do, and how many are sound."""
+    if len(np.unique(column)) <= degree - least + 1:
+        # With fewer distinct numbers than terms the coefficients of least norm are sought, which is
+        # easy among powers: those that are the same on all rows get the same coefficients.
+        return family("power", degree), degree
+    if _nearly_dependent(values(plain, column)[least - 1 :]):
+        return orthogonal(column, degree, least)
+    return plain, degree
+
+
+def _adapted(
+    plain: Basis, kind: str, recurrences: Sequence[tuple[Recurrence, int]], t: np.ndarray
+) -> Basis:
+    """Return a basis with a recurrence of its own for each column.
+
+    Parameters
+    ----------
+    plain : Basis
+        With the same terms and ranges.
+    kind : str
+    recurrences : sequence of (steps, n_sound)
+        Of each column; see ``orthogonal``.
+    t : ndarray of shape (n_points, n_features)
+        Points in [-1, 1], on which slopes are measured.
+    """
+    medians, largest = [], 0.0
+    for (steps, n_sound), column in zip(recurrences, t.T, strict=True):
+        median, steepest = slopes(steps, column, n_sound)
+        medians.append(median)
+        largest = max(largest, steepest)
+    return Basis(
+        plain.terms,
+        plain.caller,
+        kind,
+        plain.low,
+        plain.high,
+        steps=[steps for steps, _ in recurrences],
+        slopes=medians,
+        doubled=plain.doubled and largest < _STEEP,
+    )
+
+
+def _nearly_dependent(terms: np.ndarray) -> bool:
+    """Return whether the Gram matrix of terms, centred and scaled, has a large condition number."""
+    centred = terms - terms.mean(1, keepdims=True)
+    scale = np.sqrt((centred * centred).sum(1, keepdims=True))
+    if not scale.all():
+        return True
+    eigenvalues = np.linalg.eigvalsh((centred / scale) @ (centred / scale).T)
+    return bool(eigenvalues[0] * _CONDITION < eigenvalues[-1])
