@@ -17,7 +17,13 @@ class LostRankError(RuntimeError):
 
 
 class Stopped(Exception):  # noqa: N818 (no error, like StopIteration)
-    """A callback asked for the end of the fit, with this solution."""
+    """A callback asked for the end of the fit.
+
+    Parameters
+    ----------
+    solution : Solution
+        Where the fit had come to.
+    """
 
     def __init__(self, solution: object):
         super().__init__("a callback asked for the end of the fit")

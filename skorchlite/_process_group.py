@@ -100,7 +100,7 @@ class Ranks(Generic[Source]):
                 raise _of_rank(rank, other)
         return [cast(Said, what) for what, _ in said]
 
-    def share(self, sources: dict[str, Source]) -> dict[str, RankPartitions[Source]]:
+    def offer(self, sources: dict[str, Source]) -> dict[str, RankPartitions[Source]]:
         """Name the row sources of this rank; return those of all ranks, for the first to use."""
         self.sources, self.awaited = sources, self.rank == 0
         return {name: RankPartitions(self, name) for name in sources}
