@@ -1,4 +1,4 @@
-"""Which solver a fit is done by."""
+"""Which solver a fit uses."""
 
 from .._objective.moments import MANY_COLUMNS
 from .._objective.objective import Objective
@@ -8,8 +8,8 @@ from .newton.solver import newton
 
 FULL_BATCH: dict[str, Solver] = {"newton": newton, "gradient": gradient}
 
-_MANY_PRODUCTS = 1e11  # which take a second or two
-_MATRIX_ENTRIES = 1 << 26
+_MANY_PRODUCTS = 1e11  # they take a second or two
+_MATRIX_ENTRIES = 1 << 26  # 512 MiB
 
 
 def is_stochastic(solver: str | type, asked: dict[str, bool]) -> bool:
@@ -19,8 +19,8 @@ def is_stochastic(solver: str | type, asked: dict[str, bool]) -> bool:
     ----------
     solver : str or type
     asked : dict of str to bool
-        Parameters that only a stochastic solver has a use for, as the caller wrote them, and
-        whether they were given. One that was makes "auto" stochastic.
+        Whether the caller gave each of the parameters that only a stochastic solver uses, by how
+        it was written. One that was given makes "auto" stochastic.
     """
     given = [name for name, is_given in asked.items() if is_given]
     if solver in FULL_BATCH and given:
@@ -33,16 +33,17 @@ def is_stochastic(solver: str | type, asked: dict[str, bool]) -> bool:
 
 
 def choose_full_batch(solver: str, objective: Objective) -> str:
-    """Return the name of the full-batch solver, "auto" by what a step costs.
+    """Return the name of the full-batch solver; "auto" chooses it by what a step costs.
 
-    "newton" needs a curvature, and a d x d matrix at each step unless the loss is quadratic or the
-    penalty has corners: then the matrix is made once, or for a working set of the columns. It is
-    chosen for built-in losses, but not for more than 2,000 columns in the other cases, which
-    "gradient" is for, as it is for losses given as callables. It computes with sparse columns
-    without their zeros for a quadratic loss only, and the matrix has none: there it is chosen for
-    up to 2,000 columns, and of another loss if n_samples * n_features^2 is at most 1e11. Where
-    columns are made from those of the data, "gradient" is for more of them than a matrix of 512 MiB
-    has room for.
+    "newton" needs the curvature of the loss, which callables do not have. It needs a d x d matrix
+    at each step, too, unless the loss is quadratic or the penalty has kinks: then the matrix is
+    made once, or for a working set of the columns.
+
+    "auto" is "gradient" for a callable, and for more than 2,000 columns where "newton" would need
+    the matrix at each step. For sparse columns it is "gradient" for more than 2,000 of them even if
+    the loss is quadratic, since the matrix is dense; and for other losses, which "newton" computes
+    with dense blocks, if n_samples * n_features^2 is more than 1e11. For columns that are derived
+    from those of the data it is "gradient" if neither their matrix nor the rows fit in 512 MiB.
     """
     loss = objective.loss
     if solver == "newton" and not loss.convex:
@@ -61,9 +62,9 @@ def choose_full_batch(solver: str, objective: Objective) -> str:
 
 
 def _beyond_room(objective: Objective) -> bool:
-    """Return whether neither the Gram matrix of made columns nor the rows have room in memory.
+    """Return whether neither the Gram matrix of derived columns nor their rows fit in memory.
 
-    A matrix that is no larger than the data has.
+    Columns that are in the data are taken to fit, and so are fewer rows than columns.
     """
     if not objective.basis.derived or objective.n_features**2 <= _MATRIX_ENTRIES:
         return False

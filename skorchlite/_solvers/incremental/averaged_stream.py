@@ -153,13 +153,13 @@ class AveragedStream(IncrementalLearner):
             u, mean = (
                 coordinates.start(objective.units.carried(v, zero)[:n_rows]) for v in self.points
             )
-        first, later = self._step_sizes(objective, pilot, coordinates.model(mean))
+        first, later = self._step_sizes(objective, pilot, coordinates.to_v(mean))
         size = min(self.batch_size, objective.rows.n_rows)
         schedule = Shrinking(first, later, _DECAY, self.n_seen, size, _BATCH)
         average = RecentAverage(mean, self.n_seen, _RECENT)
         proximal = None
         if not objective.penalty.smooth:
-            slope = coordinates.corner(objective)[: objective.n_features]
+            slope = coordinates.kink_slopes(objective)[: objective.n_features]
             proximal = ProximalPenalty(slope, objective.penalty.positive)
         return Loop(coordinates, GradientDescent(u, first), schedule, average, proximal)
 

@@ -1,9 +1,10 @@
-"""Minimum of a quadratic plus corners at zero, over bounded coefficients: the proximal Newton step.
+"""The minimum of a quadratic plus kinks at zero, which is where a proximal Newton step goes.
 
 The support is guessed from where a proximal step would land and the quadratic is minimised on it,
-until the guess is its own outcome (a primal-dual active set). A guess that does not descend is
-replaced by accelerated proximal steps, which always do. Where many faces are alike, as with columns
-that repeat, guesses may follow each other without end; interior point steps end there.
+until the minimum has the support that was guessed (a primal-dual active set). A guess that does not
+descend is replaced by accelerated proximal steps, which always do. Where many supports are alike,
+as with columns that repeat, guesses may follow each other without end; then interior point steps
+take over.
 
 References
 ----------
@@ -34,171 +35,175 @@ _ROUNDING = 1e-14  # of a gradient
 _EPS = torch.finfo(torch.float64).eps
 
 
-def minimise_quadratic(hessian: Tensor, slope: Tensor, corners: Kinks, x: Tensor) -> Tensor:
-    """Return the minimum of ``slope.(u - x) + 1/2 (u - x).hessian.(u - x) + corners(u)`` over u.
+def minimise_quadratic(hessian: Tensor, gradient: Tensor, kinks: Kinks, start: Tensor) -> Tensor:
+    """Return the minimum over u of a quadratic about the start, plus kinks.
+
+    It is that of ``gradient.(u - start) + 1/2 (u - start).hessian.(u - start) + kinks(u)``.
 
     Parameters
     ----------
     hessian : Tensor of shape (k, k)
         Its diagonal is positive.
-    slope : Tensor of shape (k,)
-        The gradient of the quadratic at x.
-    corners : Kinks
-    x : Tensor of shape (k,)
-        Where to begin.
+    gradient : Tensor of shape (k,)
+        Of the quadratic at the start.
+    kinks : Kinks
+    start : Tensor of shape (k,)
     """
-    face = _Face(hessian, corners, x, slope)
-    n_guesses = max(_GUESSES, len(x) // _COLUMNS_A_GUESS)
+    face = _Face(hessian, kinks, start, gradient)
+    n_guesses = max(_GUESSES, len(start) // _COLUMNS_A_GUESS)
     if face.descend(n_guesses) or face.is_least():
-        return face.x
-    face.go_to(_by_interior_point(hessian, face.slope, corners, face.x))
+        return face.u
+    face.go_to(_by_interior_point(hessian, face.gradient, kinks, face.u))
     face.descend(_LAST_GUESSES)
-    return face.x
+    return face.u
 
 
 class _Face:
-    """A point, the gradient of the quadratic there, and where to go from it."""
+    """A point, the gradient of the quadratic there, and where to go from it.
 
-    def __init__(self, hessian: Tensor, corners: Kinks, x: Tensor, slope: Tensor):
-        self.hessian, self.corners = hessian, corners
-        self.start, self.x, self.slope = x, x, slope
-        self.rigid = corners.bounded | (corners.slope > 0)
-        self.gained, self.first = 0.0, slope.abs()
+    A face is the set of points with a given support, and given signs where there is a kink.
+    """
+
+    def __init__(self, hessian: Tensor, kinks: Kinks, u: Tensor, gradient: Tensor):
+        self.hessian, self.kinks = hessian, kinks
+        self.start, self.u, self.gradient = u, u, gradient
+        self.rigid = kinks.bounded | (kinks.slope > 0)
+        self.gained, self.first = 0.0, gradient.abs()
 
     def descend(self, n_guesses: int) -> bool:
-        """Go from guess to guess; return whether the last one was its own outcome."""
-        rounds = max(_ROUNDS, len(self.x) // _COLUMNS_A_GUESS)
+        """Go from guess to guess; return whether the last one led to the minimum."""
+        rounds = max(_ROUNDS, len(self.u) // _COLUMNS_A_GUESS)
         for _ in range(n_guesses):
             target, settled = self.guess()
             if settled:
-                self.x = target
+                self.u = target
                 return True
             if not self.go_to(target):
                 before, rounds = self.gained, rounds - 1
                 self.go_to(self.proximal_steps())
                 self.go_to(self.lowest_on_way())
-                # Or nothing: rounding is left.
-                if not rounds or self.gained - before <= _EPS * self.gained:
+                only_rounding = self.gained - before <= _EPS * self.gained
+                if not rounds or only_rounding:
                     return False
         return False
 
     def is_least(self) -> bool:
         """Return whether the subgradient is zero but for rounding."""
-        pull = self.corners.subgradient(self.x, self.slope).abs()
-        size = self.hessian.abs() @ (self.x - self.start).abs() + self.corners.slope
-        return bool((pull <= _ROUNDING * (size + self.first)).all())
+        subgradient = self.kinks.subgradient(self.u, self.gradient).abs()
+        size = self.hessian.abs() @ (self.u - self.start).abs() + self.kinks.slope
+        return bool((subgradient <= _ROUNDING * (size + self.first)).all())
 
     def go_to(self, target: Tensor) -> bool:
         """Go there if that is lower; return whether it is."""
-        step = target - self.x
-        bend = self.hessian @ step
+        step = target - self.u
+        product = self.hessian @ step
         # Differences of values would lose what a step near the minimum gains.
-        corner = (self.corners.slope * (target.abs() - self.x.abs())).sum()
-        gain = -float(step @ (self.slope + 0.5 * bend) + corner)
+        kinks = (self.kinks.slope * (target.abs() - self.u.abs())).sum()
+        gain = -float(step @ (self.gradient + 0.5 * product) + kinks)
         if not gain > 0:
             return False
-        self.x, self.slope = target, self.slope + bend
+        self.u, self.gradient = target, self.gradient + product
         self.gained += gain
         return True
 
     def guess(self) -> tuple[Tensor, bool]:
-        """Return the minimum with the support and the signs of where a proximal step lands.
+        """Return the minimum on the face where a proximal step lands.
 
-        And whether these are those of x and of the minimum, which is that of the whole then.
+        And whether u and this minimum are on that face too: then it is the minimum of the whole.
         """
         step = 1 / self.hessian.diagonal()
-        landed = self.corners.prox(self.x - self.slope * step, step)
-        free, sign = self.corners.free(landed), landed.sign()
+        landed = self.kinks.prox(self.u - self.gradient * step, step)
+        free, sign = self.kinks.free(landed), landed.sign()
         target, unique = self._minimum(free, sign)
         if not unique:  # a support larger than the rank would not shrink again
-            return self.x, False
+            return self.u, False
         wrong = self.rigid & (target.sign() != sign)
-        settled = not (wrong | (self.rigid & (self.x.sign() != sign))).any()
+        settled = not (wrong | (self.rigid & (self.u.sign() != sign))).any()
         return torch.where(wrong, torch.zeros_like(target), target), settled
 
     def proximal_steps(self) -> Tensor:
-        """Return x after accelerated proximal steps, begun anew where they turn back."""
+        """Return u after accelerated proximal steps, whose momentum ends where they turn back."""
         step = 1 / (self.hessian.diagonal() * _largest(self.hessian))
-        start = x = ahead = self.x
+        start = u = ahead = self.u
         momentum = 1.0
         for _ in range(_PROXIMAL_STEPS):
-            slope = self.slope + self.hessian @ (ahead - start)
-            new = self.corners.prox(ahead - slope * step, step)
-            if ((ahead - new) * (new - x) / step).sum() > 0:
-                ahead, momentum = x, 1.0
+            gradient = self.gradient + self.hessian @ (ahead - start)
+            new = self.kinks.prox(ahead - gradient * step, step)
+            if ((ahead - new) * (new - u) / step).sum() > 0:
+                ahead, momentum = u, 1.0
                 continue
             faster = 0.5 * (1 + (1 + 4 * momentum**2) ** 0.5)
-            ahead = new + (momentum - 1) / faster * (new - x)
-            x, momentum = new, faster
-        return x
+            ahead = new + (momentum - 1) / faster * (new - u)
+            u, momentum = new, faster
+        return u
 
     def lowest_on_way(self) -> Tensor:
         """Return the lowest point on the way to the minimum on a face that is entered downhill.
 
-        The face is the support of x with the coordinates that would leave zero by most. The way
-        changes its slope where a coordinate comes to zero; there it may stay.
+        Its support is that of u, with the coordinates that would leave zero by most. The slope
+        along the way changes where a coordinate comes to zero, and the lowest point may be there.
         """
-        x, corners = self.x, self.corners
-        steep = corners.subgradient(x, self.slope) * self.hessian.diagonal().rsqrt() * (x == 0)
+        u, kinks = self.u, self.kinks
+        steep = kinks.subgradient(u, self.gradient) * self.hessian.diagonal().rsqrt() * (u == 0)
         order = steep.abs().argsort(descending=True)
-        room = min(_ENTERING + int((x != 0).sum()) // 4, int((steep != 0).sum()))
+        room = min(_ENTERING + int((u != 0).sum()) // 4, int((steep != 0).sum()))
         while True:
-            entering = torch.zeros_like(x)
+            entering = torch.zeros_like(u)
             entering[order[:room]] = -steep[order[:room]].sign()
             way, unique = self._way(entering)
             if unique or room <= 1:
                 break
             room //= 2
-        (crossing,) = (self.rigid & (x * (x + way) < 0)).nonzero(as_tuple=True)
-        stops = torch.cat((x[crossing] / -way[crossing], x.new_ones(1)))
-        points = x + stops[:, None] * way
+        (crossing,) = (self.rigid & (u * (u + way) < 0)).nonzero(as_tuple=True)
+        stops = torch.cat((u[crossing] / -way[crossing], u.new_ones(1)))
+        points = u + stops[:, None] * way
         points[torch.arange(len(crossing)), crossing] = 0
-        outside = ((points < 0) & corners.bounded).any(1)
-        steps = points - x
-        value = steps @ self.slope + 0.5 * ((steps @ self.hessian) * steps).sum(1)
-        value += (points.abs() - x.abs()) @ corners.slope
+        outside = ((points < 0) & kinks.bounded).any(1)
+        steps = points - u
+        value = steps @ self.gradient + 0.5 * ((steps @ self.hessian) * steps).sum(1)
+        value += (points.abs() - u.abs()) @ kinks.slope
         return points[torch.where(outside, torch.inf, value).argmin()]
 
     def _way(self, entering: Tensor) -> tuple[Tensor, bool]:
-        """Return the way to the minimum on the face of x and what enters; whether it is unique.
+        """Return the step to the minimum on the face of u and what enters; whether it is unique.
 
-        What enters on the wrong side is left out again.
+        A coordinate whose step has the wrong sign does not enter.
         """
         while True:
-            support = self.corners.free(self.x) | (entering != 0)
-            target, unique = self._minimum(support, self.x.sign() + entering)
-            way = target - self.x
+            support = self.kinks.free(self.u) | (entering != 0)
+            target, unique = self._minimum(support, self.u.sign() + entering)
+            way = target - self.u
             back = self.rigid & (way * entering < 0)
             if not back.any():
                 return way, unique
             entering = torch.where(back, torch.zeros_like(entering), entering)
 
     def _minimum(self, support: Tensor, sign: Tensor) -> tuple[Tensor, bool]:
-        """Return a minimum on a face, whose coordinates have these signs; whether it is unique."""
-        start = torch.where(support, self.x, torch.zeros_like(self.x))
-        slope = self.slope + self.hessian @ (start - self.x) + self.corners.slope * sign
+        """Return a minimum over a support, with kinks of these signs; whether it is unique."""
+        start = torch.where(support, self.u, torch.zeros_like(self.u))
+        gradient = self.gradient + self.hessian @ (start - self.u) + self.kinks.slope * sign
         (index,) = support.nonzero(as_tuple=True)
-        step, unique = solve_positive(self.hessian[index][:, index], -slope[index])
+        step, unique = solve_positive(self.hessian[index][:, index], -gradient[index])
         start[index] += step
         return start, unique
 
 
-def _by_interior_point(hessian: Tensor, slope: Tensor, kinks: Kinks, x: Tensor) -> Tensor:
+def _by_interior_point(hessian: Tensor, gradient: Tensor, kinks: Kinks, u: Tensor) -> Tensor:
     """Return the same minimum by interior point steps."""
-    nothing = x.new_zeros(0)
+    nothing = u.new_zeros(0)
     model = Model(
-        point=x,
-        value=x.new_zeros(()),
-        gradient=slope,
+        point=u,
+        value=u.new_zeros(()),
+        gradient=gradient,
         hessian=hessian,
-        Z=x.new_zeros(0, len(x)),
+        Z=u.new_zeros(0, len(u)),
         y=nothing,
         share=nothing,
         exact=True,
     )
     none = torch.zeros_like(hessian)
     bound = Bound(SquaredError(), kinks, none, 1.0, whitened=False, n_free=0)
-    steps = InteriorPoint(LocalProblem(model, SquaredError(), kinks, none, bound), x)
+    steps = InteriorPoint(LocalProblem(model, SquaredError(), kinks, none, bound), u)
     descend(steps, 0.0)
     return steps.result.u
 

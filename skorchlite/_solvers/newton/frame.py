@@ -1,8 +1,8 @@
-"""The coordinates that models of an objective are minimised in.
+"""The coordinates that local models of an objective are minimised in.
 
-Rows have like spread in all of their directions, which are those of least squares, with its rule of
-rank and its minimum norm. Where the penalty has corners, which are those of single coefficients,
-columns are scaled alone.
+Rows have like spread in all directions, which are those of least squares, with its rule of rank and
+its minimum norm. A penalty with kinks has these in single coefficients: then columns are scaled
+alone.
 """
 
 from dataclasses import replace
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..._objective.local_model import Model
 from ..._objective.objective import Objective
+from .bounds import Bound
 from .data_rounding import made_by_rounding
 from .kinks import Kinks
 from .quadratic_model import QuadraticModel, quadratic_model
@@ -23,15 +24,32 @@ _EPS = torch.finfo(torch.float64).eps
 
 
 class Frame:
-    """The coordinates of the descent.
-
-    Its ``objective`` is the given one with columns measured from their mean.
+    """Coordinates ``u`` for an objective, where a descent starts in them, and the penalty there.
 
     Parameters
     ----------
     objective : Objective
     dtype : torch.dtype
+        Of the blocks in the pass that makes the Gram matrix.
     data_eps : float
+        Relative rounding of the data itself.
+
+    Attributes
+    ----------
+    objective : Objective
+        The given one with columns measured from their mean.
+    coordinates : Coordinates
+    start : Tensor of shape (k, n_targets)
+    kinks : Kinks
+        Of the penalty.
+    curvature : Tensor of shape (k, k)
+        Of the penalty.
+    deviation : Tensor of shape (n_features,)
+        Of each column.
+    rank : int or None
+        None where it is not known.
+    resolved : bool
+        Whether the coordinates have all directions of the data.
     """
 
     def __init__(self, objective: Objective, dtype: torch.dtype, data_eps: float):
@@ -41,31 +59,33 @@ class Frame:
         self.resolved = True
         self.n_rows = objective.n_features + objective.fit_intercept
         self.whitened = objective.penalty.smooth
-        (self._whiten if self.whitened else self._scale)(dtype, data_eps)
+        if self.whitened:
+            self._whiten(quadratic_model(objective, dtype, data_eps))
+        else:
+            self._scale(data_eps)
 
-    def _whiten(self, dtype: torch.dtype, data_eps: float) -> None:
-        """Take the directions that least squares tells apart; start at its solution."""
-        self.model = model = quadratic_model(self.objective, dtype, data_eps)
-        self.objective = objective = model.objective
-        # Least norm from the start, where that is near: to look for it at the end moves what is
-        # measured by then. Of a direction alone it may be far, though not of the solution.
+    def _whiten(self, model: QuadraticModel) -> None:
+        """Take the directions that least squares resolves; start at its solution."""
+        self.model, self.objective = model, model.objective
+        # The directions have least norm from the start, where that moves them little: to look for
+        # it at the end alone would move a solution whose gap is measured by then. It may move a
+        # direction far, though hardly the solution.
         factor = model.least_norm(model.metric.factor, far=_NEAR_UNITS)
         self.rank = model.metric.rank
         self.deviation = model.metric.live * model.metric.scale
         start = -(factor.T @ model.quadratic.gradient)
         _, gradient = model.quadratic.at(factor @ start)
         self.resolved = model.resolves(factor @ start, gradient)
-        curvature = objective.column_penalty.hessian_along(factor)
-        if objective.fit_intercept:
+        curvature = self.objective.column_penalty.hessian_along(factor)
+        if self.objective.fit_intercept:
             one = factor.new_ones(1, 1)
             factor, curvature = torch.block_diag(factor, one), torch.block_diag(curvature, 0 * one)
             start = torch.cat((start, 0 * start.new_ones(1, start.shape[1])))
         self.coordinates = Coordinates(self.n_rows, factor=factor)
         self.start, self.curvature = start, curvature
-        nothing = torch.zeros(len(start), dtype=torch.float64)
-        self.corners = Kinks(nothing, nothing.bool())
+        self.kinks = Kinks.none(torch.zeros(len(start), dtype=torch.float64))
 
-    def _scale(self, dtype: torch.dtype, data_eps: float) -> None:
+    def _scale(self, data_eps: float) -> None:
         """Take the coefficients of columns of unit deviation; start at the mean."""
         t = self.objective.rows.n_targets
         mean, deviation, _ = self.objective.spread()
@@ -73,44 +93,53 @@ class Frame:
         self.deviation = deviation[t:]
         live = deviation[t:] > made_by_rounding(objective, data_eps)
         unit = torch.where(live, 1 / deviation[t:], 0.0)
-        free = unit.new_zeros(int(objective.fit_intercept))
         # A constant column has no curvature of its own, and stays at zero with any.
         curvature = torch.where(live, objective.column_penalty.curvature * unit**2, 1.0)
         bounded = torch.full((len(unit),), objective.penalty.positive)
-        self.corners = Kinks(
-            torch.cat((objective.column_penalty.corner * unit, free)),
-            torch.cat((bounded, free > 0)),
-        )
+        kinks = Kinks(objective.column_penalty.corner * unit, bounded)
+        free = unit.new_zeros(int(objective.fit_intercept))
+        self.kinks = kinks.followed_by_free(len(free))
         unit = torch.cat((unit, free + 1))[:, None]
         self.coordinates = Coordinates(self.n_rows, unit=unit)
         self.start = torch.zeros(len(unit), t, dtype=torch.float64)
         self.curvature = torch.cat((curvature, free)).diag()
 
-    def points(self, x: Tensor) -> Tensor:
-        """Return the points at x in the coordinates of the objective."""
-        v = self.coordinates.model(x)
-        return v if self.objective.fit_intercept else torch.cat((v, 0 * x.new_ones(1, x.shape[1])))
+    def bound(self) -> Bound:
+        """Return what bounds the gap of a target; the least weight of a row is set later."""
+        return Bound(
+            self.objective.loss,
+            self.kinks,
+            self.curvature if self.whitened else self.curvature.diagonal(),
+            least_share=1.0,
+            whitened=self.whitened,
+            n_free=int(self.objective.fit_intercept),
+        )
 
-    def solution(self, x: Tensor) -> Tensor:
-        """Return the points at x, of minimum norm where the data leaves a choice."""
-        v = self.points(x)
+    def points(self, u: Tensor) -> Tensor:
+        """Return the points at u in the coordinates of the objective."""
+        v = self.coordinates.to_v(u)
+        return v if self.objective.fit_intercept else torch.cat((v, 0 * u.new_ones(1, u.shape[1])))
+
+    def solution(self, u: Tensor) -> Tensor:
+        """Return the points at u, of minimum norm where the data leaves a choice."""
+        v = self.points(u)
         if self.model is None or self.rank == self.objective.n_features:
             return v
         return torch.cat((self.model.least_norm(v[:-1]), v[-1:]))
 
-    def made_of(self, x: Tensor) -> Tensor:
-        """Return the sizes of what the coefficients at x are sums of."""
+    def sizes_of_parts(self, u: Tensor) -> Tensor:
+        """Return the sizes of the parts whose sums the coefficients of a target at u are."""
         factor, d = self.coordinates.factor, self.objective.n_features
-        return (
-            self.points(x[:, None])[:d, 0].abs() if factor is None else factor[:d].abs() @ x.abs()
-        )
+        if factor is None:
+            return self.points(u[:, None])[:d, 0].abs()
+        return factor[:d].abs() @ u.abs()
 
     def moved(self, sizes: Tensor, value: float) -> float:
-        """Return what rounding of coefficients of such sizes changes in the objective there."""
+        """Return how much rounding of coefficients of such sizes changes the objective there."""
         return self.objective.loss.change(_EPS * float(sizes @ self.deviation), value)
 
-    def seen(self, model: Model, x: Tensor) -> Model:
-        """Return a model in these coordinates, x being those of its point.
+    def in_frame(self, model: Model, u: Tensor) -> Model:
+        """Return a local model in these coordinates, u being those of its point.
 
         The rows that it keeps change in place: a copy of them would be as large again.
         """
@@ -124,4 +153,4 @@ class Frame:
             Z = Z[:, : factor.shape[1]]
         elif unit is not None:
             Z.mul_(unit.T)
-        return replace(model, point=x, gradient=gradient, hessian=hessian, Z=Z)
+        return replace(model, point=u, gradient=gradient, hessian=hessian, Z=Z)

@@ -104,8 +104,8 @@ class _Descent:
     def refine(self, tol: float, max_iter: int, rate: float) -> str:
         """Descend along gradients from the data until within ``tol``; return how it ended.
 
-        What the first step leaves is known from the condition alone. A pass measures it, and where
-        that costs next to nothing one is made unless ``tol`` is far off.
+        How much error the first step leaves is estimated from the condition. A pass measures it;
+        where that costs next to nothing, one is made unless the estimate is far below ``tol``.
 
         Parameters
         ----------
@@ -121,7 +121,8 @@ class _Descent:
             if self.n_iter >= max_iter:
                 return "max_iter"
             value, gradient = self.objective.evaluate(self.v, self.v_low)
-            self.curve[-1] = self.objective.units.total(value)  # measured, where it was the model's
+            # Measured, where it was the model's.
+            self.curve[-1] = self.objective.units.total(value)
             if before is not None and direction is not None:
                 gradient = self._search_line(before, gradient, direction)
             direction = self._conjugate(gradient, before, direction)
@@ -169,7 +170,7 @@ class _Descent:
         """Move to the minimum along the last direction; return the gradient there.
 
         The gradient is affine, so that its values before and after a step give the curvature
-        between: an exact line search that costs no pass of its own.
+        between them: the line search is exact and costs no pass of its own.
         """
         length = (direction * before).sum(0) / (direction * (before - gradient)).sum(0)
         # Far from 1, which is the length of a Newton step, it is made of rounding errors.
@@ -184,8 +185,9 @@ class _Descent:
         scaled = self._newton_step(gradient)
         if before is None or direction is None:
             return scaled
-        weight = (scaled * (gradient - before)).sum(0) / (self._newton_step(before) * before).sum(0)
-        return scaled + torch.nan_to_num(weight, 0.0, 0.0, 0.0).clamp(0, 1) * direction
+        change = (scaled * (gradient - before)).sum(0)
+        ratio = change / (self._newton_step(before) * before).sum(0)
+        return scaled + torch.nan_to_num(ratio, 0.0, 0.0, 0.0).clamp(0, 1) * direction
 
     def _newton_step(self, gradient: Tensor) -> Tensor:
         return torch.cat((self.metric.apply(gradient[:-1]), gradient[-1:]))
@@ -215,9 +217,9 @@ class _Descent:
         )
 
     def _measured_status(self) -> str:
-        """Return how it ended where more seems to be left than anyone would not see.
+        """Return how it ended where the model says that a visible gap is left.
 
-        That is measured, since what a model says of it has errors too; rounding may have made it.
+        The gap is measured, since the model has errors too. Rounding may have made it.
         """
         self.value, gradient = self.objective.evaluate(self.v, self.v_low)
         self.gradient = gradient[:-1]
@@ -225,17 +227,17 @@ class _Descent:
         return "converged" if close else "stalled_gap"
 
     def _unless_worse(self, v: Tensor) -> Tensor:
-        """Return v where it is no higher but for rounding, as far as that is cheap to know."""
+        """Return v for targets where it is no higher but for rounding, if that is cheap to know."""
         if not cheap(self.objective):
             return v
         value, _ = self.objective.evaluate(self.v, self.v_low)
         higher = self.objective.evaluate(v, self.v_low)[0] - value
         sizes = torch.maximum(v.abs(), self.v.abs())
-        # Where coefficients are huge rounding may be more than nobody sees, and is seen.
+        # Where coefficients are huge, rounding may make a visible change: that is not allowed.
         unseen = torch.minimum(self._unseen(value, sizes), BLURRED * self.first_value)
         return torch.where(higher <= unseen, v, self.v)
 
     def _unseen(self, value: Tensor, sizes: Tensor) -> Tensor:
-        """Return a change of the objective that nobody sees, or that rounding makes."""
+        """Return a change of the objective that is not visible, or that rounding makes."""
         moved = _EPS * (self.metric.scale @ sizes[:-1])
         return BLURRED * value + _SAFETY**2 * moved * ((2 * value).sqrt() + moved)

@@ -1,8 +1,6 @@
-"""What a descent by models ended at, once its coefficients are rounded to doubles."""
+"""The gap of a descent by models, once its coefficients are rounded to doubles."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,84 +14,101 @@ from .frame import Frame
 from .small_problems import cheap, gather
 
 _EXPLAINED = 1e-8  # of the objective at zero: what rounding of coefficients may be, if all is met
-_BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a word
-_MET = 1e-4  # the same of the coefficients themselves, not of what they are made of
+_BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a warning
+_MET = 1e-4  # of the objective at zero: the same of the coefficients, and not of their parts
 _MOST = 1e-3  # of the objective: what it may, where no coefficients of so many digits do better
 _SAFETY = 4.0  # rounding of data, in units of eps
 _EPS = torch.finfo(torch.float64).eps
 
 
-def measured(
-    objective: Objective,
-    solution: Solution,
-    descents: Sequence[Any],
-    frame: Frame,
-    made: list[float],
-) -> Solution:
+@dataclass(frozen=True)
+class End:
+    """How the descent of a target ended.
+
+    Parameters
+    ----------
+    value, lower : float
+        The objective, and a lower bound on its minimum.
+    at_zero : AtZero
+    made : float
+        How much rounding of the parts whose sums the coefficients are changes the objective.
+    """
+
+    value: float
+    lower: float
+    at_zero: AtZero
+    made: float
+
+
+def measured(objective: Objective, solution: Solution, ends: list[End], frame: Frame) -> Solution:
     """Return a solution with the gap that its coefficients have, which are rounded to doubles.
 
-    What no other coefficients of so many digits would do better is no reason to warn.
+    It warns of no gap that other coefficients of as many digits would have too.
 
     Parameters
     ----------
     objective : Objective
     solution : Solution
-    descents : list
-        Of each target: ``at_zero``, the bound ``lower``, the ``curve`` and the ``loss``.
+    ends : list of End
+        Of each target.
     frame : Frame
-    made : list of float
-        What rounding of what the coefficients are sums of changes in each objective.
     """
-    values = value_as_returned(objective, solution.v, solution.v_low)
-    gaps, met, worse = [0.0], True, False
-    free = not (objective.penalty.curvature or objective.penalty.corner)
+    values = value_as_returned(objective, solution.v, solution.v_low).tolist()
     # Where nothing is lost, and not all is met, there is no need to know what could be.
     clear = all(
-        value > _MET * one.at_zero.value and value - one.lower <= _BLURRED * value
-        for value, one in zip(values.tolist(), descents, strict=True)
+        value > _MET * end.at_zero.value and value - end.lower <= _BLURRED * value
+        for value, end in zip(values, ends, strict=True)
     )
     changes = None if clear or not cheap(objective) else _changes(objective, solution.v)
     made_off = _made_off(objective)
-    for j, (value, one) in enumerate(zip(values.tolist(), descents, strict=True)):
-        first, nothing = one.at_zero.value, one.at_zero.nothing
-        # Coefficients of made terms are ours to choose, and others would have done better.
-        off = frame.moved(solution.v[:-1, j].abs(), one.curve[-1])
+    gaps, met, worse = [0.0], True, False
+    for j, (value, end) in enumerate(zip(values, ends, strict=True)):
+        sizes = solution.v[:-1, j].abs()
+        off = frame.moved(sizes, end.value)
         change = _SAFETY * off if changes is None else changes[j]
+        # Of derived columns we choose the coefficients, and others would have done better.
         moved = 0.0 if objective.basis.derived else change
-        if free:  # where every row can be met, what is left of the objective is rounding too
-            nothing = max(nothing, explained(made[j], first), min(moved, _MET * first))
-        left = max(value - one.lower, 0.0)
-        zero, sizes = AtZero(first, nothing), solution.v[:-1, j].abs()
-        blurred = off + one.loss.change(float(made_off @ sizes), value)
-        # The value is off itself.
-        gaps.append(min(zero.relative(left, value) + zero.share(blurred, value), 1.0))
+        nothing = _nothing(objective, end, moved)
+        left, zero = max(value - end.lower, 0.0), AtZero(end.at_zero.value, nothing)
+        blurred = off + objective.loss.change(float(made_off @ sizes), value)
+        # The value has a rounding error itself.
+        gaps.append(min(zero.relative(left, value) + zero.part(blurred, value), 1.0))
         left += off if objective.basis.derived else 0.0
-        unseen = one.at_zero.nothing + _BLURRED * value + min(moved, _MOST * value)
+        unseen = end.at_zero.nothing + _BLURRED * value + min(moved, _MOST * value)
         worse |= value > nothing and left > unseen
         met &= value <= nothing
-    status, gap = solution.status, max(gaps)
-    if met and status == "stalled_gap":
-        return replace(solution, optimality=gap, status="converged")
-    gap = max(gap, solution.optimality)
-    return replace(solution, optimality=gap, status="stalled_gap" if worse else status)
+    if met and solution.status == "stalled_gap":
+        return replace(solution, optimality=max(gaps), status="converged")
+    status = "stalled_gap" if worse else solution.status
+    return replace(solution, optimality=max(*gaps, solution.optimality), status=status)
+
+
+def _nothing(objective: Objective, end: End, moved: float) -> float:
+    """Return how much of the objective counts as rounding, which moves it by so much."""
+    nothing, first = end.at_zero.nothing, end.at_zero.value
+    if objective.penalty.curvature or objective.penalty.corner:
+        return nothing
+    # Where every row can be met, what is left of the objective is rounding too.
+    return max(nothing, explained(end.made, first), min(moved, _MET * first))
 
 
 def explained(made: float, first: float) -> float:
-    """Return what rounding may leave of an objective, that of the constant, where all is met.
+    """Return what rounding may leave of an objective where every row is met.
 
     Parameters
     ----------
     made : float
-        What rounding of what the coefficients are sums of changes.
+        How much rounding of the parts whose sums the coefficients are changes the objective.
     first : float
+        The objective of the constant model.
     """
     return min(_SAFETY * made, _EXPLAINED * first)
 
 
 def _made_off(objective: Objective) -> Tensor:
-    """Return how far made columns are from what they stand for, where that is not alike in all.
+    """Return how far derived columns are from their exact values, where these differ by row.
 
-    A solution is the best for the columns as they are made.
+    A solution is the best one for the columns as they are computed.
     """
     basis = objective.basis
     if basis.rounding.uniform or not cheap(objective):

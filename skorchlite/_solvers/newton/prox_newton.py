@@ -12,11 +12,11 @@ solver for the lasso with dual extrapolation", ICML.
 """
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..._objective.moments import Moments
 from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
@@ -25,9 +25,9 @@ from .kinks import Kinks
 from .quadratic_model import measure
 from .working_columns import steepness, widened
 
-_NARROW = 256  # up to here the whole Gram matrix costs no more than the passes it saves
-_FEW_PRODUCTS = 4e8  # with so few it does not either, up to a number of columns
-_MEDIUM = 600
+_NARROW = 256  # columns, up to which their Gram matrix costs no more than the passes it saves
+_MEDIUM = 600  # columns, up to which it may cost no more either, if it takes
+_FEW_PRODUCTS = 4e8  # products of entries at most
 _VIOLATION = 1e-14  # of a kink, relative to the largest gradient at zero, that is rounding
 _ROUNDING = 1e-14  # of the objective
 _STEPS = 12  # of all columns at once: more do not find what their matrix has lost
@@ -43,7 +43,23 @@ def descend_with_kinks(
 
 
 class _Descent:
-    """Proximal Newton steps on the columns of a working set."""
+    """Proximal Newton steps on the columns of a working set.
+
+    Parameters
+    ----------
+    objective : Objective
+    start : Tensor of shape (n_features, n_targets) or None
+    control : SolverControl
+
+    Attributes
+    ----------
+    narrow : bool
+        Whether the working set is all columns.
+    scale, all_kinks : Tensor of shape (n_features,), Kinks
+        The deviation of each column, 1 for a constant one, and the kinks in units of it.
+    index, unit, hessian, kinks : Tensor, Tensor, Tensor, Kinks
+        The columns of the working set, their deviation, and their Hessian and kinks in units of it.
+    """
 
     def __init__(self, objective: Objective, start: Tensor | None, control: SolverControl):
         self.objective, self.monitor = objective, control.monitor
@@ -51,7 +67,7 @@ class _Descent:
         self.start = start
         self.n_iter, self.change, self.gap = 0, torch.inf, torch.inf
         self.best: tuple = ()
-        self.moments: Any = None
+        self.moments: Moments | None = None
         self.narrow = _is_narrow(objective)
         self.value, self.gradient = (
             self._measure(control.dtype) if self.narrow else self._correlate()
@@ -82,13 +98,13 @@ class _Descent:
             self.curve[-1] = self.objective.units.total(self.value)
 
     def _without_gain(self) -> int:
-        """Return how many steps ago the objective was as low but for rounding; keep the lowest."""
+        """Return how many steps ago the objective fell by more than rounding; keep that point."""
         if not self.best or self.curve[-1] < self.curve[self.best[0]] * (1 - _ROUNDING):
             self.best = self.n_iter, self.v, self.value, self.gradient
         return self.n_iter - self.best[0]
 
     def _at_best(self, status: str) -> str:
-        """Go back to the lowest point, where rounding has led away from it."""
+        """Go back to the lowest point if rounding has led away from it; return the status."""
         if self.curve[-1] > self.curve[self.best[0]] * (1 + _ROUNDING):
             _, self.v, self.value, self.gradient = self.best
             self._look_ahead()
@@ -114,7 +130,7 @@ class _Descent:
         self.objective, quadratic = measure(self.objective, dtype)
         self.moments = moments = quadratic.moments
         self._begin((moments.cross.diagonal() / moments.weight).sqrt())
-        self._take(torch.arange(self.objective.n_features), quadratic.hessian)
+        self._work_on(torch.arange(self.objective.n_features), quadratic.hessian)
         self._scale_by(self.unit)
         w = self.v[:-1]
         value, gradient = quadratic.at(w)
@@ -130,12 +146,13 @@ class _Descent:
         scale = deviation[t:]
         self._scale_by(scale)
         self.first = (covariance.abs() / self.scale[:, None]).max()
-        self._take(torch.arange(0), torch.zeros(0, 0).double())
+        self._work_on(torch.arange(0), torch.zeros(0, 0).double())
         if self.v.any():
             return objective.evaluate(self.v)
         return 0.5 * deviation[:t] ** 2, torch.cat((-covariance, self.v[-1:]))
 
     def _begin(self, deviation: Tensor) -> None:
+        """Take the start that was given, where it is near."""
         if self.start is not None and is_near(self.start, deviation):
             self.v[:-1] = self.start
 
@@ -145,6 +162,7 @@ class _Descent:
         self.all_kinks = _kinks(self.objective, self.scale)
 
     def _bound(self) -> Bound:
+        """Return what bounds the gap of a target."""
         objective = self.objective
         n_free = int(objective.fit_intercept)
         kinks = self.all_kinks.followed_by_free(n_free)
@@ -154,7 +172,7 @@ class _Descent:
         return Bound(objective.loss, kinks, curvature, 1.0, whitened=False, n_free=n_free)
 
     def _gram(self) -> Tensor:
-        """Return the Hessian of all columns, or one that bounds nothing where it is not made."""
+        """Return the Hessian of all columns; where it is not made, zeros, which bound nothing."""
         free = self.scale.new_ones(int(self.objective.fit_intercept))
         if not self.narrow:
             return torch.cat((0 * self.scale, free)).diag()
@@ -175,10 +193,10 @@ class _Descent:
             return False
         index = widened(self.v, entering)
         part = self.objective.over(index)
-        self._take(index, part.quadratic(self.objective.double).hessian)
+        self._work_on(index, part.quadratic(self.objective.double).hessian)
         return True
 
-    def _take(self, index: Tensor, hessian: Tensor) -> None:
+    def _work_on(self, index: Tensor, hessian: Tensor) -> None:
         """Make a set of columns, whose Hessian is given, the working set."""
         scale = hessian.diagonal().sqrt()
         self.index, self.unit = index, torch.where(scale > 0, scale, torch.ones_like(scale))
@@ -191,7 +209,7 @@ class _Descent:
         curved = 0.5 * (step * (self.hessian @ step)).sum(0)
         self.v = self.v.clone()
         self.v[self.index] += step / self.unit[:, None]
-        self.v[self.index] *= self.landed  # adding a step leaves rounding where zero is meant
+        self.v[self.index] *= self.nonzero  # adding a step leaves rounding where zero is meant
         self.v[-1] -= self.gradient[-1]
         self.n_iter += 1
         self.curve.append(self.objective.units.total((self.value - gain + curved).clamp(min=0)))
@@ -212,10 +230,7 @@ class _Descent:
         return step, gain
 
     def _gap_of(self, target: int) -> tuple[float, float]:
-        """Return how far a target may be above its least objective, and what rounding makes of it.
-
-        Both are relative to the objective.
-        """
+        """Return the relative gap of a target, and how large a gap rounding may make."""
         unit = torch.cat((self.scale, self.scale.new_ones(1)))[: len(self.bound.kinks.slope)]
         u, gradient = self.v[: len(unit), target] * unit, self.gradient[: len(unit), target] / unit
         value = float(self.value[target])
@@ -228,19 +243,19 @@ class _Descent:
         w = self.v[self.index] * self.unit[:, None]
         slope = self.gradient[self.index] / self.unit[:, None]
         if not len(w):
-            self.landed = w != 0
+            self.nonzero = w != 0
             return w, w.new_zeros(w.shape[1])
         columns = zip(slope.T, w.T, strict=True)
         new = torch.stack(
             [minimise_quadratic(self.hessian, g, self.kinks, x) for g, x in columns], 1
         )
-        self.landed = new != 0
+        self.nonzero = new != 0
         change = self.kinks.slope @ (new.abs() - w.abs())
         return new - w, (-(slope * (new - w)).sum(0) - change).clamp(min=0)
 
 
 def _is_narrow(objective: Objective) -> bool:
-    """Return whether the Gram matrix of all columns is worth its while."""
+    """Return whether the Gram matrix of all columns costs less than the passes that it saves."""
     d = objective.n_features
     return d <= _NARROW or (d <= _MEDIUM and objective.rows.fewer_than(int(_FEW_PRODUCTS // d**2)))
 

@@ -1,10 +1,8 @@
-"""The coordinates that a stochastic descent steps in: a preconditioner as a change of variables.
+"""A preconditioner as a change of variables, which descents step in.
 
-In ``u``, with ``v = factor @ u`` or ``v = unit * u``, columns have like curvature, and with
-"gram" all directions do. The optimum in ``v`` does not depend on it.
+In ``u``, with ``v = factor @ u`` or ``v = unit * u``, columns have like curvature; with a factor
+that least squares gives, all directions have. The optimum in ``v`` does not depend on it.
 """
-
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +24,7 @@ class Coordinates:
     factor : Tensor of shape (n_rows, n_directions), default=None
     unit : Tensor of shape (n_rows, 1), default=None
     metric : Metric, default=None
-        That the factor comes from.
+        Where the factor comes from.
     """
 
     def __init__(
@@ -51,7 +49,7 @@ class Coordinates:
         )
         return Coordinates(self.size, factor, unit, self.metric)
 
-    def model(self, u: Tensor, out: Tensor | None = None) -> Tensor:
+    def to_v(self, u: Tensor, out: Tensor | None = None) -> Tensor:
         """Return v at u."""
         if self.factor is not None:
             return torch.mm(self.factor, u, out=out)
@@ -63,13 +61,13 @@ class Coordinates:
             return self.factor.T @ gradient
         return gradient if self.unit is None else self.unit * gradient
 
-    def corner(self, objective: Objective) -> Tensor:
-        """Return the slope that the penalty jumps to about zero in each coordinate."""
-        corner = torch.zeros(self.size, 1, dtype=torch.float64)
+    def kink_slopes(self, objective: Objective) -> Tensor:
+        """Return the slope of the l1 penalty in each coordinate, of shape (size, 1)."""
+        slopes = torch.zeros(self.size, 1, dtype=torch.float64)
         if objective.penalty.smooth:
-            return corner
-        corner[: objective.n_features, 0] = objective.column_penalty.corner
-        return corner if self.unit is None else corner * self.unit.cpu()
+            return slopes
+        slopes[: objective.n_features, 0] = objective.column_penalty.corner
+        return slopes if self.unit is None else slopes * self.unit.cpu()
 
     def start(self, v: Tensor) -> Tensor:
         """Return u at v, or nearest to it."""
@@ -80,17 +78,17 @@ class Coordinates:
 
 def make_coordinates(
     objective: Objective, preconditioner: str | None, dtype: torch.dtype, data_eps: float
-) -> tuple[Any, Coordinates]:
-    """Return the coordinates for a preconditioner, and the objective that they are for.
+) -> tuple[Objective, Coordinates]:
+    """Return the objective and the coordinates for a preconditioner.
 
-    That has its columns measured from their mean, unless there is no preconditioner.
+    The objective has its columns measured from their mean, unless there is no preconditioner.
 
     Parameters
     ----------
     objective : Objective
     preconditioner : {"auto", "gram", "diagonal"} or None
-        "auto" is "gram" unless the penalty has corners, which must stay corners of single
-        coordinates, or the columns are many; then "diagonal".
+        "auto" is "gram" unless the penalty has kinks, which must stay kinks of single coordinates,
+        or the columns are many; then "diagonal".
     dtype : torch.dtype
         Of the blocks in the pass that makes the Gram matrix.
     data_eps : float

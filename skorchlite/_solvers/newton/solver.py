@@ -1,8 +1,8 @@
 """Full-batch Newton descent, for every built-in loss and penalty.
 
 Squared error with a smooth penalty is one quadratic, whose coefficients are refined to the last
-digit; with kinks in the penalty it is minimised on a working set of the columns. Other losses
-take local models, on a working set where the columns are many.
+digit. With kinks in the penalty it is minimised on a working set of the columns. Other losses are
+minimised by local models, on a working set where the columns are many.
 """
 
 from torch import Tensor

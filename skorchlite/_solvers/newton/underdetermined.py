@@ -1,4 +1,4 @@
-"""More columns than rows: the same descent in the space that the rows span.
+"""The quadratic model and the preconditioner of more columns than rows, in the span of the rows.
 
 An orthogonal basis of the rows takes the place of the Gram matrix of the columns, so that no matrix
 is larger than the data. The solution lies in the span of the rows, and so has minimum norm.
@@ -42,12 +42,12 @@ class RowGram:
 def wide_quadratic(objective: Objective) -> tuple[Objective, Quadratic]:
     """Return the objective about the mean of the columns, and as a quadratic, in one pass."""
     t = objective.rows.n_targets
-    columns, weight = gather(objective)
-    mean = weight @ columns
+    columns, share = gather(objective)
+    mean = share @ columns
     if objective.fit_intercept:
         columns -= mean
         objective = objective.centred(mean)
-    columns *= weight.sqrt()[:, None]
+    columns *= share.sqrt()[:, None]
     squares = (columns * columns).sum(0)
     underflow = (squares == 0) & (columns != 0).any(0)
     if not torch.isfinite(squares).all() or underflow.any():
@@ -78,8 +78,8 @@ def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Tensor) ->
     rows = Z * torch.where(live, 1 / unit, torch.zeros_like(unit))
     if not live.any():
         return Metric(rows[:0].T, scale, 1.0, live)
-    # By way of an orthogonal basis: the Gram matrix of the rows would lose the small singular
-    # values, and directions that are dependent on the others would not show.
+    # By an orthogonal basis: the Gram matrix of the rows would lose small singular values, and hide
+    # which directions depend on others.
     basis, triangle = torch.linalg.qr(rows.T)
     turn, length, _ = torch.linalg.svd(triangle)
     keep = length > _ROUNDING * len(rows) * torch.finfo(length.dtype).eps * length[0]

@@ -202,7 +202,7 @@ def curved_gap(descent: VarianceReduced) -> float:
     loss, coordinates = problem.objective.loss, problem.coordinates
     if loss.corners or not loss.convex:
         return inf
-    residual = problem.pilot.residual(coordinates.model(snapshot.u))
+    residual = problem.pilot.residual(coordinates.to_v(snapshot.u))
     for j, value in enumerate(snapshot.value.tolist()):
         slope = float(snapshot.norm[j] + _GRADIENT_ROUNDING * descent.first_norm[j])
         r, gap = residual[:, j : j + 1], inf

@@ -45,10 +45,10 @@ class InnerEpoch:
         -------
         n_steps : int
         """
-        model, loss = self.problem.coordinates.model, self.problem.loss
+        to_v, loss = self.problem.coordinates.to_v, self.problem.loss
         n_steps, u = len(batches), self.optimizer.x
         total, begun, done = torch.zeros_like(u), False, 0
-        at_snapshot, v = model(self.snapshot.u).clone(), model(u).clone()
+        at_snapshot, v = to_v(self.snapshot.u).clone(), to_v(u).clone()
         gradient = torch.empty_like(self.snapshot.gradient)
         for block in batches:
             raw = block.Z @ at_snapshot
@@ -66,7 +66,7 @@ class InnerEpoch:
                 if begun:
                     continue
                 self._step(gradient, v, at_snapshot)
-                v.copy_(model(u))
+                v.copy_(to_v(u))
                 done += 1
                 if 2 * done > n_steps:
                     total.add_(u)

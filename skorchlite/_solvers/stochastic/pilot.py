@@ -90,7 +90,7 @@ class Pilot:
 
     def _product(self, u: Tensor, weight: Tensor, penalty: Tensor) -> Tensor:
         """Return the Hessian of rows with these weights and of the penalty, times u."""
-        v = self.coordinates.model(u)
+        v = self.coordinates.to_v(u)
         return self.coordinates.pull(self.Z.T @ (weight * (self.Z @ v)) + penalty * v)
 
     def residual(self, v: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class Pilot:
             return torch.inf
         if k > min(_FEW_COORDINATES, len(self.Z)):
             return 0.0
-        directions = coordinates.to(self.Z).model(torch.eye(k).to(self.Z))
+        directions = coordinates.to(self.Z).to_v(torch.eye(k).to(self.Z))
         Z = self.Z @ directions
         away = reach * torch.linalg.vector_norm(Z, dim=1, keepdim=True)
         nothing, ends = torch.zeros_like(r), (r - away, r + away)

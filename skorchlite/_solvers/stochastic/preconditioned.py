@@ -1,4 +1,4 @@
-"""An objective in preconditioned coordinates ``u``, where ``v = coordinates.model(u)``."""
+"""An objective in preconditioned coordinates ``u``, where ``v = coordinates.to_v(u)``."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from .pilot import Pilot
 
 def point_at(objective: Objective, coordinates: Coordinates, u: Tensor) -> Tensor:
     """Return v at u in double precision, with an intercept of zero where none is fitted."""
-    v = coordinates.model(u).to("cpu", torch.float64)
+    v = coordinates.to_v(u).to("cpu", torch.float64)
     return v if objective.fit_intercept else torch.cat((v, torch.zeros_like(v[:1])))
 
 
@@ -78,7 +78,7 @@ class Preconditioned:
     @classmethod
     def of(cls, objective: Objective, coordinates: Coordinates, u: Tensor) -> "Preconditioned":
         """Return the objective in coordinates that are in the dtype and on the device of u."""
-        slope = coordinates.corner(objective).to(u)
+        slope = coordinates.kink_slopes(objective).to(u)
         coefficients = torch.arange(len(slope), device=u.device)[:, None] < objective.n_features
         kinks = Kinks(slope, coefficients & objective.penalty.positive)
         pilot = Pilot(objective, coordinates)
@@ -131,7 +131,7 @@ class Preconditioned:
         if self.smoothed:
             lower, gradient = self.objective.evaluate(self.point(u), loss=self.tangents)
         gradient, norm = self._fitted(gradient, u), self.norm(u, gradient)
-        curvatures = self.pilot.of_loss(self.loss, self.coordinates.model(u))
+        curvatures = self.pilot.of_loss(self.loss, self.coordinates.to_v(u))
         return Snapshot(u.clone(), value, gradient, norm, *curvatures), lower
 
     def _fitted(self, gradient: Tensor, u: Tensor) -> Tensor:

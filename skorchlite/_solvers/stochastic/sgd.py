@@ -72,7 +72,7 @@ class Loop:
     ):
         self.coordinates, self.optimizer, self.schedule = coordinates, optimizer, schedule
         self.average, self.corners = average, corners
-        self.u, self.v = optimizer.x, coordinates.model(optimizer.x)
+        self.u, self.v = optimizer.x, coordinates.to_v(optimizer.x)
         self.t, self.n_seen = 1, 0
 
     @property
@@ -88,7 +88,7 @@ class Loop:
     def follow(self) -> None:
         """Set v to where u is."""
         if not self.coordinates.plain:
-            self.v.copy_(self.coordinates.model(self.u))
+            self.v.copy_(self.coordinates.to_v(self.u))
 
 
 class Steps:
@@ -252,5 +252,5 @@ def proximal_of(loop: Loop, objective: Objective) -> CumulativePenalty | None:
             "coordinates which mix the coefficients. Call fit to begin anew, or set "
             "preconditioner='diagonal' from the first chunk on."
         )
-    slope = loop.coordinates.corner(objective)[: objective.n_features].to(loop.u)
+    slope = loop.coordinates.kink_slopes(objective)[: objective.n_features].to(loop.u)
     return CumulativePenalty(loop.u[: objective.n_features], slope, objective.penalty.positive)

@@ -305,7 +305,7 @@ class VarianceReduced:
         objective, coordinates = problem.objective, problem.coordinates
         if objective.loss.quadratic or coordinates.factor is None or not doubling:
             return
-        v = coordinates.model(self.u)
+        v = coordinates.to_v(self.u)
         made = curved_coordinates(objective, problem.loss, v)
         if made is None or made.size != coordinates.size:
             return

@@ -1,0 +1,108 @@
+"""The parts of Newton descents, each by itself."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from skorchlite._objective.local_model import Model
+from skorchlite._objective.losses import make_loss
+from skorchlite._solvers.newton.bounds import Bound
+from skorchlite._solvers.newton.crossover import descend
+from skorchlite._solvers.newton.damped_newton import flat_point, minimise_round
+from skorchlite._solvers.newton.dual_form import DualForm, lower_bound
+from skorchlite._solvers.newton.interior_point import InteriorPoint
+from skorchlite._solvers.newton.kinks import Kinks, factorised, solve_positive
+from skorchlite._solvers.newton.local_problem import LocalProblem
+from skorchlite._solvers.newton.piecewise_descent import minimise_in_pieces
+from skorchlite._solvers.newton.working_columns import steepness, widened
+
+PIECES = ["absolute_error", "quantile", "huber", "epsilon_insensitive"]
+
+
+def local_problem(loss, slope=0.0, n=60, k=4):
+    """A loss of rows that are all kept, with an l1 penalty on all coordinates but the last."""
+    generator = torch.Generator().manual_seed(0)
+    Z = torch.randn(n, k, generator=generator, dtype=torch.float64)
+    y = Z @ torch.arange(k).double() + torch.randn(n, generator=generator, dtype=torch.float64)
+    zero = torch.zeros(k).double()
+    model = Model(
+        point=zero,
+        value=zero.sum(),
+        gradient=zero,
+        hessian=zero.diag(),
+        Z=Z,
+        y=y,
+        share=torch.full((n,), 1 / n).double(),
+        exact=True,
+    )
+    loss = make_loss(loss, 0.5, 0.3)
+    kinks = Kinks(torch.full((k - 1,), slope).double(), torch.zeros(k - 1, dtype=torch.bool))
+    kinks = kinks.followed_by_free(1)
+    bound = Bound(loss, kinks, zero, 1 / n, whitened=False, n_free=0)
+    return LocalProblem(model, loss, kinks, zero.diag(), bound)
+
+
+@pytest.mark.parametrize("loss", ["log_cosh", "huber"])
+def test_the_gradient_of_a_problem_is_that_of_its_value(loss):
+    problem = local_problem(loss)
+    u, step = torch.tensor([0.3, -1.0, 2.0, 0.5]).double(), 1e-6
+    gradient = problem.gradient(u)
+    for j, direction in enumerate(torch.eye(4).double()):
+        higher, lower = (problem.value(u + sign * step * direction) for sign in (1, -1))
+        assert (higher - lower) / (2 * step) == pytest.approx(float(gradient[j]), abs=1e-8)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.05])
+@pytest.mark.parametrize("loss", PIECES)
+def test_any_dual_variables_bound_the_minimum(loss, slope):
+    problem = local_problem(loss, slope)
+    least = minimise_in_pieces(problem, torch.zeros(4).double(), 1e-10, 100).value
+    form, u = DualForm(problem), torch.tensor([0.1, 0.9, 2.0, 3.2]).double()
+    form.begin(u, problem.value(u))
+    assert lower_bound(problem, u, [form.duals, form.duals_at(u)]) <= least
+    steps = InteriorPoint(problem, u)
+    descend(steps, 1e-10)
+    assert lower_bound(problem, steps.result.u, steps.result.duals) == pytest.approx(least)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.05])
+@pytest.mark.parametrize("loss", [*PIECES, "log_cosh"])
+def test_the_gap_of_a_result_is_small_and_its_curve_falls(loss, slope):
+    problem, start = local_problem(loss, slope), torch.zeros(4).double()
+    minimise = minimise_in_pieces if problem.loss.hinges else minimise_round
+    result = minimise(problem, start, 1e-10, 100)
+    assert 0 <= result.gap <= 1e-10 + result.blurred
+    assert result.lower <= result.value == problem.value(result.u) < problem.value(start)
+    assert all(later <= earlier * (1 + 1e-13) for earlier, later in pairwise(result.curve))
+
+
+@pytest.mark.parametrize("zero", [0.2, 0.9, 1.0, 1.7, 40.0])
+@pytest.mark.parametrize("power", [1, 3])
+def test_a_flat_point_has_a_tenth_of_the_first_slope_or_is_the_last_that_may_be(zero, power):
+    def slope(length):
+        return (length / zero) ** power - 1
+
+    assert abs(slope(flat_point(slope, -1.0, beyond=True))) <= 0.1
+    length = flat_point(slope, -1.0, beyond=False)
+    assert abs(slope(length)) <= 0.1 or length == 1
+
+
+def test_the_columns_that_enter_are_the_steepest_and_those_with_a_coefficient_stay():
+    kinks = Kinks(torch.full((4,), 1.0).double(), torch.zeros(4, dtype=torch.bool))
+    gradient = torch.tensor([[0.5, 3.0], [-1.5, 0.0], [0.0, 0.9], [1.0, 1.0]]).double()
+    steep = steepness(kinks, gradient)
+    assert steep.tolist() == [2.0, 0.5, 0.0, 0.0]
+    v = torch.zeros(201, 1).double()
+    v[[7, 190]] = 1.0
+    entered = widened(v, torch.arange(150).flip(0))
+    assert entered.tolist() == [7, *range(86, 150), 190]
+
+
+def test_a_matrix_without_a_factor_is_shifted_by_no_more_than_it_takes():
+    dependent = torch.ones(2, 2).double()
+    assert torch.allclose(factorised(dependent) @ factorised(dependent).T, dependent)
+    step, unique = solve_positive(dependent, torch.ones(2).double())
+    assert not unique
+    assert torch.allclose(dependent @ step, torch.ones(2).double())
+    assert solve_positive(torch.eye(2).double(), torch.ones(2).double())[1]
