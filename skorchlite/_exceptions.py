@@ -1,7 +1,5 @@
 """Errors that more than one part of the package raises or handles."""
 
-from typing import Any
-
 
 class OutOfRangeError(ArithmeticError):
     """A sum over the rows is not finite, or so small that its digits are lost."""
@@ -21,6 +19,6 @@ class LostRankError(RuntimeError):
 class Stopped(Exception):  # noqa: N818 (no error, like StopIteration)
     """A callback asked for the end of the fit, with this solution."""
 
-    def __init__(self, solution: Any):
+    def __init__(self, solution: object):
         super().__init__("a callback asked for the end of the fit")
         self.solution = solution

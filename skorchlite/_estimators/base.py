@@ -1,10 +1,9 @@
 """How both estimators fit."""
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,25 +15,20 @@ from .._compat import fit_context, has_callbacks
 from .._exceptions import OutOfRangeError, Stopped
 from .._inputs.conversion import to_numpy
 from .._inputs.input_kinds import input_of
-from .._objective.loss import Loss
 from .._objective.moments import MANY_COLUMNS
 from .._objective.moments_objective import RunningMoments
-from .._objective.objective import Objective
-from .._objective.penalties import Penalty
 from .._runtime import torch_settings
-from .._solvers.base import MESSAGES, SolverControl
-from .._solvers.selection import FULL_BATCH, choose_full_batch, is_stochastic
+from .._solvers.base import MESSAGES, IncrementalLearner, SolverControl
+from .._solvers.selection import is_stochastic
 from .._solvers.stochastic.incremental import MomentStream
-from .._solvers.stochastic.settings import Settings
-from .._solvers.stochastic.solver import stochastic
 from .._sources.feature_map import IDENTITY, FeatureMap
-from .._sources.origin import Origin, pilot_origin, plain_origin, widest_origin
-from .._sources.row_source import Rows
+from .._sources.origin_choice import pilot_origin, plain_origin, widest_origin
 from .callbacks import Task
 from .columns import Columns
 from .fitted_state import packed, portable, restored, unpacked
 from .parameters import Parameters, plain_parameters, stalled_at
 from .prediction import Predictor
+from .problem import Problem, point_of
 from .rank_session import over_all_ranks
 from .returned import count_rounding
 from .rollback import untouched_on_error
@@ -44,11 +38,11 @@ _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may 
 
 
 class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Parameters):
-    """Fit; what the columns of a model are is left to the estimators."""
+    """``fit``, for a model that is linear in the columns that ``_columns`` returns."""
 
-    _stream: Any  # that chunks go on with
-    _n_rows: Any
-    _basis: FeatureMap = IDENTITY  # that has made the columns
+    _stream: IncrementalLearner | None  # what ``partial_fit`` goes on with after a fit
+    _n_rows: int
+    _basis: FeatureMap = IDENTITY  # what has made the columns of the fitted model
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -76,11 +70,11 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
     ) -> Self:
         """Fit the model.
 
-        Callbacks that ``set_callbacks`` has set (see ``sklearn.callback``) are told of each step:
+        Callbacks that ``set_callbacks`` has set (see ``sklearn.callback``) are called at each step:
         an iteration of a full-batch solver, an epoch of a stochastic one, a block of a stream for
-        squared error. Where one asks for the end of the fit, the model is that of the step. What
-        can be read only once is not shown to them, and with ``distributed=True`` only those of the
-        first rank are told of steps.
+        squared error. Where one asks for the end of the fit, the model is that of the step. They
+        are not given data that can be read only once, and with ``distributed=True`` only those of
+        the first rank are called at steps.
 
         Parameters
         ----------
@@ -92,20 +86,20 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
 
             Or what yields blocks ``(X, y)`` or ``(X, y, sample_weight)``, or such rows: a torch
             ``DataLoader`` or ``Dataset``, ``arrow_blocks``, a list of blocks, any iterable. They
-            are read ahead while those before are computed with, and not kept. Squared error needs
-            one pass, or two with corners in the penalty or polynomial terms, and more where the
-            columns are nearly dependent; other losses one for each of their steps. A stream has an
-            order of its own: ``shuffle`` mixes rows that come one after the other.
+            are read ahead of the computing, and not kept. Squared error needs one pass, or two with
+            polynomial terms or a penalty that is not smooth, and more where the columns are nearly
+            dependent; other losses need one for each of their steps. A stream has an order of its
+            own: ``shuffle`` mixes rows that come one after the other.
 
             A row has one target, or several but not as many as features, which are given in blocks.
             A ``Dataset``, and a list of rows with their targets, can be cross-validated with the
             default scoring; scorers by name ask for y.
         y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets), default=None
-            Target values; None where X yields them. With a dask X: a dask collection too, of any
-            chunks, or in memory, from where its parts go to the workers with each pass.
+            Target values; None where X yields them. With a dask X they may be a dask collection of
+            any chunks, or in memory, from where each pass sends their parts to the workers.
         sample_weight : array-like of shape (n_samples,), default=None
-            Individual weights for each sample; not negative, not all zero. Like y, it may be of
-            dask.
+            Individual weights for each sample; not negative, not all zero. Like y, they may
+            be a dask collection.
         coef_init : array-like, default=None
             Coefficients to start from, of the shape that ``coef_`` will have.
         intercept_init : float or array-like of shape (n_targets,), default=None
@@ -124,10 +118,10 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         ValueError
             If the data or a parameter cannot be used; an earlier fit is then left as it was.
         """
-        self._warn_of_idle(stacklevel=5)
+        self._warn_of_unused(stacklevel=5)
         given = input_of(X, y, sample_weight)
-        home = given.attributes_for_caller
-        task = Task(self, X, y, sample_weight, home) if has_callbacks(self) else None
+        for_caller = given.attributes_for_caller
+        task = Task(self, X, y, sample_weight, for_caller) if has_callbacks(self) else None
         with torch_settings(), plain_parameters(self), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
@@ -135,7 +129,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
                 partial(given.read, self, input_of(X_val, y_val)),
                 partial(self._fit, start=(coef_init, intercept_init), task=task),
             )
-            self.__dict__.update(home(vars(self)))
+            self.__dict__.update(for_caller(vars(self)))
             if task is not None:
                 task.end()
         if solution is not None:
@@ -144,7 +138,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
 
     def _fit(self, data, start, task):
         """Fit checked data and set the fitted attributes; return the solution."""
-        by_batches = is_stochastic(self.solver, self._asked())
+        by_batches = is_stochastic(self.solver, self._for_batches())
         loss, columns = self._loss(by_batches, data.weighted), self._columns(by_batches)
         n_columns = columns.count(data.rows.n_features)
         sums = loss.quadratic and not by_batches and n_columns <= MANY_COLUMNS
@@ -158,9 +152,10 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         settings = self._settings() if by_batches else None
         if validation is None and settings is not None and self.early_stopping:
             rows, validation = self._split(rows, data.weights(), settings.seed)
-        monitor = partial(self._tell, task, partial(self._fitted, data))
+        monitor = partial(self._monitor, task, partial(self._fitted, data))
         control = SolverControl(self.tol, self.max_iter, data.dtype, data.eps, monitor)
-        problem = _Problem(rows, validation, loss, self._penalty(), columns, settings, control)
+        penalty, intercept = self._penalty(), self.fit_intercept
+        problem = Problem(rows, validation, loss, penalty, columns, intercept, settings, control)
         solution = self._minimise(problem, start, data)
         self._keep(self._fitted(data, solution))
         if solution.objective.basis.derived:
@@ -194,13 +189,14 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         return Columns()
 
     def _minimise(self, problem, start, data):
-        """Return the solution, the columns measured from where they can be."""
-        literal = problem.settings is not None and problem.settings.preconditioner is None
-        for find_origin in (plain_origin,) if literal else (pilot_origin, widest_origin):
+        """Return the solution; columns are measured from near the data, or in units that hold it.
+
+        Their squares may be beyond the range of doubles, which the second origin is for.
+        """
+        for find_origin in (plain_origin,) if problem.literal else (pilot_origin, widest_origin):
             try:
                 return self._solve(problem, start, find_origin)
             except OutOfRangeError:
-                # If every number is finite, then it is their squares that are not.
                 data.check_finite(self)
         raise ValueError(
             "The numbers in X or y span more than a double can hold, so that differences "
@@ -208,53 +204,23 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         )
 
     def _solve(self, problem, start, find_origin):
-        """Return the solution about an origin; what the loop of a stochastic solver is kept."""
-        objective = problem.objective(find_origin, self.fit_intercept)
-        start, settings = self._start(objective, *start), problem.settings
-        if settings is None:
-            self.solver_ = choose_full_batch(self.solver, objective)
-            solve: Any = FULL_BATCH[self.solver_]
-        else:
-            self.solver_ = settings.solver_name
-            if problem.validation is not None:
-                settings.validation = problem.columns.of(problem.validation, objective.basis)
-            solve = partial(stochastic, settings=settings)
+        """Return the solution with columns measured from an origin."""
+        objective = problem.objective(find_origin)
+        self.solver_, solve = problem.solver(self.solver, objective)
         try:
-            solution = solve(objective, start, problem.control)
+            solution = solve(objective, self._start(objective, *start), problem.control)
         except Stopped as stop:
             solution = stop.solution
-        if settings is None and problem.validation is not None:
-            curve = problem.columns.validated(solution, problem.validation)
-            solution = replace(solution, validation_curve=curve)
-        return problem.columns.certified(solution).knowing(dtype=problem.control.dtype)
+        return problem.completed(solution)
 
     def _start(self, objective, coef, intercept):
-        """Return where to start, as the objective has it, or None for zero."""
+        """Return the point to start from, or None for zero."""
         if self.warm_start and hasattr(self, "coef_"):
             coef = self.coef_ if coef is None else coef
             intercept = self.intercept_ if intercept is None else intercept
         if coef is None and intercept is None:
             return None
-        return self._caller_start(objective, coef, intercept)
-
-    def _caller_start(self, objective, coef, intercept):
-        """Return a start in the units of the caller as the objective has it."""
-        coef, intercept = to_numpy(coef), to_numpy(intercept)
-        shape = (objective.n_features, objective.rows.n_targets)
-        coef = np.zeros(shape).T if coef is None else np.atleast_2d(np.asarray(coef, float))
-        intercept = np.zeros(shape[1]) if intercept is None else np.asarray(intercept, float)
-        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
-            raise ValueError("coef_init or intercept_init holds a number that is not finite.")
-        if coef.T.shape != shape or intercept.size != shape[1]:
-            raise ValueError(
-                f"Coefficients to start from, of an earlier fit (warm_start=True) or given as "
-                f"coef_init, must be for {shape} (features, targets), and there are "
-                f"{coef.T.shape}, with {intercept.size} intercepts. Set warm_start=False to start "
-                "anew."
-            )
-        return objective.units.from_caller(
-            torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept.reshape(-1).copy())
-        )
+        return point_of(objective, coef, intercept)
 
     def _keep(self, attributes):
         """Set the fitted attributes, if the coefficients are in the range of doubles."""
@@ -295,9 +261,9 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             warnings.warn(message, category, stacklevel=caller_level(least=5))
 
     def _warnings(self, solution):
-        """Yield what is to be said of a solution, and the category of the warning."""
-        told = solution.status in ("diverged", "rising", "above_zero")  # whatever tol is
-        if told or (solution.status in MESSAGES and self.tol is not None):
+        """Yield the message and the category of each warning that a solution calls for."""
+        always = solution.status in ("diverged", "rising", "above_zero")  # whatever tol is
+        if always or (solution.status in MESSAGES and self.tol is not None):
             status, facts = solution.status, solution.facts
             if status in ("stalled", "stalled_epochs") and callable(self.loss):
                 status, facts = "stalled_callable", {**facts, "reason": stalled_at(self.loss)}
@@ -310,16 +276,25 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             )
             yield message, ConvergenceWarning
 
-    def _tell(self, task, attributes, n_iter, value, optimality, ended):
-        """Tell of a step those who read along, and the callbacks."""
-        self._report(n_iter, value, optimality)
-        if task is not None and n_iter:  # that before the first step is none
+    def _monitor(self, task, attributes, n_iter, value, optimality, ended):
+        """Print a step if ``verbose``, and call the callbacks; see ``Monitor``.
+
+        Parameters
+        ----------
+        task : Task or None
+        attributes : callable
+            Returns the fitted attributes of a solution.
+        n_iter, value, optimality, ended
+            As for a ``Monitor``.
+        """
+        self._print_step(n_iter, value, optimality)
+        if task is not None and n_iter:  # the start is no step
             # While a descent diverges there may be no coefficients in the units of the data.
             stop = task.step(lambda: found if _in_range(found := attributes(ended())) else None)
             if stop:
                 raise Stopped(ended())
 
-    def _report(self, n_iter, value, optimality, ended=None):
+    def _print_step(self, n_iter, value, optimality, ended=None):
         if self.verbose:
             measured = (
                 ""
@@ -327,39 +302,6 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
                 else f", optimality {optimality:.1e}"
             )
             print(f"[{type(self).__name__}] iteration {n_iter}: objective {value:.10g}{measured}")
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """What a fit is to minimise, over rows of which the columns are not made yet.
-
-    Parameters
-    ----------
-    rows : Rows
-    validation : Rows or None
-    loss : Loss
-    penalty : Penalty
-    columns : Columns
-    settings : Settings or None
-        Of a stochastic solver; None for a full-batch one.
-    control : SolverControl
-    """
-
-    rows: Rows
-    validation: Rows | None
-    loss: Loss
-    penalty: Penalty
-    columns: Columns
-    settings: Settings | None
-    control: SolverControl
-
-    def objective(self, find_origin: Callable[[Rows, bool], Origin], intercept: bool) -> Objective:
-        """Return the objective, with columns that suit the rows."""
-        rows, loss, penalty = self.columns.fit(self.rows), self.loss, self.penalty
-        origin = find_origin(rows, intercept)
-        if not (loss.quadratic and penalty.smooth):
-            origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
-        return Objective(rows, loss, penalty, origin, intercept)
 
 
 def _in_range(attributes):

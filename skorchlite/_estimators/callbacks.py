@@ -1,4 +1,4 @@
-"""What scikit-learn's callbacks receive of a fit, and what they may ask for."""
+"""The fit of an estimator as scikit-learn's callbacks see it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -10,18 +10,18 @@ Attributes = Callable[[], dict[str, Any] | None]
 class Task:
     """The fit of an estimator as a task of scikit-learn's callbacks, its steps as subtasks.
 
-    How many steps a fit takes is not known beforehand. The next one begins where one ends, so that
-    the last to begin is none: it ends with the fit.
+    How many steps a fit takes is not known beforehand, so that the next subtask begins where one
+    ends. The last one has no step in it, and ends with the fit.
 
     Parameters
     ----------
     estimator : object
         With scikit-learn's ``CallbackSupportMixin``.
     X, y : object
-        As they were given to ``fit``. Callbacks do not see what can be read only once.
+        As they were given to ``fit``. Callbacks are not given an iterator, which can be read once.
     sample_weight : object or None
-    home : callable
-        Returns fitted attributes where the caller wants them.
+    for_caller : callable
+        Returns fitted attributes in the namespace, and on the device, of X.
     """
 
     def __init__(
@@ -30,42 +30,46 @@ class Task:
         X: Any,
         y: Any,
         sample_weight: Any,
-        home: Callable[[Mapping[str, Any]], dict[str, Any]],
+        for_caller: Callable[[Mapping[str, Any]], dict[str, Any]],
     ):
-        self.home = home
+        self.for_caller = for_caller
         X = None if isinstance(X, Iterator) else X
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.context = estimator._init_callback_context(max_subtasks=None)
-        self.told = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self.context.call_on_fit_task_begin(**self.told)
+        self.arguments = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self.context.call_on_fit_task_begin(**self.arguments)
         self._begin(None)
 
     def step(self, attributes: Attributes) -> bool:
-        """Tell of the end of a step; return whether a callback asks for that of the fit.
+        """Call the callbacks at the end of a step; return whether one asks the fit to end.
 
         Parameters
         ----------
         attributes : callable
-            Returns those that the estimator would have if the fit had ended here, None if it could
-            not. It is called where a callback takes a fitted estimator.
+            Returns the fitted attributes of the estimator if the fit ended here, None if it could
+            not. It is called only for a callback that takes a fitted estimator.
         """
 
-        def at_home() -> dict[str, Any] | None:
+        def found_for_caller() -> dict[str, Any] | None:
             found = attributes()
-            return None if found is None else self.home(found)
+            return None if found is None else self.for_caller(found)
 
-        stop = self.iteration.call_on_fit_task_end(**self.told, reconstruction_attributes=at_home)
-        self._begin(at_home)
+        stop = self.iteration.call_on_fit_task_end(
+            **self.arguments, reconstruction_attributes=found_for_caller
+        )
+        self._begin(found_for_caller)
         return stop
 
     def end(self) -> None:
-        """Tell of the end of the fit, which left the estimator fitted."""
-        estimator = self.told["estimator"]
+        """Call the callbacks at the end of the fit, when the estimator is fitted."""
+        estimator = self.arguments["estimator"]
         self.iteration.call_on_fit_task_end(estimator=estimator)
-        # All, since a copy has arrays of NumPy in place of those of other namespaces.
-        fitted = partial(self.home, vars(estimator))
-        self.context.call_on_fit_task_end(**self.told, reconstruction_attributes=fitted)
+        # All attributes, since a copy of the estimator has NumPy arrays in place of others.
+        fitted = partial(self.for_caller, vars(estimator))
+        self.context.call_on_fit_task_end(**self.arguments, reconstruction_attributes=fitted)
 
     def _begin(self, attributes: Attributes | None) -> None:
         self.iteration = self.context.subcontext(task_name="iteration")
-        self.iteration.call_on_fit_task_begin(**self.told, reconstruction_attributes=attributes)
+        self.iteration.call_on_fit_task_begin(
+            **self.arguments, reconstruction_attributes=attributes
+        )

@@ -1,7 +1,7 @@
-"""What a pickle of an estimator holds: public names, and our own objects as plain dictionaries.
+"""The state of an estimator as a pickle holds it, with plain dictionaries for private classes.
 
-A pickle names the module of each class in it, so that with private ones it would load only where
-each file is still where it was. These are stored by the names below instead, which stay.
+A pickle names the module of each class in it. With private ones it would load only as long as no
+file is moved, so that objects of these are stored under the names below, which stay the same.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Learning from data that comes in chunks, of which no row is kept."""
+"""``partial_fit``: learning from chunks, of which no row is kept."""
 
 import copy
 from dataclasses import replace
@@ -20,17 +20,18 @@ from .._solvers.selection import is_stochastic
 from .._solvers.stochastic.averaged_sgd import AveragedStream
 from .._solvers.stochastic.incremental import LoopStream, MomentStream
 from .._sources.arrays import ArrayRows
-from .._sources.origin import pilot_origin, plain_origin
+from .._sources.origin_choice import pilot_origin, plain_origin
 from .base import TorchRegressor
 from .parameters import plain_parameters
+from .problem import point_of
 from .rank_session import over_all_ranks
 from .rollback import untouched_on_error
 
-_ROWS_A_COLUMN = 4  # of a stream that is learned from part by part
+_ROWS_A_COLUMN = 4  # of the chunks that a stream is cut into
 
 
 class StreamRegressor(TorchRegressor):
-    """``fit``, and ``partial_fit``; what the columns of a model are is left to the estimators."""
+    """``fit`` and ``partial_fit``."""
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None) -> Self:
@@ -38,9 +39,10 @@ class StreamRegressor(TorchRegressor):
 
         For squared error with ``solver="auto"`` the moments of all chunks are kept, which hold the
         answer: chunks in any order give what ``fit`` gives on the whole, as far as the Gram matrix
-        has its digits (but for polynomials of which ``domain_`` does not grow). That takes memory
-        for n_features^2 numbers, and so up to 2,000 columns of the model. For other losses, more
-        columns, or a stochastic solver, each chunk is one pass of stochastic descent: with
+        has its digits (but for polynomials of which ``domain_`` does not grow). They take memory
+        for n_features^2 numbers, and are kept for up to 2,000 columns of the model. For other
+        losses, more columns, or a stochastic solver, each chunk is one pass of stochastic descent:
+        with
         ``learning_rate="auto"`` averaged and preconditioned with the moments so far, else with the
         step that is given, ``t_`` going on from chunk to chunk.
 
@@ -81,7 +83,7 @@ class StreamRegressor(TorchRegressor):
         """
         first = not hasattr(self, "coef_")
         if first:
-            self._warn_of_idle(stacklevel=4)
+            self._warn_of_unused(stacklevel=4)
         if self.early_stopping:
             raise ValueError(
                 "early_stopping should be False with partial_fit: it sets samples of the whole "
@@ -101,9 +103,10 @@ class StreamRegressor(TorchRegressor):
         return self
 
     def _learn_all(self, data, first, task):
-        """Take up checked data, a stream block by block; return the last solution.
+        """Learn from checked data, from a stream block by block; return the last solution.
 
-        Each block is a step of the task, if there is one. What has no weight has no solution.
+        Each block is a step of the task, if there is one. Of a chunk whose weights are all zero
+        there is no solution, and None is returned.
         """
         shape = () if data.single_target else (data.rows.n_targets,)
         if not first and shape != np.shape(self.coef_)[:-1]:
@@ -126,7 +129,7 @@ class StreamRegressor(TorchRegressor):
         if not first:
             self._stream = copy.deepcopy(self._stream)  # that before stays as it is
         solution = None
-        # So many rows that their products take longer than the solution after them.
+        # Enough rows that their products take longer than the solution that follows.
         size = max(rows.bound(rows.n_features, 8), _ROWS_A_COLUMN * rows.n_features)
         for X, y, weight in rows.blocks(size):
             weight = None if weight is None else weight.cpu().numpy()
@@ -145,16 +148,16 @@ class StreamRegressor(TorchRegressor):
         return solution
 
     def _copied(self):
-        """Return copies of what the next chunk does not make anew."""
+        """Return copies of the fitted attributes that the next chunk changes in place."""
         return {"coef_": self.coef_.copy(), "loss_curve_": list(self.loss_curve_)}
 
     def _learn(self, data, first):
-        """Take up a checked chunk and set the fitted attributes; return the solution."""
-        by_batches = is_stochastic(self.solver, self._asked())
+        """Learn from a checked chunk and set the fitted attributes; return the solution."""
+        by_batches = is_stochastic(self.solver, self._for_batches())
         loss = self._loss(by_batches, data.weighted)
         penalty, source = self._penalty(), data.rows
         if by_batches or not loss.quadratic:
-            # Steps of a few rows are slower on a card than on a processor, which keeps the state.
+            # Steps of a few rows are slower on a card, and the state is kept on the processor.
             source.device = torch.device("cpu")
         plain = by_batches and self.preconditioner is None
         try:
@@ -164,8 +167,8 @@ class StreamRegressor(TorchRegressor):
             objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
             solution = stream.learn(
                 objective,
-                None if first else self._caller_start(objective, self.coef_, self.intercept_),
-                SolverControl(self.tol, self.max_iter, data.dtype, data.eps, self._report),
+                None if first else point_of(objective, self.coef_, self.intercept_),
+                SolverControl(self.tol, self.max_iter, data.dtype, data.eps, self._print_step),
             )
         except OutOfRangeError:
             raise ValueError(
@@ -213,7 +216,7 @@ class StreamRegressor(TorchRegressor):
         return rows, AveragedStream(rows.basis, settings, self.fit_intercept, n_seen)
 
     def _stream_settings(self, given_step, seed=None):
-        """Return what a stream that steps along batches is to do."""
+        """Return the settings of a stream that learns by stochastic descent."""
         settings = self._settings(seed)
         if not given_step:
             settings.batch_size = self.batch_size if isinstance(self.batch_size, Integral) else None

@@ -1,4 +1,4 @@
-"""What the parameters of both estimators are, and what they ask for."""
+"""The parameters that all estimators have: their constraints, and the objects they stand for."""
 
 import contextlib
 import inspect
@@ -24,17 +24,18 @@ from .._solvers.stochastic.schedules import SCHEDULES
 from .._solvers.stochastic.settings import Settings
 
 _WITH_EPSILON = ("huber", "epsilon_insensitive", "squared_epsilon_insensitive")
-_HAVING_EFFECT = ("alpha", "l1_ratio", "epsilon", "quantile", "eta0", "power_t", "average")
-_BATCH = 256  # rows, where the choice is left to us
+# Parameters that have no effect unless another one is set too.
+_DEPENDENT = ("alpha", "l1_ratio", "epsilon", "quantile", "eta0", "power_t", "average")
+_BATCH = 256  # rows, where batch_size is "auto"
 _PLAIN = {str, int, float, bool, type(None)}  # kinds of parameters that hold no data
 
 
 @contextlib.contextmanager
 def plain_parameters(estimator: Any) -> Iterator[None]:
-    """Let parameters that are NumPy scalars, as grids make them, be Python's for a while.
+    """Make parameters that are NumPy scalars, as those of grids are, Python's until the block ends.
 
-    A parameter is what was given again at the end. Torch takes no ``np.bool_`` for a bool, and a
-    ``np.float32`` would spread its precision.
+    Torch does not take a ``np.bool_`` for a bool, and a ``np.float32`` would make what is computed
+    with it single precision.
     """
     own = vars(estimator)
     given = {name: value for name, value in own.items() if isinstance(value, np.generic)}
@@ -48,7 +49,7 @@ def plain_parameters(estimator: Any) -> Iterator[None]:
 
 
 class Parameters(BaseEstimator):
-    """The parameters: what is allowed, and the objects that they stand for."""
+    """Parameters, their validation, and the objects that they stand for."""
 
     _parameter_constraints: dict = {
         "loss": [StrOptions(set(LOSSES)), callable],
@@ -100,8 +101,8 @@ class Parameters(BaseEstimator):
         else:
             super()._validate_params()
 
-    def _asked(self):
-        """Return which parameters that only a stochastic solver has a use for were given."""
+    def _for_batches(self):
+        """Return each parameter that only stochastic solvers use, and whether it was set."""
         return {
             f"batch_size={self.batch_size!r}": self.batch_size not in ("auto", None),
             f"learning_rate={self.learning_rate!r}": self.learning_rate != "auto",
@@ -115,21 +116,21 @@ class Parameters(BaseEstimator):
     def _defaults(cls):
         return {name: p.default for name, p in inspect.signature(cls).parameters.items()}
 
-    def _warn_of_idle(self, stacklevel):
+    def _warn_of_unused(self, stacklevel):
         """Warn once of parameters that were set and have no effect.
 
-        Models that differ in these alone are the same, such as on a grid.
+        On a grid, say, models that differ only in these would be the same.
         """
         default = self._defaults()
-        given = [name for name in _HAVING_EFFECT if getattr(self, name) != default[name]]
-        if given and (idle := self._idle(given)):
-            reasons = "; ".join(f"{name} has no effect with {because}" for name, because in idle)
+        given = [name for name in _DEPENDENT if getattr(self, name) != default[name]]
+        if given and (unused := self._unused(given)):
+            reasons = "; ".join(f"{name} has no effect with {because}" for name, because in unused)
             message = f"{reasons}. Leave these at their defaults, or set what they go with."
             warnings.warn(message, UserWarning, stacklevel=stacklevel)
 
-    def _idle(self, given):
-        """Return which of the parameters that were given have no effect, and because of what."""
-        by_batches = is_stochastic(self.solver, self._asked())
+    def _unused(self, given):
+        """Return those of the given parameters that have no effect, each with the reason."""
+        by_batches = is_stochastic(self.solver, self._for_batches())
         scheduled = by_batches and (callable(self.learning_rate) or self.learning_rate in SCHEDULES)
         optimal = by_batches and self.learning_rate == "optimal"
         loss = "a callable loss" if callable(self.loss) else f"loss={self.loss!r}"
@@ -147,7 +148,7 @@ class Parameters(BaseEstimator):
         return [(name, used[name][1]) for name in given if not used[name][0]]
 
     def _loss(self, by_batches, weighted):
-        """Return the loss object, or say why it cannot be used."""
+        """Return the loss object; raise if it cannot be used with the other parameters."""
         given_step = by_batches and self.learning_rate != "auto"
         loss = make_loss(self.loss, self.epsilon, self.quantile, literal=given_step)
         if weighted and not loss.by_row:
@@ -178,7 +179,7 @@ class Parameters(BaseEstimator):
         return make_penalty(self.penalty, self.alpha, self.l1_ratio, self.positive)
 
     def _settings(self, seed=None):
-        """Return what the stochastic solver is to do; the seed is drawn if there is none."""
+        """Return the settings of the stochastic solver; without a seed, one is drawn."""
         solver = "sgd" if self.solver == "auto" else self.solver
         if not isinstance(solver, str) and not issubclass(solver, torch.optim.Optimizer):
             raise ValueError(

@@ -154,7 +154,7 @@ def _predicted(
         v = torch.cat((W, b[None]))
         return (torch.cat([(Z @ v).to(dtype or double) for Z in columns]),)
     blocks = dense(rows.blocks(rows.bound(rows.n_features, double.itemsize)), double)
-    if not rows.indexed:  # how many there are is known at the end
+    if rows.counted is None:  # how many there are is known at the end
         parts = [torch.add(X @ W, b).to(dtype or double) for X, _, _ in blocks]
         return (torch.cat(parts),)
     out = torch.empty(rows.n_rows, len(b), dtype=dtype or double, device=rows.device)

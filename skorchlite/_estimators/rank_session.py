@@ -44,10 +44,10 @@ def _agreed(ranks: Ranks, read: Callable[[], Data]) -> Data:
     data, mine, error = None, None, None
     try:
         data = read()
-        n_rows = data.rows.n_rows if data.rows.indexed else None
+        n_rows = data.rows.counted
         held = data.validation
         # To count those of a stream would read it, and it has been seen to have some.
-        n_held = None if held is None else held.n_rows if held.indexed else 1
+        n_held = None if held is None else 1 if held.counted is None else held.counted
         mine = data.form, data.single, n_held, n_rows
     except Exception as failure:
         error = failure
@@ -67,7 +67,6 @@ def _agreed(ranks: Ranks, read: Callable[[], Data]) -> Data:
         raise ValueError(
             "Found array with 0 sample(s) on every rank while a minimum of 1 is required."
         )
-    if data.rows.indexed:
-        data.rows.first = sum(count or 0 for count in counts[: ranks.rank])
+    data.rows.first = sum(count or 0 for count in counts[: ranks.rank])
     data.single = all(single for _, single, *_ in said)
     return data

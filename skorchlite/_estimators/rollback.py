@@ -1,4 +1,4 @@
-"""An estimator as it was before a fit that an error ended."""
+"""Undoing what a fit has set where an error ends it."""
 
 import contextlib
 from collections.abc import Iterator

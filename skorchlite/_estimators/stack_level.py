@@ -1,19 +1,19 @@
-"""Whose line a warning is about."""
+"""Which line of the caller's code a warning names."""
 
 import sys
 from types import FrameType
 
-# What calls a fit for the caller: they know of no column.
+# Packages that may stand between the caller's line and a fit, such as in a search.
 _BETWEEN = {"skorchlite", "sklearn", "joblib", "contextlib", "threading", "concurrent"}
 
 
 def caller_level(least: int) -> int:
-    """Return the ``stacklevel`` of the first line that is none of the libraries between.
+    """Return the ``stacklevel`` of the innermost line that is outside of those packages.
 
     Parameters
     ----------
     least : int
-        What it is where there are none but these, as in a process of a pool.
+        The level where there is no other line, as in a process of a pool.
     """
     frame: FrameType | None = sys._getframe(1)
     level = 1

@@ -125,11 +125,6 @@ class BlockReader:
         """The number of columns of y; 1 where y has one dimension, or there is none."""
         return self.form.target_shape[0] if self.form.target_shape else 1
 
-    @property
-    def sparse(self) -> bool:
-        """Whether the first block is a sparse matrix."""
-        return self.form.sparse_kind is not None
-
     def as_sparse(self, X: Any) -> SparseTable:
         """Return the X of a block, which may be dense, as a sparse matrix like the first."""
         return X if isinstance(X, SparseTable) else SparseTable(self.form.sparse_kind(X[:]))

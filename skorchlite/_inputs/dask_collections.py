@@ -6,6 +6,7 @@ as the sums of one chunk. dask is imported only where there is a collection of i
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import accumulate, pairwise
 from typing import Any
@@ -89,14 +90,14 @@ class Chunks:
     ):
         self.parts, self.outline = parts, outline
         self.edges = [0, *accumulate(lengths)]
-        self.read = partial(_rows, name=name, device=device)
+        self.name, self.device = name, device
 
     def total(self, add_up: Callable[[Rows], tuple], among: Sequence[int] | None = None) -> tuple:
         """Return the sum of ``add_up(rows)`` over the chunks, or some of them."""
         import dask
 
         # A task of its own, so that it travels once to each worker and not with each chunk.
-        work = dask.delayed(partial(_sums, add_up, self.read), traverse=False)
+        work = dask.delayed(_ChunkPass(add_up, self.name, self.device), traverse=False)
         run, add = dask.delayed(_run), dask.delayed(_total)
         among = range(len(self.parts)) if among is None else among
         sums = [run(work, self.edges[i], *self.parts[i]) for i in among]
@@ -119,21 +120,28 @@ def _run(work: Callable, *chunk: Any) -> tuple:
     return work(*chunk)
 
 
-def _sums(
-    add_up: Callable[[Rows], tuple],
-    read: Callable[..., Rows],
-    first: int,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-) -> tuple:
-    with torch_settings():
-        return add_up(read(X, y, sample_weight, first))
+@dataclass(frozen=True)
+class _ChunkPass:
+    """What a worker does with a chunk: read it, check it, and add up.
 
+    Parameters
+    ----------
+    add_up : callable
+    name : str
+        Of the estimator, for errors.
+    device : str or torch.device
+    """
 
-def _rows(X: Any, y: Any, sample_weight: Any, first: int, name: str, device: Any) -> ArrayRows:
-    X, y, sample_weight = check_part(name, X, y, sample_weight)
-    return rows_in_memory(X, y, sample_weight, resolve_device(device, X), first)
+    add_up: Callable[[Rows], tuple]
+    name: str
+    device: Any
+
+    def __call__(self, first: int, X: Any, y: Any, sample_weight: Any) -> tuple:
+        """Return the sums over a chunk, whose first row has the number ``first``."""
+        with torch_settings():
+            X, y, sample_weight = check_part(self.name, X, y, sample_weight)
+            device = resolve_device(self.device, X)
+            return self.add_up(rows_in_memory(X, y, sample_weight, device, first))
 
 
 def _total(*sums: tuple) -> tuple:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .._exceptions import NoWeightError
 from .._sources.arrays import ArrayRows
-from .._sources.row_source import Rows
+from .._sources.row_source import Rows, n_entries_here
 from .validation import check_finite
 
 
@@ -53,9 +53,8 @@ class Data:
 
     @property
     def n_entries(self) -> float:
-        """The number of entries of X; infinite where it is not known."""
-        known = self.rows.indexed and not self.rows.spread
-        return self.rows.n_rows * self.rows.n_features if known else torch.inf
+        """The number of entries of X here; infinite where it is not known."""
+        return n_entries_here(self.rows)
 
     def check_finite(self, estimator: Any) -> None:
         """Raise scikit-learn's error if a number is not finite, or if all weights are zero."""

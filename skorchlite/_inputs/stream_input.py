@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from .._sources.iterable import StreamRows
+from .._sources.iterable import SparseStreamRows, StreamRows
 from .._sources.row_source import Rows
 from .block_reader import BlockReader
 from .device import resolve_device
@@ -19,7 +19,7 @@ class StreamInput(LocalInput):
         refuse_arrays_beside(self.X, y=self.y, sample_weight=self.sample_weight)
         reader = BlockReader.opened(estimator, self.X, reset=reset)
         X, y, weight = reader.ahead(1)[0]
-        rows = StreamRows(reader, resolve_device(estimator.device, X, estimator.distributed))
+        rows = _rows_of(reader, resolve_device(estimator.device, X, estimator.distributed))
         return rows, y, reader.form.single, weight is not None
 
     def read_validation(self, estimator: Any, y_fit: Any, device: torch.device) -> Rows:
@@ -31,13 +31,19 @@ class StreamInput(LocalInput):
                 f"X_val yields other targets than the training targets, which have the shape "
                 f"{tuple(y_fit.shape)}."
             )
-        return StreamRows(reader, device)
+        return _rows_of(reader, device)
 
     def _read_to_predict(self, estimator: Any) -> tuple[Rows, bool]:
         reader = BlockReader.opened(estimator, self.X, targets=False)
-        return StreamRows(reader, torch.device("cpu")), reader.form.single
+        return _rows_of(reader, torch.device("cpu")), reader.form.single
 
     @property
     def scored_by_rows(self) -> bool:
         """Whether a score is summed over the rows, as where they bring their targets."""
         return self.y is None
+
+
+def _rows_of(reader: BlockReader, device: torch.device) -> StreamRows:
+    """Return the rows of a stream, sparse if its first block is."""
+    kind = StreamRows if reader.form.sparse_kind is None else SparseStreamRows
+    return kind(reader, device)

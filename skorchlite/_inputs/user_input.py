@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .._runtime import torch_settings
 from .._sources.prefetch import computing
-from .._sources.row_source import Rows
+from .._sources.row_source import Rows, n_entries_here
 from .conversion import to_numpy
 from .device import resolve_dtype
 from .fit_data import Data
@@ -120,7 +120,7 @@ class LocalInput(Input):
         """Return the predictions of a fitted estimator, as an array of the kind that X is."""
         with torch_settings():
             rows, single = self._read_to_predict(estimator)
-            with computing(rows.n_rows * rows.n_features if rows.indexed else torch.inf):
+            with computing(n_entries_here(rows)):
                 y_pred = estimator._predict(rows, single)
             return self._prediction_for_caller(y_pred)
 

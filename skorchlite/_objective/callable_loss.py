@@ -1,4 +1,4 @@
-"""Losses that are given as a function or a module of torch."""
+"""Losses that the user gives as a function or a module of torch."""
 
 import copy
 import inspect
@@ -21,7 +21,7 @@ class CallableLoss(Loss):
     ----------
     function : callable
     literal : bool, default=False
-        Whether a module that sums over its rows is to be taken so, and not as a mean.
+        Whether a module that sums over its rows is called as it is, and not made a mean.
     """
 
     pieces = False
@@ -32,14 +32,14 @@ class CallableLoss(Loss):
         function = _instance(function) if isinstance(function, type) else function
         _check_signature(function)
         if getattr(function, "reduction", None) in (("mean",) if literal else ("mean", "sum")):
-            function = copy.copy(function)  # the caller's stays as it is
+            function = copy.copy(function)  # the caller's own does not change
             vars(function)["reduction"] = "none"
         self.function = function
         self.by_row, self.separable = self._probe()
         self._check_gradient()
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
-        """Return the loss of each entry; the mean of the rows for each where there is but that."""
+        """Return the loss of each entry; for a function that returns a mean, the mean in each."""
         return self._each_target(self._values, y, raw_prediction)
 
     def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A penalty on the caller's coefficients, as it is on those of an objective's columns."""
+"""A penalty on the caller's coefficients, in the coordinates of an objective."""
 
 from functools import cached_property
 
@@ -31,21 +31,21 @@ class ColumnPenalty:
 
     @property
     def corner(self) -> Tensor:
-        """The slope that the penalty jumps to on either side of a zero coefficient of z."""
+        """The slope of the l1 penalty in each coefficient of z."""
         return self.penalty.corner * self.unit
 
     @property
     def curvature(self) -> Tensor:
-        """The curvature that the penalty has in each coefficient of z, where it has one."""
-        if not self.penalty.curvature:  # nothing times a square that overflows is no number
+        """The curvature of the penalty in each coefficient of z, without a ``penalty_root``."""
+        if not self.penalty.curvature:  # zero times a square that overflows is NaN
             return torch.zeros_like(self.unit)
         return self.penalty.curvature * self.unit**2
 
     @cached_property
     def unit(self) -> Tensor:
-        """What a coefficient of z is in the caller's units, where these differ in scale only.
+        """A coefficient of 1 for z in the caller's units, where both differ in scale only.
 
-        Ones where there is no penalty, which alone asks for it.
+        Ones where there is no penalty, since nothing else uses it.
         """
         ones = torch.ones(self.n_features, 1, dtype=torch.float64, device="cpu")
         penalty = self.penalty
@@ -65,8 +65,7 @@ class ColumnPenalty:
     def hessian_along(self, directions: Tensor | None = None) -> Tensor:
         """Return the Hessian of the penalty along directions, by default along each coefficient.
 
-        As a product of what the penalty is half the square of: in one with the Hessian itself,
-        rounding could make curvatures below zero.
+        It is made as a square, so that rounding makes no curvature negative.
         """
         if directions is None:
             if self.penalty_root is None:
@@ -77,11 +76,11 @@ class ColumnPenalty:
 
     @property
     def penalty_root(self) -> Tensor | None:
-        """What the penalty multiplies coefficients by, where it is on others that they make."""
+        """The matrix whose product with the coefficients is penalised, where that is no scaling."""
         return self.units.basis.penalty_root
 
     def rooted(self, w: Tensor) -> Tensor:
-        """Return what the smooth penalty is half the square of."""
+        """Return the vector of which the smooth penalty is half the squared norm."""
         if self.penalty_root is None:
             return self.curvature.sqrt()[:, None] * w
         return self.penalty.curvature**0.5 * (self.penalty_root @ (w / self._scale))

@@ -1,4 +1,8 @@
-"""The loss of one target about a point: rows near a break as they are, the rest a quadratic."""
+"""A local model of the loss of one target: rows near a break are kept, the others are summed.
+
+The loss is quadratic away from its breaks, so that rows whose residual stays away from them are a
+quadratic function of the coefficients, whose sum takes the place of the rows.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +15,7 @@ from .loss import Loss
 
 @dataclass
 class Model:
-    """The loss of one target about a point.
+    """The model of the loss of one target about a point.
 
     Parameters
     ----------
@@ -37,18 +41,19 @@ class Model:
     exact: bool
 
     def far(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return value and gradient at x of the rows that are not kept."""
+        """Return the value and the gradient at x of the sum of rows that are not kept."""
         step = x - self.point
-        bend = self.hessian @ step
-        return self.value + step @ (self.gradient + 0.5 * bend), self.gradient + bend
+        product = self.hessian @ step
+        return self.value + step @ (self.gradient + 0.5 * product), self.gradient + product
 
     def narrowed(self, loss: Loss, x: Tensor, near: Tensor) -> "Model":
-        """Return the model about x that keeps some of the rows; the others stay in their line.
+        """Return the model about x that keeps fewer rows, for a loss that is linear in pieces.
+
+        The rows that it no longer keeps are summed with the slope that they have at x.
 
         Parameters
         ----------
-        loss : object
-            Linear in pieces.
+        loss : Loss
         x : Tensor of shape (k,)
         near : Tensor of shape (m,), bool
             Which rows it keeps.
@@ -71,7 +76,7 @@ N_PARTS = 6  # of the sums that make a model
 
 
 def model_of(parts: tuple, point: Tensor, total: float) -> tuple[Tensor, Model]:
-    """Return the loss at the point, and the model about it; ``total`` is that of the shares."""
+    """Return the loss at the point and the model about it, from sums and the sum of all weights."""
     value, far_value, gradient, hessian, n_far, kept = parts
     columns = zip(*kept, strict=True)
     Z, y, share = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in columns)
@@ -88,11 +93,11 @@ def model_of(parts: tuple, point: Tensor, total: float) -> tuple[Tensor, Model]:
 
 
 class Sums:
-    """The sums that make a model, block by block.
+    """The sums that a model is made of, added up block by block.
 
     Parameters
     ----------
-    loss : object
+    loss : Loss
     reach : float
         Rows with a residual this close to a break of the loss are kept.
     room : int
@@ -102,7 +107,7 @@ class Sums:
 
     def __init__(self, loss: Loss, reach: float, room: int, k: int):
         self.loss, self.reach, self.room = loss, reach, room
-        # In one place: pieces between the temporaries of blocks would scatter these over memory.
+        # Room for all: kept block by block, they would lie between temporaries all over the heap.
         self.Z, self.y = (
             torch.empty(*shape, dtype=torch.float64, device="cpu") for shape in ((room, k), (room,))
         )
@@ -114,7 +119,7 @@ class Sums:
 
     def add(self, Z: Tensor, y: Tensor, raw_prediction: Tensor, share: Tensor) -> None:
         """Add the rows of a block."""
-        if bool((share == 0).any()):  # rows without weight are none of the data
+        if bool((share == 0).any()):  # rows of weight zero are no part of the problem
             there = share > 0
             Z, y, raw_prediction, share = (part[there] for part in (Z, y, raw_prediction, share))
         losses = share * self.loss.value(y, raw_prediction)
@@ -139,9 +144,9 @@ class Sums:
             self.hessian += weighted_gram(Z, bent).cpu()
 
     def parts(self) -> tuple:
-        """Return the sums, which add to those over other rows; see ``model_of``."""
+        """Return the sums, to which those over other rows can be added; see ``model_of``."""
         Z, y, share = self.Z[: self.n_kept], self.y[: self.n_kept], self.share[: self.n_kept]
-        if 2 * self.n_kept < len(self.Z):  # a view travels with all that it is a view of
+        if 2 * self.n_kept < len(self.Z):  # pickled, a view would take the whole with it
             Z, y, share = Z.clone(), y.clone(), share.clone()
         return self.value, self.far_value, self.gradient, self.hessian, self.n_far, [(Z, y, share)]
 

@@ -1,17 +1,18 @@
-"""What every loss is: a function of one residual, with derivatives and bounds.
+"""The base class of losses: functions of one residual, with derivatives and bounds.
 
-Losses say nothing of rows, weights or coefficients: an objective composes them with those.
+A loss knows nothing of rows, weights or coefficients, which an objective composes it with.
 Residuals are ``r = y - raw_prediction``; derivatives are in the raw prediction.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 from torch import Tensor
 
-ROUNDED = 1e-14  # of residuals, in a sum over the columns
+ROUNDED = 1e-14  # the relative rounding error of residuals, which are sums over the columns
 
 
 @dataclass(frozen=True)
@@ -32,25 +33,52 @@ class Hinge:
 
 
 class Loss(ABC):
-    """What a built-in loss is unless it says otherwise: smooth, of the residual alone."""
+    """A function of the residual; the defaults are those of a smooth convex loss.
 
-    quadratic = False  # whether the curvature is the same everywhere
-    corners = False  # whether the slope jumps
-    pieces = True  # whether it is quadratic between its breaks
-    residual = True  # whether it depends on the residual alone
-    convex = True  # and has a curvature
-    by_row = True  # whether each row has a loss of its own, and not only their mean
-    separable = True  # whether the loss of some rows is a mean over parts of them
+    Attributes
+    ----------
+    quadratic : bool
+        Whether the curvature is the same everywhere.
+    corners : bool
+        Whether it has kinks, where the slope jumps.
+    pieces : bool
+        Whether it is quadratic, or linear, between its breaks.
+    residual : bool
+        Whether it depends on the residual alone, and not on the target besides.
+    convex : bool
+        Whether it is convex, with a curvature that is known.
+    by_row : bool
+        Whether each row has a loss of its own, and not only their mean.
+    separable : bool
+        Whether the mean over some rows is that over parts of them.
+    breaks : tuple of float
+        The residuals at which pieces meet.
+    hinges : tuple of Hinge
+        Their sum is the loss, if it is in pieces and not quadratic.
+    round_hinges : tuple of Hinge
+        Their sum is the loss, if it has a curvature everywhere and linear ends.
+    bend : float
+        The residual up to which a smooth loss with linear ends is curved.
+    width : float
+        Of the smoothing of kinks.
+    smoothness : float
+        The largest curvature.
+    steepest : float
+        The largest slope.
+    slopes : tuple of float
+        Of the pieces, if they are lines.
+    largest_residual : callable
+        Returns how large residuals can be where the mean loss is a value.
+    """
+
+    quadratic, corners, pieces = False, False, True
+    residual, convex, by_row, separable = True, True, True, True
     breaks: tuple[float, ...] = ()
-    hinges: tuple[Hinge, ...] = ()  # whose sum it is, if it is in pieces and not quadratic
-    round_hinges: tuple[Hinge, ...] = ()  # whose sum it is, if it has a curvature everywhere
-    bend = 0.0  # the residual up to which a smooth loss with linear ends is round
-    width = 0.0  # of the smoothing of corners
-    smoothness = 1.0  # the largest curvature
-    steepest = inf  # the largest slope
-    slopes: tuple[float, ...] = ()  # of the pieces, if they are lines
-    # Returns how large residuals can be where the mean loss is a value, of losses that bound it.
-    largest_residual: Any
+    hinges: tuple[Hinge, ...] = ()
+    round_hinges: tuple[Hinge, ...] = ()
+    bend, width, smoothness, steepest = 0.0, 0.0, 1.0, inf
+    slopes: tuple[float, ...] = ()
+    largest_residual: Callable[[float], float]
 
     @abstractmethod
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
@@ -61,30 +89,30 @@ class Loss(ABC):
         """Return the derivative of each entry in its raw prediction."""
 
     def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
-        """Return the second derivative of each entry in its raw prediction, where it is known."""
+        """Return the second derivative of each entry in its raw prediction."""
         raise TypeError(f"of {type(self).__name__} no curvature is known")
 
     def smoothed(self, width: Any) -> Any:
-        """Return a smooth loss close to this one, where it has corners."""
-        raise TypeError(f"{type(self).__name__} has no corners")
+        """Return a smooth loss that is close to this one, for a loss with kinks."""
+        raise TypeError(f"{type(self).__name__} has no kinks")
 
     def tangents(self) -> Any:
-        """Return lines below the loss that this one is the smoothed form of."""
+        """Return lines below the loss that was smoothed to this one."""
         raise TypeError(f"{type(self).__name__} is no smoothed form of another loss")
 
     def widened(self, times: float) -> "Loss":
-        """Return the loss with its bend that many times as wide, where it is round."""
-        raise TypeError(f"{type(self).__name__} is not round")
+        """Return the loss with its curved part that many times as wide, if it has linear ends."""
+        raise TypeError(f"{type(self).__name__} has no curved part between linear ends")
 
     def largest_slope(self, value: float) -> float:
-        """Return how large slopes can be, root mean square, where the mean loss is ``value``."""
+        """Return how large slopes can be (root mean square) where the mean loss is ``value``."""
         return min((2 * self.smoothness * max(value, 0.0)) ** 0.5, self.steepest)
 
     def change(self, moved: float, value: float) -> float:
-        """Return how much moving predictions so far can add to the mean loss ``value``."""
+        """Return how much changing predictions by ``moved`` can add to the mean loss ``value``."""
         slope = self.largest_slope(value) + self.smoothness * moved
         return moved * min(slope, self.steepest)
 
     def nothing(self, value: float) -> float:
-        """Return the mean loss of rounding errors of what has the mean loss ``value``."""
+        """Return the mean loss of the rounding errors of residuals with the mean loss ``value``."""
         return 0.5 * self.smoothness * (ROUNDED * self.largest_residual(value)) ** 2

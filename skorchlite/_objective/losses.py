@@ -110,8 +110,8 @@ class LogCosh(Loss):
     Parameters
     ----------
     times : float, default=1.0
-        The loss is ``times log cosh(r / times)``: its bend that many times as wide, its slopes
-        beyond the same.
+        The loss is ``times log cosh(r / times)``, which is curved over a range that many times as
+        wide and has the same slopes beyond.
     """
 
     pieces = False
@@ -128,7 +128,7 @@ class LogCosh(Loss):
         return self.times * (value + log1p((-expm1(-2 * value)) ** 0.5))
 
     def widened(self, times: float) -> "LogCosh":
-        """Return the loss with its bend that many times as wide, and the same slopes beyond."""
+        """Return the loss with its curved part that many times as wide, and the same slopes."""
         return LogCosh(times)
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:

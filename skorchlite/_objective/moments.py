@@ -1,4 +1,4 @@
-"""Means and products of columns about them, from sums."""
+"""Means of columns, and products of columns about their means, from sums over the rows."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Moments:
 
 
 def moments_of(products: Tensor, k: int, centre: bool) -> Moments:
-    """Return the moments of the first k columns of A from its sums of products.
+    """Return the moments of the first k columns of A from the sums of products of all.
 
     Parameters
     ----------

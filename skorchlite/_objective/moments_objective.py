@@ -1,4 +1,4 @@
-"""The moments of rows that came in chunks, and the objective that they make for squared error.
+"""The moments of all chunks so far, and the objective that they make for squared error.
 
 References
 ----------
@@ -31,13 +31,14 @@ from .reductions import doubled_products
 
 Pair = tuple[np.ndarray, np.ndarray]  # without torch, so that it can be kept by an estimator
 
-_FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a sum of squares two digits
+# From here on (mean / deviation)^2, about the origin, costs a sum of squares two digits.
+_FAR_MEAN = 100.0
 _ROUNDING = 4.0  # of a sum of products, in units of eps
 
 
 @dataclass(frozen=True)
 class RunningMoments:
-    """Moments of all rows so far, in doubled precision: a long stream adds no rounding errors.
+    """Moments of all rows so far, in doubled precision, so that rounding errors do not add up.
 
     Parameters
     ----------
@@ -48,10 +49,10 @@ class RunningMoments:
         About the mean, or about zero where there is no intercept; the diagonal where columns are
         many.
     rounded : ndarray of shape (k,) or (k, k)
-        What rounding may have made of ``cross`` along a direction is at most the form that this is
-        the diagonal of, or the matrix.
+        A quadratic form, or the diagonal of one, that bounds the rounding error of ``cross`` along
+        any direction.
     n_null : int, default=0
-        Along how many directions the features are known not to vary, which the sums cannot say.
+        Along how many directions the features are known not to vary. The sums alone cannot tell.
     """
 
     weight: float
@@ -62,7 +63,7 @@ class RunningMoments:
 
     @classmethod
     def of(cls, moments: Moments, origin: Origin, n_null: int = 0) -> "RunningMoments":
-        """Return the moments of some rows that were summed in doubles from an origin."""
+        """Return the moments of rows that were summed in single doubles about an origin."""
         if origin.scale is not None:
             raise OutOfRangeError
         mean = dd.two_sum(origin.shift, moments.mean)
@@ -74,7 +75,7 @@ class RunningMoments:
 
     @classmethod
     def of_products(cls, products: dd.Pair, origin: Origin, centre: bool) -> "RunningMoments":
-        """Return the moments of some rows from their products with ones, in doubled precision."""
+        """Return the moments of rows from the products of their columns, ones among them."""
         k = len(origin.shift)
         weight = products[0][k, k] + products[1][k, k]
         total = products[0][k, :k], products[1][k, :k]
@@ -105,7 +106,7 @@ class RunningMoments:
         mean = exact_product(turn, (high[:, None], low[:, None]))
         mean = dd.add((mean[0][:, 0], mean[1][:, 0]), constants)
         rounded = torch.from_numpy(_matrix(self.rounded))
-        # A matrix, since of one change of terms after the other a diagonal would grow with each.
+        # The whole matrix: its diagonal alone would grow with each further change of terms.
         rounded = turn[0].T @ rounded @ turn[0] if rounded.any() else rounded.diagonal()
         cross = _arrays(_turned(_tensors(self.cross), turn))
         return RunningMoments(self.weight, _arrays(mean), cross, rounded.numpy(), self.n_null)
@@ -113,19 +114,19 @@ class RunningMoments:
     def merged(self, other: "RunningMoments", centre: bool) -> "RunningMoments":
         """Return the moments of both sets of rows.
 
-        Where both are far from each other, their distance is most of what they vary by, and all
-        that a double would hold of it.
+        Where the two sets are far from each other, their distance is most of the variance, and a
+        single double would hold nothing else of it.
         """
         weight = self.weight + other.weight
         mean, cross = _tensors(self.mean), _tensors(self.cross)
         away = dd.add(_tensors(other.mean), (-mean[0], -mean[1]))
-        share = torch.tensor([other.weight], dtype=torch.float64)
-        moved = dd.divide(dd.multiply(away, _exactly(share)), share.new_tensor(weight))
+        count = torch.tensor([other.weight], dtype=torch.float64)
+        moved = dd.divide(dd.multiply(away, _exactly(count)), count.new_tensor(weight))
         mean = dd.add(mean, moved)
         cross = dd.add(cross, _tensors(other.cross))
         if centre:
             square = dd.multiply(away, moved) if cross[0].ndim == 1 else _outer(away, moved)
-            own = _exactly(share.new_tensor(self.weight))
+            own = _exactly(count.new_tensor(self.weight))
             cross = dd.add(cross, dd.multiply(square, own))
         rounded = self.rounded, other.rounded
         if rounded[0].ndim != rounded[1].ndim:
@@ -162,10 +163,15 @@ def _tensors(pair: Pair) -> dd.Pair:
 def moments_of_chunk(
     objective: Objective, diagonal: bool = False
 ) -> tuple[Objective, RunningMoments]:
-    """Return the moments of the rows of an objective, in a pass or two, and it about their mean.
+    """Return an objective about the mean of its rows, and their moments, in a pass or two.
 
-    It stays where it is if it is near enough. Of the cross products only the squares where they are
-    too many.
+    The origin is not moved if it is near enough to the mean.
+
+    Parameters
+    ----------
+    objective : Objective
+    diagonal : bool, default=False
+        Whether to keep the squares of columns alone, and no products of two.
     """
     origin = objective.origin
     if diagonal:
@@ -183,10 +189,10 @@ def moments_of_chunk(
 
 
 def doubled_moments_of_chunk(objective: Objective) -> RunningMoments:
-    """Return the same in doubled precision, of what ``moments_of_chunk`` returned.
+    """Return the moments about the origin of an objective, summed in doubled precision.
 
-    It takes some twenty times as long, and keeps what rows that are far from each other differ by
-    apart from their distance.
+    It takes some twenty times as long as ``moments_of_chunk``. Where some rows are far from the
+    others, it keeps the digits of what they differ by otherwise.
     """
     (parts,) = objective.rows.total(partial(doubled_products, origin=objective.origin))
     products = reduce(dd.add, parts)
@@ -194,7 +200,9 @@ def doubled_moments_of_chunk(objective: Objective) -> RunningMoments:
 
 
 class SeenRows(Rows):
-    """What a solver asks of rows that are no longer there."""
+    """The rows that moments were made of: how many there were, and of which columns."""
+
+    n_rows: int = 0
 
     def __init__(self, n_features: int, n_targets: int, basis: FeatureMap, n_rows: int):
         self.n_features, self.n_targets, self.n_rows = n_features, n_targets, n_rows
@@ -226,7 +234,8 @@ class SummedObjective(Objective):
     penalty : Penalty
     fit_intercept : bool
     ridge : float, default=0.0
-        Part of its own curvature to add in each column, for a metric that few rows make safe.
+        How much of its own curvature is added to that of each column, so that the Hessian of few
+        rows is safe to precondition with.
     """
 
     def __init__(
@@ -317,9 +326,9 @@ class SummedObjective(Objective):
         w = _exactly(v[:-1]) if v_low is None else (v[:-1], v_low[:-1])
         own = torch.eye(t, dtype=v.dtype)
         towards = torch.cat((-own, w[0])), torch.cat((0 * own, w[1]))
-        bend = exact_product(_tensors(self.moments.cross), towards)
-        value, _ = dd.total(dd.multiply(towards, bend), 0)
-        slope = (bend[0] + bend[1])[t:] / moments.weight
+        product = exact_product(_tensors(self.moments.cross), towards)
+        value, _ = dd.total(dd.multiply(towards, product), 0)
+        slope = (product[0] + product[1])[t:] / moments.weight
         off = moments.mean @ towards[0] + v[-1]
         value = 0.5 * (value / moments.weight + off**2)
         slope = slope + torch.outer(moments.mean[t:], off)

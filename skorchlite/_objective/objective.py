@@ -49,9 +49,9 @@ class Quadratic:
 
     def at(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Return value and gradient at w; rounding cannot make the value negative."""
-        bend = self.hessian @ w
-        value = self.value + ((self.gradient + 0.5 * bend) * w).sum(0)
-        return value.clamp(min=0), self.gradient + bend
+        product = self.hessian @ w
+        value = self.value + ((self.gradient + 0.5 * product) * w).sum(0)
+        return value.clamp(min=0), self.gradient + product
 
 
 class Objective:
@@ -142,7 +142,7 @@ class Objective:
         )
         if not torch.isfinite(sums.sum() + squares.sum()):
             raise OutOfRangeError
-        # A loss with corners has no use for the squares of the targets.
+        # For a loss with kinks nothing depends on the squares of the targets.
         matter = slice(t if self.loss.corners else 0, self._last_measured)
         check_underflow(squares, sums[:, 0], self.double, matter, self.rows, self.origin)
         mean = sums[:, 0] / total if self.fit_intercept else torch.zeros_like(squares)
@@ -191,7 +191,7 @@ class Objective:
     ) -> tuple[Tensor, Tensor]:
         """Return the value for each target and the gradient at ``v + v_low``, in one pass.
 
-        The gradient is of what is smooth: the corner of a penalty is left out of it.
+        The gradient is that of the smooth part, without an l1 penalty.
 
         Parameters
         ----------
@@ -205,13 +205,13 @@ class Objective:
 
     def hessian_product(self, v: Tensor) -> Tensor:
         """Return the Hessian times v in one pass, of squared error with a smooth penalty."""
-        bend, total = self.rows.total(
+        product, total = self.rows.total(
             partial(reductions.hessian_products, origin=self.origin, dtype=self.double, v=v)
         )
-        bend /= total
-        bend[-1] *= self.fit_intercept
-        bend[:-1] += self.column_penalty.hessian_product(v[:-1])
-        return bend
+        product /= total
+        product[-1] *= self.fit_intercept
+        product[:-1] += self.column_penalty.hessian_product(v[:-1])
+        return product
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Loss) -> tuple[Tensor, Tensor, float]:
         if self.basis.doubled:
@@ -223,7 +223,7 @@ class Objective:
         return self.rows.total(add_up)
 
     def over(self, index: Tensor) -> "Objective":
-        """Return the objective over some of the columns, the others' coefficients being zero."""
+        """Return the objective over some of the columns; the others' coefficients are zero."""
         t, origin = self.rows.n_targets, self.origin
         keep = torch.cat((torch.arange(t), index + t))
         scale = None if origin.scale is None else origin.scale[keep]
@@ -247,13 +247,14 @@ class Objective:
     def models(
         self, points: Tensor, reach: dict[int, float], room: int
     ) -> tuple[float, dict[int, tuple[float, Model]]]:
-        """Return the least share of a row, and value and model of targets about their points.
+        """Return the least relative weight of a row, and the value and local model of some targets.
 
         Parameters
         ----------
         points : Tensor of shape (n_features + 1, n_targets)
         reach : dict of int to float
-            For these targets: rows with a residual this close to a break of the loss are kept.
+            The targets, and how close to a break of the loss a residual must be for its row to be
+            kept.
         room : int
             How many rows may be kept for a target.
         """

@@ -19,13 +19,13 @@ class Penalty:
 
     @property
     def smooth(self) -> bool:
-        """Whether the gradient says all: no corner at zero and no bound."""
+        """Whether it has a gradient everywhere: no l1 norm and no bound."""
         return not (self.corner or self.positive)
 
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty of each column of w."""
         value = w.new_zeros(w.shape[1])
-        if self.curvature:  # nothing times a square that overflows would be no number
+        if self.curvature:  # zero times a square that overflows is NaN
             value += 0.5 * self.curvature * (w * w).sum(0)
         return value + self.corner * w.abs().sum(0) if self.corner else value
 
@@ -36,12 +36,11 @@ class Penalty:
 
 def make_penalty(penalty: str | None, alpha: float, l1_ratio: float, positive: bool) -> Penalty:
     """Return the penalty object for a name of ``PENALTIES``."""
-    share = PENALTIES[penalty](l1_ratio)
-    l2, l1 = (alpha * part for part in share)
+    l2, l1 = (alpha * part for part in PENALTIES[penalty](l1_ratio))
     return Penalty(l2, l1, positive)
 
 
-# Each is the share of alpha that falls on (1/2 ||w||^2, ||w||_1).
+# The parts of alpha that multiply (1/2 ||w||^2, ||w||_1).
 PENALTIES = {
     None: lambda l1_ratio: (0.0, 0.0),
     "l2": lambda l1_ratio: (1.0, 0.0),

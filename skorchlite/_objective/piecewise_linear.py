@@ -1,4 +1,4 @@
-"""Losses that are linear in pieces, and smooth ones in their place.
+"""Piecewise linear losses, and smooth ones that are close to them.
 
 References
 ----------
@@ -51,7 +51,7 @@ class PiecewiseLinear(Loss):
         return self._at(y - raw_prediction)
 
     def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
-        """Return the derivative of each entry; at a corner, that on its right."""
+        """Return the derivative of each entry; at a kink, that on its right."""
         r = y - raw_prediction
         slope = torch.full_like(r, -self.slopes[0])
         for at, (left, right) in zip(self.breaks, pairwise(self.slopes), strict=True):
@@ -59,7 +59,7 @@ class PiecewiseLinear(Loss):
         return slope
 
     def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
-        """Return zero, which is the curvature between corners."""
+        """Return zero, which is the curvature between kinks."""
         return torch.zeros_like(raw_prediction)
 
     def largest_residual(self, value: float) -> float:
@@ -71,11 +71,11 @@ class PiecewiseLinear(Loss):
         return self.steepest
 
     def nothing(self, value: float) -> float:
-        """Return the mean loss of rounding errors of what has the mean loss ``value``."""
-        return 1e-17 * value  # a penalty may be felt from there on
+        """Return the mean loss of the rounding errors of residuals with the mean loss ``value``."""
+        return 1e-17 * value  # less than for other losses: a weak penalty may matter from there on
 
     def smoothed(self, width: Any) -> "Smoothed":
-        """Return the loss with its corners rounded, below it by at most ``smoothed.bound``."""
+        """Return a smooth loss, which is below this one by at most ``smoothed.bound``."""
         return Smoothed(self, width)
 
     def _at(self, r: Tensor) -> Tensor:
@@ -89,8 +89,8 @@ class PiecewiseLinear(Loss):
 class Smoothed(Loss):
     """The Moreau envelope ``min_s loss(s) + (r - s)^2 / (2 width)`` of a piecewise linear loss.
 
-    It is quadratic in bands of ``width`` times the jump of the slope about each corner and, beside
-    them, linear with the slope of the loss. It lies below the loss by at most ``bound``.
+    It is quadratic in a band about each kink, of ``width`` times the jump of the slope, and beside
+    the bands linear with the slope of the loss. It lies below the loss by at most ``bound``.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Smoothed(Loss):
         return total
 
     def width_like(self, y: Tensor) -> Any:
-        """Return the width where the targets are."""
+        """Return the width on the device of the targets."""
         return self.width.to(y) if isinstance(self.width, Tensor) else self.width
 
     def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
@@ -142,8 +142,8 @@ class Smoothed(Loss):
 class Tangents:
     """The line with the slope of the smoothed loss that touches the true one, for each entry.
 
-    Where the smoothed objective is least the sum of the lines is too, and that is a bound from
-    below, closer than the smoothed objective itself.
+    Where the smoothed objective is least, the sum of the lines is least too. As a bound from below
+    it is closer than the smoothed objective.
     """
 
     def __init__(self, smoothed: Smoothed):

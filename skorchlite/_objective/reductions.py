@@ -1,6 +1,7 @@
-"""What a pass adds up over rows: each function takes a row source and returns sums that add.
+"""The sums that a pass over the rows makes.
 
-They are sent to where the rows are, so that what they take and return can be pickled.
+Each function takes rows and returns sums, to which those over other rows can be added. It is sent
+to where the rows are, so that its arguments and its result can be pickled.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from torch import Tensor
 from .._linalg import double_double as dd
 from .._linalg.exact_products import exact_gram
 from .._linalg.gram import sum_products
-from .._sources.design import multiplied, paired, staged, width_of
+from .._sources.design import gram, multiplied, paired, staged, width_of
 from .._sources.origin import Origin
 from .._sources.row_source import Rows
 from .local_model import Sums
@@ -54,13 +55,13 @@ def hessian_products(
     rows: Rows, origin: Origin, dtype: torch.dtype, v: Tensor
 ) -> tuple[Tensor, float]:
     """Return the sums of squared error's Hessian times v, and of weights."""
-    point, bend, total = v.to(rows.device, dtype), torch.zeros_like(v), 0.0
+    point, product, total = v.to(rows.device, dtype), torch.zeros_like(v), 0.0
     for y, Z, weight in multiplied(rows, origin, dtype):
         along = Z @ point
         along = along if weight is None else along * weight[:, None].to(along.dtype)
-        bend += (Z.T @ along).cpu()
+        product += (Z.T @ along).cpu()
         total += len(y) if weight is None else float(weight.sum())
-    return bend, total
+    return product, total
 
 
 def spread(rows: Rows, origin: Origin, dtype: torch.dtype) -> tuple[float, Tensor, Tensor]:
@@ -87,7 +88,7 @@ def products(
 ) -> tuple[Tensor]:
     """Return the sums of products of columns, the features multiplied by ``whiten`` if given."""
     if whiten is None:
-        return (rows.gram(origin, dtype),)
+        return (gram(rows, origin, dtype),)
     k = rows.n_targets + whiten.shape[1]
     blocks = _whitened(staged(rows, origin, dtype), whiten.to(rows.device, dtype), rows.n_targets)
     return (sum_products(blocks, width_of(k)).cpu(),)
@@ -116,11 +117,11 @@ def models(
 ) -> tuple:
     """Return the sum of weights, the least ones, and the sums that make models; see ``Sums``.
 
-    The places that rows may be spread over share the room.
+    The room is divided between the places that rows may be spread over.
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     room = -(-room // rows.n_places)
-    room = min(room, rows.n_rows) if rows.indexed else room
+    room = room if rows.counted is None else min(room, rows.counted)
     sums = {j: Sums(loss, near, room, k + 1 - t) for j, near in reach.items()}
     total, least = 0.0, torch.inf
     for A, weight in staged(rows, origin, dtype):
@@ -137,7 +138,8 @@ def models(
 def doubled_products(rows: Rows, origin: Origin) -> tuple[list[dd.Pair]]:
     """Return the sums of products of ``[targets, features, 1]``, a pair for each place.
 
-    What is measured from the origin, and scaled by the root of a weight, is a double.
+    Only the sums are pairs: a column less its origin, times the root of a weight, is rounded to a
+    double.
     """
     k = rows.n_targets + rows.n_features + 1
     total = None

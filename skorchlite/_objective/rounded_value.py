@@ -1,18 +1,18 @@
-"""The value of an objective at coefficients as they are returned, for columns from zero."""
+"""The value of an objective at the coefficients that are returned, once they are rounded."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .._sources.origin import plain_origin
+from .._sources.origin_choice import plain_origin
 from .._sources.row_source import Rows
 from .objective import Objective
 
 
 def value_as_returned(objective: Objective, v: Tensor, v_low: Tensor) -> Tensor:
-    """Return the value for each target of a point as coefficients for the columns as they are.
+    """Return the value for each target at a point, once it is rounded to coefficients from zero.
 
-    Far from zero these have fewer digits than those for columns about their mean.
+    Of columns far from zero, these have fewer digits than coefficients about the mean.
     """
     if objective.origin.scale is not None or objective.basis.derived:
         return objective.evaluate(v, v_low)[0]
@@ -23,7 +23,7 @@ def value_as_returned(objective: Objective, v: Tensor, v_low: Tensor) -> Tensor:
 def value_from_zero(
     objective: Objective, rows: Rows, coef: np.ndarray, intercept: np.ndarray, penalised: np.ndarray
 ) -> Tensor:
-    """Return the value for each target of coefficients for rows as they are.
+    """Return the value for each target at coefficients of columns that are measured from zero.
 
     Parameters
     ----------

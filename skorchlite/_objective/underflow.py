@@ -1,4 +1,4 @@
-"""Sums of squares that have lost their digits below the range of numbers."""
+"""Sums of squares that lose their digits because the squares are too small for a double."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from .._sources.origin import Origin
 from .._sources.row_source import Rows
 
 _HEAD_ROWS = 256
-_UNDERFLOW = 1e9  # sums of squares within this of the smallest number have lost digits
+_UNDERFLOW = 1e9  # times the smallest normal number: sums of squares below have lost digits
 
 
 def check_underflow(
@@ -41,9 +41,10 @@ def check_underflow(
 
 
 def _varies(rows: Rows, origin: Origin, columns: Tensor) -> bool:
-    """Return whether some columns vary in the first rows, as those of tiny numbers do.
+    """Return whether some columns vary in the first rows.
 
-    Their squares vanish, and so does their sum about a mean that these rows gave.
+    Of columns of tiny numbers the squares vanish, and so may the sums about their mean, so that
+    only the numbers themselves tell them from constant columns.
     """
     if rows.sparse:
         return False

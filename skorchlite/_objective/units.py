@@ -1,4 +1,4 @@
-"""What coefficients for columns that are measured from an origin are to the caller."""
+"""Coefficients in the coordinates of an objective, and in the caller's units."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from .._sources.origin import Origin
 
 @dataclass(frozen=True)
 class Units:
-    """The coordinates of an objective, and the caller's units.
+    """Converts points between the coordinates of an objective and the caller's units.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Units:
         return v
 
     def carried(self, v: Tensor, origin: Origin) -> Tensor:
-        """Return v, which is relative to an earlier origin, relative to the present one."""
+        """Return v, which is for columns measured from another origin, for the present one."""
         moved = (self.origin.shift - origin.shift) / origin.unit()
         t = self.n_targets
         intercept = v[-1] + (moved[t:] @ v[:-1] - moved[:t]) * self.fit_intercept
@@ -83,7 +83,7 @@ class Units:
         return self.origin.unit()[self.n_targets :, None]
 
     def amplification(self, w: Tensor) -> float:
-        """Return by how much relative errors of w grow in the coefficients that are wanted."""
+        """Return how much larger relative errors are in the caller's coefficients than in w."""
         return self.basis.conversion.amplification(w)
 
     def relative_size(self, step: Tensor, w: Tensor, scale: Tensor) -> float:
@@ -91,18 +91,18 @@ class Units:
         return self.basis.conversion.relative_size(step, w, scale)
 
     def distance(self) -> Tensor:
-        """Return what the rounding of features is relative to, in present units.
+        """Return the size that the rounding of features is relative to, in present units.
 
-        That is how far from zero they are measured or, of made columns, what they are made from.
+        It is how far from zero the origin is and, for columns made of others, the size of these.
         """
         distance = self.origin.shift.abs().clamp(min=self.basis.rounding.least_size)
         scale = self.origin.scale
         return (distance if scale is None else distance / scale)[self.n_targets :]
 
     def followed(self) -> tuple[Tensor, Tensor] | None:
-        """Return how far relative errors of the data move made columns, and the ``distance``.
+        """Return how far relative errors of the data move each column, and its ``distance``.
 
-        Of these columns in these rows, and in present units; None where that is not cheap.
+        Both are for the very rows, and in present units; None where they are not cheap to have.
         """
         found = self.basis.rounding.propagated()
         if found is None:

@@ -27,8 +27,6 @@ class ExpandedRows(View):
     def __init__(self, source: Rows, basis: Basis):
         super().__init__(source)
         self.basis, self.n_features = basis, len(basis.terms)
-        # Whether sums of columns give those of their products.
-        self.summed = basis.even and basis.terms.n_features == 1 and self.rereadable
         # Else blocks are multiplied by as ``centred`` has them.
         self.formed = self.n_features <= _MANY_TERMS or basis.terms.degrees.most == 1
 
@@ -55,11 +53,12 @@ class ExpandedRows(View):
         for X, y, weight in self.source.blocks(size, order):
             yield self.basis.expand(self.weighted(X, weight), room[:, : len(X)]).T, y, weight
 
-    def gram(self, origin: Origin, dtype: torch.dtype) -> Tensor:
-        """Return the sums over the rows here of products of columns; see ``Rows``."""
-        alone = self.summed and dtype == torch.float64
-        summed = chebyshev_products(self, origin, self.blocks) if alone else None
-        return super().gram(origin, dtype) if summed is None else summed
+    def gram_from_sums(self, origin: Origin, dtype: torch.dtype) -> Tensor | None:
+        """Return the sums of products of columns, if sums of columns give them; see ``Rows``."""
+        alone = self.basis.even and self.basis.terms.n_features == 1 and self.rereadable
+        if not alone or dtype != torch.float64:
+            return None
+        return chebyshev_products(self, origin, self.blocks)
 
     def double_double_gradient(
         self, origin: Origin, v: Tensor, v_low: Tensor | None

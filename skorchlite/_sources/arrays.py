@@ -29,6 +29,8 @@ class ArrayRows(Rows):
         The number of the first row, among those of all places.
     """
 
+    n_rows: int = 0
+
     def __init__(self, X: Any, y: Any, sample_weight: Any, device: torch.device, first: int = 0):
         self.arrays = X, y, sample_weight
         self._start, self._step = 0, 1

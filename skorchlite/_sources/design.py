@@ -9,10 +9,11 @@ from torch import Tensor
 from .._linalg.gram import sum_products
 from .._linalg.operators import DenseColumns, DesignOperator
 from .origin import Origin
+from .row_source import Rows
 
 
 def staged(
-    rows: Any,
+    rows: Rows,
     origin: Origin,
     dtype: torch.dtype,
     size: int | None = None,
@@ -60,7 +61,7 @@ def staged(
 Design = Iterator[tuple[Tensor, DesignOperator, Tensor | None]]
 
 
-def paired(rows: Any, origin: Origin, dtype: torch.dtype) -> Design:
+def paired(rows: Rows, origin: Origin, dtype: torch.dtype) -> Design:
     """Yield ``(y, Z, sample_weight)`` block by block, ``Z`` the features and ones.
 
     Both are measured from the origin.
@@ -73,12 +74,12 @@ def paired(rows: Any, origin: Origin, dtype: torch.dtype) -> Design:
         yield A[:, :t], DenseColumns(A[:, t : k + 1]), weight
 
 
-def multiplied(rows: Any, origin: Origin, dtype: torch.dtype) -> Design:
+def multiplied(rows: Rows, origin: Origin, dtype: torch.dtype) -> Design:
     """Yield the same, with a Z of which only products are asked, so that it need not be formed."""
     return paired(rows, origin, dtype) if rows.formed else _centred(rows, origin)
 
 
-def _centred(rows: Any, origin: Origin) -> Design:
+def _centred(rows: Rows, origin: Origin) -> Design:
     t = rows.n_targets
     shift, scale = origin.shift.to(rows.device), origin.unit().to(rows.device)
     for y, columns, weight in rows.centred(shift[t:], None if origin.scale is None else scale[t:]):
@@ -90,7 +91,7 @@ def width_of(k: int) -> int:
     return -(-(k + 1) // 4) * 4
 
 
-def _buffer(rows: Any, shape: tuple[int, int], dtype: torch.dtype, by_column: bool) -> Tensor:
+def _buffer(rows: Rows, shape: tuple[int, int], dtype: torch.dtype, by_column: bool) -> Tensor:
     """Return the memory that blocks are staged in, which the source keeps from pass to pass.
 
     It has the layout of the blocks, since to write across it is slow; and to touch new memory costs
@@ -104,15 +105,18 @@ def _buffer(rows: Any, shape: tuple[int, int], dtype: torch.dtype, by_column: bo
     return buffer[: shape[0]]
 
 
-def gram(rows: Any, origin: Origin, dtype: torch.dtype) -> Tensor:
+def gram(rows: Rows, origin: Origin, dtype: torch.dtype) -> Tensor:
     """Return the weighted sums of products of the columns of ``staged``, in double precision."""
+    products = rows.gram_from_sums(origin, dtype)
+    if products is not None:
+        return products
     width = width_of(rows.n_targets + rows.n_features)
     if rows.sparse:
         return _sparse_gram(rows, origin, width)
     return sum_products(staged(rows, origin, dtype), width).cpu()
 
 
-def _sparse_gram(rows: Any, origin: Origin, width: int) -> Tensor:
+def _sparse_gram(rows: Rows, origin: Origin, width: int) -> Tensor:
     t, k = rows.n_targets, rows.n_targets + rows.n_features + 1
     total = torch.zeros(width, width, dtype=torch.float64)
     for y, Z, weight in paired(rows, origin, torch.float64):

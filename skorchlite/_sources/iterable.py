@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from operator import methodcaller
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,15 +16,44 @@ from .sparse import SparseRows
 _FEW_NUMBERS = 100_000
 
 
+class Reader(Protocol):
+    """Reads the blocks of a stream, pass after pass.
+
+    Attributes
+    ----------
+    n_rows : int or None
+        None until a pass has counted them.
+    rereadable : bool
+        Whether there can be more than one pass.
+    """
+
+    n_rows: int | None
+    rereadable: bool
+
+    @property
+    def n_features(self) -> int:
+        """The number of columns of X."""
+
+    @property
+    def n_targets(self) -> int:
+        """The number of columns of y."""
+
+    def blocks(self) -> Iterator[tuple]:
+        """Return an iterator over ``(X, y, sample_weight)`` that begins with the first block."""
+
+    def ahead(self, count: int) -> list[tuple]:
+        """Return the blocks that hold the first ``count`` rows; the next pass begins with them."""
+
+    def as_sparse(self, X: Any) -> Any:
+        """Return the X of a block as a sparse matrix, where that of the first block is one."""
+
+
 class StreamRows(Rows):
-    """The rows of a reader.
+    """The rows of a stream, in its order.
 
     Parameters
     ----------
-    reader : object
-        With ``blocks()``, an iterator over ``(X, y, sample_weight)`` that begins anew each time;
-        ``ahead(count)``, the blocks of at least so many rows that the next one begins with;
-        ``n_rows``, None until they are known; ``n_features``, ``n_targets`` and ``rereadable``.
+    reader : Reader
     device : torch.device
     first : int, default=0
         The number of the first row, among those of all places.
@@ -32,10 +61,10 @@ class StreamRows(Rows):
 
     indexed = False
 
-    def __init__(self, reader: Any, device: torch.device, first: int = 0):
+    def __init__(self, reader: Reader, device: torch.device, first: int = 0):
         self.reader, self.device, self.first = reader, device, first
         self.n_features, self.n_targets = reader.n_features, reader.n_targets
-        self.rereadable, self.sparse = reader.rereadable, reader.sparse
+        self.rereadable = reader.rereadable
 
     @property
     def n_rows(self) -> int:
@@ -43,11 +72,13 @@ class StreamRows(Rows):
         if self.reader.n_rows is None:
             for _ in self.reader.blocks():
                 pass
+        assert self.reader.n_rows is not None, "the pass has counted them"
         return self.reader.n_rows
 
-    def bound(self, width: int, itemsize: int) -> int:
-        """Return how many rows of so many numbers a block has."""
-        return self.room(width, itemsize)
+    @property
+    def counted(self) -> int | None:
+        """None: blocks are made before there is an end to count to."""
+        return None
 
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer rows, reading no more than it takes to know."""
@@ -57,8 +88,7 @@ class StreamRows(Rows):
 
     def held(self, count: int) -> ArrayRows | None:
         """Return the rows in memory if they are no more than that and few, see ``Rows``."""
-        few = count * self.n_features <= _FEW_NUMBERS and not self.sparse
-        if not (few and self.fewer_than(count + 1)):
+        if count * self.n_features > _FEW_NUMBERS or not self.fewer_than(count + 1):
             return None
         blocks = list(_tensors(self.reader.blocks(), count, torch.device("cpu")))
         X, y, weight = _joined(blocks)
@@ -79,9 +109,19 @@ class StreamRows(Rows):
         """Return every so many-th of the rows."""
         return ThinnedStream(self, step)
 
+
+class SparseStreamRows(StreamRows):
+    """The rows of a stream of sparse matrices, whose zeros are neither kept nor computed with."""
+
+    sparse = True
+
+    def held(self, count: int) -> None:
+        """Return None: the rows would be held with their zeros."""
+        return None
+
     @property
     def filled(self) -> Tensor:
-        """Which columns are mostly filled, of the first of blocks that are sparse."""
+        """Which columns of the first block are mostly filled."""
         return next(self._sparse(self.reader.ahead(1))).filled
 
     def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
@@ -103,7 +143,7 @@ class ThinnedStream(View):
     step : int
     """
 
-    def __init__(self, source: Any, step: int):
+    def __init__(self, source: Rows, step: int):
         super().__init__(source)
         self.step = step
 

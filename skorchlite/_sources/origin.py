@@ -1,15 +1,9 @@
 """Where columns are measured from, and in which unit."""
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
-
-from .blocks import block_rows
-
-_PILOT_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -35,49 +29,6 @@ class Origin:
         scale = self.scale.clone()
         scale[:n_targets] = 1
         return Origin(shift, scale)
-
-
-def pilot_origin(rows: Any, centre: bool) -> Origin:
-    """Return an origin near the data, from its first rows.
-
-    The shift of a constant column is exactly its value, so that its products are exactly zero.
-    """
-    head = rows.head(min(_PILOT_ROWS, block_rows(rows.n_features, 8, rows.device)))
-    assert head is not None, "rows to fit are not none"
-    X, y, weight = head
-    if weight is not None and (weight > 0).any():
-        X, y = X[weight > 0], y[weight > 0]
-    columns = torch.cat((y.to("cpu", torch.float64), X.to("cpu", torch.float64)), 1)
-    first = columns[0]
-    shift = first + (columns - first).mean(0) if centre else torch.zeros_like(first)
-    if rows.sparse:
-        shift[rows.n_targets :] *= rows.filled
-    return Origin(shift)
-
-
-def plain_origin(rows: Any, centre: bool) -> Origin:
-    """Return the origin of the columns as they are."""
-    return Origin(torch.zeros(rows.n_targets + rows.n_features, dtype=torch.float64))
-
-
-def widest_origin(rows: Any, centre: bool) -> Origin:
-    """Return an origin, from a pass over the data, in whose units no number exceeds 1."""
-    first = torch.nan_to_num(pilot_origin(rows, centre).shift, 0.0, 0.0, 0.0)
-    (sizes,) = rows.total(partial(_sizes, first=first))
-    return Origin(first, power_of_two(torch.stack(sizes).amax(0)))
-
-
-def _sizes(rows: Any, first: Tensor) -> tuple[list[Tensor]]:
-    size = torch.zeros_like(first)
-    if rows.sparse:
-        for y, columns, _ in rows.centred(first[rows.n_targets :], None):
-            largest = (y.cpu() - first[: rows.n_targets]).abs().amax(0), columns.max_abs()
-            size = torch.maximum(size, torch.cat(largest))
-        return ([size],)
-    for X, y, _ in rows.blocks(rows.bound(rows.n_features, 8)):
-        columns = torch.cat([block.to("cpu", torch.float64) for block in (y, X)], 1)
-        size = torch.maximum(size, (columns - first).abs().amax(0))
-    return ([size],)
 
 
 def power_of_two(size: Tensor) -> Tensor:

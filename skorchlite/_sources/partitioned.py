@@ -1,6 +1,7 @@
 """Rows that are spread over places: the ranks of a process group, or the workers of a cluster."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from operator import methodcaller
 from typing import Any, Protocol
@@ -11,40 +12,67 @@ from torch import Tensor
 from .blocks import Block
 from .row_source import Rows
 
+AddUp = Callable[[Rows], tuple]
+
 
 class Places(Protocol):
-    """What sends a function to the rows of every place, and adds up what it returns there."""
+    """Sends a function to the rows of every place, and adds up what it returns there."""
 
-    def total(self, add_up: Callable[[Rows], tuple], among: Sequence[int] | None = None) -> tuple:
-        """Return the sum of ``rows.total(add_up)`` over the places; see ``Rows.total``.
+    def total(self, add_up: AddUp, among: Sequence[int] | None = None) -> tuple:
+        """Return the sum of ``add_up(rows)`` over the places; see ``Rows.total``.
 
         Places that are not ``among`` these numbers have nothing to add, and need not be asked.
         """
 
-    def outlined(self, add_up: Callable[[Rows], tuple]) -> tuple:
-        """Return the same where the shapes of the rows are enough to tell."""
+    def outlined(self, add_up: AddUp) -> tuple:
+        """Return the same sum for an ``add_up`` that asks for the shapes of the rows only."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a place does in a pass over its rows; it can be pickled.
+
+    Parameters
+    ----------
+    add_up : callable
+        Returns the sums over some rows.
+    views : tuple of callable
+        Each returns the rows as they are to be seen, one after the other.
+    n_places : int
+    """
+
+    add_up: AddUp
+    views: tuple[Callable[[Rows], Rows], ...]
+    n_places: int
+
+    def __call__(self, rows: Rows) -> tuple:
+        """Return the sums over the rows of a place."""
+        for view in self.views:
+            rows = view(rows)
+        rows.n_places = self.n_places
+        return rows.total(self.add_up)
 
 
 class SpreadRows(Rows):
-    """A row source whose rows stay where they are, and of which only sums travel.
+    """Rows that stay in their places, and of which only sums travel.
 
-    A solver runs in one place. Rows are numbered from the first place to the last. Blocks of them
-    come here where a solver asks for them, as a stochastic one does.
+    A solver runs in one place. Rows are numbered from the first place to the last. Where a solver
+    asks for blocks of them, as a stochastic one does, these are brought to it.
 
     Parameters
     ----------
     places : Places
-    seen : callable, default=None
-        What is done with the rows of each place first.
+    views : tuple of callable, default=()
+        Each returns the rows of a place as they are to be seen, one after the other.
     """
 
     spread = True
     device = torch.device("cpu")
 
-    def __init__(self, places: Places, seen: Callable[[Rows], Rows] | None = None):
-        self.places, self.seen = places, seen
-        (shares,) = self.places.outlined(self._seen(_describe))
-        self.starts, self.sizes, features, targets, indexed, sparse = zip(*shares, strict=True)
+    def __init__(self, places: Places, views: tuple[Callable[[Rows], Rows], ...] = ()):
+        self.places, self.views = places, views
+        (described,) = self.places.outlined(Pass(_describe, views, self.n_places))
+        self.starts, self.sizes, features, targets, indexed, sparse = zip(*described, strict=True)
         self.n_places = len(self.sizes)
         self.n_features, self.n_targets = features[0], targets[0]
         self.indexed, self.sparse = all(indexed), all(sparse)
@@ -52,31 +80,34 @@ class SpreadRows(Rows):
     @property
     def n_rows(self) -> int:
         """The number of rows, to count which takes a pass over streams where none was made."""
-        if None in self.sizes:
+        if self.counted is None:
             (self.sizes,) = self.total(_count)
         return sum(self.sizes)
 
+    @property
+    def counted(self) -> int | None:
+        """The number of rows; None where some are streams that have not been counted."""
+        return None if None in self.sizes else sum(self.sizes)
+
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer rows, reading no more than it takes to know."""
-        if None not in self.sizes:
-            return sum(self.sizes) < count
+        if self.counted is not None:
+            return self.counted < count
         (counted,) = self.total(partial(_count_up_to, count=count))
         return sum(counted) < count
 
-    def total(self, add_up: Callable[[Any], tuple]) -> tuple:
+    def total(self, add_up: AddUp) -> tuple:
         """Return ``add_up(rows)``, added over all places; see ``Rows``."""
         return self._among(None, add_up)
 
-    def _among(self, places: Sequence[int] | None, add_up: Callable[[Any], tuple]) -> tuple:
-        return self.places.total(self._seen(add_up), places)
-
-    def _seen(self, add_up: Callable[[Any], tuple]) -> Callable[[Rows], tuple]:
-        add_up = partial(_shared, add_up, self.n_places)
-        return add_up if self.seen is None else partial(_after, add_up, self.seen)
+    def _among(self, places: Sequence[int] | None, add_up: AddUp) -> tuple:
+        return self.places.total(Pass(add_up, self.views, self.n_places), places)
 
     @property
     def filled(self) -> Tensor:
-        """Which columns of sparse rows are mostly filled somewhere."""
+        """Which columns of sparse rows are mostly filled in some place; see ``Rows``."""
+        if not self.sparse:
+            return super().filled
         (filled,) = self.total(_filled)
         return torch.stack(filled).any(0)
 
@@ -124,21 +155,7 @@ class SpreadRows(Rows):
         return torch.bucketize(order, torch.tensor(self.starts[1:]), right=True).unique().tolist()
 
     def _then(self, view: Callable[[Rows], Rows]) -> "SpreadRows":
-        seen = view if self.seen is None else partial(_both, self.seen, view)
-        return SpreadRows(self.places, seen)
-
-
-def _shared(add_up: Callable[[Rows], tuple], n_places: int, rows: Rows) -> tuple:
-    rows.n_places = n_places
-    return rows.total(add_up)
-
-
-def _after(add_up: Callable[[Rows], tuple], seen: Callable[[Rows], Rows], rows: Rows) -> tuple:
-    return add_up(seen(rows))
-
-
-def _both(first: Callable[[Rows], Rows], then: Callable[[Rows], Rows], rows: Rows) -> Rows:
-    return then(first(rows))
+        return SpreadRows(self.places, (*self.views, view))
 
 
 def _count(rows: Rows) -> tuple[list]:
@@ -150,12 +167,11 @@ def _count_up_to(rows: Rows, count: int) -> tuple[list]:
 
 
 def _describe(rows: Rows) -> tuple[list]:
-    # Of a stream they are not counted before they have to be.
-    shape = rows.n_rows if rows.indexed else None, rows.n_features, rows.n_targets
+    shape = rows.counted, rows.n_features, rows.n_targets
     return ([(rows.first, *shape, rows.indexed, rows.sparse)],)
 
 
-def _filled(rows: Any) -> tuple[list[Tensor]]:
+def _filled(rows: Rows) -> tuple[list[Tensor]]:
     return ([rows.filled],)
 
 

@@ -4,13 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
 from operator import methodcaller
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from .blocks import Block, block_rows
-from .design import gram
 from .feature_map import IDENTITY, FeatureMap
 from .origin import Origin
 
@@ -47,13 +45,17 @@ class Rows(ABC):
     """
 
     basis: FeatureMap = IDENTITY
-    sparse, spread, formed, summed = False, False, True, False
+    sparse, spread, formed = False, False, True
     indexed, rereadable = True, True
     n_places, first, halvings = 1, 0, 0
     device: torch.device
-    n_rows: Any
     n_features: int
     n_targets: int
+
+    @property
+    @abstractmethod
+    def n_rows(self) -> int:
+        """The number of rows, to count which may take a pass over them."""
 
     @abstractmethod
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
@@ -75,7 +77,7 @@ class Rows(ABC):
         """Return the rows with these numbers, which rise, without a copy."""
         raise TypeError("rows that cannot be read in any order cannot be chosen from")
 
-    def total(self, add_up: Callable[[Any], tuple]) -> tuple:
+    def total(self, add_up: Callable[["Rows"], tuple]) -> tuple:
         """Return ``add_up(rows)``, added over all places.
 
         Where memory is short for a block, the pass begins again with blocks of half the size.
@@ -90,7 +92,7 @@ class Rows(ABC):
             try:
                 return add_up(self)
             except torch.OutOfMemoryError:
-                if self.room(1, 1) == 1 or not self.rereadable:
+                if _room(self, 1, 1) == 1 or not self.rereadable:
                     raise
                 self.halvings += 1
                 self.staging.clear()
@@ -100,13 +102,15 @@ class Rows(ABC):
         """The memory that blocks are staged in, by dtype and by whether columns are contiguous."""
         return vars(self).setdefault("_staging", {})
 
-    def room(self, width: int, itemsize: int) -> int:
-        """Return how many rows of so many numbers there is memory for in a block."""
-        return max(block_rows(width, itemsize, self.device) >> self.halvings, 1)
+    @property
+    def counted(self) -> int | None:
+        """The number of rows; None for a stream, whose rows are counted as they are read."""
+        return self.n_rows
 
     def bound(self, width: int, itemsize: int) -> int:
         """Return how many rows of so many numbers a block has."""
-        return max(min(self.room(width, itemsize), self.n_rows), 1)
+        room, counted = _room(self, width, itemsize), self.counted
+        return room if counted is None else max(min(room, counted), 1)
 
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer rows."""
@@ -115,6 +119,11 @@ class Rows(ABC):
     def head(self, size: int) -> Block | None:
         """Return the first rows; None where there are none."""
         return next(self.blocks(size), None)
+
+    @property
+    def filled(self) -> Tensor:
+        """Which columns have few zeros, or keep them: of dense rows, all."""
+        return torch.ones(self.n_features, dtype=torch.bool)
 
     @property
     def density(self) -> float:
@@ -136,7 +145,7 @@ class Rows(ABC):
         """Yield ``(y, columns, sample_weight)`` of some rows at a time; see ``SparseRows``."""
         raise TypeError("the columns of these rows are formed, and blocks have them")
 
-    def held(self, count: int) -> Any:
+    def held(self, count: int) -> "Rows | None":
         """Return the rows in memory if they can be read once, and are no more than that and few."""
         return None
 
@@ -144,9 +153,9 @@ class Rows(ABC):
         """Return the rows with some of the columns."""
         return ColumnRows(self, index)
 
-    def gram(self, origin: Origin, dtype: torch.dtype) -> Tensor:
-        """Return the sums over the rows here of products of columns; see ``design.gram``."""
-        return gram(self, origin, dtype)
+    def gram_from_sums(self, origin: Origin, dtype: torch.dtype) -> Tensor | None:
+        """Return what ``design.gram`` does, if sums of single columns give it; else None."""
+        return None
 
     def mean_weight(self) -> float:
         """Return the mean of the sample weights."""
@@ -173,6 +182,17 @@ class Rows(ABC):
         return [least], total
 
 
+def _room(rows: Rows, width: int, itemsize: int) -> int:
+    """Return how many rows of so many numbers there is memory for in a block."""
+    return max(block_rows(width, itemsize, rows.device) >> rows.halvings, 1)
+
+
+def n_entries_here(rows: Rows) -> float:
+    """Return the number of entries of X here; infinite where it is not known."""
+    known = rows.counted is not None and not rows.spread
+    return rows.n_rows * rows.n_features if known else torch.inf
+
+
 class View(Rows):
     """The rows of another source, seen in another way.
 
@@ -181,7 +201,7 @@ class View(Rows):
     source : Rows
     """
 
-    def __init__(self, source: Any):
+    def __init__(self, source: Rows):
         self.source = source
         self.device, self.n_targets, self.n_features = (
             source.device,
@@ -201,9 +221,14 @@ class View(Rows):
         """The number of rows."""
         return self.source.n_rows
 
+    @property
+    def counted(self) -> int | None:
+        """The number of rows; None for a stream."""
+        return None if self.source.counted is None else self.n_rows
+
     def bound(self, width: int, itemsize: int) -> int:
         """Return how many rows of so many numbers a block has."""
-        return min(self.room(width, itemsize), self.source.bound(width, itemsize))
+        return min(_room(self, width, itemsize), self.source.bound(width, itemsize))
 
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer rows."""
@@ -218,7 +243,7 @@ class View(Rows):
         block = self.source.head(size)
         return None if block is None else self.seen(block)
 
-    def total(self, add_up: Callable[[Any], tuple]) -> tuple:
+    def total(self, add_up: Callable[["Rows"], tuple]) -> tuple:
         """Return ``add_up(rows)``, added over all places; see ``Rows``."""
         if self.spread:
             return self.source.total(partial(_seen, add_up, self.of()))
@@ -237,7 +262,7 @@ class View(Rows):
         return self.of()(self.source.taken(index))
 
 
-def _seen(add_up: Callable[[Any], tuple], view: Callable[[Rows], Rows], rows: Rows) -> tuple:
+def _seen(add_up: Callable[["Rows"], tuple], view: Callable[[Rows], Rows], rows: Rows) -> tuple:
     return view(rows).total(add_up)
 
 
@@ -250,7 +275,7 @@ class ColumnRows(View):
     index : Tensor of shape (n_features,)
     """
 
-    def __init__(self, source: Any, index: Tensor):
+    def __init__(self, source: Rows, index: Tensor):
         super().__init__(source)
         self.index, self.basis, self.n_features = index, IDENTITY, len(index)
 
@@ -283,7 +308,7 @@ class TargetRows(View):
     target : int
     """
 
-    def __init__(self, source: Any, target: int):
+    def __init__(self, source: Rows, target: int):
         super().__init__(source)
         self.target, self.n_targets = target, 1
         self.sparse, self.formed = source.sparse, source.formed

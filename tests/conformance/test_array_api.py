@@ -245,6 +245,7 @@ def test_searches_take_tensors_without_dispatch(Estimator):
     np.testing.assert_allclose(scores, cross_val_score(Estimator(), X, y), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_fits_in_other_processes_come_back_where_they_were(Estimator):
     X, y, _ = problem()
     with config_context(array_api_dispatch=True):

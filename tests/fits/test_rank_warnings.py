@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from skorchlite import TorchPolyRegressor
+from tests.support.all_pairs import all_pairs
 from tests.support.oracles import minimum_norm
 
 RNG = np.random.default_rng(0)
@@ -49,10 +50,9 @@ def told_by(model, X, y):
     return [str(warning.message) for warning in told]
 
 
-@natural
-@pytest.mark.parametrize("basis", ["power", "legendre"])
-@pytest.mark.parametrize("fit_intercept", [True, False])
-def test_nature_of_the_columns_is_no_degree_too_high(X, degree, basis, fit_intercept):
+@all_pairs(name=NATURAL, basis=["power", "legendre"], fit_intercept=[True, False])
+def test_nature_of_the_columns_is_no_degree_too_high(name, basis, fit_intercept):
+    X, degree = NATURAL[name]
     model = TorchPolyRegressor(degree, basis=basis, fit_intercept=fit_intercept)
     assert told_by(model, X, Y) == []
     assert model.converged_

@@ -13,6 +13,7 @@ from sklearn.linear_model import Ridge
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 from skorchlite._inputs.tables import SparseTable
 from skorchlite._sources.sparse import SparseRows
+from tests.support.all_pairs import all_pairs
 
 FORMATS = [
     sp.csr_array,
@@ -54,11 +55,9 @@ def test_every_format_gives_the_dense_answer(make):
     assert sparse.score(make(X), y) == pytest.approx(dense.score(A, y), rel=1e-10)
 
 
-@pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("weighted", [True, False])
-@pytest.mark.parametrize(
-    "params",
-    [
+@all_pairs(
+    ids=str,
+    params=[
         {},
         {"penalty": "l2", "alpha": 1e-3},
         {"penalty": "l1", "alpha": 1e-2},
@@ -72,7 +71,8 @@ def test_every_format_gives_the_dense_answer(make):
         {"solver": "gradient", "penalty": "l2", "alpha": 1e-3},
         {"solver": "gradient", "loss": "huber", "penalty": "l1", "alpha": 1e-2},
     ],
-    ids=str,
+    weighted=[True, False],
+    fit_intercept=[True, False],
 )
 def test_losses_and_penalties_agree_with_the_dense_fit(params, weighted, fit_intercept):
     X, A, y, weight = problem(filled=fit_intercept)

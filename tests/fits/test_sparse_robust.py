@@ -21,6 +21,7 @@ from skorchlite._objective.losses import LOSSES
 from skorchlite._objective.penalties import PENALTIES
 from skorchlite._solvers.newton import general_loss, narrowed
 from tests.fits.test_properties import full_rank_problems
+from tests.support.all_pairs import all_pairs
 from tests.support.solvers_of_peers import (
     LINES,
     Problem,
@@ -71,9 +72,7 @@ def spread_of(problem):
 # --- the other solvers agree -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("positive", [False, True])
-@every_penalty
-@every_loss
+@all_pairs(loss=LOSSES, penalty=PENALTIES, positive=[False, True])
 def test_solvers_to_compare_with_agree(loss, penalty, positive):
     problem = heavy_tailed_problem(
         loss=loss, penalty=penalty, positive=positive, weighted=True, **PARAMETERS
@@ -105,11 +104,13 @@ def test_nonnegative_least_squares_agrees():
 # --- loss by penalty ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fit_intercept", [True, False], ids=["intercept", "origin"])
-@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-@pytest.mark.parametrize("positive", [False, True], ids=["free", "positive"])
-@every_penalty
-@every_loss
+@all_pairs(
+    loss=LOSSES,
+    penalty=PENALTIES,
+    positive=[False, True],
+    weighted=[False, True],
+    fit_intercept=[True, False],
+)
 def test_objective_is_the_least_and_certified(loss, penalty, positive, weighted, fit_intercept):
     problem = heavy_tailed_problem(
         # Nothing but an intercept takes the offsets out: without it columns are near parallel.

@@ -237,6 +237,7 @@ def celsius_problem(seed):
     return X, y, np.random.RandomState(seed).standard_normal(2)
 
 
+@pytest.mark.slow
 def test_b_is_the_path_of_gradient_descent():
     X, y, start = celsius_problem(0)
     model = literal(2e-5, 10_000, warm_start=True)

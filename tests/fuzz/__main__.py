@@ -6,10 +6,10 @@ import traceback
 from fnmatch import fnmatch
 from itertools import count
 
-from threadpoolctl import threadpool_limits
+from tests.support.clock import one_thread
 
 from .draws import draw
-from .report import Tally, lines_of, one_thread
+from .report import Tally, lines_of
 from .verdicts import judge
 
 
@@ -20,7 +20,7 @@ def main(arguments=None):
     pattern = asked.only if "*" in asked.only else f"*{asked.only}*"
     tally, start = Tally(asked.seed), time.monotonic()
     # Small problems gain nothing by threads, and others may need the cores.
-    with one_thread(), threadpool_limits(1):
+    with one_thread():
         for seed in count(asked.seed):
             late = asked.seconds is not None and time.monotonic() - start >= asked.seconds
             if late or tally.n_draws == asked.draws:

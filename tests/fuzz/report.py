@@ -1,25 +1,11 @@
 """A failure as three lines of code that anyone can paste, and counts of many."""
 
 from collections import Counter
-from contextlib import contextmanager
-
-import torch
 
 from .verdicts import ALARM, CRASH, KINDS, SLOW
 
 ALARMS = 0.01  # part of the draws that may warn without a reason
 LISTED = 12  # estimators, losses and penalties of a verdict
-
-
-@contextmanager
-def one_thread():
-    """Have torch compute with one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def lines_of(drawn, failure):

@@ -1,6 +1,5 @@
 """That the judge catches wrong answers, each planted, and lets right ones pass."""
 
-import time
 import warnings
 from dataclasses import replace
 from fractions import Fraction
@@ -119,15 +118,18 @@ def test_a_coefficient_that_should_be_zero_breaks_a_constraint():
     assert kinds(plain(penalty="l1", alpha=50.0), tiny) == {CONSTRAINT}
 
 
-def test_a_fit_of_a_small_problem_that_takes_a_second_is_slow():
+@pytest.mark.parametrize(
+    "seconds, n, expected", [(1.1, 40, {SLOW}), (0.9, 40, set()), (9, 101, set())]
+)
+def test_a_fit_of_a_small_problem_that_takes_a_second_is_slow(seconds, n, expected, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("tests.fuzz.verdicts.time.process_time", lambda: clock[0])
+
     def fit(drawn):
-        end = time.process_time() + 1.1
-        while time.process_time() < end:
-            pass
+        clock[0] += seconds
         return drawn.fit()
 
-    assert kinds(plain(), fit) == {SLOW}
-    assert kinds(plain(n=101), fit) == set()
+    assert kinds(plain(n=n), fit) == expected
 
 
 def test_a_fit_without_an_end_is_cut_off(monkeypatch):
@@ -237,6 +239,7 @@ def test_objectives_are_those_of_rational_arithmetic():
         assert abs(point.value - exact) <= 0.5 * float(rounding) + 1e-15 * exact
 
 
+@pytest.mark.slow
 def test_bounds_show_that_the_references_are_the_least():
     unsure = []
     for seed in range(300):

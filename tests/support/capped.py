@@ -1,11 +1,15 @@
 """A fit under a hard limit of what the process may allocate; run by test_out_of_core."""
 
-import json
+import os
 import resource
-import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
+import torch
+
+# Read where pyarrow is imported, which is later: the other pools reserve a GiB.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 from skorchlite import TorchSGDRegressor, arrow_blocks
 
@@ -69,7 +73,8 @@ SOURCES = {
 }
 
 
-def main(kind, folder, room, loss):
+def fit(kind, folder, room, loss):
+    torch.set_num_threads(1)  # more wait for each other
     rng = np.random.default_rng(0)
     small = rng.standard_normal((20_000, N_COLUMNS)), rng.standard_normal(20_000)
     TorchSGDRegressor().fit(*small)  # what torch keeps
@@ -77,9 +82,13 @@ def main(kind, folder, room, loss):
     status = Path("/proc/self/status").read_text().splitlines()
     taken = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
     resource.setrlimit(resource.RLIMIT_DATA, (taken + room, taken + room))
-    model = TorchSGDRegressor(loss).fit(*SOURCES[kind](Path(folder)))
+    model = TorchSGDRegressor(loss).fit(*SOURCES[kind](folder))
     return [model.intercept_, *model.coef_]
 
 
-if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])))
+def measure(kind, folder, room, loss, connection):
+    """Send the intercept and the coefficients, or None, and what went wrong."""
+    try:
+        connection.send((fit(kind, folder, room, loss), ""))
+    except Exception:
+        connection.send((None, traceback.format_exc()))

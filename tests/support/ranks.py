@@ -19,6 +19,9 @@ import torch.distributed as dist
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor, _process_group
 
+# Seconds within which an error reaches all ranks, however busy the machine is. A rank that no word
+# reaches waits for as long as `_process_group._TIMEOUT` says, which is more than that.
+SOON = 60
 # Where the shares of the ranks end: uneven, and of three ranks the second has none.
 ENDS = {2: [0, 0.6, 1], 3: [0, 0.7, 0.7, 1]}
 
@@ -331,6 +334,13 @@ def failure(function, rank, n_ranks):
     return kind, words, kept, time.monotonic() - start
 
 
+def wait_for_others(folder, n_ranks):
+    """Be silent until the other ranks have given up, or until it is clear that they do not."""
+    end = time.monotonic() + SOON
+    while len(list(folder.glob("*.gave_up"))) < n_ranks - 1 and time.monotonic() < end:
+        time.sleep(0.1)
+
+
 def when_slow_or_gone(act, at):
     """Do something on a rank in the midst of the third pass."""
     passes = []
@@ -351,7 +361,7 @@ def fitted(model):
     return {name: value for name, value in vars(model).items() if name.endswith("_")}
 
 
-def run(what, rank, n_ranks):
+def run(folder, what, rank, n_ranks):
     share = lambda whole: whole.of_rank(rank, n_ranks)  # noqa: E731
     even = lambda whole: whole.part(rank / n_ranks, (rank + 1) / n_ranks)  # noqa: E731
     out = {}
@@ -377,9 +387,12 @@ def run(what, rank, n_ranks):
         dist.destroy_process_group()
         out["no group"] = CASES["squared_error"].outcome(share)
     if what == "frozen":
-        _process_group._TIMEOUT = timedelta(seconds=3)
-        frozen = when_slow_or_gone(lambda: time.sleep(9), n_ranks - 1)
+        CASES["squared_error"].outcome(share)  # from here on, all ranks are there
+        _process_group._KEPT.clear()
+        _process_group._TIMEOUT = timedelta(seconds=5)
+        frozen = when_slow_or_gone(lambda: wait_for_others(folder, n_ranks), n_ranks - 1)
         out["frozen"] = failure(frozen, rank, n_ranks)
+        (folder / f"{rank}.gave_up").touch()
     if what in ("frozen", "killed"):
         _process_group._TIMEOUT = timedelta(minutes=2)
         at = {"frozen": n_ranks - 1, "killed": 0}[what]
@@ -389,6 +402,6 @@ def run(what, rank, n_ranks):
 
 
 if __name__ == "__main__":
-    rank = int(os.environ["RANK"])
-    out = run(sys.argv[2], rank, int(os.environ["WORLD_SIZE"]))
-    Path(sys.argv[1], f"{rank}.pickle").write_bytes(pickle.dumps(out))
+    folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
+    out = run(folder, sys.argv[2], rank, int(os.environ["WORLD_SIZE"]))
+    (folder / f"{rank}.pickle").write_bytes(pickle.dumps(out))

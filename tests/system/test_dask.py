@@ -354,7 +354,7 @@ def lazy_rows(n_rows, n_chunks=20):
 def travelling_bytes(monkeypatch):
     """The sizes of the functions that are sent, of the sums of chunks, and of graphs."""
     sizes = {"function": [], "sums": [], "graph": []}
-    compute, sums = dask.compute, dask_collections._sums
+    compute, sums = dask.compute, dask_collections._ChunkPass.__call__
 
     def watched_compute(*collections):
         for collection in collections:
@@ -362,14 +362,14 @@ def travelling_bytes(monkeypatch):
                 sizes["graph"].append(len(cloudpickle.dumps(dict(collection.dask))))
         return compute(*collections)
 
-    def watched_sums(add_up, *args):
-        result = sums(add_up, *args)
-        sizes["function"].append(len(cloudpickle.dumps(add_up)))
+    def watched_sums(chunk_pass, *chunk):
+        result = sums(chunk_pass, *chunk)
+        sizes["function"].append(len(cloudpickle.dumps(chunk_pass.add_up)))
         sizes["sums"].append(len(pickle.dumps(result)))
         return result
 
     monkeypatch.setattr(dask, "compute", watched_compute)
-    monkeypatch.setattr(dask_collections, "_sums", watched_sums)
+    monkeypatch.setattr(dask_collections._ChunkPass, "__call__", watched_sums)
     return sizes
 
 

@@ -172,7 +172,7 @@ def test_error_of_one_is_raised_by_all_and_leaves_an_earlier_fit(name, of_two):
         assert kind == error.__name__, words
         assert wording in words
         assert kept
-        assert seconds < 10
+        assert seconds < ranks.SOON
 
 
 def test_fit_after_an_error(of_two):
@@ -188,12 +188,12 @@ def test_rank_that_is_silent_or_gone_ends_the_fit_of_the_others(tmp_path):
     out = by_hand(3, tmp_path, "frozen")
     assert sorted(out) == [0, 1]  # the third has been killed
     for of_rank in out.values():
-        for what, limit in (("frozen", 9), ("killed", 5)):
+        for what in ("frozen", "killed"):
             kind, words, kept, seconds = of_rank[what]
             assert kind == "LostRankError", (what, words)
             assert "Another rank no longer answers" in words
             assert kept
-            assert seconds < limit, what
+            assert seconds < ranks.SOON, what
 
 
 def test_first_rank_that_is_gone_ends_the_fit_of_the_others(tmp_path):
@@ -202,7 +202,7 @@ def test_first_rank_that_is_gone_ends_the_fit_of_the_others(tmp_path):
     kind, _, kept, seconds = out[1]["killed"]
     assert kind == "LostRankError"
     assert kept
-    assert seconds < 5
+    assert seconds < ranks.SOON
 
 
 def test_processes_that_do_not_know_of_each_other(monkeypatch):

@@ -16,7 +16,10 @@ if "fork" not in multiprocessing.get_all_start_methods():
     pytest.skip("processes are not forked here", allow_module_level=True)
 
 # Python 3.12 and later warn of any fork of a process that has threads.
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
 
 CASES = [
     (TorchSGDRegressor, {}),

@@ -1,10 +1,7 @@
 """Fits of files that are larger than the memory that the process may take."""
 
-import json
-import os
-import subprocess
 import sys
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 import pytest
@@ -12,9 +9,10 @@ import pytest
 from skorchlite import TorchSGDRegressor
 from skorchlite._inputs.memory_map import as_mapped
 from tests.support import capped
+from tests.support.processes import outcome_of
 
-ROOT = Path(__file__).parents[2]
 N_ROWS = 400_000
+SCALE = np.logspace(-2, 2, capped.N_COLUMNS)
 ROOM = 260_000_000  # bytes, some of them for stacks of threads of Arrow; X has 307 million
 OTHERS = ["huber", "absolute_error", "log_cosh"]  # with bends, with corners, round
 
@@ -28,7 +26,7 @@ pytestmark = [
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((N_ROWS, capped.N_COLUMNS)) * np.logspace(-2, 2, capped.N_COLUMNS) + 3
+    X = rng.standard_normal((N_ROWS, capped.N_COLUMNS)) * SCALE + 3
     y = X @ rng.standard_normal(capped.N_COLUMNS) + rng.standard_normal(N_ROWS)
     X.tofile(folder / "X.dat")
     y.tofile(folder / "y.dat")
@@ -58,17 +56,7 @@ def parquet(files):
 
 
 def fit_capped(kind, folder, loss="squared_error"):
-    pool = {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # others reserve a GiB
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.capped", kind, str(folder), str(ROOM), loss],
-        cwd=ROOT,
-        env={**os.environ, **pool, "OMP_NUM_THREADS": "1"},  # more wait for each other
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=120,
-    )
-    return done.stdout, done.stderr
+    return outcome_of(capped.measure, kind, folder, ROOM, loss)
 
 
 @pytest.fixture(scope="module")
@@ -76,34 +64,39 @@ def rows(files):
     return [np.array(array) for array in capped.mapped(files)]
 
 
-def assert_fits(kind, folder, X, y, loss="squared_error"):
+@pytest.fixture(scope="module")
+def fit_of_rows(rows):
+    """Return a function that fits all rows in memory, once for each loss."""
+    return cache(lambda loss: TorchSGDRegressor(loss).fit(*rows))
+
+
+def assert_fits(kind, folder, expected, loss="squared_error"):
     answer, said = fit_capped(kind, folder, loss)
     assert answer, said
-    intercept, *coef = json.loads(answer)
-    expected = TorchSGDRegressor(loss).fit(X, y)
-    scale = X.std(0)
+    intercept, *coef = answer
+    scale = SCALE[-len(coef) :]
     largest = np.max(np.abs(expected.coef_) * scale)
     assert np.max(np.abs(coef - expected.coef_) * scale) <= 1e-10 * largest
     np.testing.assert_allclose(intercept, expected.intercept_, rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["mapped", "stream"])
-def test_fits_in_less_memory_than_the_rows_take(kind, files, rows):
-    assert_fits(kind, files, *rows)
+def test_fits_in_less_memory_than_the_rows_take(kind, files, fit_of_rows):
+    assert_fits(kind, files, fit_of_rows("squared_error"))
 
 
 def test_columns_of_one_map_are_fitted_in_little_memory(files, rows):
     X, _ = rows
-    assert_fits("columns_of_one_map", files, X[:, 1:], X[:, 0])
+    assert_fits("columns_of_one_map", files, TorchSGDRegressor().fit(X[:, 1:], X[:, 0]))
 
 
-def test_parquet_is_fitted_in_little_memory(files, rows, parquet):
-    assert_fits("parquet", files, *rows)
+def test_parquet_is_fitted_in_little_memory(files, fit_of_rows, parquet):
+    assert_fits("parquet", files, fit_of_rows("squared_error"))
 
 
 @pytest.mark.parametrize("kind", ["mapped", "parquet"])
-def test_another_loss_is_fitted_in_little_memory(kind, files, rows, parquet):
-    assert_fits(kind, files, *rows, "huber")
+def test_another_loss_is_fitted_in_little_memory(kind, files, fit_of_rows, parquet):
+    assert_fits(kind, files, fit_of_rows("huber"), "huber")
 
 
 @pytest.mark.parametrize("loss", OTHERS)
@@ -111,7 +104,7 @@ def test_what_other_losses_keep_is_not_scattered_over_memory(loss, files):
     """Rows kept between blocks that go again would hold the memory of these, up to all of X."""
     answer, said = fit_capped("longer_stream", files, loss)
     assert answer, said
-    np.testing.assert_allclose(json.loads(answer), [0, *capped.Longer.coef], rtol=0, atol=0.01)
+    np.testing.assert_allclose(answer, [0, *capped.Longer.coef], rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("step", [2, 7, 90])

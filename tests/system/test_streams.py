@@ -14,7 +14,6 @@
 import copy
 import pickle
 import threading
-import time
 import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -244,6 +243,7 @@ def test_drop_last_leaves_out_the_last_rows():
     assert_same(TorchSGDRegressor().fit(loader), TorchSGDRegressor().fit(X[:560], y[:560]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_loaders_with_workers_end_with_the_fit(workers):
     before = set(torch.multiprocessing.active_children())  # of other tests
@@ -786,29 +786,31 @@ def test_fit_in_the_source_of_a_fit(parameters):
 
 
 def test_reading_and_computing_overlap(monkeypatch):
+    """The product of a block waits until the block after it is being read."""
     from skorchlite._linalg import gram
 
-    pause, n_blocks = 0.05, 12
-    Z = np.ones((16_384, 4)) * np.arange(16_384)[:, None] % [2, 3, 5, 7]
+    n_rows, n_blocks = 65_536, 5  # rows of which one product is made
+    Z = np.ones((n_rows, 4)) * np.arange(n_rows)[:, None] % [2, 3, 5, 7]
     product = gram._product
+    reading = [threading.Event() for _ in range(n_blocks + 1)]  # of each block, and of the end
+    following = iter(reading[1:])
 
-    def slow(A):
-        time.sleep(pause)
+    def waiting(A):
+        assert next(following).wait(60), "one after the other"
         return product(A)
 
     def begin():
-        for _ in range(n_blocks):
-            time.sleep(pause)
+        for one in reading[:-1]:
+            one.set()
             yield Z, Z[:, 0]
+        reading[-1].set()
 
-    monkeypatch.setattr(gram, "_product", slow)
-    start = time.perf_counter()
+    monkeypatch.setattr(gram, "_product", waiting)
     TorchSGDRegressor(max_iter=1).fit(Anew(begin))
-    took = time.perf_counter() - start
-    # One after the other, the pauses alone would take 24 of them; side by side, 13.
-    assert took < 1.6 * n_blocks * pause
+    assert next(following, None) is None  # each block had its product
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", [{}, {"loss": "log_cosh", "max_iter": 1}], ids=str)
 def test_memory_does_not_grow_with_the_stream(parameters):
     def begin(n_blocks):

@@ -55,8 +55,7 @@ class Block:
 
 def _stays_sparse(rows: Rows) -> bool:
     """Return whether steps with a batch are faster without its zeros."""
-    here = rows.sparse and rows.indexed and not rows.spread
-    return here and rows.n_features > _MANY_COLUMNS and rows.density <= _FEW_ENTRIES
+    return rows.n_features > _MANY_COLUMNS and rows.density <= _FEW_ENTRIES
 
 
 def multiply(Z: Any, v: Tensor, out: Tensor) -> None:

@@ -1,6 +1,5 @@
 """Arrays and frames of any kind give the fit of plain NumPy, and none is copied whole."""
 
-import multiprocessing
 import os
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 
 from skorchlite import TorchSGDRegressor
 from tests.support import memory
+from tests.support.processes import outcome_of
 
 N_SAMPLES = 60
 NAMES = ["a", "b", "c"]
@@ -200,38 +200,25 @@ def test_nan_in_a_half_precision_tensor_is_found(dtype):
 MB = 1_000_000
 
 
-@pytest.fixture(name="peaks", scope="module")
-def peaks_fixture():
-    """Return a function that measures calls in a process that holds nothing else."""
-    if not os.access("/proc/self/clear_refs", os.W_OK):
-        pytest.skip("peaks of memory are measured in Linux's way")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([memory.__name__])
-
-    def peaks(kind, n_bytes, calls):
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=memory.measure, args=(kind, n_bytes, calls, sender))
-        process.start()
-        sender.close()
-        try:
-            return receiver.recv()
-        finally:
-            process.join()
-
-    return peaks
+measures_peaks = pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK),
+    reason="peaks of memory are measured in Linux's way",
+)
 
 
 @pytest.mark.slow
+@measures_peaks
 @pytest.mark.parametrize("kind", memory.ARRAYS)
-def test_no_copy_of_the_whole_is_made(peaks, kind):
-    found = peaks(kind, 128 * MB, memory.light)
+def test_no_copy_of_the_whole_is_made(kind):
+    found = outcome_of(memory.measure, kind, 128 * MB, memory.light)
     assert found.pop("copy") > 120 * MB  # the measure sees one
     assert {call: peak for call, peak in found.items() if peak > 64 * MB} == {}
 
 
 @pytest.mark.slow
+@measures_peaks
 @pytest.mark.parametrize("kind", ["C order", "memory map", "int32", "pandas mixed", "polars"])
-def test_no_copy_of_the_whole_is_made_by_other_ways_to_fit(peaks, kind):
-    found = peaks(kind, 400 * MB, memory.heavy)
+def test_no_copy_of_the_whole_is_made_by_other_ways_to_fit(kind):
+    found = outcome_of(memory.measure, kind, 400 * MB, memory.heavy)
     assert found.pop("copy") > 390 * MB
     assert {call: peak for call, peak in found.items() if peak > 200 * MB} == {}

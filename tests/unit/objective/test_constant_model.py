@@ -7,6 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 from skorchlite._objective.losses import LOSSES, make_loss
+from tests.support.all_pairs import all_pairs
 
 STEPS = {
     "own step": {"solver": "sgd", "max_iter": 20},
@@ -44,10 +45,9 @@ def objective(model, X, y, coef, intercept):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
-@pytest.mark.parametrize("penalty", [None, "l2"])
-def test_descent_does_not_end_above_the_constant_model(loss, steps, penalty):
+@all_pairs(loss=LOSSES, name=STEPS, penalty=[None, "l2"])
+def test_descent_does_not_end_above_the_constant_model(loss, name, penalty):
+    steps = STEPS[name]
     for seed in range(2):
         X, y = problem(seed)
         for tol in (None, 1e-10):
@@ -95,6 +95,7 @@ def test_each_target_is_kept_where_it_is_best():
     assert errors[0] < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["absolute_error", "epsilon_insensitive"])
 def test_bands_of_a_loss_with_corners_do_not_vanish_in_many_epochs(loss):
     X, y = problem(0)

@@ -12,7 +12,7 @@ from skorchlite._solvers.selection import FULL_BATCH
 from skorchlite._solvers.stochastic.settings import Settings
 from skorchlite._solvers.stochastic.solver import stochastic
 from skorchlite._sources.arrays import ArrayRows
-from skorchlite._sources.origin import plain_origin
+from skorchlite._sources.origin_choice import plain_origin
 
 PENALTIES = [None, "l2", "l1"]
 

@@ -20,6 +20,7 @@ from skorchlite import TorchPolyRegressor
 from skorchlite._inputs.block_reader import BlockReader
 from skorchlite._polynomials.sampling import _extremes_and_sample
 from skorchlite._sources.iterable import StreamRows
+from tests.support.all_pairs import all_pairs
 from tests.support.oracles import minimum_norm
 from tests.support.oracles import rational_least_squares as exact_least_squares
 
@@ -462,10 +463,13 @@ def test_high_degree_is_as_near_to_the_truth_as_a_chebyshev_fit(x, degree):
 
 
 @pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
-@every_basis
-@pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("penalty", [None, "l2"])
-@pytest.mark.parametrize("degree", [1, 6, (2, 4)])
+@all_pairs(
+    ids=str,
+    basis=FAMILIES,
+    fit_intercept=[True, False],
+    penalty=[None, "l2"],
+    degree=[1, 6, (2, 4)],
+)
 def test_polynomial_of_numpy_is_the_model(basis, fit_intercept, penalty, degree):
     x, y = curve()
     model = TorchPolyRegressor(
@@ -684,10 +688,14 @@ def test_uneven_rows_or_weights_agree_with_rational_arithmetic(data, degree):
     assert error.max() <= 1e-8 * (root * np.abs(y)).max()
 
 
-@pytest.mark.parametrize("n_distinct, n_rows", [(15, 15), (30, 30), (30, 990), (50, 1000)])
-@pytest.mark.parametrize("more", [-1, 1, 5, 40])
-@every_basis
-def test_degrees_beyond_the_distinct_values_keep_the_fit(basis, n_distinct, n_rows, more):
+@all_pairs(
+    ids=str,
+    basis=FAMILIES,
+    more=[-1, 1, 5, 40],
+    numbers=[(15, 15), (30, 30), (30, 990), (50, 1000)],
+)
+def test_degrees_beyond_the_distinct_values_keep_the_fit(basis, more, numbers):
+    n_distinct, n_rows = numbers
     x = np.repeat(np.linspace(0, 1, n_distinct), n_rows // n_distinct)[:, None]
     y = np.sin(5 * x[:, 0])
     model = TorchPolyRegressor(n_distinct - 1 + more, basis=basis)

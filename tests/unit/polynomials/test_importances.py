@@ -24,7 +24,7 @@ MODELS = [
 ]
 
 
-def by_sampling(model, n=200_000):
+def by_sampling(model, n=50_000):
     """The total indices from their definition: the variance left where one column is not known."""
     draws = np.random.default_rng(1).uniform(LOW, HIGH, (2, n, 4))
     value = model.predict(draws[0])
@@ -36,7 +36,6 @@ def by_sampling(model, n=200_000):
     return np.array(total) / value.var(0).sum()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("parameters", MODELS, ids=str)
 @pytest.mark.parametrize("n_targets", [None, 2])
 def test_importances_are_those_of_their_definition(parameters, n_targets):

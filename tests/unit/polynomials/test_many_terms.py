@@ -26,6 +26,7 @@ def rare(n_rows=500, n_columns=20, density=0.05):
 # --- no room -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_more_terms_than_memory_holds_are_refused_before_they_are_made():
     """It was killed at 21 GB."""
     X = sp.random(400, 120_000, density=1e-4, random_state=0, format="csr")
@@ -114,6 +115,7 @@ def test_interactions_of_many_dummies_take_the_memory_of_those_that_occur():
     assert powers[:300].sum() == 300 and (powers[300:].sum(1) == 2).all()
 
 
+@pytest.mark.slow
 def test_chunks_of_sparse_rows():
     X, y = rare()
     model = TorchPolyRegressor(2, penalty="l2", alpha=1e-3)

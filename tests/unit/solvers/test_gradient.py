@@ -13,7 +13,7 @@ from skorchlite._objective.penalties import make_penalty
 from skorchlite._solvers.base import SolverControl
 from skorchlite._solvers.matrix_free.solver import gradient
 from skorchlite._sources.arrays import ArrayRows
-from skorchlite._sources.origin import pilot_origin
+from skorchlite._sources.origin_choice import pilot_origin
 from tests.support.oracles import EPS, badly_scaled_problem, least_squares, minimum_norm
 
 SMOOTH = ["huber", "log_cosh", "squared_epsilon_insensitive"]

@@ -27,10 +27,12 @@ from skorchlite._solvers.selection import FULL_BATCH
 from skorchlite._solvers.stochastic import minibatches
 from skorchlite._solvers.stochastic.optimizers import OPTIMIZERS, make_optimizer
 from skorchlite._solvers.stochastic.schedules import SCHEDULES
+from tests.support.all_pairs import all_pairs
 from tests.support.oracles import badly_scaled_problem
 from tests.support.solvers_of_peers import Problem
 
 AUTO = {"solver": "sgd", "random_state": 0}
+BOTH = [TorchSGDRegressor, TorchPolyRegressor]
 LITERAL = {"preconditioner": None, "shuffle": False}  # the rows as they come
 EPOCHS = {"tol": None, "random_state": 0}  # as many as max_iter says, without a warning
 CORNERED = [name for name in LOSSES if make_loss(name, 0.5, 0.5).corners]
@@ -50,6 +52,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarnin
 
 each = pytest.mark.parametrize
 unfinished = pytest.mark.filterwarnings("ignore:The (solver|epochs|iterations)")
+
+
+def named(value):
+    return getattr(value, "__name__", str(value))
 
 
 def raw_problem(n_samples=2000, n_features=6, unit=1.0, **parameters):
@@ -140,6 +146,7 @@ GRID = [
 ]
 
 
+@pytest.mark.slow
 @unfinished
 @pytest.mark.filterwarnings("ignore:Maximum number of iteration")
 def test_grid_of_sgd_regressor():
@@ -161,9 +168,7 @@ def test_grid_of_sgd_regressor():
 # --- the step that finds itself ----------------------------------------------------------
 
 
-@each("positive", [False, True])
-@each("penalty", PENALTIES)
-@each("loss", LOSSES)
+@all_pairs(loss=LOSSES, penalty=PENALTIES, positive=[False, True])
 def test_reaches_the_optimum(loss, penalty, positive):
     """The corners of a loss are smoothed as far as the rows can tell; a penalty costs epochs."""
     problem = raw_problem(loss=loss, penalty=penalty, positive=positive, alpha=1e-3)
@@ -346,8 +351,7 @@ STEPS = [{}, {"learning_rate": 0.01}, {"early_stopping": True}, {"batch_size": 7
 
 
 @unfinished
-@each("steps", STEPS, ids=str)
-@each("solver", [*OPTIMIZERS, torch.optim.NAdam], ids=str)
+@all_pairs(ids=named, Estimator=BOTH, solver=[*OPTIMIZERS, torch.optim.NAdam], steps=STEPS)
 def test_same_seed_same_bits(Estimator, solver, steps):
     estimator = Estimator(solver=solver, max_iter=4, batch_size=40, random_state=3)
     estimator.set_params(**steps)
@@ -798,9 +802,12 @@ def test_units_and_origins_of_columns(decades, shifts, batch_size):
 # --- where to start ----------------------------------------------------------------------
 
 
-@each("preconditioner", ["auto", "diagonal", None])
-@each("penalty", PENALTIES)
-@each("loss", ["squared_error", "log_cosh"])
+@all_pairs(
+    Estimator=BOTH,
+    loss=["squared_error", "log_cosh"],
+    penalty=PENALTIES,
+    preconditioner=["auto", "diagonal", None],
+)
 def test_start_at_the_solution_stays_there(Estimator, loss, penalty, preconditioner):
     given = {"loss": loss, "penalty": penalty, "alpha": 0.01}
     best = Estimator(**given, tol=1e-12).fit(X, Y)

@@ -1,0 +1,114 @@
+"""What a fit is to minimise, once data and parameters are checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._inputs.conversion import to_numpy
+from .._objective.loss import Loss
+from .._objective.objective import Objective
+from .._objective.penalties import Penalty
+from .._solvers.base import Solution, SolverControl
+from .._solvers.selection import FULL_BATCH, choose_full_batch
+from .._solvers.stochastic.settings import Settings
+from .._solvers.stochastic.solver import stochastic
+from .._sources.origin import Origin
+from .._sources.row_source import Rows
+from .columns import Columns
+
+Solve = Callable[[Objective, Tensor | None, SolverControl], Solution]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A loss and a penalty over rows of which the columns of the model are not made yet.
+
+    Parameters
+    ----------
+    rows : Rows
+    validation : Rows or None
+    loss : Loss
+    penalty : Penalty
+    columns : Columns
+    fit_intercept : bool
+    settings : Settings or None
+        Of a stochastic solver; None for a full-batch one.
+    control : SolverControl
+    """
+
+    rows: Rows
+    validation: Rows | None
+    loss: Loss
+    penalty: Penalty
+    columns: Columns
+    fit_intercept: bool
+    settings: Settings | None
+    control: SolverControl
+
+    @property
+    def literal(self) -> bool:
+        """Whether the columns are to be taken as they are, as the loop of a textbook does."""
+        return self.settings is not None and self.settings.preconditioner is None
+
+    def objective(self, find_origin: Callable[[Rows, bool], Origin]) -> Objective:
+        """Return the objective, with columns made for the rows and measured from an origin."""
+        rows, loss, penalty = self.columns.fit(self.rows), self.loss, self.penalty
+        origin = find_origin(rows, self.fit_intercept)
+        if not (loss.quadratic and penalty.smooth):
+            origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
+        return Objective(rows, loss, penalty, origin, self.fit_intercept)
+
+    def solver(self, asked: Any, objective: Objective) -> tuple[str, Solve]:
+        """Return the name of the solver, and the function that minimises the objective.
+
+        Parameters
+        ----------
+        asked : str or type
+            The parameter ``solver`` of the estimator.
+        objective : Objective
+        """
+        if self.settings is None:
+            name = choose_full_batch(asked, objective)
+            return name, FULL_BATCH[name]
+        if self.validation is not None:
+            self.settings.validation = self.columns.of(self.validation, objective.basis)
+        return self.settings.solver_name, partial(stochastic, settings=self.settings)
+
+    def completed(self, solution: Solution) -> Solution:
+        """Return the solution with its loss on the validation rows, no surer than it can be."""
+        if self.settings is None and self.validation is not None:
+            curve = self.columns.validated(solution, self.validation)
+            solution = replace(solution, validation_curve=curve)
+        return self.columns.certified(solution).knowing(dtype=self.control.dtype)
+
+
+def point_of(objective: Objective, coef: Any, intercept: Any) -> Tensor:
+    """Return coefficients and intercept in the caller's units as a point of an objective.
+
+    Parameters
+    ----------
+    objective : Objective
+    coef : array-like of shape (n_features,) or (n_targets, n_features), or None for zero
+    intercept : float, array-like of shape (n_targets,), or None for zero
+    """
+    coef, intercept = to_numpy(coef), to_numpy(intercept)
+    shape = (objective.n_features, objective.rows.n_targets)
+    coef = np.zeros(shape).T if coef is None else np.atleast_2d(np.asarray(coef, float))
+    intercept = np.zeros(shape[1]) if intercept is None else np.asarray(intercept, float)
+    if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+        raise ValueError("coef_init or intercept_init holds a number that is not finite.")
+    if coef.T.shape != shape or intercept.size != shape[1]:
+        raise ValueError(
+            f"Coefficients to start from, of an earlier fit (warm_start=True) or given as "
+            f"coef_init, must be for {shape} (features, targets), and there are "
+            f"{coef.T.shape}, with {intercept.size} intercepts. Set warm_start=False to start "
+            "anew."
+        )
+    return objective.units.from_caller(
+        torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept.reshape(-1).copy())
+    )
