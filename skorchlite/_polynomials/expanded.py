@@ -44,7 +44,7 @@ class ExpandedRows(View):
     ) -> Iterator[Block]:
         """Yield ``(terms, y, sample_weight)``; the next block is made in the same place.
 
-        That is in ``out``, of shape (size, n_made), if it is given.
+        That is in ``out``, of shape (size, n_formed), if it is given.
         """
         if out is None:
             room = self._room(size if order is None else min(size, len(order)))
@@ -98,9 +98,9 @@ class ExpandedRows(View):
         room = torch.empty(terms.top.n_lower, size, dtype=dtype, device=self.device)
         for X, y, weight in self.source.blocks(size):
             lower = room[:, : len(X)]
-            powers = self.basis.lower(self.weighted(X, weight), lower)
-            yield y.to(dtype), UnformedTerms(terms, lower, powers, shift, scale), weight
+            univariate = self.basis.lower(self.weighted(X, weight), lower)
+            yield y.to(dtype), UnformedTerms(terms, lower, univariate, shift, scale), weight
 
     def _room(self, n_rows: int) -> Tensor:
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
-        return torch.empty(self.basis.terms.n_made, n_rows, dtype=dtype, device=self.device)
+        return torch.empty(self.basis.terms.n_formed, n_rows, dtype=dtype, device=self.device)
