@@ -12,7 +12,7 @@ from .._sources.origin import Origin
 from .._sources.row_source import Rows, View
 from .basis import Basis
 from .chebyshev_gram import chebyshev_products
-from .double_double_gradient import doubled_slopes
+from .double_double_gradient import squared_error_gradient
 from .implicit import UnformedTerms
 
 _SCAN_ROWS = 65_536  # of a block in doubled precision
@@ -64,7 +64,7 @@ class ExpandedRows(View):
         self, origin: Origin, v: Tensor, v_low: Tensor | None
     ) -> tuple[Tensor, Tensor, float]:
         """Return the sums that make the gradient of squared error, for a column alone."""
-        return doubled_slopes(self._weighted_columns(), self.basis, origin, v, v_low)
+        return squared_error_gradient(self._weighted_columns(), self.basis, origin, v, v_low)
 
     def _weighted_columns(self) -> Iterator[Block]:
         """Yield blocks of the one column, as ``weighted`` has it."""
