@@ -17,8 +17,8 @@ from torch import Tensor
 from . import double_double as dd
 from .double_double import Pair
 
-# A product of two numbers has twice as many bits as they, and the sum over so many rows has 11 more:
-# 2 * 21 + 11 = 53, as many as a double holds.
+# A product of two numbers has twice as many bits as each, and the sum over so many rows has 11
+# more: 2 * 21 + 11 = 53, as many as a double holds.
 _BITS = 21  # of a slice
 _ROWS = 2048  # of a product
 _SLICES = 5  # of a pair, which has 106 bits
