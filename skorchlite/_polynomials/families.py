@@ -17,7 +17,7 @@ Recurrence = tuple[Step, ...]
 
 _ZERO, _ONE, _TWO = Fraction(0), Fraction(1), Fraction(2)
 _VANISHED = 1e-11  # a root mean square, for numbers of at most 1, that is zero but for rounding
-_ROUNDED = 1e-8  # below this part, what is left of a polynomial is rounding errors
+_ROUNDED = 1e-8  # a smaller orthogonal part of a polynomial is made of rounding errors
 
 
 def _power(k: int) -> Step:
@@ -113,8 +113,8 @@ def _orthonormal(t: np.ndarray, degree: int, first: np.ndarray) -> tuple[Recurre
 def _orthogonal_part(new: np.ndarray, span: np.ndarray) -> np.ndarray:
     """Return the part of values that is orthogonal to the rows of ``span``.
 
-    It tells a polynomial that vanishes on the points: its values are rounding errors of the values
-    before, and next to nothing is left of them.
+    It identifies a polynomial that vanishes on the points. The values of such a polynomial are
+    rounding errors of those before, and have almost no orthogonal part.
     """
     for _ in range(2):  # the second time removes what rounding left
         new = new - (span @ new / len(new)) @ span

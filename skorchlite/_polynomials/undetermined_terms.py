@@ -55,19 +55,19 @@ class Cause:
             Returns the name of a term, from its powers and the names of the columns.
         """
         reasons = [
-            f"{names[j]} has {count} distinct values, which tell its powers up to "
-            f"{_power(names[j], count - 1)} apart"
+            f"{names[j]} has {count} distinct values, which determine its powers only up to "
+            f"{_power(names[j], count - 1)}"
             for j, count in list(self.n_values.items())[:3]
         ]
         if len(self.n_values) > 3:
             reasons.append(f"{len(self.n_values) - 3} other columns have few distinct values too")
         if self.n_rows is not None:
-            reasons.append(f"there are {self.n_rows} samples")
+            reasons.append(f"there are only {self.n_rows} samples")
         if self.equivalent is not None:
             term, other = (name_of(powers, names) for powers in self.equivalent)
-            reasons.append(f"{term} tells no more than {other}")
+            reasons.append(f"{term} is, to 8 digits, a linear function of {other}")
         elif not reasons:
-            reasons = ["others depend on lower ones in double precision"]
+            reasons = ["some terms depend on lower ones in double precision"]
         lower = [min(k, self.n_values.get(j, k + 1) - 1) for j, k in enumerate(degrees)]
         remedy = "Lower the degree"
         if self.n_values and len(lower) <= 8:
