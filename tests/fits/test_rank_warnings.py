@@ -99,7 +99,12 @@ def test_a_search_over_degrees_prints_nothing(search):
         (np.c_[CLASSES, FLAGS], 4, "x0 has 3 distinct values", r"Use degree=\[2, 4, 4\]"),
         (NUMBERS[:8], 3, "determines 7 of the 9 .* there are only 8 samples", "Lower the degree"),
         (FLAGS[:2], 2, "there are only 2 samples", "Use degree="),
-        (NUMBERS[:, [0, 0]] ** [1, 2], 2, r"x0\^2 is, to 8 digits, a linear function of x1", "Lower the degree"),
+        (
+            NUMBERS[:, [0, 0]] ** [1, 2],
+            2,
+            r"x0\^2 is, to 8 digits, a linear function of x1",
+            "Lower the degree",
+        ),
     ],
     ids=["values", "values-beside", "values-flags", "rows", "two-rows", "square"],
 )
