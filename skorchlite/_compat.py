@@ -1,4 +1,4 @@
-"""Every name of scikit-learn that is not public, in one place, for the day when it changes."""
+"""All private names of scikit-learn that we use, in one place for when they change."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ __all__ = [
     "validate_params",
 ]
 
-# What scikit-learn keeps in an estimator while it is fitted, and of the callbacks that are set.
+# Attributes that scikit-learn itself sets on an estimator: during a fit, and for its callbacks.
 OWN_ATTRIBUTES = {
     "_callback_fit_ctx",
     "_parent_callback_ctx",
@@ -42,5 +42,5 @@ OWN_ATTRIBUTES = {
 
 
 def has_callbacks(estimator: Any) -> bool:
-    """Return whether any were set."""
+    """Return whether any callbacks are set."""
     return bool(getattr(estimator, "_skl_callbacks", None))

@@ -2,14 +2,14 @@
 
 
 class OutOfRangeError(ArithmeticError):
-    """A sum over the rows is not finite, or so small that its digits are lost."""
+    """A sum over the rows overflows, or is so small that it loses its digits."""
 
 
 class NoWeightError(ValueError):
-    """No row has a weight."""
+    """All sample weights are zero."""
 
     def __init__(self, message: str = "Sample weights must contain at least one non-zero number."):
-        super().__init__(message)  # which a pickled error is made from again
+        super().__init__(message)  # a pickled error is made again from these arguments
 
 
 class LostRankError(RuntimeError):
@@ -17,7 +17,13 @@ class LostRankError(RuntimeError):
 
 
 class Stopped(Exception):  # noqa: N818 (no error, like StopIteration)
-    """A callback asked for the end of the fit, with this solution."""
+    """A callback asked for the end of the fit.
+
+    Parameters
+    ----------
+    solution : Solution
+        Where the fit had come to.
+    """
 
     def __init__(self, solution: object):
         super().__init__("a callback asked for the end of the fit")

@@ -1,11 +1,11 @@
-"""Sums over the processes of a group, as ``torchrun`` starts them; all use of torch.distributed.
+"""Sums over the processes of a group, as ``torchrun`` starts them, by torch.distributed.
 
-One rank decides: it runs the solver, and sends each pass to the others, whose sums come back by a
-reduction. The others serve until they get the outcome. So ranks cannot drift apart where processors
-round differently, as replicas of the solver might.
+The first rank runs the solver. For each pass over the rows it sends the function to the others,
+whose sums come back by a reduction; they serve until the outcome arrives. Replicas of the solver on
+all ranks would need no messages, but could drift apart where processors round differently.
 """
 
-# Annotations stay unread, as a build of torch may be without the names of torch.distributed.
+# A build of torch may be without the names of torch.distributed that annotations use.
 from __future__ import annotations
 
 import atexit
@@ -29,20 +29,21 @@ from ._exceptions import LostRankError
 
 Source = TypeVar("Source")  # of rows
 Said = TypeVar("Said")
-Sums = tuple[Tensor | float | list[Any], ...]  # lists are added end to end
+Sums = tuple[Tensor | float | list[Any], ...]  # numbers are added, and lists joined
 
 _TIMEOUT = timedelta(minutes=30)  # as torch has it; a pass may be long
 _PASS, _OUTCOME = b"p", b"o"
-_PACKET, _SIZE = 4096, 8  # bytes: of the first packet of a message; of the size that it tells
-_NUMBERS = count()  # of the groups that this process made, as they have in every other
+_PACKET = 4096  # bytes of the first packet of a message
+_SIZE = 8  # bytes of these that hold the size of the message
+_NUMBERS = count()  # names the groups that this process makes, alike in all processes
 
 
 class _NoDefault:
-    """Stands for the default group where there is none."""
+    """Stands for the default group where torch has none."""
 
 
 _NO_DEFAULT = _NoDefault()
-# The connections that are kept, by the default group that they go with.
+# Connections that are kept for the next fit, each with the default group that they were made for.
 _KEPT: WeakKeyDictionary[object, dist.ProcessGroup] = WeakKeyDictionary()
 atexit.register(_KEPT.clear)  # their threads must end before the interpreter does
 
@@ -53,20 +54,21 @@ atexit.register(_KEPT.clear)  # their threads must end before the interpreter do
 class Ranks(Generic[Source]):
     """The ranks of the process group or, where there is none, of the environment of torchrun.
 
-    A context: an error in it ends the connections, so that no rank waits for one that gave up.
+    To use in a ``with`` statement, which closes the connections if an error ends it: so no rank
+    waits for one that has given up.
 
     Parameters
     ----------
     alike : sequence of object
-        What every rank has of its own accord, and which therefore need not travel: functions that
-        cannot be pickled may be among them.
+        Objects that every rank has itself, which are not sent: functions that cannot be pickled
+        may be among them.
     """
 
     def __init__(self, alike: Sequence[object] = ()):
         self.alike = alike
         self.sources: dict[str, Source] = {}
         self.error: BaseException | None = None  # of this rank, with its traceback
-        self.awaited = False  # whether the others wait for what the first rank asks next
+        self.awaited = False  # whether the others wait for the next message of the first rank
 
     def __enter__(self) -> Ranks[Source]:
         self.channel = Channel()
@@ -89,7 +91,7 @@ class Ranks(Generic[Source]):
             self.channel.close()
 
     def agree(self, what: Said | None, error: Exception | None) -> list[Said]:
-        """Return what every rank has to say; raise on all where one has an error instead."""
+        """Return what each rank passes here; raise the error on all ranks if one has an error."""
         said = self._everyone((what, _picklable(error)))
         if error is not None:
             raise error
@@ -98,16 +100,16 @@ class Ranks(Generic[Source]):
                 raise _of_rank(rank, other)
         return [cast(Said, what) for what, _ in said]
 
-    def share(self, sources: dict[str, Source]) -> dict[str, RankPartitions[Source]]:
-        """Make the row sources of this rank known; return all ranks' for the first one to ask."""
+    def offer(self, sources: dict[str, Source]) -> dict[str, RankPartitions[Source]]:
+        """Name the row sources of this rank; return those of all ranks, for the first to use."""
         self.sources, self.awaited = sources, self.rank == 0
         return {name: RankPartitions(self, name) for name in sources}
 
     def total(self, name: str, add_up: Callable[[Source], Sums]) -> Sums:
         """Return ``add_up(rows)``, added over the ranks; only the first rank calls it."""
         message = _packed(_PASS, (name, add_up), self.alike)
-        # An interrupt that comes between two messages leaves no way to tell the others: they learn
-        # of it when the connections close.
+        # After an interrupt between two messages the others cannot be sent the error: they end when
+        # the connections close.
         self.awaited = False
         self.channel.broadcast(message)
         sums, failed = self._reduced(lambda: add_up(self.sources[name]))
@@ -118,7 +120,7 @@ class Ranks(Generic[Source]):
         return sums
 
     def serve(self) -> Any:
-        """Do what the first rank asks for, until it has an outcome; return that."""
+        """Make the passes that the first rank asks for; return the outcome that it ends with."""
         while True:
             message = self.channel.broadcast(None)
             if message[:1] == _PASS:
@@ -134,7 +136,7 @@ class Ranks(Generic[Source]):
         return add_up(self.sources[name])
 
     def release(self, outcome: object) -> None:
-        """Send the outcome to the other ranks, or the error that ends the work."""
+        """Send the other ranks the outcome, or the error that ends the fit."""
         if isinstance(outcome, BaseException):
             outcome = _picklable(outcome)
         message = _packed(_OUTCOME, outcome, self.alike)
@@ -147,13 +149,13 @@ class Ranks(Generic[Source]):
         self.error = None
         try:
             sums = make()
-        except BaseException as error:  # an interrupt of one is to end the fit of all
+        except BaseException as error:  # an interrupt of one rank ends the fit of all
             self.error = error
         failed = self._first_error(self.error)
         return (self._added(sums) if failed is None else None), failed
 
     def _first_error(self, error: BaseException | None) -> BaseException | None:
-        """Return the error of the first rank that has one."""
+        """Return the error of the first rank that has one; None where none has."""
         if not self.channel.any(error is not None):
             return None
         errors = enumerate(self._everyone(_picklable(error)))
@@ -163,7 +165,7 @@ class Ranks(Generic[Source]):
         """Return the sums of all ranks on the first, None on the others."""
         numbers = [part for part in sums if not isinstance(part, list)]
         lists = [part for part in sums if isinstance(part, list)]
-        # Of a float as_tensor alone would make single precision.
+        # Without a dtype, as_tensor would round a float to single precision.
         flat = [torch.as_tensor(part, dtype=torch.float64).reshape(-1) for part in numbers]
         total = self.channel.sum(torch.cat(flat)) if flat else torch.zeros(0, dtype=torch.float64)
         gathered = self.channel.gather(pickle.dumps(lists)) if lists else []
@@ -177,7 +179,7 @@ class Ranks(Generic[Source]):
         )
 
     def _everyone(self, mine: Said) -> list[Said]:
-        """Return what every rank has, on all."""
+        """Return what each rank passes here, on all."""
         return [pickle.loads(content) for content in self.channel.everyone(pickle.dumps(mine))]
 
 
@@ -192,12 +194,12 @@ class RankPartitions(Generic[Source]):
         return self.ranks.total(self.name, add_up)
 
     def outlined(self, add_up: Callable[[Source], Sums]) -> Sums:
-        """Return the same: each rank alone knows of its rows."""
+        """Return the same as ``total``: each rank alone knows the shapes of its rows."""
         return self.total(add_up)
 
 
 def _like(part: Tensor | float, total: Tensor) -> Tensor | float:
-    """Return a total, which is flat, in the form of what was added."""
+    """Return a total, which is flat, in the shape and type of what was added."""
     if isinstance(part, Tensor):
         return total.reshape(part.shape).to(part.dtype)
     return type(part)(total.item())
@@ -210,11 +212,11 @@ def _of_rank(rank: int, error: BaseException) -> BaseException:
     return error
 
 
-# --- how it is pickled -------------------------------------------------------------------
+# --- messages as bytes -------------------------------------------------------------------
 
 
 def _picklable(error: BaseException | None) -> BaseException | None:
-    """Return the error, or what can be said of it where it cannot travel."""
+    """Return the error or, where it cannot be pickled, one with its text."""
     try:
         return pickle.loads(pickle.dumps(error))
     except Exception:
@@ -222,7 +224,7 @@ def _picklable(error: BaseException | None) -> BaseException | None:
 
 
 def _packed(kind: bytes, content: object, alike: Sequence[object]) -> bytes:
-    """Return a message of a kind; what all ranks have goes by its number."""
+    """Return a message; objects that all ranks have are written as their number."""
     packed = io.BytesIO()
     packed.write(kind)
     _Pickler(packed, alike).dump(content)
@@ -251,12 +253,12 @@ class _Unpickler(pickle.Unpickler):
         return self.alike[pid]
 
 
-# --- how it travels ----------------------------------------------------------------------
+# --- connections -------------------------------------------------------------------------
 
 
 @contextmanager
 def _watching() -> Iterator[None]:
-    """Say what it means when a collective operation fails."""
+    """Raise a LostRankError where a collective operation fails."""
     try:
         yield
     except RuntimeError as error:
@@ -270,8 +272,8 @@ def _watching() -> Iterator[None]:
 class Channel:
     """The connections between the ranks, over which bytes and numbers travel.
 
-    They are our own, and leave torch without a default group where it has none. They are kept for
-    the next fit, as to connect and to part takes longer than many a fit.
+    They are a group of their own, and no default group is set where torch has none. They are kept
+    for the next fit, since connecting takes longer than many a fit.
     """
 
     def __init__(self) -> None:
@@ -279,7 +281,7 @@ class Channel:
             raise ValueError(
                 "distributed=True needs torch.distributed, which this build of torch is without."
             )
-        # Sums travel from card to card where the processes were set up for that.
+        # Sums go from card to card where the caller's default group does.
         self._on_card = dist.is_initialized() and dist.get_backend() == "nccl"
         self._default: object = dist.group.WORLD or _NO_DEFAULT
         kept = self._default in _KEPT
@@ -315,12 +317,12 @@ class Channel:
 
     @_watching()
     def broadcast(self, content: bytes | None) -> bytes:
-        """Return the bytes that the first rank has, which alone gives them."""
+        """Return the bytes of the first rank; the others pass None."""
         return _carried(content, lambda packet: self._group.broadcast(packet, root=0))
 
     @_watching()
     def gather(self, content: bytes) -> list[bytes]:
-        """Return the bytes that every rank has, on the first; an empty list on the others."""
+        """Return the bytes of every rank on the first; an empty list on the others."""
         if self.rank:
             _carried(content, lambda packet: self._group.send([packet], 0, 0))
             return []
@@ -331,15 +333,15 @@ class Channel:
         return self._group.recv([packet], rank, 0)
 
     def everyone(self, content: bytes) -> list[bytes]:
-        """Return the bytes that every rank has, on all."""
+        """Return the bytes of every rank, on all."""
         gathered = self.gather(content)
         return pickle.loads(self.broadcast(None if self.rank else pickle.dumps(gathered)))
 
 
 def _carried(content: bytes | None, carry: Callable[[Tensor], dist.Work]) -> bytes:
-    """Return the bytes that one side has, which ``carry`` sends or, where None, receives.
+    """Send bytes by ``carry``, or receive them where ``content`` is None; return them.
 
-    The first packet tells how many there are, and is all that most messages need.
+    The first packet begins with their number. It has room for most messages.
     """
     sent = content or b""
     packet = bytearray(len(sent).to_bytes(_SIZE, "little") + sent[: _PACKET - _SIZE])
@@ -355,7 +357,7 @@ def _carried(content: bytes | None, carry: Callable[[Tensor], dist.Work]) -> byt
 
 
 def _connected() -> dist.ProcessGroup:
-    """Return a group of all processes of the default one, or that the environment tells of."""
+    """Return a new group of the processes of the default group or, without one, of torchrun's."""
     if dist.is_initialized():
         return dist.new_group(backend="gloo", timeout=_TIMEOUT)
     missing = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} - set(os.environ)

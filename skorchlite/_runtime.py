@@ -1,6 +1,7 @@
-"""The state of torch while we compute, whatever the caller has set; it is the caller's afterwards.
+"""Settings of torch while we compute, whatever the caller has set, and how many threads it uses.
 
-No autograd, the processor as the default device, full precision, few threads for little work.
+No autograd, the processor as the default device, full precision, and one thread for little work.
+The caller's settings are restored at the end.
 """
 
 import contextlib
@@ -14,10 +15,10 @@ from typing import Any
 
 import torch
 
-_ONE_THREAD = 200_000  # entries of what is worked on at a time
-_LOCK = threading.Lock()  # held for moments only: who waits for it may be waited for
-_LEVEL = threading.local()  # how deep a Python thread is in here
-_USUAL: list[int] = []  # the number of torch threads elsewhere, for each Python thread in here
+_ONE_THREAD = 200_000  # entries that an operation works on, below which one thread is faster
+_LOCK = threading.Lock()  # held for moments only, as other threads may wait for its holder
+_LEVEL = threading.local()  # how many of our contexts a Python thread is in
+_USUAL: list[int] = []  # torch's number of threads outside, for each Python thread in a context
 _FORKED = False  # whether this process was forked from one that had torch
 
 
@@ -25,20 +26,19 @@ _FORKED = False  # whether this process was forked from one that had torch
 def torch_settings() -> Iterator[None]:
     """Compute without autograd, and float32 products in full precision.
 
-    Full precision means neither TF32 nor bfloat16. The settings are the caller's again at the end.
-
-    What the caller has set does not matter: a default device, an inference mode, the detection of
-    anomalies. The default dtype stays, since targets or constants that a data set or a loss makes
-    are to be as the caller has them.
+    Full precision means neither TF32 nor bfloat16. A default device, an inference mode and the
+    detection of anomalies are set aside. The default dtype is not: the targets that a data set
+    makes, and the constants of a loss, have the dtype that the caller means. All settings are the
+    caller's again at the end.
     """
     with _unset(), torch.no_grad(), threads_for(inf):
         yield
 
 
 def _unset() -> AbstractContextManager:
-    """Return what sets aside the settings of the caller that matter, most often none."""
+    """Return a context without the caller's settings that matter; most often there are none."""
     aside: list[Callable[[], AbstractContextManager]] = []
-    # Any mode makes each call of torch slower, so that they are entered only where they are needed.
+    # Each of these makes every call of torch slower, and is entered only where it is needed.
     if torch.get_default_device().type != "cpu":
         aside.append(partial(torch.device, "cpu"))
     if torch.is_inference_mode_enabled():
@@ -59,7 +59,7 @@ def _all(contexts: list[Callable[[], AbstractContextManager]]) -> Iterator[None]
 
 
 def _precision() -> str | None:
-    """Return that of float32 products; None where the caller has set each backend's own."""
+    """Return the precision of float32 products; None where the caller set it for each backend."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:
@@ -71,7 +71,7 @@ def _full_precision() -> Iterator[None]:
     processor: Any = torch.backends.mkldnn
     backends = torch.backends.cuda.matmul, processor.matmul
     precision, own = _precision(), [backend.fp32_precision for backend in backends]
-    if precision is not None:  # torch refuses to compute where it contradicts the backends
+    if precision is not None:  # torch raises where this and the backends' settings differ
         torch.set_float32_matmul_precision("highest")
     for backend in backends:
         backend.fp32_precision = "ieee"
@@ -81,23 +81,24 @@ def _full_precision() -> Iterator[None]:
         if precision is not None:
             torch.set_float32_matmul_precision(precision)
         for backend, before in zip(backends, own, strict=True):
-            backend.fp32_precision = "none"  # which has it follow that of all backends
+            backend.fp32_precision = "none"  # it then follows the setting for all backends
             if backend.fp32_precision != before:
                 backend.fp32_precision = before
 
 
 def threads_for(n_entries: float) -> AbstractContextManager:
-    """Work in one thread where each operation is on few numbers, or no other would ever answer.
+    """Use one thread where operations are on few numbers, and in forked processes.
 
-    Threads that wait for each other cost small work more than it takes, a thousand times more where
-    other processes keep the cores busy.
+    For little work, waiting for other threads takes longer than the work itself: a thousand times
+    longer where other processes keep the cores busy. A forked process would wait for ever; see
+    ``_note_fork``.
     """
     few = _FORKED or n_entries < _ONE_THREAD
     return _threads(lambda usual: 1) if few else nullcontext()
 
 
 def one_thread_less() -> AbstractContextManager:
-    """Leave a core to what runs beside, for which threads that share the work would all wait."""
+    """Leave a core to what runs beside us, which all threads of a product would else wait for."""
     return _threads(lambda usual: 1 if _FORKED else max(usual - 1, 1))
 
 
@@ -105,7 +106,7 @@ def one_thread_less() -> AbstractContextManager:
 def _threads(wanted: Callable[[int], int]) -> Iterator[None]:
     level = getattr(_LEVEL, "number", 0)
     with _LOCK:
-        # A Python thread that is new takes its number from what another, in here, has just set.
+        # While another Python thread is in a context, torch's number is the one that was set there.
         threads = _USUAL[0] if _USUAL and not level else torch.get_num_threads()
         if not level:
             _USUAL.append(threads)
@@ -122,14 +123,17 @@ def _threads(wanted: Callable[[int], int]) -> Iterator[None]:
 
 
 def _note_fork() -> None:
-    """Know, in a child, that the threads which share the work of torch are not there.
+    """Note, in a forked process, that torch has to compute in one thread.
 
-    They are those of the parent, and a child that counts on them waits for ever. Whether the parent
-    had started any cannot be known: those of other libraries look alike.
+    The threads that it shares work with stay in the parent, and a child would wait for them for
+    ever. Whether the parent had started any cannot be known, since those of other libraries look
+    alike.
     """
     global _FORKED, _LOCK
-    _FORKED, _LOCK = True, threading.Lock()  # another thread may have held that of the parent
-    del _USUAL[min(getattr(_LEVEL, "number", 0), 1) :]  # those of other threads, which are gone
+    _FORKED, _LOCK = True, threading.Lock()  # a thread of the parent may have held the lock
+    del _USUAL[
+        min(getattr(_LEVEL, "number", 0), 1) :
+    ]  # those of other Python threads, which are gone
 
 
 if hasattr(os, "register_at_fork"):

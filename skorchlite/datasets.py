@@ -1,6 +1,7 @@
-"""The problems of the textbooks, made to measure: each returns ``(X, y)`` of NumPy arrays.
+"""Textbook problems for examples and tests; each function returns NumPy arrays ``(X, y)``.
 
-``random_state=None`` gives other numbers each time and leaves NumPy's global generator alone.
+With ``random_state=None`` the numbers differ from call to call, and NumPy's global generator is not
+used.
 """
 
 from numbers import Integral, Real

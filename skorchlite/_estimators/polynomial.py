@@ -340,13 +340,13 @@ class TorchPolyRegressor(StreamRegressor):
         found = cause(sample, n_rows, powers, self.fit_intercept, self.rank_)
         if found is not None:
             names = check_feature_names_in(self, None)
-            reason, cure = found.told(
+            reason, remedy = found.in_words(
                 names, powers.max(0).tolist(), partial(term_name, self._basis.caller)
             )
             message = (
                 f"The data determines {self.rank_} of the {self.n_output_features_} coefficients "
                 f"that degree={self.degree} asks for: {reason}. Of all coefficients with the least "
                 "loss, those of least norm are returned, as far as rounding lets them be found. "
-                f"{cure}, or use a penalty (penalty='l2')."
+                f"{remedy}, or use a penalty (penalty='l2')."
             )
             yield message, np.exceptions.RankWarning

@@ -136,7 +136,7 @@ class PolynomialTerms(Columns):
         """Return the degrees that terms may have, if there is memory for so many."""
         degrees = degrees_of(self.degree, n_features)
         degrees = degrees.without_powers() if self.interaction_only else degrees
-        needed = degrees.n_made * _BYTES_A_TERM
+        needed = degrees.n_formed * _BYTES_A_TERM
         if needed > _ALWAYS_THERE and needed > (room := available_memory()):
             raise ValueError(
                 f"degree={self.degree} of {n_features} columns asks for {degrees.n_terms:,} terms, "

@@ -28,7 +28,7 @@ def over_all_ranks(
         data = _agreed(ranks, read)
         sources = {"rows": data.rows, "validation": data.validation}
         with computing(data.n_entries):
-            shared = ranks.share({name: rows for name, rows in sources.items() if rows})
+            shared = ranks.offer({name: rows for name, rows in sources.items() if rows})
             if ranks.rank:
                 vars(estimator).update(ranks.serve())
                 return None

@@ -9,9 +9,9 @@ import numpy as np
 from .parquet_readahead import prefetched
 
 _BLOCK_BYTES = 8 << 20
-_LEAST_ROWS = 1_024
-_BATCHES_AHEAD = 4  # that Arrow reads; its own default may take gigabytes
-_BUFFER_BYTES = 64 << 10  # of a column of a file
+_LEAST_ROWS = 1_024  # of a block, however wide they are
+_BATCHES_AHEAD = 4  # that Arrow reads; with its own default it may hold gigabytes
+_BUFFER_BYTES = 64 << 10  # that are read of a column of a file at once
 
 
 def arrow_blocks(
@@ -106,7 +106,7 @@ def _is_numeric(dtype: Any) -> bool:
 
 
 class _ArrowBlocks:
-    """What ``arrow_blocks`` returns; it begins anew each time it is iterated."""
+    """The blocks of a dataset, read anew each time they are iterated over."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class _ArrowBlocks:
         apart = [*self.targets, *([self.sample_weight] if self.sample_weight else [])]
         columns = [*self.features, *apart]
         size = max(_BLOCK_BYTES // (8 * len(columns)), _LEAST_ROWS)
-        size = 1 << (size.bit_length() - 1)  # as blocks are, which then need not be cut anew
+        size = 1 << (size.bit_length() - 1)  # as a solver's blocks are, so that none is cut again
         for batch in _batches(self.source, columns, self.filter, size):
             if batch.num_rows:
                 yield self._block(batch)
@@ -132,7 +132,8 @@ class _ArrowBlocks:
     def _block(self, batch: Any) -> tuple:
         from pyarrow import Table
 
-        X = Table.from_batches([batch.select(self.features)])  # which has names for scikit-learn
+        # A table, as scikit-learn finds the names of columns in a table but not in a batch.
+        X = Table.from_batches([batch.select(self.features)])
         if not self.targets:
             return (X,)
         y = [_numbers(batch, name) for name in self.targets]
@@ -143,10 +144,10 @@ class _ArrowBlocks:
 
 
 def _batches(source: Any, columns: list[str], filter: Any, size: int) -> Iterator[Any]:
-    """Yield batches of at most so many rows.
+    """Yield batches of at most ``size`` rows.
 
-    Where it can be, Parquet on a disk of this machine is read page by page: a scanner of Arrow
-    holds several row groups, and files until their end if it is not told otherwise.
+    Parquet on a disk of this machine is read page by page if it can be. A scanner of Arrow holds
+    several row groups in memory, and with its defaults all that it has read of a file.
     """
     given: dict[str, Any] = {
         "columns": columns,
@@ -161,7 +162,7 @@ def _batches(source: Any, columns: list[str], filter: Any, size: int) -> Iterato
         return
     try:
         fragments = source.get_fragments(filter)
-    except ValueError:  # it has a filter, or makes columns, of its own
+    except ValueError:  # the dataset has a filter of its own, or computes columns
         yield from source.to_batches(**given, fragment_scan_options=options)
         return
     for fragment in fragments:
@@ -176,7 +177,7 @@ def _batches(source: Any, columns: list[str], filter: Any, size: int) -> Iterato
 
 
 def _options(source: Any) -> Any:
-    """Return how to read Parquet as it is needed; None for what is not that, or far away."""
+    """Return options to read Parquet page by page; None for other formats or file systems."""
     from pyarrow.dataset import ParquetFileFormat
     from pyarrow.fs import LocalFileSystem
 
@@ -185,7 +186,7 @@ def _options(source: Any) -> Any:
         return None
     given = source.format.default_fragment_scan_options
     if given.parquet_decryption_config or given.decryption_properties:
-        return None  # which a copy would be without
+        return None  # a copy of the options would lack the keys
     options = copy.copy(given)
     options.pre_buffer, options.use_buffered_stream = False, True
     options.buffer_size = max(options.buffer_size, _BUFFER_BYTES)
@@ -193,6 +194,7 @@ def _options(source: Any) -> Any:
 
 
 def _pages(fragment: Any, columns: list[str], size: int, options: Any) -> Iterator[Any]:
+    """Yield batches of a Parquet file, read page by page."""
     from pyarrow import cpu_count
     from pyarrow.parquet import ParquetFile
 
@@ -206,11 +208,12 @@ def _pages(fragment: Any, columns: list[str], size: int, options: Any) -> Iterat
         page_checksum_verification=options.page_checksum_verification,
     ) as file:
         groups = [group.id for group in fragment.row_groups]
-        # Two cores have enough to do with what reads and what computes.
+        # One core computes and another one reads: decoding in threads would take from both.
         spare = cpu_count() > 2
         batches = file.iter_batches(size, groups, columns, use_threads=spare)
         yield from prefetched(batches, fragment.path, file.metadata, groups, columns)
 
 
 def _numbers(batch: Any, name: str) -> np.ndarray:
+    """Return a column of a batch as an array."""
     return batch.column(name).to_numpy(zero_copy_only=False)

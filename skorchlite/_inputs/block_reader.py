@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from .conversion import is_single, to_numpy
-from .streams import Parts, blocks_of
+from .streams import Triple, blocks_of
 from .tables import ArrowTable, Frame, SparseTable
 from .validation import check_finite, check_fit, check_predict
 
@@ -83,15 +83,15 @@ class BlockReader:
     """
 
     def __init__(
-        self, estimator: Any, source: Iterable, targets: bool, first: Parts, rest: Iterator[Parts]
+        self, estimator: Any, source: Iterable, targets: bool, first: Triple, rest: Iterator[Triple]
     ):
         self.estimator, self.source, self.targets = estimator, source, targets
         self.form = BlockForm.of(*first)
         self.n_rows: int | None = None
         self.rereadable = not isinstance(source, Iterator)
         # The pass that the first block began, which the first reading of all blocks takes up.
-        self._begun: list[Parts] = [first]
-        self._rest: Iterator[Parts] | None = self._counted(rest, first[0].shape[0])
+        self._begun: list[Triple] = [first]
+        self._rest: Iterator[Triple] | None = self._counted(rest, first[0].shape[0])
 
     @classmethod
     def opened(
@@ -129,7 +129,7 @@ class BlockReader:
         """Return the X of a block, which may be dense, as a sparse matrix like the first."""
         return X if isinstance(X, SparseTable) else SparseTable(self.form.sparse_kind(X[:]))
 
-    def ahead(self, count: int) -> list[Parts]:
+    def ahead(self, count: int) -> list[Triple]:
         """Return the blocks that hold the first ``count`` rows; the next pass begins with them."""
         if self._rest is None:
             self._rest = self._begin()
@@ -139,13 +139,13 @@ class BlockReader:
             n_rows += block[0].shape[0]
         return self._begun
 
-    def blocks(self) -> Iterator[Parts]:
+    def blocks(self) -> Iterator[Triple]:
         """Return an iterator over ``(X, y, sample_weight)`` that begins with the first block."""
         begun, rest = self._begun, self._rest
         self._begun, self._rest = [], None
         return self._begin() if rest is None else chain(begun, rest)
 
-    def _begin(self) -> Iterator[Parts]:
+    def _begin(self) -> Iterator[Triple]:
         """Return the blocks of another pass."""
         if not self.rereadable:
             raise ValueError(
@@ -158,7 +158,7 @@ class BlockReader:
             )
         return self._counted(_checked(self.estimator, self.source, self.targets, form=self.form))
 
-    def _counted(self, blocks: Iterable[Parts], n_rows: int = 0) -> Iterator[Parts]:
+    def _counted(self, blocks: Iterable[Triple], n_rows: int = 0) -> Iterator[Triple]:
         """Yield the blocks of a pass, and check at its end that it had as many rows as the others.
 
         ``n_rows`` is the number of rows that the pass has yielded before.
@@ -185,7 +185,7 @@ def _checked(
     targets: bool,
     reset: bool = False,
     form: BlockForm | None = None,
-) -> Iterator[Parts]:
+) -> Iterator[Triple]:
     """Yield the blocks of a pass, checked.
 
     Parameters
@@ -212,7 +212,7 @@ def _checked(
 
 def _checked_block(
     estimator: Any, block: Sequence[Any], targets: bool, reset: bool, where: str, first_row: int
-) -> Parts:
+) -> Triple:
     """Return a block checked; an error says where the block, or the wrong row, is."""
     X, y, weight = block
     if targets and y is None:

@@ -1,7 +1,8 @@
-"""Dask arrays and data frames: rows in chunks, which stay where dask has them.
+"""Dask arrays and data frames, whose rows stay in the partitions that dask has of them.
 
-A pass is one task a chunk, and a tree of tasks that adds up their sums; what comes back is as large
-as the sums of one chunk. dask is imported only where there is a collection of its own.
+A pass is one task for each partition, and a tree of tasks that adds up their sums, so that what
+comes back is as large as the sums of one partition. dask is imported only if the user passed one of
+its collections.
 """
 
 import copy
@@ -27,40 +28,56 @@ from .tables import as_frame
 from .user_input import Input
 from .validation import check_part, check_whole
 
-_SUMMED_AT_ONCE = 8  # sums of a worker, before they travel
+_SUMMED_AT_ONCE = 8  # sums that one task of the tree adds up
 
 
 class DaskInput(Input):
     """An X that is a dask array or data frame; y and sample_weight may be of dask too."""
 
     def _read_rows(self, estimator: Any, reset: bool, chunk: bool) -> tuple[Rows, Any, bool, bool]:
-        chunks, X, y, weight = read_chunks(estimator, self.X, self.y, self.sample_weight, reset)
-        return PartitionedRows(chunks), y, is_single(X), weight is not None
+        partitions, X, y, weight = read_partitions(
+            estimator, self.X, self.y, self.sample_weight, reset
+        )
+        return PartitionedRows(partitions), y, is_single(X), weight is not None
 
     def read_validation(self, estimator: Any, y_fit: Any, device: torch.device) -> Rows:
         """Return the rows to validate on, checked in a pass over them; see ``Input``."""
         if estimator.distributed:
             self.check_ranks_can_read("X_val")
-        chunks, _, y, _ = read_chunks(estimator, self.X, self.y, None, reset=False)
+        partitions, _, y, _ = read_partitions(estimator, self.X, self.y, None, reset=False)
         if y.shape[1:] != y_fit.shape[1:]:
             raise ValueError(
                 f"y_val has the shape {y.shape}, and the training targets {tuple(y_fit.shape)}."
             )
-        rows = PartitionedRows(chunks)
+        rows = PartitionedRows(partitions)
         rows.total(partial(check_rows_finite, name=type(estimator).__name__))
         return rows
 
     def predicted(self, estimator: Any) -> Any:
-        """Return the predictions as a dask array, which are made when that is computed."""
-        return predicted_chunks(estimator, self.X)
+        """Return the predictions as a dask array, which is computed when the user asks for it."""
+        X = _with_whole_rows(self.X)
+        outline = _outline(X, 1)
+        check_whole(estimator, _names(X), outline, reset=False)
+        model = copy.copy(estimator)
+        # Not sent to the workers: moments for later chunks, and names, which have been checked.
+        for name in ("_stream", "feature_names_in_"):
+            vars(model).pop(name, None)
+        targets = np.shape(estimator.intercept_)
+        meta = np.empty((0, *targets), outline.dtype)
+        predict = partial(_predicted, model=model, meta=meta)
+        if _is_frame(X):
+            return X.map_partitions(predict, meta=meta)
+        if not targets:
+            return X.map_blocks(predict, drop_axis=1, meta=meta)
+        return X.map_blocks(predict, chunks=(X.chunks[0], targets), meta=meta)
 
     @property
     def scored_by_rows(self) -> bool:
-        """Whether a score is summed over the rows, as where these stay in their chunks."""
+        """Whether a score is summed over the rows: they stay in their partitions."""
         return True
 
     def check_ranks_can_read(self, label: str) -> None:
-        """Raise an error: each rank would read the rows of all of them."""
+        """Raise an error: each rank would read the rows of all ranks."""
         raise ValueError(
             f"distributed=True is for the processes of torchrun, each with rows of its own, and "
             f"{label} is a dask collection, whose chunks dask spreads over its workers. Set "
@@ -68,21 +85,21 @@ class DaskInput(Input):
         )
 
 
-class Chunks:
-    """The chunks of rows of dask collections: places to send functions to; see ``Partitions``.
+class DaskPartitions:
+    """The partitions of dask collections; see ``Partitions``.
 
     Parameters
     ----------
     parts : sequence of tuple
-        For each chunk X, y and sample_weight, delayed; sample_weight may be None.
+        X, y and sample_weight of each partition, delayed; sample_weight may be None.
     lengths : sequence of int
-        The number of rows of each.
-    outline : tuple
-        X, y and sample_weight as a whole, without content.
+        The number of rows of each partition.
+    outline : tuple of (ndarray or None)
+        Arrays in shape and dtype like the whole X, y and sample_weight, which take no memory.
     name : str
         Of the estimator, for errors.
     device : str or torch.device
-        To compute on, where the chunk is.
+        What a worker computes on.
     """
 
     def __init__(
@@ -93,11 +110,11 @@ class Chunks:
         self.name, self.device = name, device
 
     def total(self, add_up: Callable[[Rows], tuple], among: Sequence[int] | None = None) -> tuple:
-        """Return the sum of ``add_up(rows)`` over the chunks, or some of them."""
+        """Return the sum of ``add_up(rows)`` over the partitions; see ``Partitions``."""
         import dask
 
-        # A task of its own, so that it travels once to each worker and not with each chunk.
-        work = dask.delayed(_ChunkPass(add_up, self.name, self.device), traverse=False)
+        # A task of its own, so that it is sent once to each worker and not with each partition.
+        work = dask.delayed(_PartitionPass(add_up, self.name, self.device), traverse=False)
         run, add = dask.delayed(_run), dask.delayed(_total)
         among = range(len(self.parts)) if among is None else among
         sums = [run(work, self.edges[i], *self.parts[i]) for i in among]
@@ -108,7 +125,7 @@ class Chunks:
         return result
 
     def outlined(self, add_up: Callable[[Rows], tuple]) -> tuple:
-        """Return the same of rows without content, which none has to be read for."""
+        """Return the same sum from outlines of the partitions, so that none is read."""
         parts = []
         for start, stop in pairwise(self.edges):
             X, y, weight = (None if c is None else c[start:stop] for c in self.outline)
@@ -116,13 +133,13 @@ class Chunks:
         return _total(*map(add_up, parts))
 
 
-def _run(work: Callable, *chunk: Any) -> tuple:
-    return work(*chunk)
+def _run(work: Callable, *partition: Any) -> tuple:
+    return work(*partition)
 
 
 @dataclass(frozen=True)
-class _ChunkPass:
-    """What a worker does with a chunk: read it, check it, and add up.
+class _PartitionPass:
+    """What a worker does with a partition: it checks the rows, and adds up.
 
     Parameters
     ----------
@@ -137,7 +154,7 @@ class _ChunkPass:
     device: Any
 
     def __call__(self, first: int, X: Any, y: Any, sample_weight: Any) -> tuple:
-        """Return the sums over a chunk, whose first row has the number ``first``."""
+        """Return the sums over a partition, whose first row has the number ``first``."""
         with torch_settings():
             X, y, sample_weight = check_part(self.name, X, y, sample_weight)
             device = resolve_device(self.device, X)
@@ -149,28 +166,28 @@ def _total(*sums: tuple) -> tuple:
 
 
 def added(a: tuple, b: tuple) -> tuple:
-    """Return two sums added: lists end to end, all else as numbers."""
+    """Return the sum of two results of ``add_up``; see ``Rows.total``."""
     return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
-def read_chunks(
+def read_partitions(
     estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool
-) -> tuple[Chunks, Any, Any, Any]:
-    """Return the chunks of a dask X and what goes with it; X, y and weights without content.
+) -> tuple[DaskPartitions, Any, Any, Any]:
+    """Return the partitions of a dask X, y and sample_weight, and an outline of each of the three.
 
-    y and the weights may be dask collections, of any chunks, or in memory. Lengths of chunks that
-    are not known are worked out in a pass over the data.
+    y and sample_weight may be dask collections, of any partitions, or in memory. Lengths that dask
+    does not know are counted in a pass over the data.
     """
-    columns = [None if c is None else _of_whole_rows(c) for c in (X, y, sample_weight)]
+    columns = [None if c is None else _with_whole_rows(c) for c in (X, y, sample_weight)]
     parts = [_delayed(column) for column in columns]
     lengths = _lengths(columns, parts)
     outlines = [
         None if c is None else _outline(c, sum(n)) for c, n in zip(columns, lengths, strict=True)
     ]
     check_whole(estimator, _names(columns[0]), *outlines, reset=reset)
-    wanted = [n for n in lengths[0] if n]  # a chunk without rows has nothing to add
+    wanted = [n for n in lengths[0] if n]  # a partition without rows has nothing to add
     aligned = map(partial(_aligned, wanted=wanted), parts, lengths, outlines)
-    chunks = Chunks(
+    partitions = DaskPartitions(
         parts=list(zip(*aligned, strict=True)),
         lengths=wanted,
         outline=tuple(outlines),
@@ -178,11 +195,11 @@ def read_chunks(
         device=estimator.device,
     )
     X, y, sample_weight = outlines
-    return chunks, X, y, sample_weight
+    return partitions, X, y, sample_weight
 
 
-def _of_whole_rows(column: Any) -> Any:
-    """Return a collection, or array, whose chunks hold all columns."""
+def _with_whole_rows(column: Any) -> Any:
+    """Return a dask collection in partitions of whole rows, and anything else as an array."""
     from dask import is_dask_collection
 
     if not is_dask_collection(column):
@@ -196,20 +213,20 @@ def _of_whole_rows(column: Any) -> Any:
 
 
 def _delayed(column: Any) -> Any:
-    """Return the chunks of a collection, delayed; what is in memory as it is."""
+    """Return the partitions of a collection, delayed; an array in memory is returned as it is."""
     if column is None or isinstance(column, np.ndarray):
         return column
-    # Of a frame they may be fewer than its partitions, since dask reads small files together.
+    # Fewer than a frame says it has, where dask reads small files together.
     parts = column.to_delayed()
     return list(parts.ravel()) if _is_array(column) else parts
 
 
 def _lengths(columns: Sequence[Any], parts: Sequence[Any]) -> Sequence[Sequence[int]]:
-    """Return the lengths of the chunks of each column; all unknown ones at once."""
+    """Return the lengths of the partitions of each column, counting those that are not known."""
     import dask
 
     sizes: list[list[Any]] = []
-    for column, chunks in zip(columns, parts, strict=True):
+    for column, partitions in zip(columns, parts, strict=True):
         if column is None:
             sizes.append([])
         elif isinstance(column, np.ndarray):
@@ -217,16 +234,16 @@ def _lengths(columns: Sequence[Any], parts: Sequence[Any]) -> Sequence[Sequence[
         elif _is_array(column) and not np.isnan(column.chunks[0]).any():
             sizes.append(list(column.chunks[0]))
         else:
-            sizes.append([dask.delayed(_n_rows)(chunk) for chunk in chunks])
+            sizes.append([dask.delayed(_n_rows)(partition) for partition in partitions])
     return dask.compute(*sizes)
 
 
-def _n_rows(chunk: Any) -> int:
-    return chunk.shape[0]
+def _n_rows(partition: Any) -> int:
+    return partition.shape[0]
 
 
 def _outline(column: Any, n_rows: int) -> np.ndarray:
-    """Return an array like a column as a whole that takes no memory."""
+    """Return an array in shape and dtype like a column of ``n_rows``, which takes no memory."""
     if _is_frame(column):
         width, frame = (len(column.columns),), as_frame(column)
         single = frame is not None and frame.dtype == np.float32
@@ -253,7 +270,7 @@ def _names(X: Any) -> Any:
 def _aligned(
     parts: Any, lengths: Sequence[int], outline: Any, wanted: Sequence[int]
 ) -> Sequence[Any]:
-    """Return the chunks of a column, delayed, in the lengths that are wanted."""
+    """Return the partitions of a column, delayed, cut again to the lengths that are wanted."""
     import dask.array as da
     from dask import delayed
 
@@ -272,25 +289,8 @@ def _aligned(
     return list(da.concatenate(arrays).rechunk({0: tuple(wanted)}).to_delayed().ravel())
 
 
-def predicted_chunks(estimator: Any, X: Any) -> Any:
-    """Return the predictions on a dask X as a dask array, computed when that is."""
-    X = _of_whole_rows(X)
-    outline = _outline(X, 1)
-    check_whole(estimator, _names(X), outline, reset=False)
-    model = copy.copy(estimator)
-    for name in ("_stream", "feature_names_in_"):  # moments; and the names have been checked
-        vars(model).pop(name, None)
-    targets = np.shape(estimator.intercept_)
-    meta = np.empty((0, *targets), outline.dtype)
-    predict = partial(_predicted, model=model, meta=meta)
-    if _is_frame(X):
-        return X.map_partitions(predict, meta=meta)
-    if not targets:
-        return X.map_blocks(predict, drop_axis=1, meta=meta)
-    return X.map_blocks(predict, chunks=(X.chunks[0], targets), meta=meta)
-
-
 def _predicted(X: Any, model: Any, meta: np.ndarray) -> np.ndarray:
+    """Return the predictions of a model on a partition, of dtype and shape like ``meta``."""
     X, *_ = check_part(type(model).__name__, X)
     if not X.shape[0]:
         return meta

@@ -14,7 +14,7 @@ from .._sources.row_source import Rows
 from .conversion import to_numpy
 from .in_memory import ArrayInput, rows_to_predict
 from .streams import (
-    Parts,
+    Triple,
     as_triple,
     check_row,
     expected_2d,
@@ -55,7 +55,7 @@ def has_numbered_rows(source: Any) -> bool:
     return isinstance(source, Sequence) and is_row(source[0])
 
 
-def as_arrays(source: Any) -> Parts:
+def as_arrays(source: Any) -> Triple:
     """Return numbered rows as X, y and sample_weight, which read them as they are asked for."""
     if isinstance(source, TensorDataset):
         return as_triple(source.tensors)

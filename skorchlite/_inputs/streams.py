@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-Parts = tuple[Any, Any, Any]  # X, y and sample_weight, of which the last two may be None
+Triple = tuple[Any, Any, Any]  # X, y and sample_weight, of which the last two may be None
 
 _STACKED_ROWS = 4_096  # of a block that is made of single rows
 _MARKS_OF_ARRAYS = ("shape", "__array__", "__array_interface__", "__dataframe__", "__dlpack__")
@@ -29,7 +29,7 @@ def is_stream(X: Any) -> bool:
 
 
 def refuse_arrays_beside(X: Any, **given: Any) -> None:
-    """Raise if the user passed arrays beside a stream, whose blocks hold them."""
+    """Raise if the user passed arrays with a stream, whose blocks hold them."""
     for name, array in given.items():
         if array is not None:
             raise ValueError(
@@ -120,7 +120,7 @@ def parts_of(item: Any) -> tuple:
     return tuple(item) if isinstance(item, list | tuple) else (item,)
 
 
-def as_triple(parts: Sequence[Any]) -> Parts:
+def as_triple(parts: Sequence[Any]) -> Triple:
     """Return X, y and sample_weight, None for those that are missing."""
     if len(parts) > 3:
         raise ValueError(f"(X, y[, sample_weight]) has 3 parts at most, and here are {len(parts)}.")

@@ -1,4 +1,4 @@
-"""Tables that are read by slices of rows: data frames, Arrow tables, sparse matrices."""
+"""Tables whose rows are converted slice by slice: data frames, Arrow tables, sparse matrices."""
 
 import re
 from functools import lru_cache
@@ -11,21 +11,22 @@ _ARROW_NUMBERS = re.compile(r"bool|u?int\d+|halffloat|float|double|decimal\d+\(.
 
 
 class Checked:
-    """What is read by slices of rows, and holds real numbers by the way it is made.
+    """A table or array that has been checked to hold real numbers, and returns slices of rows.
 
     Attributes
     ----------
     ahead : bool
-        Whether it takes time to read, so that it is worth reading ahead.
+        Whether a slice takes so long to read that it is worth a thread that reads ahead.
     """
 
     ahead = False
 
 
 class Frame(Checked):
-    """Row slices of a pandas or polars data frame, each cast to one float dtype.
+    """A pandas or polars data frame, whose row slices are cast to one float dtype.
 
-    Casting the frame at once would copy all of it as soon as its columns differ in dtype.
+    Columns of different dtypes make any cast a copy, which for the whole frame would take as much
+    memory as the frame.
     """
 
     def __init__(self, frame: Any, dtype: np.dtype):
@@ -45,7 +46,7 @@ class Frame(Checked):
 
 
 class ArrowTable(Checked):
-    """Row slices of an Arrow table or record batch, each cast to one float dtype."""
+    """An Arrow table or record batch, whose row slices are cast to one float dtype."""
 
     def __init__(self, table: Any, dtype: np.dtype):
         self._table, self.dtype, self.shape = table, dtype, table.shape
@@ -72,11 +73,11 @@ def _of_arrow(column: Any) -> np.ndarray:
         if column.num_chunks != 1:
             return column.to_numpy()
         column = column.chunk(0)
-    return column.to_numpy(zero_copy_only=False)  # a copy where it has missing values, or bits
+    return column.to_numpy(zero_copy_only=False)  # missing values, and booleans, take a copy
 
 
 class SparseTable(Checked):
-    """A sparse matrix; its row slices are made dense, each by itself.
+    """A sparse matrix, whose row slices are dense.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ class SparseTable(Checked):
     """
 
     def __init__(self, matrix: Any):
-        if not matrix.has_canonical_format:  # entries that are there twice add up
+        if not matrix.has_canonical_format:  # an entry may be stored in parts, which add up
             matrix = matrix.copy()
             matrix.sum_duplicates()
         self.matrix, self.shape = matrix, matrix.shape
@@ -100,16 +101,17 @@ class SparseTable(Checked):
 
 
 def as_frame(X: Any) -> Frame | ArrowTable | None:
-    """Return a numeric frame or Arrow table to be read by slices; None for anything else."""
+    """Return the reader of a data frame or Arrow table of numbers; None for anything else."""
     if len(getattr(X, "shape", ())) != 2 or not hasattr(type(X), "columns"):
         return None
-    if hasattr(type(getattr(X, "schema", None)), "types"):  # asked of types: answers take time
+    # The types are asked: to read these attributes of the table itself takes time.
+    if hasattr(type(getattr(X, "schema", None)), "types"):
         return ArrowTable(X, _arrow_dtype(X.schema)) if X.shape[1] else None
     if not hasattr(X, "dtypes"):
         return None
     kinds = {_column_kind(dtype) for dtype in X.dtypes}
     if not kinds or None in kinds:
-        return None  # scikit-learn converts objects, or says which column it cannot
+        return None  # scikit-learn converts objects, or says which column it cannot convert
     return Frame(X, _dtype_of(kinds))
 
 
@@ -117,13 +119,13 @@ def _dtype_of(kinds: set) -> np.dtype:
     return np.dtype(np.float32 if kinds == {"single"} else np.float64)
 
 
-@lru_cache(1)  # one batch after the other has the same schema
+@lru_cache(1)  # the batches of a dataset have the same schema
 def _arrow_dtype(schema: Any) -> np.dtype:
     return _dtype_of({_arrow_kind(field.name, field.type) for field in schema})
 
 
 def _arrow_kind(name: str, dtype: Any) -> str:
-    """Return "single" or "double"; raise an error that names the column if it has no numbers."""
+    """Return "single" or "double"; raise an error that names the column if it holds no numbers."""
     kind = str(dtype.value_type if hasattr(dtype, "index_type") else dtype)
     if not _ARROW_NUMBERS.fullmatch(kind):
         raise ValueError(
@@ -134,7 +136,7 @@ def _arrow_kind(name: str, dtype: Any) -> str:
 
 
 def _column_kind(dtype: Any) -> str | None:
-    """Return "single", "double" or, for what is no plain number, None."""
+    """Return "single" or "double" for a column of plain numbers, None for any other."""
     if hasattr(dtype, "is_numeric"):  # polars
         name = str(dtype)
         plain = dtype.is_float() or dtype.is_integer() or name == "Boolean"

@@ -1,4 +1,4 @@
-"""Checks of what comes in, without a copy of it."""
+"""Validation of what the user passed, without a copy of it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from .conversion import native, to_numpy
 from .memory_map import as_mapped
 from .tables import NUMERIC_KINDS, Checked, SparseTable, as_frame
 
-_BLOCK = 1 << 20  # entries
+_BLOCK_ENTRIES = 1 << 20  # that are searched at a time
 
 
 def check_fit(
@@ -29,20 +29,28 @@ def check_fit(
     whole: bool = True,
     weightless: bool = False,
 ) -> tuple[Any, Any, Any]:
-    """Check the training data; set ``n_features_in_`` and ``feature_names_in_``.
+    """Return X, y and sample_weight to fit, checked, as they will be read block by block.
 
-    Without ``reset`` they are those of the chunks before, and are checked against these.
-    Of what is not the ``whole`` data there may be no rows, and none with weight; the latter also
-    where it may be ``weightless``.
-    Returns X, y and sample_weight as they will be read, block by block. Whether the numbers are
-    finite is left to the sums that the first pass makes anyway.
+    Whether the numbers are finite is not checked: the sums of the first pass show it.
+
+    Parameters
+    ----------
+    estimator : object
+    X, y, sample_weight : array
+    reset : bool, default=True
+        Whether to set ``n_features_in_`` and ``feature_names_in_`` of the estimator; else X must
+        have the columns that it was fitted to.
+    whole : bool, default=True
+        Whether this is all of the data. A part of it may have no rows, and only weights of zero.
+    weightless : bool, default=False
+        Whether all weights may be zero.
     """
-    # Before its columns are counted, since of what is no table scikit-learn counts none.
+    # X is checked before its columns are counted: scikit-learn counts none if X is no table.
     table = None if y is None else _check_table(estimator, X, least=int(whole))
     validate_data(estimator, X, y, reset=reset, skip_check_array=True)
     X, y = table, _check_target(estimator, y, least=int(whole))
     if X.shape[:1] != y.shape[:1]:
-        check_consistent_length(X, y)  # raises, in scikit-learn's words
+        check_consistent_length(X, y)  # raises scikit-learn's error
     weight = _check_weight(estimator, sample_weight, X.shape[0], whole, weightless or not whole)
     return X, as_mapped(y), weight
 
@@ -55,9 +63,17 @@ def check_validation(
     sample_weight: Any = None,
     whole: bool = True,
 ) -> tuple[Any, Any, Any] | None:
-    """Check validation data against the training data; None where there is none.
+    """Return X, y and sample_weight to validate on, checked; None if neither X nor y was passed.
 
-    Of what is not the ``whole`` data there may be no rows.
+    Parameters
+    ----------
+    estimator : object
+    X, y : array
+    y_fit : array
+        The training targets.
+    sample_weight : array, default=None
+    whole : bool, default=True
+        Whether this is all of the data. A part of it may have no rows.
     """
     if X is None and y is None:
         return None
@@ -75,17 +91,19 @@ def check_validation(
 
 
 def check_whole(estimator: Any, names: Any, X: Any, *columns: Any, reset: bool) -> None:
-    """Check data that is elsewhere by its outline; set ``n_features_in_``, ``feature_names_in_``.
+    """Check the shapes and dtypes of data in partitions, as outlines of the whole show them.
 
     Parameters
     ----------
     estimator : object
     names : frame or None
-        With the names of the columns of X, where it has any.
+        A frame with the names of the columns of X, if they have names.
     X, *columns : ndarray or None
-        X and, to fit or score, y and sample_weight, in shape and dtype like the data.
+        Outlines of X and, to fit or score, of y and sample_weight: arrays of the same shapes and
+        dtypes.
     reset : bool
-        Whether the columns may be others than those fitted.
+        Whether to set ``n_features_in_`` and ``feature_names_in_`` of the estimator; else X must
+        have the columns that it was fitted to.
     """
     X = _check_table(estimator, X)
     y, weight = columns or (None, None)
@@ -104,9 +122,9 @@ def check_whole(estimator: Any, names: Any, X: Any, *columns: Any, reset: bool) 
 
 
 def check_part(name: str, X: Any, y: Any = None, sample_weight: Any = None) -> tuple:
-    """Return a part of data that was checked by its outline, checked itself.
+    """Return a partition of X, y and sample_weight, checked; see ``check_whole``.
 
-    It may have no rows. ``name`` is the estimator's.
+    It may have no rows. ``name`` is that of the estimator, for errors.
     """
     X = _check_table(name, X, least=0)
     y = None if y is None else _check_target(name, y, least=0)
@@ -116,14 +134,14 @@ def check_part(name: str, X: Any, y: Any = None, sample_weight: Any = None) -> t
 
 
 def check_predict(estimator: Any, X: Any, least: int = 1) -> Any:
-    """Check data to predict on against the names and number of columns that were fitted."""
+    """Return X to predict on, checked against the columns that the estimator was fitted to."""
     table = _check_table(estimator, X, least)
     validate_data(estimator, X, reset=False, skip_check_array=True)
     return table
 
 
 def check_score(estimator: Any, y: Any, sample_weight: Any, y_pred: Any) -> tuple[Any, Any]:
-    """Check the targets, and their weights, that predictions are scored against."""
+    """Return the targets that predictions are scored against, and their weights, checked."""
     y = _check_target(estimator, y)
     check_consistent_length(y_pred, y)
     n_targets, n_predicted = (int(np.prod(array.shape[1:])) for array in (y, y_pred))
@@ -141,21 +159,29 @@ def check_finite(
     first: int = 0,
     names: Sequence[str] | None = None,
 ) -> None:
-    """Raise scikit-learn's error, which names the estimator, if a number is not finite.
+    """Raise scikit-learn's error if a number is not finite, and say where it is.
 
-    It reads block by block, and says where the number is: ``first`` is the number of the first row,
-    and ``names`` are those of the columns, if X does not say them.
+    Parameters
+    ----------
+    name : str
+        Of the estimator.
+    X, y, sample_weight : array or None
+        Searched block by block.
+    first : int, default=0
+        The number of the first row.
+    names : sequence of str, default=None
+        The names of the columns, if X does not have them.
     """
     names = getattr(X, "names", names)
     for array, label in ((X, "X"), (y, "y"), (sample_weight, "sample_weight")):
         if array is None:
             continue
         numbers = array.matrix.data if isinstance(array, SparseTable) else array
-        size = max(_BLOCK // (numbers.shape[1] if len(numbers.shape) == 2 else 1), 1)
+        size = max(_BLOCK_ENTRIES // (numbers.shape[1] if len(numbers.shape) == 2 else 1), 1)
         for start in range(0, numbers.shape[0], size):
             block = np.asarray(to_numpy(numbers[start : start + size]))
             try:
-                with np.errstate(invalid="ignore"):  # the sum of both infinities is no number
+                with np.errstate(invalid="ignore"):  # infinities of both signs add up to NaN
                     assert_all_finite(block, estimator_name=name, input_name=label)
             except ValueError as error:
                 place = _place(array, start, block, first, names if label == "X" else None)
@@ -169,27 +195,41 @@ def _place(
     first: int = 0,
     names: Sequence[str] | None = None,
 ) -> str:
-    """Return where the first number is that is not finite, of those that begin with ``start``."""
+    """Return where the first number is that is not finite.
+
+    Parameters
+    ----------
+    array : array
+        What the block is of.
+    start : int
+        The number of the block's first row or, of a sparse matrix, of its first stored entry.
+    block : ndarray
+    first : int, default=0
+        The number of the array's first row.
+    names : sequence of str, default=None
+        The names of the columns.
+    """
     bad, *column = (int(index[0]) for index in np.nonzero(~np.isfinite(block.astype(float))))
     row = start + bad
     if isinstance(array, SparseTable):
         matrix = array.matrix
         column = [int(matrix.indices[row])]
         row = int(np.searchsorted(matrix.indptr, row, side="right")) - 1
-    beside = "".join(f", column {j if names is None else repr(names[j])}" for j in column)
-    return f"The first of them is in row {first + row}{beside}, counted from 0."
+    of_column = "".join(f", column {j if names is None else repr(names[j])}" for j in column)
+    return f"The first of them is in row {first + row}{of_column}, counted from 0."
 
 
 def _is_plain(array: Any, dims: tuple[int, ...]) -> bool:
-    """Return whether there is nothing to check but the numbers.
+    """Return whether an array needs no check but that of its numbers.
 
-    That is most calls, for which check_array would take a tenth of the time of a small fit.
+    Most arrays are such, and ``check_array`` would take a tenth of the time of a small fit.
     """
     plain = type(array) is np.ndarray and array.dtype in (np.float32, np.float64)
     return plain and array.ndim in dims and array.size > 0
 
 
 def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
+    """Return X with at least ``least`` rows, checked; ``estimator`` may be the name of one."""
     if _is_plain(X, (2,)) or isinstance(X, Checked):
         return as_mapped(X)
     X = native(X)
@@ -197,7 +237,7 @@ def _check_table(estimator: Any, X: Any, least: int = 1) -> Any:
         return _check_tensor(estimator, X, least)
     frame = as_frame(X)
     if frame is not None:
-        check_array(  # scikit-learn's words for an empty table, from a table with no content
+        check_array(  # raises scikit-learn's error for an empty table; the array takes no memory
             np.broadcast_to(np.float64(0), frame.shape),
             ensure_all_finite=False,
             ensure_min_samples=least,
@@ -223,7 +263,7 @@ def _name_of(estimator: Any) -> str:
 
 
 def _check_numbers(estimator: Any, tensor: torch.Tensor, label: str) -> None:
-    """Check that a tensor holds real numbers, one for each of its places."""
+    """Check that a tensor is dense, and holds real numbers."""
     if tensor.layout != torch.strided:
         raise TypeError(
             f"Sparse data was passed for {label}, but dense data is required by "
@@ -305,13 +345,13 @@ def _check_weight(
         raise ValueError(f"{error}\n{_place(weight, 0, weight)}") from error
     if not whole:
         return weight
-    # The objective is a mean, so that only their ratios matter; their sums must not overflow.
+    # Only ratios of weights matter, as the objective is a mean. Their sums must not overflow.
     largest = weight.max()
     return weight if 1e-100 < largest < 1e100 or not largest else weight / largest
 
 
 def _numeric(array: np.ndarray, name: str) -> np.ndarray:
-    """Return the array if it holds real numbers, converted where these are Python objects."""
+    """Return an array of real numbers, converted if they are Python objects; else raise."""
     if array.dtype.kind == "O":
         return array.astype(np.float64)
     if array.dtype.kind not in NUMERIC_KINDS:

@@ -1,1 +1,1 @@
-"""Operators that multiply like a matrix, products, and arithmetic beyond doubles; no rows."""
+"""Operators that multiply like matrices, Gram products, and arithmetic beyond doubles."""

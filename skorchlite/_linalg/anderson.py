@@ -1,4 +1,4 @@
-"""Where an iteration leads, from its last steps.
+"""Anderson acceleration: where an iteration converges to, from its last steps.
 
 References
 ----------
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def extrapolated(steps: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Return the combination of the ends of steps whose moves cancel as far as they can.
+    """Return the combination of the ends of steps for which the combined step is smallest.
 
     Parameters
     ----------
@@ -25,10 +25,10 @@ def extrapolated(steps: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     point : Tensor of shape (k, n_targets)
     """
     starts, ends = (torch.stack(points, 2) for points in zip(*steps, strict=True))
-    moves, turns = ends - starts, (ends[:, :, 1:] - ends[:, :, :-1]).transpose(0, 1)
-    changes = (moves[:, :, 1:] - moves[:, :, :-1]).transpose(0, 1)
-    last = moves[:, :, -1].T[:, :, None]
+    lengths, end_changes = ends - starts, (ends[:, :, 1:] - ends[:, :, :-1]).transpose(0, 1)
+    changes = (lengths[:, :, 1:] - lengths[:, :, :-1]).transpose(0, 1)
+    last = lengths[:, :, -1].T[:, :, None]
     if not torch.isfinite(changes).all():
         return ends[:, :, -1]
-    weights = torch.linalg.lstsq(changes.cpu(), last.cpu(), driver="gelsd").solution.to(last)
-    return ends[:, :, -1] - (turns @ weights)[:, :, 0].T
+    gamma = torch.linalg.lstsq(changes.cpu(), last.cpu(), driver="gelsd").solution.to(last)
+    return ends[:, :, -1] - (end_changes @ gamma)[:, :, 0].T

@@ -1,7 +1,7 @@
 """Columns of a sparse matrix, centred without being formed.
 
-A column less its mean is dense, but it is the sparse column less a constant, so that a product with
-it is a sparse product less a product of two vectors.
+A column less its mean is dense. But it is a sparse column less a constant, and so a product with it
+is a sparse product less a multiple of a constant.
 """
 
 import warnings
@@ -18,7 +18,23 @@ from .views import viewed
 
 
 class SparseBlock:
-    """Some rows of a sparse matrix as torch has them: the sparse columns, and the filled ones."""
+    """Some rows of a sparse matrix in torch, with columns that are mostly filled kept dense.
+
+    Parameters
+    ----------
+    matrix : sparse array in CSR format
+    filled : Tensor of bool of shape (n_features,)
+        Which columns are mostly filled.
+    device : torch.device
+
+    Attributes
+    ----------
+    matrix : sparse array in CSR format
+        The sparse columns; zeros in place of the filled ones.
+    index : Tensor of shape (n_filled,)
+        The filled columns.
+    dense : Tensor of shape (n_rows, n_filled) or None
+    """
 
     def __init__(self, matrix: Any, filled: Tensor, device: torch.device):
         self.device, self.shape = device, matrix.shape
@@ -28,9 +44,9 @@ class SparseBlock:
             self.dense = torch.from_numpy(matrix[:, self.index.numpy()].toarray()).double()
             self.dense = self.dense.to(device)
             keep = ~filled.numpy()[matrix.indices]
-            ends = np.concatenate(([0], np.cumsum(keep)))[matrix.indptr]
-            parts = matrix.data[keep], matrix.indices[keep], ends
-            matrix = type(matrix)(parts, shape=matrix.shape)
+            indptr = np.concatenate(([0], np.cumsum(keep)))[matrix.indptr]
+            kept = matrix.data[keep], matrix.indices[keep], indptr
+            matrix = type(matrix)(kept, shape=matrix.shape)
         self.matrix = matrix
 
     @cached_property
@@ -40,22 +56,21 @@ class SparseBlock:
 
     @cached_property
     def transposed(self) -> Tensor:
-        """The same transposed, which torch does not multiply by fast without a copy."""
+        """The transpose of the sparse columns; torch multiplies slowly by one that is no copy."""
         return _as_torch(self.matrix.T.tocsr(), self.device)
 
 
 def _as_torch(matrix: Any, device: torch.device) -> Tensor:
-    # With indices of 32 bits a product reads a quarter less, and MKL none that it has to convert.
-    few = max(matrix.nnz, *matrix.shape) < 2**31
-    index = np.int32 if few else np.int64
-    parts = matrix.indptr.astype(index, copy=False), matrix.indices.astype(index, copy=False)
-    rows, columns, values = map(viewed, (*parts, matrix.data.astype(float, copy=False)))
+    # With indices of 32 bits a product reads a quarter less, and MKL does not convert them first.
+    index = np.int32 if max(matrix.nnz, *matrix.shape) < 2**31 else np.int64
+    indices = matrix.indptr.astype(index, copy=False), matrix.indices.astype(index, copy=False)
+    rows, columns, values = map(viewed, (*indices, matrix.data.astype(float, copy=False)))
     return _compressed(rows, columns, values, matrix.shape).to(device)
 
 
 def _compressed(rows: Tensor, columns: Tensor, values: Tensor, shape: Any) -> Tensor:
     """Return the matrix with these entries, compressed by rows."""
-    with warnings.catch_warnings():  # torch says, once, that it may change how this is called
+    with warnings.catch_warnings():  # torch warns once that its interface may change
         warnings.simplefilter("ignore", UserWarning)
         return torch.sparse_csr_tensor(rows, columns, values, size=shape, check_invariants=False)
 
@@ -66,7 +81,7 @@ def _with_values(matrix: Tensor, values: Tensor) -> Tensor:
 
 @dataclass
 class CentredColumns(DesignOperator):
-    """``[(X - shift) / scale, 1]``, of which only the products are formed.
+    """``[(X - shift) / scale, 1]``, multiplied by without being formed.
 
     Parameters
     ----------
@@ -84,7 +99,7 @@ class CentredColumns(DesignOperator):
 
     @property
     def width(self) -> int:
-        """The number of columns, that of the ones among them."""
+        """The number of columns, with the ones."""
         return len(self.shift) + 1
 
     @property
@@ -106,11 +121,11 @@ class CentredColumns(DesignOperator):
         return _with_values(columns, columns.values() / self.scale[_row_of_entries(columns)])
 
     @cached_property
-    def _away(self) -> Tensor:
-        """What is taken from the sparse columns: nothing from the filled ones."""
-        away = self.shift.clone() if self.scale is None else self.shift / self.scale
-        away[self.block.index] = 0
-        return away[:, None]
+    def _offset(self) -> Tensor:
+        """What is subtracted from the columns, of shape (n_features, 1); 0 for filled ones."""
+        offset = self.shift.clone() if self.scale is None else self.shift / self.scale
+        offset[self.block.index] = 0
+        return offset[:, None]
 
     @cached_property
     def _filled(self) -> Tensor | None:
@@ -118,78 +133,81 @@ class CentredColumns(DesignOperator):
         dense, index = self.block.dense, self.block.index
         if dense is None:
             return None
-        away = dense - self.shift[index]
-        return away if self.scale is None else away / self.scale[index]
+        centred = dense - self.shift[index]
+        return centred if self.scale is None else centred / self.scale[index]
 
     def __matmul__(self, v: Tensor) -> Tensor:
         w = v[:-1]
         product = self._rows @ w
-        product += v[-1] - (self._away * w).sum(0)
+        product += v[-1] - (self._offset * w).sum(0)
         if self._filled is not None:
             product += self._filled @ w[self.block.index]
         return product
 
     def transposed_times(self, s: Tensor) -> Tensor:
-        """Return the product of the transpose with columns of numbers, one for each row."""
+        """Return the product of the transpose with s of shape (n_rows, m)."""
         total = s.sum(0)
         product = self._columns @ s
-        product -= self._away * total
+        product -= self._offset * total
         if self._filled is not None:
             product[self.block.index] = self._filled.T @ s
         return torch.cat((product, total[None]))
 
     def column_squares(self, weight: Tensor | None) -> Tensor:
-        """Return the weighted sums of the squares of the columns, without that of the ones."""
-        weight = self._ones(weight)
+        """Return the weighted sums of squares of the columns, without the ones."""
+        weight = self._weights(weight)
         squared = _with_values(self._columns, self._columns.values() ** 2)
-        sums, away = (self._columns @ weight)[:, 0], self._away[:, 0]
-        total = (squared @ weight)[:, 0] - 2 * away * sums + away**2 * weight.sum()
+        sums, offset = (self._columns @ weight)[:, 0], self._offset[:, 0]
+        total = (squared @ weight)[:, 0] - 2 * offset * sums + offset**2 * weight.sum()
         if self._filled is not None:
             total[self.block.index] = (self._filled**2 * weight).sum(0)
         return total
 
     def max_abs(self) -> Tensor:
-        """Return the largest size of the entries of each column, without the ones."""
-        away = self._away[:, 0]
+        """Return the largest absolute value in each column, without the ones."""
+        offset = self._offset[:, 0]
         column = _row_of_entries(self._columns)
-        sizes = (self._columns.values() - away[column]).abs()
-        largest = away.abs().scatter_reduce(0, column, sizes, "amax")  # the zeros among them
+        sizes = (self._columns.values() - offset[column]).abs()
+        # Entries that are zero have the size of the offset.
+        largest = offset.abs().scatter_reduce(0, column, sizes, "amax")
         if self._filled is not None:
             largest[self.block.index] = self._filled.abs().amax(0)
         return largest.cpu()
 
     def row_squares(self, unit: Tensor | None = None) -> Tensor:
-        """Return the squared norm of each row, its columns times ``unit``, without the ones."""
-        unit = torch.ones_like(self._away) if unit is None else unit[: len(self.shift)]
-        away = self._away * unit
+        """Return the squared norm of each row, with columns times ``unit`` and without the ones."""
+        unit = torch.ones_like(self._offset) if unit is None else unit[: len(self.shift)]
+        offset = self._offset * unit
         squared = _with_values(self._rows, self._rows.values() ** 2) @ unit**2
-        squared -= 2 * (self._rows @ (away * unit))
-        squared += (away**2).sum()
+        squared -= 2 * (self._rows @ (offset * unit))
+        squared += (offset**2).sum()
         if self._filled is not None:
             squared += self._filled**2 @ unit[self.block.index] ** 2
         return squared[:, 0].clamp(min=0)
 
     def gram(self, weight: Tensor | None) -> Tensor:
-        """Return the weighted sums of products of the columns, the ones among them."""
-        weight, columns = self._ones(weight), self._columns
-        shares = weight[columns.col_indices().long(), 0]
-        gram = (_with_values(columns, columns.values() * shares) @ self._rows).to_dense()
+        """Return the weighted sums of products of the columns, with the ones."""
+        weight, columns = self._weights(weight), self._columns
+        of_entries = weight[columns.col_indices().long(), 0]
+        gram = (_with_values(columns, columns.values() * of_entries) @ self._rows).to_dense()
         sums = columns @ weight
-        gram -= self._away * sums.T + sums * self._away.T
-        gram += weight.sum() * self._away * self._away.T
+        gram -= self._offset * sums.T + sums * self._offset.T
+        gram += weight.sum() * self._offset * self._offset.T
         if self._filled is not None:
             index, weighted = self.block.index, self._filled * weight
-            across = columns @ weighted - self._away * weighted.sum(0)
+            across = columns @ weighted - self._offset * weighted.sum(0)
             gram[:, index] = across
             gram[index] = across.T
             gram[index[:, None], index] = self._filled.T @ weighted
         last = self.transposed_times(weight)
         return torch.cat((torch.cat((gram, last[:-1]), 1), last.T))
 
-    def _ones(self, weight: Tensor | None) -> Tensor:
+    def _weights(self, weight: Tensor | None) -> Tensor:
+        """Return the weights, or ones for None, of shape (n_rows, 1)."""
         ones = torch.ones(len(self), 1, dtype=torch.float64, device=self.shift.device)
         return ones if weight is None else weight[:, None]
 
 
 def _row_of_entries(matrix: Tensor) -> Tensor:
+    """Return the row of each entry of a matrix that is compressed by rows."""
     return torch.repeat_interleave(matrix.crow_indices().diff().long())

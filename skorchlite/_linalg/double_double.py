@@ -1,4 +1,4 @@
-"""Arithmetic on unevaluated sums of two doubles, about 32 digits: ``(high, low)`` of tensors.
+"""Arithmetic with about 32 digits, on pairs ``(high, low)`` of doubles that stand for their sum.
 
 References
 ----------
@@ -11,14 +11,19 @@ from torch import Tensor
 
 Pair = tuple[Tensor, Tensor]
 
-_SPLITTER = 134217729.0  # 2^27 + 1 cuts a double into two halves whose products are exact
+_SPLITTER = 134217729.0  # 2^27 + 1: splits a double into two halves whose products are exact
+
+
+def exactly(a: Tensor) -> Pair:
+    """Return a double as a pair."""
+    return a, torch.zeros_like(a)
 
 
 def two_sum(a: Tensor, b: Tensor) -> Pair:
     """Return the sum of two doubles, exactly."""
     high = a + b
-    part = high - a
-    return high, (a - (high - part)) + (b - part)
+    rounded_b = high - a
+    return high, (a - (high - rounded_b)) + (b - rounded_b)
 
 
 def two_product(a: Tensor, b: Tensor) -> Pair:
@@ -44,12 +49,12 @@ def divide(a: Pair, divisor: Tensor) -> Pair:
     """Return a pair divided by a double."""
     first = a[0] / divisor
     product = two_product(first, divisor)
-    rest = ((a[0] - product[0]) - product[1]) + a[1]
-    return _renormalise(first, rest / divisor)
+    remainder = ((a[0] - product[0]) - product[1]) + a[1]
+    return _renormalise(first, remainder / divisor)
 
 
 def total(a: Pair, axis: int) -> Pair:
-    """Return the sum of a pair along an axis, by halves."""
+    """Return the sum of a pair along an axis, which adds its halves until one entry is left."""
     high, low = a
     while (length := high.shape[axis]) > 1:
         half = length // 2

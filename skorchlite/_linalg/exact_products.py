@@ -1,7 +1,7 @@
-"""Products of matrices in doubled precision, as sums of products of slices that round nothing.
+"""Products of matrices in doubled precision, as sums of exact products.
 
-Each matrix is cut into slices of so few bits that the products of two are exact in doubles: it is
-the speed of matrix products that they have, where arithmetic on pairs has that of a loop.
+Each matrix is cut into slices of so few bits that a product of two slices is exact in doubles.
+These are fast products of matrices, where arithmetic on pairs would take a loop over the rows.
 
 References
 ----------
@@ -17,26 +17,27 @@ from torch import Tensor
 from . import double_double as dd
 from .double_double import Pair
 
-_BITS = 21  # of a slice: products have twice as many,
-_ROWS = 2048  # and the sum of so many products a few more, together less than the 53 of a double
-_SLICES = 5  # of a pair, and 3 of a double, which leaves nothing of the largest of a column
+# A product of two numbers has twice as many bits as each, and the sum over so many rows has 11
+# more: 2 * 21 + 11 = 53, as many as a double holds.
+_BITS = 21  # of a slice
+_ROWS = 2048  # of a product
+_SLICES = 5  # of a pair, which has 106 bits
 _SLICES_OF_DOUBLE = 3
 
 
 def exact_product(A: Pair, B: Pair) -> Pair:
-    """Return ``A^T B``."""
+    """Return ``A^T B`` of pairs."""
     total = None
     for start in range(0, len(A[0]), _ROWS):
         rows = slice(start, start + _ROWS)
         left, right = (_slices((P[0][rows], P[1][rows]), _SLICES) for P in (A, B))
-        parts = (
-            left[p].T @ right[q]
+        products = (  # from the smallest to the largest
+            left[p].T @ right[order - p]
             for order in reversed(range(_SLICES))
             for p in range(order + 1)
-            for q in [order - p]
         )
-        part = _sum(parts)
-        total = part if total is None else dd.add(total, part)
+        of_rows = _sum(products)
+        total = of_rows if total is None else dd.add(total, of_rows)
     assert total is not None, "there are no rows"
     return total
 
@@ -46,37 +47,37 @@ def exact_gram(A: Tensor) -> Pair:
     total = None
     for start in range(0, len(A), _ROWS):
         block = A[start : start + _ROWS]
-        slices = _slices((block, torch.zeros_like(block)), _SLICES_OF_DOUBLE)
-        parts = (
-            product if p == q else product + product.T  # exact: there is room for a bit more
+        slices = _slices(dd.exactly(block), _SLICES_OF_DOUBLE)
+        products = (
+            product if p == q else product + product.T  # exact, since a bit is to spare
             for p in reversed(range(_SLICES_OF_DOUBLE))
             for q in reversed(range(p + 1))
             for product in [slices[q].T @ slices[p]]
         )
-        part = _sum(parts)
-        total = part if total is None else dd.add(total, part)
+        of_rows = _sum(products)
+        total = of_rows if total is None else dd.add(total, of_rows)
     assert total is not None, "there are no rows"
     return total
 
 
 def _slices(A: Pair, count: int) -> list[Tensor]:
-    """Return matrices of few bits in each column that add up to A."""
+    """Return matrices that add up to A, each of few bits below the largest entry of a column."""
     rest, low = A
     exponent = torch.frexp(rest.abs().amax(0)).exponent
     slices = []
     for i in range(count):
-        # Adding and taking off so large a number rounds to a multiple of 2^(its exponent - 52).
+        # To add a large number and subtract it again rounds to a multiple of its last bit.
         large = torch.ldexp(torch.full_like(rest[:1], 1.5), exponent + 53 - _BITS * (i + 1))
-        part = (rest + large) - large
-        slices.append(part)
-        rest, low = dd.two_sum(rest - part, low)
+        rounded = (rest + large) - large
+        slices.append(rounded)
+        rest, low = dd.two_sum(rest - rounded, low)
     return slices
 
 
-def _sum(parts: Iterable[Tensor]) -> Pair:
+def _sum(matrices: Iterable[Tensor]) -> Pair:
     total = None
-    for part in parts:
-        pair = part, torch.zeros_like(part)
+    for matrix in matrices:
+        pair = dd.exactly(matrix)
         total = pair if total is None else dd.add(total, pair)
     assert total is not None
     return total

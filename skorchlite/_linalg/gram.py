@@ -1,4 +1,6 @@
-"""Weighted sums of products of columns, measured from near their mean, in one pass.
+"""Weighted sums of products of columns, in one pass.
+
+Columns are measured from near their mean, since variances from raw columns would lose digits.
 
 References
 ----------
@@ -11,16 +13,16 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-# Widths of the column panels of a symmetric product. MKL is at its best on multiples of 24.
+# Widths of the column panels of a symmetric product. MKL is fastest on multiples of 24.
 _NARROW_PANEL, _WIDE_PANEL, _WIDE = 24, 96, 256
 _SHARED_ENTRIES = 65_536  # fewer are not worth a second thread
-_PIECE_ENTRIES = 1 << 17  # 1 MB
+_CACHED_ENTRIES = 1 << 17  # 1 MB, which stays in the cache of a processor
 
 
 def sum_products(blocks: Iterable[tuple[Tensor, Tensor | None]], width: int) -> Tensor:
     """Return ``sum over blocks of A^T diag(s) A`` in float64, for blocks ``(A, s)`` of that width.
 
-    The products of a block are made in the dtype of the block, the sums across blocks in float64.
+    The products of a block are made in its dtype, and are added across blocks in float64.
     The rows of A are scaled by ``sqrt(s)`` in place.
     """
     total: Tensor | None = None
@@ -38,8 +40,8 @@ def sum_products(blocks: Iterable[tuple[Tensor, Tensor | None]], width: int) -> 
 def weighted_gram(Z: Tensor, weight: Tensor) -> Tensor:
     """Return ``Z^T diag(weight) Z``.
 
-    On a processor it is made of pieces that stay in its cache: a product of all rows with their
-    weights would be as large as they are.
+    On a processor it is made a few rows at a time, which stay in its cache. The product of all rows
+    with their weights would need as much memory as the rows.
 
     Parameters
     ----------
@@ -49,14 +51,22 @@ def weighted_gram(Z: Tensor, weight: Tensor) -> Tensor:
     if Z.device.type != "cpu":
         return Z.T @ (Z * weight[:, None])
     gram = Z.new_zeros(Z.shape[1], Z.shape[1])
-    size = max(_PIECE_ENTRIES // max(Z.shape[1], 1), 16)
-    for rows, part in zip(Z.split(size), weight.split(size), strict=True):
-        gram += rows.T @ (rows * part[:, None])
+    size = cached_rows(Z.shape[1])
+    for rows, weights in zip(Z.split(size), weight.split(size), strict=True):
+        gram += rows.T @ (rows * weights[:, None])
     return gram
 
 
+def cached_rows(width: int) -> int:
+    """Return how many rows of a width stay in the cache of a processor."""
+    return max(_CACHED_ENTRIES // max(width, 1), 16)
+
+
 def _product(A: Tensor) -> Tensor:
-    """Return ``A^T A``: of a processor's, the lower triangle in panels, half the operations."""
+    """Return ``A^T A``.
+
+    On a processor only the lower triangle is computed, in panels: half the operations.
+    """
     width = A.shape[1]
     if A.device.type != "cpu" or A.numel() < _SHARED_ENTRIES:
         return A.T @ A
@@ -70,9 +80,10 @@ def _product(A: Tensor) -> Tensor:
 
 
 def product_of(A: Tensor, B: Tensor) -> Tensor:
-    """Return ``A^T B``, of which each thread of a processor takes its own rows.
+    """Return ``A^T B``.
 
-    For MKL does not share narrow products well.
+    On a processor each thread multiplies its own rows, since MKL does not share narrow products
+    well between threads.
     """
     n, threads = len(A), torch.get_num_threads()
     if A.device.type != "cpu" or B.numel() < _SHARED_ENTRIES or n % threads:

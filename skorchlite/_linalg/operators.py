@@ -1,24 +1,29 @@
-"""Rows of a design matrix that multiply like a matrix, whether their columns are formed or not."""
+"""Rows of a design matrix as linear operators, whether their columns are formed or not."""
 
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
-_PIECE_ENTRIES = 1 << 17  # 1 MB, which stays in a processor's cache
+from .gram import cached_rows
 
 
 class DesignOperator(ABC):
-    """Some rows of ``[(columns - shift) / scale, 1]``, in double precision unless they are formed.
+    """Some rows of ``[(columns - shift) / scale, 1]``, which multiply like this matrix.
 
-    What a solver does with rows is to multiply them. An operator that keeps no zeros, or that makes
-    columns of others as it multiplies, gives the same products as the matrix would.
+    Solvers only multiply by rows. So an operator need not keep zeros, and can derive columns from
+    others as it multiplies.
 
-    Sums and sizes of columns are made of the whole matrix, which is right for few rows; an operator
-    of many overrides them.
+    The defaults of all other sums form the matrix, which suits few rows. Operators of many rows
+    override them.
+
+    Attributes
+    ----------
+    intercept : bool
+        Whether the last column holds ones.
     """
 
-    intercept: bool = True  # whether the last column holds ones
+    intercept: bool = True
 
     @abstractmethod
     def __len__(self) -> int:
@@ -27,7 +32,7 @@ class DesignOperator(ABC):
     @property
     @abstractmethod
     def width(self) -> int:
-        """The number of columns, that of the ones among them."""
+        """The number of columns, with the ones."""
 
     @abstractmethod
     def __matmul__(self, v: Tensor) -> Tensor:
@@ -39,7 +44,7 @@ class DesignOperator(ABC):
 
     @property
     def T(self) -> "Transposed":  # noqa: N802 (as of a tensor)
-        """The transpose, to multiply by."""
+        """The transpose, which only multiplies."""
         return Transposed(self)
 
     def to_dense(self) -> Tensor:
@@ -47,16 +52,16 @@ class DesignOperator(ABC):
         return self @ torch.eye(self.width, **self._like)
 
     def gram(self, weight: Tensor | None) -> Tensor:
-        """Return the sums of products of the columns, weighted row by row if there are weights."""
+        """Return the sums of products of the columns, with weights for the rows unless None."""
         return self.transposed_times(_times(self.to_dense(), weight))
 
     def column_squares(self, weight: Tensor | None) -> Tensor:
-        """Return the weighted sums of the squares of the columns, without that of the ones."""
+        """Return the weighted sums of squares of the columns, without the ones."""
         squares = _times(self.to_dense()[:, : self.width - self.intercept] ** 2, weight)
         return squares.sum(0)
 
     def max_abs(self) -> Tensor:
-        """Return the largest size of the entries of each column, without the ones."""
+        """Return the largest absolute value in each column, without the ones."""
         return self.to_dense()[:, : self.width - self.intercept].abs().amax(0)
 
     def row_squares(self, unit: Tensor | None = None) -> Tensor:
@@ -65,7 +70,7 @@ class DesignOperator(ABC):
         Parameters
         ----------
         unit : Tensor of shape (width or more, 1), default=None
-            Multiplies the columns; None for ones.
+            What the columns are multiplied by; None for ones.
         """
         Z = self.to_dense()[:, : self.width - self.intercept]
         Z = Z if unit is None else Z * unit[: Z.shape[1]].T
@@ -74,11 +79,11 @@ class DesignOperator(ABC):
     @property
     @abstractmethod
     def _like(self) -> dict:
-        """The dtype and the device of products."""
+        """The dtype and the device of products, as keyword arguments."""
 
 
 class Transposed:
-    """The transpose of an operator, to multiply by.
+    """The transpose of an operator, which only multiplies.
 
     Parameters
     ----------
@@ -93,7 +98,7 @@ class Transposed:
 
 
 class DenseColumns(DesignOperator):
-    """Rows that are formed.
+    """Rows that are formed as a matrix.
 
     Parameters
     ----------
@@ -109,14 +114,14 @@ class DenseColumns(DesignOperator):
 
     @property
     def width(self) -> int:
-        """The number of columns, that of the ones among them."""
+        """The number of columns, with the ones."""
         return self.Z.shape[1]
 
     def __matmul__(self, v: Tensor) -> Tensor:
         return self.Z @ v
 
     def transposed_times(self, s: Tensor) -> Tensor:
-        """Return the product of the transpose with columns of numbers, one for each row."""
+        """Return the product of the transpose with s of shape (n_rows, m)."""
         return self.Z.T @ s
 
     def to_dense(self) -> Tensor:
@@ -124,15 +129,16 @@ class DenseColumns(DesignOperator):
         return self.Z
 
     def column_squares(self, weight: Tensor | None) -> Tensor:
-        """Return the weighted sums of the squares of the columns, without that of the ones."""
+        """Return the weighted sums of squares of the columns, without the ones."""
         Z = self.Z[:, :-1]
         if weight is None:
             return torch.linalg.vector_norm(Z, dim=0) ** 2
-        # By pieces: the squares of all rows would need as much memory as they do.
-        size, total = max(_PIECE_ENTRIES // self.width, 16), Z.new_zeros(self.width - 1)
-        weight = weight.to(Z.dtype)
-        for part, counts in zip(Z.split(size), weight.split(size), strict=True):
-            total += counts @ (part * part)
+        # A few rows at a time, since the squares of all would need as much memory as the rows. With
+        # roots of the weights, squares stay in the range of the dtype.
+        size, total = cached_rows(self.width), Z.new_zeros(self.width - 1)
+        roots = weight.to(Z.dtype).sqrt()[:, None]
+        for rows, times in zip(Z.split(size), roots.split(size), strict=True):
+            total += torch.linalg.vector_norm(rows * times, dim=0) ** 2
         return total
 
     @property

@@ -1,4 +1,4 @@
-"""Arrays of rational numbers: integers over one denominator, exact."""
+"""Exact arrays of rational numbers."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,9 +12,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rationals:
-    """An array of rational numbers, integers over one denominator.
+    """An array of rational numbers, as integers over one denominator.
 
-    To have one denominator spares the search for common divisors that a sum of fractions takes.
+    With a denominator of its own for each, a sum would search for common divisors, which is slow.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Rationals:
 
     @cached_property
     def doubles(self) -> np.ndarray:
-        """The nearest doubles; infinities where there are none."""
+        """The nearest doubles; infinities for numbers beyond their range."""
         return self._each(_quotient).astype(float)
 
     @cached_property
@@ -42,13 +42,13 @@ class Rationals:
 
 
 def as_doubles(fractions: np.ndarray) -> np.ndarray:
-    """Return the nearest doubles of fractions; infinities where there are none."""
+    """Return the nearest doubles of fractions; infinities for numbers beyond their range."""
     doubles = [_quotient(*fraction.as_integer_ratio()) for fraction in fractions.ravel().tolist()]
     return np.array(doubles, dtype=float).reshape(fractions.shape)
 
 
 def as_fractions(doubles: np.ndarray) -> np.ndarray:
-    """Return doubles as the fractions that they are."""
+    """Return doubles as fractions, exactly."""
     fractions = np.empty(doubles.size, dtype=object)
     fractions[:] = [Fraction(value) for value in doubles.ravel().tolist()]
     return fractions.reshape(doubles.shape)
@@ -64,10 +64,10 @@ def _quotient(numerator: int, denominator: int) -> float:
 def as_integers(*tensors: Tensor) -> tuple[list[np.ndarray], int]:
     """Return the doubles of tensors as integers over one denominator, a power of two."""
     ratios = [[value.as_integer_ratio() for value in tensor.ravel().tolist()] for tensor in tensors]
-    denominator = max((d for part in ratios for _, d in part), default=1)
+    denominator = max((d for of_tensor in ratios for _, d in of_tensor), default=1)
     arrays = []
-    for tensor, part in zip(tensors, ratios, strict=True):
-        integers = np.empty(len(part), dtype=object)
-        integers[:] = [n * (denominator // d) for n, d in part]
+    for tensor, of_tensor in zip(tensors, ratios, strict=True):
+        integers = np.empty(len(of_tensor), dtype=object)
+        integers[:] = [n * (denominator // d) for n, d in of_tensor]
         arrays.append(integers.reshape(tensor.shape))
     return arrays, denominator

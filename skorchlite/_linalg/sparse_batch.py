@@ -1,4 +1,4 @@
-"""A few rows of a sparse matrix, entry by entry: batches for stochastic descent."""
+"""Mini-batches of a sparse matrix, as lists of its entries."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +12,15 @@ from .operators import DesignOperator, Transposed
 
 @dataclass
 class SparseBatch(DesignOperator):
-    """A few rows of ``[(X - shift) / scale, 1]``, entry by entry.
+    """A few rows of ``[(X - shift) / scale, 1]``, as a list of the entries of X.
 
     Parameters
     ----------
     starts : list of int
-        Where in the entries each row starts and, last, where they end.
+        Where the entries of each row start, and last where all entries end.
     row, column, value : Tensor of shape (n_entries,)
-    shift, scale : Tensor of shape (n_features, 1); scale may be None
+    shift, scale : Tensor of shape (n_features, 1)
+        The scale may be None, for ones.
     intercept : bool
         Whether there is a column of ones.
     """
@@ -51,7 +52,7 @@ class SparseBatch(DesignOperator):
 
     @property
     def width(self) -> int:
-        """The number of columns, that of the ones among them."""
+        """The number of columns, with the ones."""
         return len(self.shift) + self.intercept
 
     def __matmul__(self, v: Tensor) -> Tensor:
@@ -64,22 +65,22 @@ class SparseBatch(DesignOperator):
 
     @property
     def T(self) -> "TransposedBatch":  # noqa: N802 (as of a tensor)
-        """The transpose, to multiply by."""
+        """The transpose, which multiplies and can be split."""
         return TransposedBatch(self)
 
     def split(self, size: int) -> list["SparseBatch"]:
-        """Return the rows so many at a time."""
+        """Return the rows as batches of ``size`` rows."""
         batches = []
-        for start in range(0, len(self), size):
-            starts = self.starts[start : start + size + 1]
-            part = slice(starts[0], starts[-1])
-            columns = self.row[part] - start, self.column[part], self.value[part]
-            starts = [place - starts[0] for place in starts]
-            batches.append(SparseBatch(starts, *columns, self.shift, self.scale, self.intercept))
+        for first in range(0, len(self), size):
+            starts = self.starts[first : first + size + 1]
+            chosen = slice(starts[0], starts[-1])
+            entries = self.row[chosen] - first, self.column[chosen], self.value[chosen]
+            starts = [start - starts[0] for start in starts]
+            batches.append(SparseBatch(starts, *entries, self.shift, self.scale, self.intercept))
         return batches
 
     def transposed_times(self, s: Tensor) -> Tensor:
-        """Return the product of the transpose with columns of numbers, one for each row."""
+        """Return the product of the transpose with s of shape (n_rows, m)."""
         total = s.sum(0, keepdim=True)
         product = self.shift * -total
         product.index_add_(0, self.column, self.value * s[self.row])
@@ -87,12 +88,12 @@ class SparseBatch(DesignOperator):
         return torch.cat((product, total)) if self.intercept else product
 
     def row_squares(self, unit: Tensor | None = None) -> Tensor:
-        """Return the squared norm of each row, its columns times ``unit``, without the ones."""
+        """Return the squared norm of each row, with columns times ``unit`` and without the ones."""
         unit = torch.ones_like(self.shift) if unit is None else unit[: len(self.shift)]
         unit = unit if self.scale is None else unit / self.scale
-        away, value = self.shift * unit, self.value * unit[self.column]
-        entries = value * (value - 2 * away[self.column])
-        squares = torch.full((len(self), 1), float((away**2).sum()), **self._like)
+        offset, value = self.shift * unit, self.value * unit[self.column]
+        entries = value * (value - 2 * offset[self.column])
+        squares = torch.full((len(self), 1), float((offset**2).sum()), **self._like)
         return squares.index_add_(0, self.row, entries).clamp(min=0)[:, 0]
 
     @property
@@ -101,10 +102,10 @@ class SparseBatch(DesignOperator):
 
 
 class TransposedBatch(Transposed):
-    """The transpose of a few rows, which can be taken fewer at a time."""
+    """The transpose of a batch, which can be split like a tensor."""
 
     operator: SparseBatch
 
     def split(self, size: int, dim: int) -> list["TransposedBatch"]:
-        """Return the transposes of so many rows at a time."""
+        """Return the transposes of batches of ``size`` rows."""
         return [part.T for part in self.operator.split(size)]

@@ -1,4 +1,4 @@
-"""Tensors on the memory of arrays."""
+"""Tensors that share the memory of arrays."""
 
 import numpy as np
 import torch
@@ -6,10 +6,10 @@ from torch import Tensor
 
 
 def viewed(array: np.ndarray) -> Tensor:
-    """Return a tensor on the memory of an array, to be read only.
+    """Return a tensor that shares the memory of an array, and must not be written to.
 
-    An array may be read-only, as those of an estimator that joblib has mapped from its file, and
-    ``from_numpy`` warns of that.
+    ``torch.from_numpy`` warns of arrays that are read-only, such as those of an estimator that
+    joblib has mapped from a file.
     """
     convert = torch.from_numpy if array.flags.writeable else torch.from_dlpack
     return convert(array)

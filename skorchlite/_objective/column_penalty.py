@@ -36,7 +36,7 @@ class ColumnPenalty:
 
     @property
     def curvature(self) -> Tensor:
-        """The curvature of the penalty in each coefficient of z, without a ``form_root``."""
+        """The curvature of the penalty in each coefficient of z, without a ``penalty_root``."""
         if not self.penalty.curvature:  # zero times a square that overflows is NaN
             return torch.zeros_like(self.unit)
         return self.penalty.curvature * self.unit**2

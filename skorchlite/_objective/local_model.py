@@ -79,7 +79,7 @@ def model_of(parts: tuple, point: Tensor, total: float) -> tuple[Tensor, Model]:
     """Return the loss at the point and the model about it, from sums and the sum of all weights."""
     value, far_value, gradient, hessian, n_far, kept = parts
     columns = zip(*kept, strict=True)
-    Z, y, share = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in columns)
+    Z, y, weight = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in columns)
     return value / total, Model(
         point=point,
         value=far_value / total,
@@ -87,7 +87,7 @@ def model_of(parts: tuple, point: Tensor, total: float) -> tuple[Tensor, Model]:
         hessian=hessian / total,
         Z=Z,
         y=y,
-        share=share.double() / total,
+        share=weight.double() / total,
         exact=not n_far,
     )
 
@@ -111,18 +111,18 @@ class Sums:
         self.Z, self.y = (
             torch.empty(*shape, dtype=torch.float64, device="cpu") for shape in ((room, k), (room,))
         )
-        self.share, self.n_kept = torch.empty_like(self.y), 0
+        self.weight, self.n_kept = torch.empty_like(self.y), 0
         self.value, self.far_value = torch.zeros(()).double(), torch.zeros(()).double()
         self.gradient = torch.zeros(k).double()
         self.hessian = torch.zeros(k, k).double()
         self.n_far = 0.0
 
-    def add(self, Z: Tensor, y: Tensor, raw_prediction: Tensor, share: Tensor) -> None:
+    def add(self, Z: Tensor, y: Tensor, raw_prediction: Tensor, weight: Tensor) -> None:
         """Add the rows of a block."""
-        if bool((share == 0).any()):  # rows of weight zero are no part of the problem
-            there = share > 0
-            Z, y, raw_prediction, share = (part[there] for part in (Z, y, raw_prediction, share))
-        losses = share * self.loss.value(y, raw_prediction)
+        if bool((weight == 0).any()):  # rows of weight zero are no part of the problem
+            there = weight > 0
+            Z, y, raw_prediction, weight = (part[there] for part in (Z, y, raw_prediction, weight))
+        losses = weight * self.loss.value(y, raw_prediction)
         self.value += losses.sum().cpu()
         near = self._near(y - raw_prediction)
         (rows,) = near.nonzero(as_tuple=True)
@@ -131,24 +131,24 @@ class Sums:
             rows = rows[: self.room]
         self.room -= len(rows)
         place = slice(self.n_kept, self.n_kept + len(rows))
-        self.Z[place], self.y[place], self.share[place] = Z[rows], y[rows], share[rows]
+        self.Z[place], self.y[place], self.weight[place] = Z[rows], y[rows], weight[rows]
         self.n_kept = place.stop
         if len(rows) == len(y):
             return
         self.n_far += len(y) - len(rows)
-        far = share * ~near
+        far = weight * ~near
         self.far_value += (losses * ~near).sum().cpu()
         self.gradient += (Z.T @ (far * self.loss.gradient(y, raw_prediction))).cpu()
         if not self.loss.corners:
-            bent = far * self.loss.curvature(y, raw_prediction)
-            self.hessian += weighted_gram(Z, bent).cpu()
+            curvature = far * self.loss.curvature(y, raw_prediction)
+            self.hessian += weighted_gram(Z, curvature).cpu()
 
     def parts(self) -> tuple:
         """Return the sums, to which those over other rows can be added; see ``model_of``."""
-        Z, y, share = self.Z[: self.n_kept], self.y[: self.n_kept], self.share[: self.n_kept]
+        Z, y, weight = self.Z[: self.n_kept], self.y[: self.n_kept], self.weight[: self.n_kept]
         if 2 * self.n_kept < len(self.Z):  # pickled, a view would take the whole with it
-            Z, y, share = Z.clone(), y.clone(), share.clone()
-        return self.value, self.far_value, self.gradient, self.hessian, self.n_far, [(Z, y, share)]
+            Z, y, weight = Z.clone(), y.clone(), weight.clone()
+        return self.value, self.far_value, self.gradient, self.hessian, self.n_far, [(Z, y, weight)]
 
     def _near(self, r: Tensor) -> Tensor:
         if self.reach == torch.inf:

@@ -121,12 +121,12 @@ class RunningMoments:
         mean, cross = _tensors(self.mean), _tensors(self.cross)
         away = dd.add(_tensors(other.mean), (-mean[0], -mean[1]))
         count = torch.tensor([other.weight], dtype=torch.float64)
-        moved = dd.divide(dd.multiply(away, _exactly(count)), count.new_tensor(weight))
+        moved = dd.divide(dd.multiply(away, dd.exactly(count)), count.new_tensor(weight))
         mean = dd.add(mean, moved)
         cross = dd.add(cross, _tensors(other.cross))
         if centre:
             square = dd.multiply(away, moved) if cross[0].ndim == 1 else _outer(away, moved)
-            own = _exactly(count.new_tensor(self.weight))
+            own = dd.exactly(count.new_tensor(self.weight))
             cross = dd.add(cross, dd.multiply(square, own))
         rounded = self.rounded, other.rounded
         if rounded[0].ndim != rounded[1].ndim:
@@ -141,10 +141,6 @@ def _outer(a: dd.Pair, b: dd.Pair) -> dd.Pair:
 
 def _matrix(form: np.ndarray) -> np.ndarray:
     return np.diag(form) if form.ndim == 1 else form
-
-
-def _exactly(number: Tensor) -> dd.Pair:
-    return number, torch.zeros_like(number)
 
 
 def _turned(cross: dd.Pair, turn: dd.Pair) -> dd.Pair:
@@ -265,7 +261,7 @@ class SummedObjective(Objective):
         if whiten is not None:
             t = self.rows.n_targets
             turn = torch.block_diag(torch.eye(t, dtype=whiten.dtype), whiten)
-            high, low = _turned(_tensors(self.moments.cross), _exactly(turn))
+            high, low = _turned(_tensors(self.moments.cross), dd.exactly(turn))
             moments = Moments(moments.weight, moments.mean @ turn, high + low)
             ridge = None if ridge is None else whiten.T @ ridge @ whiten
         quadratic = self._quadratic_of(moments, whiten)
@@ -323,7 +319,7 @@ class SummedObjective(Objective):
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Loss) -> tuple[Tensor, Tensor, float]:
         t, moments = self.rows.n_targets, self._present()
-        w = _exactly(v[:-1]) if v_low is None else (v[:-1], v_low[:-1])
+        w = dd.exactly(v[:-1]) if v_low is None else (v[:-1], v_low[:-1])
         own = torch.eye(t, dtype=v.dtype)
         towards = torch.cat((-own, w[0])), torch.cat((0 * own, w[1]))
         product = exact_product(_tensors(self.moments.cross), towards)

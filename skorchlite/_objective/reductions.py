@@ -127,11 +127,11 @@ def models(
     for A, weight in staged(rows, origin, dtype):
         Z, y = A[:, t : k + 1], A[:, :t]
         raw_prediction = Z @ points.to(A)
-        share = A.new_ones(len(A)) if weight is None else weight.to(A.dtype)
-        total += float(share.sum())
-        least = min(least, float(torch.where(share > 0, share, torch.inf).min()))
+        weight = A.new_ones(len(A)) if weight is None else weight.to(A.dtype)
+        total += float(weight.sum())
+        least = min(least, float(torch.where(weight > 0, weight, torch.inf).min()))
         for j, part in sums.items():
-            part.add(Z, y[:, j], raw_prediction[:, j], share)
+            part.add(Z, y[:, j], raw_prediction[:, j], weight)
     return total, [least], *(part for one in sums.values() for part in one.parts())
 
 

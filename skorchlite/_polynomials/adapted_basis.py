@@ -5,6 +5,7 @@ Where a column does not, polynomials that are orthogonal on its numbers take the
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from .basis import Basis
 from .families import Recurrence, family, orthogonal, slopes, values
 from .sampling import SAMPLE_ROWS, ColumnRanges, rows_of_each_part
 
-_CONDITION = 1e4  # of a Gram matrix, which then is exact enough for a fit in one pass
-_STEEP = 1e8  # a slope at which rounding t to doubles changes a term by more than can be told
+_CONDITION = 1e4  # up to here, a Gram matrix is exact enough for a fit in one pass
+_STEEP = 1e8  # where slopes are larger, rounding t changes terms too much for doubled precision
 
 
 def orthogonal_basis(rows: Rows, ranges: ColumnRanges, chebyshev: Basis) -> Basis:
@@ -32,9 +33,8 @@ def orthogonal_basis(rows: Rows, ranges: ColumnRanges, chebyshev: Basis) -> Basi
     t, steps = (ranges.points - centre) / half, family("chebyshev", degree)
     uneven = [j for j in range(t.shape[1]) if _nearly_dependent(values(steps, t[:, j]))]
     if not uneven:
-        low, high, doubled = chebyshev.low, chebyshev.high, chebyshev.doubled
-        terms, caller = chebyshev.terms, chebyshev.caller
-        return Basis(terms, caller, "chebyshev", low, high, doubled=doubled, even=True)
+        even = partial(Basis, chebyshev.terms, chebyshev.caller, "chebyshev", even=True)
+        return even(low=chebyshev.low, high=chebyshev.high, doubled=chebyshev.doubled)
     if rows.rereadable and not rows.fewer_than(SAMPLE_ROWS):
         varied = [j for j in uneven if ranges.low[j] < ranges.high[j]]
         t = np.concatenate((t, (rows_of_each_part(rows, ranges, varied) - centre) / half))

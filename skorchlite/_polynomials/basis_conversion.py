@@ -50,7 +50,7 @@ class BasisConversion(CoefficientConversion):
 
     @cached_property
     def unit(self) -> Tensor:
-        """What coefficients are multiplied by, of powers that are scaled and nothing else."""
+        """What coefficients are multiplied by if the terms are powers of scaled columns."""
         unit = np.ones(len(self.basis.terms))
         terms, columns, powers = self.basis.terms.entries
         with np.errstate(over="ignore", invalid="ignore"):

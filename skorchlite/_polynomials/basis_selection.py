@@ -13,8 +13,8 @@ from .penalised_basis import PenalisedBasis, is_cheap
 from .sampling import SAMPLE_ROWS, ColumnRanges, column_ranges
 
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
-_DOUBLED_ENTRIES = 1_000_000  # rows times terms: above, doubled precision takes longer than it pays
-_CANCELLED = 9.0  # digits that powers may lose before a fit in them loses its own
+_DOUBLED_ENTRIES = 1_000_000  # rows times terms, up to which doubled precision takes little time
+_CANCELLED = 9.0  # digits that powers may lose; with more, a fit in powers loses digits as well
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def fitted_basis(rows: Rows, request: BasisRequest) -> Basis:
     No basis is adapted to the rows if more may follow, which it might not suit.
     """
     terms, in_family = terms_of(request.degrees), _needs_family(rows, request)
-    # Without that, any basis of all polynomials up to the degree gives the same fit.
-    any_serves = not in_family and request.fit_intercept and request.degrees.least <= 1
-    kind = "chebyshev" if any_serves else _kind_of(request, in_family)
+    # If it does not, and no term is missing, every basis gives the same fit.
+    any_basis = not in_family and request.fit_intercept and request.degrees.least <= 1
+    kind = "chebyshev" if any_basis else _kind_of(request, in_family)
     may_combine = _may_combine(rows, request)
     ranges = column_ranges(rows, terms.degrees.most > 1 and (may_combine or not request.penalised))
     doubled = _is_doubled(rows, request)
@@ -76,7 +76,7 @@ def fitted_basis(rows: Rows, request: BasisRequest) -> Basis:
     ):
         return _penalised_basis(rows, ranges, request)
     if terms.degree > 1 and not request.incremental:
-        if any_serves:
+        if any_basis:
             basis = orthogonal_basis(rows, ranges, basis)
         elif kind == "rooted":
             basis = adapted_rooted_basis(ranges, basis)
@@ -87,9 +87,9 @@ def fitted_basis(rows: Rows, request: BasisRequest) -> Basis:
 def _needs_family(rows: Rows, request: BasisRequest) -> bool:
     """Return whether a fit depends on the coefficients of the caller's family.
 
-    It does where a penalty or bound is on them, where steps are in columns that are not scaled, and
-    where terms outnumber the rows by so much that coefficients of least norm are sought in the span
-    of the rows.
+    It does if a penalty or a bound is on them, if the steps of a solver are to be those in unscaled
+    columns, and if there are so many more terms than rows that the coefficients of least norm are
+    computed in the span of the rows.
     """
     if request.unscaled or request.penalised:
         return True
@@ -103,8 +103,8 @@ def _kind_of(request: BasisRequest, in_family: bool) -> str:
         return request.family
     if request.unscaled:
         return "raw"
-    # Powers from some degree on span the same as that power times any polynomials. With products
-    # of several columns, this holds only from degree 1 on.
+    # All powers from some degree on have the span of the lowest times polynomials. Among products
+    # of several columns this holds only if all degrees from 1 are there.
     one_column = len(request.degrees.of_columns) == 1
     same_span = request.degrees.least <= 1 or one_column
     return "rooted" if same_span and not in_family else "power"

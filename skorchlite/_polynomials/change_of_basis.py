@@ -1,4 +1,4 @@
-"""One family of polynomials written in another, in integers, which round nothing."""
+"""One family of polynomials written in another, in integers, without rounding."""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -10,77 +10,80 @@ import numpy as np
 
 from .._linalg.rational import Rationals, as_doubles
 from .column_functions import ColumnFunctions
-from .families import Recurrence, Step
+from .families import Recurrence
 from .multi_index import Terms
 
 
-@lru_cache(maxsize=8)  # columns often have the same, and so have fits in one family
+@lru_cache(maxsize=8)  # the columns of a fit often have the same polynomials, and so do many fits
 def connection(steps: Recurrence, others: Recurrence, slope: Any = 1, offset: Any = 0) -> Rationals:
-    """Return the parts of ``psi_0(s), psi_1(s), ...`` in ``phi_p(slope s + offset)``, row by row.
+    """Return the connection coefficients of two families of polynomials.
 
-    They follow phi's own recurrence, since to multiply by s turns psi's into psi's. Through the
-    powers of s, and the inverse of what writes psi in these, it would take far longer integers.
+    Row p has the parts of ``psi_0(s), psi_1(s), ...`` in ``phi_p(slope s + offset)``. The rows
+    follow the recurrence of phi, in which a multiplication by s turns each psi into its neighbours.
+    It would take far longer integers to go by the powers of s.
 
     Parameters
     ----------
-    steps : tuple of Step
-        The recurrence of phi.
-    others : tuple of Step
+    steps : Recurrence
+        That of phi.
+    others : Recurrence
         That of psi, with as many steps.
     slope, offset : rational number, default=1 and 0
     """
     size = len(steps) + 1
-    raised, shared = _multiplied_by_s(others)
+    times_s, denominator_of_s = _multiplication_by_s(others)
     before, last = [0] * size, [1] + [0] * (size - 1)
-    rows, wholes = [last], [1]  # each row is over a whole of its own
-    older = 1
+    rows, denominators = [last], [1]  # of each row
+    denominator_before = 1
     for a, b, c in steps:
         scales = (
-            Fraction(a * slope) / shared,
+            Fraction(a * slope) / denominator_of_s,
             Fraction(a * offset + b),
-            c * Fraction(wholes[-1], older),
+            c * Fraction(denominators[-1], denominator_before),
         )
-        factor = lcm(*(scale.denominator for scale in scales))
-        up, level, down = (int(scale * factor) for scale in scales)
+        common = lcm(*(scale.denominator for scale in scales))
+        of_product, of_last, of_before = (int(scale * common) for scale in scales)
         new = [
-            up * above + level * own - down * old
-            for above, own, old in zip(raised(last), last, before, strict=True)
+            of_product * p + of_last * q - of_before * r
+            for p, q, r in zip(times_s(last), last, before, strict=True)
         ]
-        # Without what they share, Legendre's would grow to many thousand bits.
-        excess = gcd(wholes[-1] * factor, *new)
-        before, last, older = last, [number // excess for number in new], wholes[-1]
+        # Without their common divisor, numbers for Legendre would grow to many thousand bits.
+        divisor = gcd(denominators[-1] * common, *new)
+        denominator_before = denominators[-1]
+        before, last = last, [number // divisor for number in new]
         rows.append(last)
-        wholes.append(older * factor // excess)
-    whole = lcm(*wholes)
+        denominators.append(denominator_before * common // divisor)
+    denominator = lcm(*denominators)
     numerators = np.empty((size, size), dtype=object)
     for p, row in enumerate(rows):
-        numerators[p] = [number * (whole // wholes[p]) for number in row]
-    return Rationals(numerators, whole)
+        numerators[p] = [number * (denominator // denominators[p]) for number in row]
+    return Rationals(numerators, denominator)
 
 
-def _multiplied_by_s(steps: Sequence[Step]) -> tuple[Callable[[list[int]], list[int]], int]:
-    """Return what gives the parts of ``s f`` from those of f, and what these are over.
+def _multiplication_by_s(others: Recurrence) -> tuple[Callable[[list[int]], list[int]], int]:
+    """Return the function that multiplies parts of psi by s, and the denominator of its results.
 
-    ``s psi_q = (psi_{q+1} - b_q psi_q + c_q psi_{q-1}) / a_q``, but for the last of them, which
-    nothing has a part in before the end.
+    ``s psi_q = (psi_{q+1} - b_q psi_q + c_q psi_{q-1}) / a_q``. That of the last psi is not needed,
+    since no row but the last has a part in it.
     """
-    parts = [(1 / a, -b / a, c / a if q else Fraction()) for q, (a, b, c) in enumerate(steps)]
-    shared = lcm(*(part.denominator for of_step in parts for part in of_step))
-    ups, levels, downs = (
-        [int(part * shared) for part in of_kind] for of_kind in zip(*parts, strict=True)
+    parts = [(1 / a, -b / a, c / a if q else Fraction()) for q, (a, b, c) in enumerate(others)]
+    denominator = lcm(*(part.denominator for of_step in parts for part in of_step))
+    to_next, to_same, to_previous = (
+        [int(part * denominator) for part in column] for column in zip(*parts, strict=True)
     )
-    ups, levels, downs = [0, *ups], [*levels, 0], [*downs[1:], 0, 0]
+    # Entry q is the factor with which psi_q gets a part of its neighbours, or of itself.
+    from_previous, from_same, from_next = [0, *to_next], [*to_same, 0], [*to_previous[1:], 0, 0]
 
-    def raised(row: list[int]) -> list[int]:
-        lower, higher = [0, *row[:-1]], [*row[1:], 0]
+    def times_s(row: list[int]) -> list[int]:
+        previous, following = [0, *row[:-1]], [*row[1:], 0]
         return [
-            up * before + level * own + down * after
-            for up, level, down, before, own, after in zip(
-                ups, levels, downs, lower, row, higher, strict=True
+            a * p + b * q + c * r
+            for a, b, c, p, q, r in zip(
+                from_previous, from_same, from_next, previous, row, following, strict=True
             )
         ]
 
-    return raised, shared
+    return times_s, denominator
 
 
 def connections(functions: ColumnFunctions, others: ColumnFunctions) -> list[Rationals]:
@@ -93,65 +96,86 @@ def connections(functions: ColumnFunctions, others: ColumnFunctions) -> list[Rat
 
 
 class ChangeOfBasis:
-    """Writes the functions of each column of X in others, one column after the other.
+    """Converts coefficients of some functions to those of others, one column after the other.
 
     Parameters
     ----------
     terms : Terms
+        The terms, which are products of either functions.
     connections : list of Rationals, one for each column
         Entry (p, q) is the part of the q-th of the other functions in the p-th.
     lowest : int
-        The least degree that the others begin with: 0 where they have a part in the constant.
+        The least degree of the other functions: 0 if a function may have a constant part, else 1.
     """
 
     def __init__(self, terms: Terms, connections: Sequence[Rationals], lowest: int):
         self.terms, self.connections, self.lowest = terms, connections, lowest
 
-    def __call__(self, values: np.ndarray, constant: Any = 0) -> np.ndarray:
-        """Return coefficients as they are in the other functions; doubles.
+    def __call__(self, coefficients: np.ndarray, constant: Any = 0) -> np.ndarray:
+        """Return the coefficients of the other functions, in doubles.
 
         Parameters
         ----------
-        values : ndarray of shape (n_terms, n_targets)
+        coefficients : ndarray of shape (n_terms, n_targets)
         constant : ndarray of shape (n_targets,) or number
 
         Returns
         -------
-        values : ndarray of shape (n_terms + 1, n_targets)
+        coefficients : ndarray of shape (n_terms + 1, n_targets)
             The last row holds the constants.
         """
-        return self.moved(values, constant, [parts.doubles for parts in self.connections])
+        return self.moved(coefficients, constant, [parts.doubles for parts in self.connections])
 
-    def exactly(self, values: Rationals) -> np.ndarray:
-        """Return the nearest doubles of what rational coefficients are in the other functions.
+    def exactly(self, coefficients: Rationals) -> np.ndarray:
+        """Return the coefficients of the other functions, exact but for one rounding to doubles.
 
         Parameters
         ----------
-        values : Rationals of shape (n_terms + 1, n_targets)
+        coefficients : Rationals of shape (n_terms + 1, n_targets)
             The last row holds the constants.
         """
-        if len(self.connections) > 1:  # the denominators of all columns would make a long one
-            fractions, matrices = values.fractions, [parts.fractions for parts in self.connections]
+        if len(self.connections) > 1:  # a common denominator of all columns would be long
+            fractions = coefficients.fractions
+            matrices = [parts.fractions for parts in self.connections]
             return as_doubles(self.moved(fractions[:-1], fractions[-1], matrices))
-        (parts,), integers = self.connections, values.numerators
+        (parts,), integers = self.connections, coefficients.numerators
         moved = self.moved(integers[:-1], integers[-1], [parts.numerators], parts.denominator)
-        return Rationals(moved, values.denominator * parts.denominator).doubles
+        return Rationals(moved, coefficients.denominator * parts.denominator).doubles
 
-    def sizes(self, values: np.ndarray) -> np.ndarray:
+    def sizes(self, coefficients: np.ndarray) -> np.ndarray:
         """Return the sums of absolute values that make up each coefficient."""
         sizes = [np.abs(parts.doubles) for parts in self.connections]
-        return self.moved(np.abs(values), 0, sizes)[:-1]
+        return self.moved(np.abs(coefficients), 0, sizes)[:-1]
 
     def moved(
-        self, values: np.ndarray, constant: Any, matrices: Sequence[np.ndarray], whole: int = 1
+        self,
+        coefficients: np.ndarray,
+        constant: Any,
+        matrices: Sequence[np.ndarray],
+        denominator: int = 1,
     ) -> np.ndarray:
-        """Return the coefficients in the other functions, of which the matrices hold multiples."""
-        below = np.repeat(np.zeros_like(values[:1]), self.terms.n_below, 0)
-        values = np.concatenate((below, values, np.zeros_like(values[:1]) + constant))
+        """Return the coefficients of the other functions, in the arithmetic of the arguments.
+
+        Parameters
+        ----------
+        coefficients, constant
+            As of ``__call__``, or arrays of integers, fractions or decimals.
+        matrices : list of ndarray
+            The connections in the same arithmetic, times the denominator.
+        denominator : int, default=1
+
+        Returns
+        -------
+        coefficients : ndarray of shape (n_terms + 1, n_targets)
+            With the constants, and times the denominator for each column.
+        """
+        zeros = np.zeros_like(coefficients[:1])
+        below = np.repeat(zeros, self.terms.n_below, 0)
+        values = np.concatenate((below, coefficients, zeros + constant))
         for (source, target, p, q), matrix in zip(self._moves, matrices, strict=True):
-            moved = values.copy() if whole == 1 else values * whole
+            moved = values.copy() if denominator == 1 else values * denominator
             moved[source] = 0
-            with np.errstate(invalid="ignore"):  # an infinite coefficient is found by its user
+            with np.errstate(invalid="ignore"):  # the caller checks for infinite coefficients
                 np.add.at(moved, target, matrix[p, q][:, None] * values[source])
             values = moved
         return values[self.terms.n_below :]

@@ -11,7 +11,7 @@ from .families import Recurrence
 
 
 class Mapped(Protocol):
-    """What has polynomials of mapped columns; see ``Expansion``."""
+    """Polynomials of mapped columns; see ``Expansion``."""
 
     steps: Sequence[Recurrence]
     centre: np.ndarray

@@ -34,7 +34,7 @@ class Degrees:
         return sum(self._counts()[self.least :])
 
     @property
-    def n_made(self) -> int:
+    def n_formed(self) -> int:
         """The number of terms together with the lower ones that they are products of."""
         return sum(self._counts()[1:])
 

@@ -1,4 +1,4 @@
-"""Sums over rows in doubled precision: of squared error in one column, and of products."""
+"""The gradient of squared error for a polynomial of one column, in doubled precision."""
 
 from collections.abc import Iterable
 
@@ -11,10 +11,10 @@ from .._sources.origin import Origin
 from .evaluation import Expansion
 
 
-def doubled_slopes(
+def squared_error_gradient(
     blocks: Iterable[Block], basis: Expansion, origin: Origin, v: Tensor, v_low: Tensor | None
 ) -> tuple[Tensor, Tensor, float]:
-    """Return the sums of losses, for each target, of gradients, and of weights, as doubles.
+    """Return the sums over the rows of losses, of gradients and of weights, rounded to doubles.
 
     Parameters
     ----------
@@ -23,13 +23,20 @@ def doubled_slopes(
     basis : Expansion
         Of that column.
     origin : Origin
-        That terms and targets are measured from.
+        What terms and targets are measured from.
     v, v_low : Tensor of shape (n_terms + 1, n_targets)
-        The point, as the sum of both.
+        The coefficients, as the sum of both; None as ``v_low`` for zeros.
+
+    Returns
+    -------
+    losses : Tensor of shape (n_targets,)
+    gradient : Tensor of shape (n_terms + 1, n_targets)
+    total : float
+        The sum of the weights, or the number of rows.
     """
     t = v.shape[1]
     v_low = torch.zeros_like(v) if v_low is None else v_low
-    value, total = v.new_zeros(t), 0.0
+    losses, total = v.new_zeros(t), 0.0
     gradient = torch.zeros_like(v), torch.zeros_like(v)
     scale = origin.unit()
     for X, y, weight in blocks:
@@ -37,49 +44,48 @@ def doubled_slopes(
         Z = _terms(basis, X[:, 0], origin.shift[t:], scale[t:])
         for k in range(t):
             high, low = dd.two_sum(-y[:, k], origin.shift[k])
-            target = high / scale[k], low / scale[k]
-            point = v[:, k : k + 1], v_low[:, k : k + 1]
-            residual = dd.add(dd.total(dd.multiply(Z, point), 0), target)
-            slope = residual
+            minus_target = high / scale[k], low / scale[k]
+            coefficients = v[:, k : k + 1], v_low[:, k : k + 1]
+            residual = dd.add(dd.total(dd.multiply(Z, coefficients), 0), minus_target)
+            weighted = residual
             if weight is not None:
-                slope = dd.multiply(residual, _exactly(weight.cpu()))
-            value[k] += 0.5 * (residual[0] * slope[0]).sum()
-            part = dd.total(dd.multiply(Z, slope), 1)
-            high, low = dd.add((gradient[0][:, k], gradient[1][:, k]), part)
+                weighted = dd.multiply(residual, dd.exactly(weight.cpu()))
+            losses[k] += 0.5 * (residual[0] * weighted[0]).sum()
+            of_block = dd.total(dd.multiply(Z, weighted), 1)
+            high, low = dd.add((gradient[0][:, k], gradient[1][:, k]), of_block)
             gradient[0][:, k], gradient[1][:, k] = high, low
         total += len(X) if weight is None else float(weight.sum())
-    return value, gradient[0] + gradient[1], total
+    return losses, gradient[0] + gradient[1], total
 
 
 def _terms(basis: Expansion, x: Tensor, shift: Tensor, scale: Tensor) -> dd.Pair:
-    """Return the terms of a column and, last, ones; pairs of shape (n_terms + 1, n_rows)."""
+    """Return the terms of a column, measured from an origin, and a last row of ones.
+
+    Pairs of shape (n_terms + 1, n_rows).
+    """
     centre, half = x.new_tensor(basis.centre[0]), x.new_tensor(basis.half[0])
     t = dd.divide(dd.two_sum(x, -centre), half)
     terms = []
-    before, last = _exactly(torch.zeros_like(x)), _exactly(torch.ones_like(x))
-    made_of = None
+    before, last = dd.exactly(torch.zeros_like(x)), dd.exactly(torch.ones_like(x))
+    scaled_by = None
     for a, b, c in ([float(number) for number in step] for step in basis.steps[0]):
-        if made_of != (a, b):
-            scaled, made_of = _plus(_times(t, a), b), (a, b)
+        if scaled_by != (a, b):
+            scaled, scaled_by = _plus(_times(t, a), b), (a, b)
         new = dd.multiply(scaled, last)
         before, last = last, dd.add(new, _times(before, -c)) if c else new
         terms.append(last)
     wanted = terms[basis.terms.n_below :]
     high, low = (torch.stack([term[i] for term in wanted]) for i in (0, 1))
-    high, low = dd.add((high, low), _exactly(-shift[:, None]))
+    high, low = dd.add((high, low), dd.exactly(-shift[:, None]))
     ones = torch.ones_like(x)[None]
     return torch.cat((high / scale[:, None], ones)), torch.cat((low / scale[:, None], 0 * ones))
 
 
 def _times(pair: dd.Pair, number: float) -> dd.Pair:
-    if abs(number) in (1, 2):
+    if abs(number) in (1, 2):  # which round nothing
         return pair[0] * number, pair[1] * number
-    return dd.multiply(pair, _exactly(pair[0].new_tensor(number)))
+    return dd.multiply(pair, dd.exactly(pair[0].new_tensor(number)))
 
 
 def _plus(pair: dd.Pair, number: float) -> dd.Pair:
-    return dd.add(pair, _exactly(pair[0].new_tensor(number))) if number else pair
-
-
-def _exactly(number: Tensor) -> dd.Pair:
-    return number, torch.zeros_like(number)
+    return dd.add(pair, dd.exactly(pair[0].new_tensor(number))) if number else pair

@@ -1,4 +1,4 @@
-"""Products of polynomials of single columns, made block by block."""
+"""Evaluates the terms of a polynomial block by block: products of polynomials of single columns."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,61 +8,79 @@ import torch
 from torch import Tensor
 
 from .._linalg.views import viewed
-from .families import Step
+from .families import Recurrence, Step
 from .multi_index import Terms
 
-_MANY_SLICES = 2_000  # of products, which take longer to begin than to compute
+_MANY_SLICES = 2_000  # of products, each of which takes longer to start than to compute
 
 
 class Expansion:
-    """Products of ``phi_k((x_j - centre_j) / half_j)``.
+    """Products of ``phi_k((x_j - centre_j) / half_j)`` over the columns j.
 
     Parameters
     ----------
     terms : Terms
-    steps : list of tuple of Step
+    steps : list of Recurrence
         The recurrence of phi for each column.
     centre, half : ndarray of shape (n_features,)
     """
 
     def __init__(
-        self, terms: Terms, steps: Sequence[tuple[Step, ...]], centre: np.ndarray, half: np.ndarray
+        self, terms: Terms, steps: Sequence[Recurrence], centre: np.ndarray, half: np.ndarray
     ):
         self.terms, self.steps, self.centre, self.half = terms, steps, centre, half
-        self._rounded_steps = [_alike(of_columns) for of_columns in zip(*steps, strict=True)]
+        self._rounded_steps = [
+            _of_all_columns(of_columns) for of_columns in zip(*steps, strict=True)
+        ]
 
     def expand(self, X: Tensor, out: Tensor) -> Tensor:
-        """Write the terms of a block into ``out`` of shape (n_made, n_rows); return the wanted."""
+        """Return the terms of a block, of shape (n_terms, n_rows).
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_rows, n_features)
+        out : Tensor of shape (n_formed, n_rows)
+            Where all terms are written that are formed.
+        """
         t = self._mapped(X, out)
         if len(t) == 1:  # to write by index takes longer than to compute
-            for _ in self._columns(t, out):
+            for _ in self._univariate(t, out):
                 pass
             return out[self.terms.n_below :]
-        for k, column_terms in self._columns(t):
-            columns, numbers = self.terms.alone[k]
-            out[numbers] = column_terms if len(columns) == len(t) else column_terms[columns]
+        for k, of_degree in self._univariate(t):
+            columns, numbers = self.terms.univariate[k]
+            out[numbers] = of_degree if len(columns) == len(t) else of_degree[columns]
         self._multiply(out, self.terms.degrees.most)
         return out[self.terms.n_below :]
 
     def lower(self, X: Tensor, out: Tensor) -> Tensor:
-        """Write the terms that are not of the largest degree; return the others of one column."""
-        terms, powers = self.terms, out[:0]
-        for k, column_terms in self._columns(self._mapped(X, out)):
-            columns, numbers = terms.alone[k]
+        """Write all terms below the largest degree; return those of that degree in one column.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_rows, n_features)
+        out : Tensor of shape (n_lower, n_rows)
+        """
+        terms, univariate = self.terms, out[:0]
+        for k, of_degree in self._univariate(self._mapped(X, out)):
+            columns, numbers = terms.univariate[k]
             if k == terms.degrees.most:
-                powers = column_terms[columns]
+                univariate = of_degree[columns]
             else:
-                out[numbers] = column_terms[columns]
+                out[numbers] = of_degree[columns]
         self._multiply(out, terms.degrees.most - 1)
-        return powers
+        return univariate
 
     def _multiply(self, out: Tensor, most: int) -> None:
         """Write the terms of several columns up to a total degree."""
         terms = self.terms
         if len(terms.products) > _MANY_SLICES:
-            for numbers in terms.by_degree[: most - 1]:
-                own, lower, factor = (torch.from_numpy(part).to(out.device) for part in numbers)
-                out[own] = out[lower] * out[factor]
+            for table in terms.products_by_degree[: most - 1]:
+                written, lower, factor = (
+                    torch.from_numpy(numbers).to(out.device)
+                    for numbers in (table.terms, table.lower, table.factor)
+                )
+                out[written] = out[lower] * out[factor]
             return
         for product in terms.products:
             if most == terms.degrees.most or product.terms.start < terms.top.n_lower:
@@ -73,17 +91,17 @@ class Expansion:
         centre, half = viewed(self.centre), viewed(self.half)
         return ((X.to(like.dtype) - centre.to(like)) / half.to(like)).T
 
-    def _columns(self, t: Tensor, room: Tensor | None = None) -> Iterator[tuple[int, Tensor]]:
-        """Yield ``(k, phi_k(t))`` for the degrees that single columns take.
+    def _univariate(self, t: Tensor, out: Tensor | None = None) -> Iterator[tuple[int, Tensor]]:
+        """Yield ``(k, phi_k(t))`` for all degrees k that a single column takes.
 
-        Those of one column are made in the rows of ``room``, where there is some.
+        Those of one column are written to the rows of ``out``, if it is given.
         """
         before, last = t.new_ones(()), t.new_ones(())
-        scaled, made_of = t, None
+        scaled, scaled_by = t, None
         for k, (a, b, c) in enumerate(self._rounded_steps):
-            if made_of != (a, b):
-                scaled, made_of = _scaled(t, a, b), (a, b)
-            new = torch.mul(scaled, last, out=None if room is None else room[k : k + 1])
+            if scaled_by != (a, b):
+                scaled, scaled_by = _scaled(t, a, b), (a, b)
+            new = torch.mul(scaled, last, out=None if out is None else out[k : k + 1])
             if k and isinstance(c, tuple):
                 new.sub_(_factor(c, t) * before)
             elif k and c:
@@ -92,8 +110,8 @@ class Expansion:
             yield k + 1, new
 
 
-def _alike(steps: Sequence[Step]) -> tuple[Any, Any, Any]:
-    """Return one step of all columns as numbers or, where they differ, a tuple of them."""
+def _of_all_columns(steps: Sequence[Step]) -> tuple[Any, Any, Any]:
+    """Return (a, b, c) of one step, each a number or, where columns differ, a tuple of numbers."""
     a, b, c = (
         float(parts[0]) if len(set(parts)) == 1 else tuple(map(float, parts))
         for parts in zip(*steps, strict=True)

@@ -12,26 +12,32 @@ from .._sources.origin import Origin
 from .._sources.row_source import Rows, View
 from .basis import Basis
 from .chebyshev_gram import chebyshev_products
-from .double_double_gradient import doubled_slopes
+from .double_double_gradient import squared_error_gradient
 from .implicit import UnformedTerms
 
-_SCAN_ROWS = 65_536  # of a block in doubled precision
+_DOUBLED_ROWS = 65_536  # of a block in doubled precision
 _MANY_TERMS = 2_000  # which take longer to form than to multiply by
 
 
 class ExpandedRows(View):
-    """A row source with the terms of a basis in place of the columns."""
+    """A row source with the terms of a basis in place of the columns.
+
+    Parameters
+    ----------
+    source : Rows
+    basis : Basis
+    """
 
     basis: Basis
 
     def __init__(self, source: Rows, basis: Basis):
         super().__init__(source)
         self.basis, self.n_features = basis, len(basis.terms)
-        # Else blocks are multiplied by as ``centred`` has them.
+        # If false, products are made of blocks from ``centred``.
         self.formed = self.n_features <= _MANY_TERMS or basis.terms.degrees.most == 1
 
     def same_view(self) -> Callable[[Rows], Rows]:
-        """Return what expands any other source."""
+        """Return a function that expands any other source in the same way."""
         return partial(ExpandedRows, basis=self.basis)
 
     def view_block(self, block: Block) -> Block:
@@ -42,9 +48,14 @@ class ExpandedRows(View):
     def blocks(
         self, size: int, order: Tensor | None = None, out: Tensor | None = None
     ) -> Iterator[Block]:
-        """Yield ``(terms, y, sample_weight)``; the next block is made in the same place.
+        """Yield ``(terms, y, sample_weight)``; each block overwrites the one before.
 
-        That is in ``out``, of shape (size, n_made), if it is given.
+        Parameters
+        ----------
+        size, order
+            As of ``Rows``.
+        out : Tensor of shape (size, n_formed), default=None
+            Where the terms are written; None for new memory.
         """
         if out is None:
             room = self._room(size if order is None else min(size, len(order)))
@@ -55,27 +66,27 @@ class ExpandedRows(View):
 
     def gram_from_sums(self, origin: Origin, dtype: torch.dtype) -> Tensor | None:
         """Return the sums of products of columns, if sums of columns give them; see ``Rows``."""
-        alone = self.basis.even and self.basis.terms.n_features == 1 and self.rereadable
-        if not alone or dtype != torch.float64:
+        suited = self.basis.even and self.basis.terms.n_features == 1 and self.rereadable
+        if not suited or dtype != torch.float64:
             return None
         return chebyshev_products(self, origin, self.blocks)
 
     def double_double_gradient(
         self, origin: Origin, v: Tensor, v_low: Tensor | None
     ) -> tuple[Tensor, Tensor, float]:
-        """Return the sums that make the gradient of squared error, for a column alone."""
-        return doubled_slopes(self._weighted_columns(), self.basis, origin, v, v_low)
+        """Return the sums that make the gradient of squared error, for terms of one column."""
+        return squared_error_gradient(self._weighted_columns(), self.basis, origin, v, v_low)
 
     def _weighted_columns(self) -> Iterator[Block]:
-        """Yield blocks of the one column, as ``weighted`` has it."""
-        for X, y, weight in self.source.blocks(_SCAN_ROWS):
+        """Yield ``(X, y, sample_weight)`` of the one column; see ``weighted``."""
+        for X, y, weight in self.source.blocks(_DOUBLED_ROWS):
             yield self.weighted(X, weight), y, weight
 
     def weighted(self, X: Tensor, weight: Tensor | None) -> Tensor:
-        """Return a block of the columns in which rows without weight are in the domain.
+        """Return a block of the columns with rows without weight moved into the domain.
 
-        They may be anywhere, where terms would overflow, and no weight makes up for that. What is
-        no number stays, for it to be found.
+        Outside of the domain, terms may overflow, and zero times infinity is NaN. Entries that are
+        not finite stay, so that validation finds them.
         """
         if weight is None or weight.all():
             return X
@@ -83,12 +94,12 @@ class ExpandedRows(View):
         return torch.where(kept, X, viewed(self.basis.centre).to(X))
 
     def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
-        """Yield ``(y, terms, sample_weight)``, of which only products with ``terms`` are formed.
+        """Yield ``(y, terms, sample_weight)``; the terms are multiplied by without being formed.
 
         Parameters
         ----------
         shift : Tensor of shape (n_terms,)
-            What is taken from the terms.
+            Subtracted from the terms.
         scale : Tensor of shape (n_terms,) or None
             Divides them; None for ones.
         """
@@ -98,9 +109,9 @@ class ExpandedRows(View):
         room = torch.empty(terms.top.n_lower, size, dtype=dtype, device=self.device)
         for X, y, weight in self.source.blocks(size):
             lower = room[:, : len(X)]
-            powers = self.basis.lower(self.weighted(X, weight), lower)
-            yield y.to(dtype), UnformedTerms(terms, lower, powers, shift, scale), weight
+            univariate = self.basis.lower(self.weighted(X, weight), lower)
+            yield y.to(dtype), UnformedTerms(terms, lower, univariate, shift, scale), weight
 
     def _room(self, n_rows: int) -> Tensor:
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
-        return torch.empty(self.basis.terms.n_made, n_rows, dtype=dtype, device=self.device)
+        return torch.empty(self.basis.terms.n_formed, n_rows, dtype=dtype, device=self.device)

@@ -12,19 +12,19 @@ from .._linalg.views import viewed
 from .._sources.blocks import Block
 from .._sources.row_source import Rows, View
 
-OUTSIDE = ("warn", "nan", "clip")  # what may be done with rows beyond the domain
+OUTSIDE = ("warn", "nan", "clip")  # what may be done with rows outside the domain
 
 
 class BoundedRows(View):
-    """A row source of which the rows that leave the domain of the columns are dealt with.
+    """A row source that warns of rows outside the domain of the columns, or changes them.
 
     Parameters
     ----------
     source : Rows
     domain : ndarray of shape (n_features, 2)
     outside : {"warn", "nan", "clip"}
-        To warn of such rows when all have been read, to make all their numbers NaN, or to take the
-        nearest numbers in the domain.
+        Warn of such rows after all have been read, set all their entries to NaN, or replace each
+        entry outside by the nearest number in the domain.
     """
 
     def __init__(self, source: Rows, domain: np.ndarray, outside: str):
@@ -32,15 +32,15 @@ class BoundedRows(View):
         self.domain, self.outside = domain, outside
 
     def same_view(self) -> Callable[[Rows], Rows]:
-        """Return what deals with any other source."""
+        """Return a function that bounds any other source in the same way."""
         return partial(BoundedRows, domain=self.domain, outside=self.outside)
 
     def view_block(self, block: Block) -> Block:
-        """Return a block as it is dealt with."""
+        """Return a block without entries outside the domain, unless rows are only warned of."""
         X, y, weight = block
         low, high = viewed(self.domain).to(X).unbind(1)
         if self.outside == "clip":
-            # What is infinite stays so, for it to be found.
+            # Infinite entries stay, so that validation finds them.
             X = torch.where(X.isinf(), X, torch.minimum(torch.maximum(X, low), high))
         elif self.outside == "nan":
             X = torch.where(self._beyond(X)[:, None], torch.nan, X)

@@ -1,4 +1,4 @@
-"""Three-term recurrences, which make families of polynomials degree by degree.
+"""Families of polynomials, each defined by a three-term recurrence.
 
 ``phi_0 = 1``, and ``phi_{k+1}(t) = (a_k t + b_k) phi_k(t) - c_k phi_{k-1}(t)``.
 
@@ -16,8 +16,8 @@ Step = tuple[Fraction, Fraction, Fraction]  # a_k, b_k and c_k
 Recurrence = tuple[Step, ...]
 
 _ZERO, _ONE, _TWO = Fraction(0), Fraction(1), Fraction(2)
-_VANISHED = 1e-11  # a root mean square, of what is at most 1
-_ROUNDED = 1e-8  # a part of a polynomial that is made of rounding errors
+_VANISHED = 1e-11  # a root mean square, for numbers of at most 1, that is zero but for rounding
+_ROUNDED = 1e-8  # a smaller orthogonal part of a polynomial is made of rounding errors
 
 
 def _power(k: int) -> Step:
@@ -53,18 +53,26 @@ def family(name: str, degree: int) -> Recurrence:
 
 
 def rooted(degree: int, least: int) -> Recurrence:
-    """Return the steps of powers up to ``least`` and, above, ``t^least T_{k - least}(t)``.
+    """Return the steps of powers up to ``least`` and, above, of ``t^least T_{k - least}(t)``.
 
-    They vanish with t, for models without an intercept or without lower terms.
+    They vanish at zero, for models without an intercept or without terms of low degree.
     """
     return tuple(_power(k) if k <= least else _chebyshev(k) for k in range(degree))
 
 
 def orthogonal(t: np.ndarray, degree: int, least: int = 0) -> tuple[Recurrence, int]:
-    """Return the steps of polynomials that are orthonormal on points, and how many of them are.
+    """Return the steps of polynomials that are orthonormal on points, and how many are sound.
 
-    From where there are as many as distinct points, they vanish on all of these. Those that vanish
-    with t like its power ``least`` begin with the powers up to that.
+    There are no more orthonormal polynomials than distinct points. Those of higher degree vanish on
+    all points but for rounding errors, and are not sound.
+
+    Parameters
+    ----------
+    t : ndarray of shape (n_points,)
+    degree : int
+    least : int, default=0
+        The polynomials of this degree and above are multiples of ``t^least``; those below are
+        powers.
     """
     if least:
         root = t**least
@@ -78,35 +86,37 @@ def orthogonal(t: np.ndarray, degree: int, least: int = 0) -> tuple[Recurrence, 
 
 
 def _orthonormal(t: np.ndarray, degree: int, first: np.ndarray) -> tuple[Recurrence, int]:
-    """Return the steps that make orthonormal values from the first, and how many do."""
-    before, last, before_norm = np.zeros_like(t), first, 0.0
+    """Return the steps that make orthonormal values from the first, and how many are sound."""
+    before, last, norm_of_last = np.zeros_like(t), first, 0.0
     steps: list[Step] = []
-    span = last[None]  # orthonormal, which the polynomials no longer are where degrees are high
+    # Kept orthonormal, which the values of polynomials of high degree are not.
+    span = last[None]
     while len(steps) < degree:
-        # Stieltjes' procedure: each is t times the last one, less what that has in common with it
-        # and with the one before.
+        # Stieltjes' procedure: each polynomial is t times the last one, orthogonalised against the
+        # last two.
         mean = float(np.mean(t * last * last))
-        new = (t - mean) * last - before_norm * before
+        new = (t - mean) * last - norm_of_last * before
         norm = float(np.sqrt(np.mean(new * new)))
-        beyond = _beyond(new, span)
-        left = float(np.sqrt(np.mean(beyond * beyond)))
-        if norm < _VANISHED or left < _ROUNDED * norm:
+        remainder = _orthogonal_part(new, span)
+        remaining_norm = float(np.sqrt(np.mean(remainder * remainder)))
+        if norm < _VANISHED or remaining_norm < _ROUNDED * norm:
             n_sound = len(steps)
-            steps.append((_ONE, -Fraction(mean), Fraction(before_norm)))
+            steps.append((_ONE, -Fraction(mean), Fraction(norm_of_last)))
             return (*steps, *(_power(k) for k in range(len(steps), degree))), n_sound
         size = Fraction(norm)
-        steps.append((1 / size, -Fraction(mean) / size, Fraction(before_norm) / size))
-        before, last, before_norm = last, new / norm, norm
-        span = np.vstack((span, beyond / left))
+        steps.append((1 / size, -Fraction(mean) / size, Fraction(norm_of_last) / size))
+        before, last, norm_of_last = last, new / norm, norm
+        span = np.vstack((span, remainder / remaining_norm))
     return tuple(steps), degree
 
 
-def _beyond(new: np.ndarray, span: np.ndarray) -> np.ndarray:
-    """Return the part of values that is orthogonal to some others.
+def _orthogonal_part(new: np.ndarray, span: np.ndarray) -> np.ndarray:
+    """Return the part of values that is orthogonal to the rows of ``span``.
 
-    Of a polynomial that vanishes on the points, rounding errors leave no more than these span.
+    It identifies a polynomial that vanishes on the points. The values of such a polynomial are
+    rounding errors of those before, and have almost no orthogonal part.
     """
-    for _ in range(2):  # the second time takes what rounding left
+    for _ in range(2):  # the second time removes what rounding left
         new = new - (span @ new / len(new)) @ span
     return new
 
@@ -122,7 +132,7 @@ def values(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:
 
 
 def derivatives(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:
-    """Return the derivatives of ``phi_1, ..., phi_degree`` at points, (degree, n_points)."""
+    """Return the derivatives of ``phi_1, ..., phi_degree`` at points; see ``values``."""
     before, last = np.zeros_like(t), np.ones_like(t)
     slope_before, slope, rows = np.zeros_like(t), np.zeros_like(t), []
     for a, b, c in ([float(number) for number in step] for step in steps):
@@ -136,9 +146,15 @@ def derivatives(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:
 def slopes(steps: Sequence[Step], t: np.ndarray, n_sound: int) -> tuple[np.ndarray, float]:
     """Return the median slope of each polynomial on points, of shape (degree,), and the largest.
 
-    Where a point is far from the others, any polynomial that fits both is steep there. Infinite,
-    and none of the largest, is that of polynomials which vanish on the points: those after the
-    first ``n_sound``.
+    Where a point is far from the others, polynomials that are orthogonal on all are steep.
+
+    Parameters
+    ----------
+    steps : Recurrence
+    t : ndarray of shape (n_points,)
+    n_sound : int
+        How many of the polynomials are sound. The slopes of the others, which vanish on the points,
+        are infinite, and do not count for the largest.
     """
     steep = np.abs(derivatives(steps[:n_sound], t)).reshape(n_sound, len(t))
     medians = [*np.median(steep, 1), *[np.inf] * (len(steps) - n_sound)]

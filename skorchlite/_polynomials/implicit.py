@@ -1,7 +1,8 @@
 """Terms that are multiplied by without being formed.
 
-Those of the largest degree, which most are, are products of a lower term and a polynomial of one
-column. A sum over them is a sum over lower terms for each such polynomial: two matrix products.
+Most terms have the largest degree, and they are products of a lower term and a polynomial of one
+column. Grouped by that polynomial, a sum over them is a sum over the lower terms. So two products
+with the matrix of the lower terms take the place of one with that of all terms.
 """
 
 from dataclasses import dataclass
@@ -16,14 +17,14 @@ from .multi_index import Terms
 
 @dataclass
 class UnformedTerms(DesignOperator):
-    """``[(terms - shift) / scale, 1]`` of some rows, of which only the products are formed.
+    """``[(terms - shift) / scale, 1]`` of some rows, multiplied by without being formed.
 
     Parameters
     ----------
     terms : Terms
     lower : Tensor of shape (n_lower, n_rows)
-        The terms that are not of the largest degree, also those made on the way.
-    powers : Tensor of shape (n_powers, n_rows)
+        All terms below the largest degree that are formed.
+    univariate : Tensor of shape (n_univariate, n_rows)
         The terms of the largest degree in one column.
     shift : Tensor of shape (n_terms,)
     scale : Tensor of shape (n_terms,) or None
@@ -31,7 +32,7 @@ class UnformedTerms(DesignOperator):
 
     terms: Terms
     lower: Tensor
-    powers: Tensor
+    univariate: Tensor
     shift: Tensor
     scale: Tensor | None
 
@@ -40,33 +41,34 @@ class UnformedTerms(DesignOperator):
 
     @property
     def width(self) -> int:
-        """The number of columns, that of the ones among them."""
+        """The number of columns, with the ones."""
         return len(self.shift) + 1
 
     def __matmul__(self, v: Tensor) -> Tensor:
         w = v[:-1] if self.scale is None else v[:-1] / self.scale[:, None]
         constant = v[-1] - (self.shift[:, None] * w).sum(0)
         w = torch.cat((w.new_zeros(self.terms.n_below, w.shape[1]), w))
-        top = self.terms.top
-        product = self.lower.T @ w[: len(self.lower)] + self.powers.T @ w[top.alone] + constant
+        top, products = self.terms.top, self.terms.top.products
+        result = self.lower.T @ w[: len(self.lower)]
+        result = result + self.univariate.T @ w[top.univariate] + constant
         for j in range(w.shape[1]):
-            spread = w.new_zeros(len(self.lower), len(top.factors))
-            spread[top.lower, top.factor] = w[top.terms, j]
-            product[:, j] += (self._factors * (spread.T @ self.lower)).sum(0)
-        return product
+            by_factor = w.new_zeros(len(self.lower), len(top.factors))
+            by_factor[products.lower, top.factor_index] = w[products.terms, j]
+            result[:, j] += (self._factors * (by_factor.T @ self.lower)).sum(0)
+        return result
 
     def transposed_times(self, s: Tensor) -> Tensor:
-        """Return the product of the transpose with columns of numbers, one for each row."""
-        top, total = self.terms.top, s.sum(0)
-        product = s.new_empty(self.terms.n_made, s.shape[1])
-        product[: len(self.lower)] = self.lower @ s
-        product[top.alone] = self.powers @ s
+        """Return the product of the transpose with s of shape (n_rows, m)."""
+        top, products, total = self.terms.top, self.terms.top.products, s.sum(0)
+        result = s.new_empty(self.terms.n_formed, s.shape[1])
+        result[: len(self.lower)] = self.lower @ s
+        result[top.univariate] = self.univariate @ s
         for j in range(s.shape[1]):
-            across = self.lower @ (self._factors * s[:, j]).T
-            product[top.terms, j] = across[top.lower, top.factor]
-        product = product[self.terms.n_below :] - self.shift[:, None] * total
-        product = product if self.scale is None else product / self.scale[:, None]
-        return torch.cat((product, total[None]))
+            by_factor = self.lower @ (self._factors * s[:, j]).T
+            result[products.terms, j] = by_factor[products.lower, top.factor_index]
+        result = result[self.terms.n_below :] - self.shift[:, None] * total
+        result = result if self.scale is None else result / self.scale[:, None]
+        return torch.cat((result, total[None]))
 
     @cached_property
     def _factors(self) -> Tensor:

@@ -1,10 +1,12 @@
-"""Terms in which a penalty on powers of columns far from zero is no harder than none.
+"""Terms that keep a penalty on powers of columns far from zero as easy to solve as no penalty.
 
-Powers of such a column are dependent beyond what doubles hold, and the penalty is on them. In the
-polynomials that the model is fitted in it is a quadratic form whose curvatures span far more than
-doubles do. So the terms here are combinations of these polynomials in which that form and the
-squares of the terms add up to one: what is left to solve has a small condition. The combinations
-are made, and coefficients converted, in decimal arithmetic of as many digits as the powers cancel.
+Powers of a column far from zero are more nearly dependent than doubles can hold, and the penalty is
+on their coefficients. For the orthogonal polynomials that a model without a penalty is fitted in,
+it is a quadratic form whose curvatures span more orders of magnitude than doubles can hold either.
+So the terms here are combinations of these polynomials for which that quadratic form plus the Gram
+matrix of the polynomials is the identity, as far as the polynomials are orthonormal on the rows:
+the Hessian has a small condition number. The combinations are made, and coefficients are converted,
+in decimal arithmetic with enough digits for those that cancel between powers.
 """
 
 from decimal import Context, Decimal, InvalidOperation, localcontext
@@ -25,33 +27,46 @@ from .._sources.feature_map import ColumnRounding
 from .basis import Basis
 from .basis_conversion import BasisConversion
 
-_PRODUCTS_OF_DIGITS = 150_000_000
-_DIGITS, _MORE = 40, 4  # besides those that cancel; times as many, where these do not do
+_PRODUCTS_OF_DIGITS = 150_000_000  # as many as take a fraction of a second
+_DIGITS = 40  # besides those that cancel
+_MORE = 4  # times as many digits for a second attempt
 
 
 def digits_for(base: Basis, alpha: float) -> int:
-    """Return how many digits the arithmetic takes."""
+    """Return how many digits the decimal arithmetic needs."""
     return _DIGITS + int(2 * base.digits_lost_in_powers + abs(log10(alpha)))
 
 
 def is_cheap(base: Basis, alpha: float) -> bool:
-    """Return whether that takes a fraction of a second."""
+    """Return whether it takes a fraction of a second to make the combinations."""
     return len(base.terms) ** 3 * digits_for(base, alpha) <= _PRODUCTS_OF_DIGITS
 
 
 class PenalisedBasis(Basis):
-    """Combinations ``psi = B^T [phi, 1]`` of the terms of another basis.
+    """Linear combinations of 1 and the terms of another basis.
 
     Parameters
     ----------
     base : Basis
-        Of kind "chebyshev" or "orthogonal", for powers.
+        Of kind "chebyshev" or "orthogonal", with the powers as the caller's family.
     vanishing : ndarray of bool of shape (n_terms,)
         Which of its terms are nothing but rounding errors on the rows.
     alpha : float
-        Curvature of the penalty on coefficients of the powers, above zero.
+        The curvature of the penalty on the coefficients of the powers, above zero.
     intercept : bool
-        Whether there is one, which takes up what the terms have of a constant.
+        Whether there is an intercept. If so, the terms leave their constant parts to it.
+
+    Attributes
+    ----------
+    to_powers, from_powers : ndarray of Decimal of shape (n_terms, n_terms)
+        Multiply coefficients of the terms to those of the powers, and back.
+    constants : ndarray of Decimal of shape (n_terms,)
+        The part of 1 in each power, if written in the terms of ``base``.
+    parts : Tensor of shape (n_terms, n_terms + 1)
+        The parts of 1 and of the terms of ``base`` in each term.
+    fitted_parts : Tensor of shape (n_terms, n_terms or n_terms + 1)
+        Those that the rows are fitted with: without the vanishing terms and, if there is an
+        intercept, without 1.
     """
 
     def __init__(self, base: Basis, vanishing: np.ndarray, alpha: float, intercept: bool):
@@ -60,28 +75,27 @@ class PenalisedBasis(Basis):
         self.digits = digits_for(base, alpha)
         try:
             self._combine(vanishing, alpha)
-        except InvalidOperation:  # a pivot below zero: rare rows make polynomials with more digits
+        except InvalidOperation:  # a pivot below zero, since rare rows make larger coefficients
             self.digits *= _MORE
             self._combine(vanishing, alpha)
 
     def _combine(self, vanishing: np.ndarray, alpha: float) -> None:
-        base, intercept = self.base, self.intercept
+        n_left_out = int(self.intercept)  # the part of 1
         with localcontext(Context(self.digits)):
-            moved = (
-                base.conversion.decimals_from_caller()
-            )  # powers in ones and, from lower to higher, phi
-            seen = moved.copy()
-            seen[:, 1:][:, vanishing] = Decimal(0)
-            triangle = cholesky(lower_gram(seen[:, int(intercept) :]), Decimal(alpha))
-            self.to_powers = lower_inverse(triangle).T
-            self.from_powers = triangle.T
-            self.constants = moved[:, 0]
-            parts = lower_product(self.to_powers.T, moved)
-        self.parts, self.powers_of = (
+            powers = self.base.conversion.decimals_from_caller()  # as parts of 1 and base terms
+            on_rows = powers.copy()
+            on_rows[:, 1:][:, vanishing] = Decimal(0)
+            factor = cholesky(lower_gram(on_rows[:, n_left_out:]), Decimal(alpha))
+            self.to_powers = lower_inverse(factor).T
+            self.from_powers = factor.T
+            self.constants = powers[:, 0]
+            parts = lower_product(self.to_powers.T, powers)
+        self.parts, self._to_powers_in_doubles = (
             torch.from_numpy(matrix.astype(float)) for matrix in (parts, self.to_powers)
         )
-        self.fitted = self.parts[:, int(intercept) :].clone()
-        self.fitted[:, len(self.fitted[0]) - len(vanishing) :][:, torch.from_numpy(vanishing)] = 0
+        self.fitted_parts = self.parts[:, n_left_out:].clone()
+        of_terms = self.fitted_parts[:, len(self.fitted_parts[0]) - len(vanishing) :]
+        of_terms[:, torch.from_numpy(vanishing)] = 0
 
     @property
     def diagonal(self) -> bool:
@@ -90,8 +104,8 @@ class PenalisedBasis(Basis):
 
     @property
     def penalty_root(self) -> Tensor:
-        """What makes the caller's coefficients, which the penalty is on."""
-        return self.powers_of
+        """The matrix that multiplies coefficients to those of the powers, which are penalised."""
+        return self._to_powers_in_doubles
 
     @property
     def rounding(self) -> "CombinedRounding":
@@ -99,30 +113,31 @@ class PenalisedBasis(Basis):
         return CombinedRounding(self)
 
     def can_move(self, fit_intercept: bool) -> bool:
-        """Return False: the terms are those for the rows that they were made for."""
+        """Return False: the terms suit the rows that they were made for."""
         return False
 
     def expand(self, X: Tensor, out: Tensor) -> Tensor:
-        """Return the terms of a block, of shape (n_terms, n_rows)."""
+        """Return the terms of a block, of shape (n_terms, n_rows); see ``Expansion``."""
         terms = self.base.expand(X, out)
-        parts = self.fitted.to(terms)
-        mixed = parts[:, -len(terms) :] @ terms
-        return mixed if self.intercept else mixed.add_(parts[:, :1])
+        parts = self.fitted_parts.to(terms)
+        combined = parts[:, -len(terms) :] @ terms
+        return combined if self.intercept else combined.add_(parts[:, :1])
 
     def in_base(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (coef, intercept) for the terms of the other basis.
+        """Return (coef, intercept) for the terms of ``base``.
 
         Parameters
         ----------
         coef : ndarray of shape (n_targets, n_terms)
         intercept : ndarray of shape (n_targets,)
         """
-        moved = coef @ self.parts.numpy()
-        return np.ascontiguousarray(moved[:, 1:]), intercept + (not self.intercept) * moved[:, 0]
+        in_base = coef @ self.parts.numpy()
+        constants = (not self.intercept) * in_base[:, 0]
+        return np.ascontiguousarray(in_base[:, 1:]), intercept + constants
 
     @property
     def conversion(self) -> "PenalisedConversion":
-        """What makes the caller's coefficients of those of the terms, and the other way."""
+        """Converts coefficients of the terms to those of the powers, and back."""
         return PenalisedConversion(self)
 
 
@@ -137,37 +152,36 @@ class CombinedRounding(ColumnRounding):
     @property
     def amplification(self) -> Tensor:
         """By how much relative errors of the data can be amplified in each term."""
-        parts = self.basis.fitted.abs()[:, -len(self.basis.terms) :]
+        parts = self.basis.fitted_parts.abs()[:, -len(self.basis.terms) :]
         return parts @ self.basis.base.rounding.amplification
 
 
 class PenalisedConversion(BasisConversion):
-    """Writes coefficients of combined terms as those of powers, and these as those."""
+    """Converts coefficients of combinations of terms to those of powers, and back."""
 
     basis: PenalisedBasis
 
     def to_caller(self, w: Tensor) -> Tensor:
         """Return the caller's coefficients from those of the terms; float64 tensors."""
-        return self.basis.powers_of @ w
+        return self.basis.penalty_root @ w
 
     def from_caller(self, coef: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
         """Return (coefficients of the terms, constant) from the caller's; float64 tensors."""
         with localcontext(Context(self.basis.digits)):
-            powers = as_decimals(coef.numpy())
-            w = (self.basis.from_powers @ powers).astype(float)
-            moved = (self.basis.constants @ powers).astype(float) * self.basis.intercept
-        return torch.from_numpy(w), constant + torch.from_numpy(moved)
+            exact = as_decimals(coef.numpy())
+            w = (self.basis.from_powers @ exact).astype(float)
+            added = (self.basis.constants @ exact).astype(float) * self.basis.intercept
+        return torch.from_numpy(w), constant + torch.from_numpy(added)
 
     def caller_solution(
         self, v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the caller's (coef, intercept), converted without a rounding error."""
+        """Return the caller's (coef, intercept), converted in decimal arithmetic."""
         t = v.shape[1]
         with localcontext(Context(self.basis.digits)):
             w = as_decimals(v.numpy()) + as_decimals(v_low.numpy())
             origin = as_decimals(shift.numpy())
-            powers = self.basis.to_powers @ w[:-1]
-            intercept = w[-1] + origin[:t] - origin[t:] @ w[:-1] - self.basis.constants @ powers
-            coef = powers.astype(float)
-            intercept = intercept.astype(float) * fit_intercept
+            exact = self.basis.to_powers @ w[:-1]
+            constant = w[-1] + origin[:t] - origin[t:] @ w[:-1] - self.basis.constants @ exact
+            coef, intercept = exact.astype(float), constant.astype(float) * fit_intercept
         return np.ascontiguousarray(coef.T), intercept

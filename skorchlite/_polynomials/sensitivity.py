@@ -19,23 +19,26 @@ from .multi_index import terms_of
 
 
 def total_indices(basis: Basis, coef: np.ndarray) -> np.ndarray:
-    """Return the part of the variance of the predictions that each column takes part in.
+    """Return the total Sobol index of each column.
 
-    Columns are independent and uniform on their domains, where products of Legendre's polynomials
-    are orthogonal: their squared coefficients are the parts. All are zero for a constant.
+    It is the part of the variance of the predictions that is due to terms with the column, over
+    columns that are independent and uniform on their domains. Products of Legendre's polynomials
+    are orthogonal there, and the variance is the sum of their squared coefficients, scaled. All
+    indices are zero for a constant.
 
     Parameters
     ----------
     basis : Basis
     coef : ndarray of shape (n_targets, n_terms)
-        Of the terms of the basis.
+        Coefficients of the terms of the basis.
 
     Returns
     -------
     indices : ndarray of shape (n_features,)
-        Of all targets together.
+        For all targets together.
     """
-    terms = terms_of(replace(basis.terms.degrees, least=1))  # which lower ones are a part of
+    # Terms have parts of lower degree in the other basis.
+    terms = terms_of(replace(basis.terms.degrees, least=1))
     domain = [Interval.from_ends(*ends) for ends in basis.domain.tolist()]
     legendre = ColumnFunctions([family("legendre", terms.degree)] * terms.n_features, domain)
     parts = connections(ColumnFunctions.of(basis), legendre)

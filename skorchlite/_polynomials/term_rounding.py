@@ -68,10 +68,10 @@ class TermRounding(ColumnRounding):
         return [np.arange(1.0, 1 + self.expansion.terms.degree)] * len(self.expansion.half)
 
     def _amplified(self, slopes: Sequence[np.ndarray]) -> Tensor:
-        """Return the error of each term, the sum over its columns, of relative errors of size 1.
+        """Return the error of each term for relative errors of size 1 in its columns.
 
-        Each column amplifies them by its slope, at least by its degree, and by how far from zero it
-        is, relative to its range.
+        It is the sum over the columns. Each amplifies its error by the slope of the polynomial, or
+        by the degree if that is larger, and by its distance from zero relative to its range.
         """
         terms = self.expansion.terms
         far = 1 + np.abs(self.expansion.centre) / self.expansion.half
@@ -82,16 +82,19 @@ class TermRounding(ColumnRounding):
         return torch.from_numpy(np.bincount(numbers, amplified, len(terms)))
 
     def propagated(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the error of each term row by row, and the size that its own rounding has.
+        """Return the error of each term, and the size of its entries; None if that takes long.
 
-        Where one row is far from the others, errors are relative to the whole range in that row
-        only. So they are propagated in each row: the root mean square over the rows, to first
-        order, of independent relative errors of size 1 in each column.
+        Where one row is far from the others, only errors in that row are relative to the range of
+        the columns. So the errors are propagated row by row.
 
-        The size is what the rounding of making a term is relative to: of polynomials that vanish at
-        zero, the root mean square of the lowest powers in it.
-
-        None if rows or terms are many, or not all rows are known.
+        Returns
+        -------
+        errors : ndarray of shape (n_terms,)
+            Of independent relative errors of size 1 in each column, to first order; the root mean
+            square over the rows.
+        sizes : ndarray of shape (n_terms,)
+            What the errors of making a term are relative to. For polynomials that vanish at zero it
+            is the root mean square of the lowest powers in the term.
         """
         if self.rows is None:
             return None
@@ -106,16 +109,16 @@ class TermRounding(ColumnRounding):
         for value, slope, root in factors:
             squares += (before * slope * after.pop()) ** 2
             before, lowest = before * value, lowest * root
-        size = self.least_size + 0 * lowest[:, 0]
+        sizes = self.least_size + 0 * lowest[:, 0]
         if not self.kind.uniform_rounding:
-            size = np.sqrt((lowest**2).mean(1))
-        return np.sqrt(squares.mean(1)), size
+            sizes = np.sqrt((lowest**2).mean(1))
+        return np.sqrt(squares.mean(1)), sizes
 
     def _factors(self, X: np.ndarray) -> Iterator[Factor]:
-        """Yield, for each column, its factor in each term.
+        """Yield the factor of each column in each term, of shape (n_terms, n_rows).
 
-        That is its value in each row, its error of a relative error of size 1 in the column, and
-        the lowest power of the column in it.
+        With it come its error for a relative error of size 1 in the column, and the lowest power of
+        the column in it.
         """
         centre, half = self.expansion.centre, self.expansion.half
         terms, t, far = self.expansion.terms, (X - centre) / half, X / half

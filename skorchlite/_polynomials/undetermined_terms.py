@@ -1,9 +1,9 @@
-"""Why the data does not determine all terms: by the nature of its columns, or for their degree.
+"""Why the data does not determine all terms: the nature of its columns, or a degree too high.
 
-A column of two values has no square of its own, products of dummies vanish, and one column may be
-another's double. Such a table is no mistake, and a lower degree would leave out terms that matter.
-It is another thing where a column of many values has fewer than its powers ask for, where rows are
-fewer than terms, or where powers are more than doubles tell apart.
+The square of a column of two values is a linear function of it, products of dummies vanish, and
+columns may depend on each other. This is the nature of such columns, and a lower degree would leave
+out terms that matter. But the degree is too high if a column has fewer distinct values than its
+powers need, if there are fewer rows than terms, or if terms are the same in double precision.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,103 +13,103 @@ import numpy as np
 from numpy.polynomial.chebyshev import chebvander
 from numpy.polynomial.polynomial import polyvander
 
-_FEW_ROWS = 4  # of which two values are no nature of a column
-_MANY_TERMS = 500  # whose rank takes a while to find
-_DEPENDENT = 1e-9  # what is left of a column of size 1 that depends on others
-_ZERO = 1e-12  # an eigenvalue, relative to the largest
+_FEW_ROWS = 4  # up to here, a column of two values is not taken for one that has no others
+_MANY_TERMS = 500  # above, it takes long to compute their rank
+_DEPENDENT = 1e-9  # the largest residual of a column of size 1 that counts as dependent on others
+_ZERO = 1e-12  # the largest eigenvalue, relative to the largest of all, that counts as zero
 
 
 @dataclass(frozen=True)
 class Cause:
-    """What lets terms depend on each other.
+    """Why the degree is too high for the data.
 
     Parameters
     ----------
-    values : dict of int to int
-        How many distinct values a column has, for those with fewer than their powers ask for.
+    n_values : dict of int to int
+        The number of distinct values of each column that has fewer than its powers need.
     n_rows : int or None
-        How many rows there are, where they are fewer than terms.
-    alike : tuple of (ndarray, ndarray) or None
-        The powers of two terms that are the same, or differ in scale and a constant, if some are.
+        The number of rows, if there are fewer than terms.
+    equivalent : tuple of (ndarray, ndarray) or None
+        The powers of two terms that are linear functions of each other, if there are such.
     """
 
-    values: dict[int, int]
+    n_values: dict[int, int]
     n_rows: int | None
-    alike: tuple[np.ndarray, np.ndarray] | None = None
+    equivalent: tuple[np.ndarray, np.ndarray] | None = None
 
-    def told(
+    def in_words(
         self,
         names: Sequence[str],
         degrees: Sequence[int],
         name_of: Callable[[np.ndarray, Sequence[str]], str],
     ) -> tuple[str, str]:
-        """Return what it is, and what to do, in words.
+        """Return the reason, and a remedy.
 
         Parameters
         ----------
         names : list of str
-            Of the columns.
+            The names of the columns.
         degrees : list of int
-            The largest of each column.
+            The largest degree of each column.
         name_of : callable
             Returns the name of a term, from its powers and the names of the columns.
         """
         reasons = [
-            f"{names[j]} has {count} distinct values, which tell its powers up to "
-            f"{_power(names[j], count - 1)} apart"
-            for j, count in list(self.values.items())[:3]
+            f"{names[j]} has {count} distinct values, which determine its powers only up to "
+            f"{_power(names[j], count - 1)}"
+            for j, count in list(self.n_values.items())[:3]
         ]
-        if len(self.values) > 3:
-            reasons.append(f"and so have {len(self.values) - 3} other columns")
+        if len(self.n_values) > 3:
+            reasons.append(f"{len(self.n_values) - 3} other columns have few distinct values too")
         if self.n_rows is not None:
-            reasons.append(f"there are {self.n_rows} samples")
-        if self.alike is not None:
-            term, other = (name_of(powers, names) for powers in self.alike)
-            reasons.append(f"{term} tells no more than {other}")
+            reasons.append(f"there are only {self.n_rows} samples")
+        if self.equivalent is not None:
+            term, other = (name_of(powers, names) for powers in self.equivalent)
+            reasons.append(f"{term} is, to 8 digits, a linear function of {other}")
         elif not reasons:
-            reasons = ["others depend on lower ones in double precision"]
-        lower = [min(k, self.values.get(j, k + 1) - 1) for j, k in enumerate(degrees)]
-        cure = "Lower the degree"
-        if self.values and len(lower) <= 8:
-            cure = f"Use degree={lower if len(lower) > 1 else lower[0]}"
-        return "; ".join(reasons), cure
+            reasons = ["some terms depend on lower ones in double precision"]
+        lower = [min(k, self.n_values.get(j, k + 1) - 1) for j, k in enumerate(degrees)]
+        remedy = "Lower the degree"
+        if self.n_values and len(lower) <= 8:
+            remedy = f"Use degree={lower if len(lower) > 1 else lower[0]}"
+        return "; ".join(reasons), remedy
 
 
 def cause(
     rows: np.ndarray, n_rows: int, powers: np.ndarray, fit_intercept: bool, rank: int
 ) -> Cause | None:
-    """Return why the rank is that small; None where it is by the nature of the columns.
+    """Return why the terms have a rank that is so small; None if it is the nature of the columns.
 
     Parameters
     ----------
     rows : ndarray of shape (n_sampled, n_features)
-        Of the data.
+        A sample of the rows.
     n_rows : int
-        How many it has.
+        The number of all rows.
     powers : ndarray of shape (n_terms, n_features)
         The degree of each column in each term.
     fit_intercept : bool
     rank : int
-        Of the terms, about their mean where there is an intercept.
+        The rank of the terms, less their means if there is an intercept.
     """
     degrees = powers.max(0)
-    if powers.sum(1).max() <= 1:  # columns that depend on each other, which no degree cures
+    if powers.sum(1).max() <= 1:  # columns depend on each other, and no other degree helps
         return None
     counts = np.array([len(np.unique(column)) for column in rows.T])
     two_valued = (counts <= 2) & (n_rows > _FEW_ROWS)
-    values = {
+    n_values = {
         int(j): int(counts[j])
         for j in np.flatnonzero(~two_valued & (degrees >= counts))
         if counts[j] > 1
     }
     reduced = powers[(powers <= np.where(two_valued, counts - 1, degrees)).all(1)]
-    if rank >= len(reduced):  # powers of two values are all that is missing
+    if rank >= len(reduced):  # only powers of two-valued columns are missing
         return None
     t = _scaled(rows, fit_intercept)
-    asked = len(powers) if n_rows <= _FEW_ROWS else _n_distinct(t, reduced, n_rows)
-    few = n_rows - fit_intercept < asked
-    if values or few:
-        return Cause(values, n_rows if few else None)
+    n_terms = len(powers) if n_rows <= _FEW_ROWS else _n_distinct(t, reduced, n_rows)
+    few_rows = n_rows - fit_intercept < n_terms
+    if n_values or few_rows:
+        return Cause(n_values, n_rows if few_rows else None)
     if (
         not len(reduced)
         or len(reduced) > _MANY_TERMS
@@ -117,10 +117,10 @@ def cause(
     ):
         return None
     sizes = np.abs(rows).max(0)
-    return Cause({}, None, _alike(rows / np.where(sizes > 0, sizes, 1), reduced))
+    return Cause({}, None, _equivalent(rows / np.where(sizes > 0, sizes, 1), reduced))
 
 
-def _alike(columns: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _equivalent(columns: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the powers of two terms that are linear functions of each other, if there are some."""
     found: dict[bytes, np.ndarray] = {}
     for term in powers:
@@ -136,6 +136,7 @@ def _alike(columns: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _values(t: np.ndarray, powers: np.ndarray) -> np.ndarray:
+    """Return the values of a term on rows."""
     return np.prod([t[:, j] ** powers[j] for j in np.flatnonzero(powers)], 0)
 
 
@@ -156,9 +157,9 @@ def _scaled(rows: np.ndarray, shifted: bool) -> np.ndarray:
 
 
 def _n_distinct(t: np.ndarray, powers: np.ndarray, n_rows: int) -> int:
-    """Return how many terms are not constant, and none the other's double, on the rows.
+    """Return how many terms differ on the rows, without constant ones.
 
-    As many as there are rows are enough to know.
+    The count ends where it exceeds the number of rows.
     """
     found: set[bytes] = set()
     for term in powers:
@@ -173,28 +174,30 @@ def _n_distinct(t: np.ndarray, powers: np.ndarray, n_rows: int) -> int:
 def _natural_rank(
     t: np.ndarray, two_valued: np.ndarray, powers: np.ndarray, fit_intercept: bool
 ) -> int:
-    """Return the rank of the terms if columns of many values could have any.
+    """Return the rank that the terms would have on many rows of columns of the same nature.
 
-    What is theirs by nature stays: combinations of two-valued columns that do not occur, and
-    columns that depend on others.
+    These have the same combinations of two-valued columns as the data, and columns that depend on
+    others still do. All other columns have random values.
     """
     rng = np.random.default_rng(0)
     patterns = np.unique(t[:, two_valued], axis=0)
     n_rows = min(3 * len(powers) + 50 + 20 * len(patterns), 20_000)
-    any_rows = np.zeros((n_rows, t.shape[1]))
-    any_rows[:, two_valued] = patterns[np.arange(n_rows) % len(patterns)]
-    known, any_known = (np.c_[np.ones(len(part)), part[:, two_valued]] for part in (t, any_rows))
+    random = np.zeros((n_rows, t.shape[1]))
+    random[:, two_valued] = patterns[np.arange(n_rows) % len(patterns)]
+    # The columns so far that do not depend on each other, of the data and of the random rows.
+    known, known_random = (np.c_[np.ones(len(A)), A[:, two_valued]] for A in (t, random))
     for j in np.flatnonzero(~two_valued).tolist():
-        parts = np.linalg.lstsq(known, t[:, j], rcond=None)[0]
-        if np.abs(t[:, j] - known @ parts).max() < _DEPENDENT:
-            any_rows[:, j] = any_known @ parts
+        coef = np.linalg.lstsq(known, t[:, j], rcond=None)[0]
+        if np.abs(t[:, j] - known @ coef).max() < _DEPENDENT:
+            random[:, j] = known_random @ coef
         else:
-            any_rows[:, j] = np.cos(np.pi * rng.random(n_rows))
-            known, any_known = np.c_[known, t[:, j]], np.c_[any_known, any_rows[:, j]]
+            random[:, j] = np.cos(np.pi * rng.random(n_rows))
+            known, known_random = np.c_[known, t[:, j]], np.c_[known_random, random[:, j]]
     terms = np.ones((n_rows, len(powers)))
-    # Chebyshev's polynomials, which are far from dependent, span no more if there is a constant.
+    # With a constant, Chebyshev's polynomials have the span of the powers. They are far from
+    # dependent, so that the rank is not lost to rounding.
     functions = chebvander if fit_intercept else polyvander
-    for j, column in enumerate(any_rows.T):
+    for j, column in enumerate(random.T):
         terms *= functions(column, powers[:, j].max())[:, powers[:, j]]
     terms = terms - terms.mean(0) if fit_intercept else terms
     size = np.sqrt((terms * terms).sum(0))

@@ -12,7 +12,10 @@ from torch import Tensor
 
 
 class CoefficientConversion(ABC):
-    """Converts coefficients of the columns of a model to those that the caller asked for."""
+    """Converts coefficients of the columns of a model to those that the caller asked for, and back.
+
+    The defaults are those of the identity.
+    """
 
     @abstractmethod
     def to_caller(self, w: Tensor) -> Tensor:
@@ -42,13 +45,13 @@ class CoefficientConversion(ABC):
         return 1.0
 
     def relative_size(self, step: Tensor, w: Tensor, scale: Tensor) -> float:
-        """Return the largest change of a coefficient by the step, relative to the largest.
+        """Return the largest change of a coefficient by a step, relative to the largest of all.
 
         Parameters
         ----------
         step, w : Tensor of shape (n_columns, n_targets)
         scale : Tensor of shape (n_columns,)
-            Of the columns; coefficients are compared times this.
+            The scale of the columns. Coefficients are multiplied by it before they are compared.
         """
         if not len(w):
             return 0.0
@@ -60,14 +63,14 @@ class CoefficientConversion(ABC):
 class ColumnRounding:
     """How large the rounding errors of columns are; the defaults are those of the columns of X.
 
-    Errors are relative to the size of the entries of a column, as they are before a mean is taken
-    from them, times ``amplification``.
+    The errors are ``amplification`` times the size of the entries of a column, before a mean is
+    subtracted from them.
 
     Attributes
     ----------
     least_size : float
-        The size that they are relative to in columns of smaller entries, such as differences of
-        numbers of that size.
+        The least size of entries that errors are relative to. It is positive for columns that are
+        differences of larger numbers.
     """
 
     least_size: float = 0.0
@@ -88,9 +91,9 @@ class ColumnRounding:
         return 0.0
 
     def propagated(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the error of each column by relative errors of X, and the size of its own.
+        """Return the error of each column for relative errors of X, and the size of its entries.
 
-        Both are of shape (n_columns,); None where it is not cheap to propagate errors row by row.
+        Both are of shape (n_columns,). None if it would take long to propagate errors row by row.
         """
         return None
 
@@ -173,7 +176,7 @@ IDENTITY = Identity()
 def from_zero(
     v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return coefficients and intercept for columns, and targets, that are measured from zero.
+    """Return coefficients and intercept for columns and targets that are measured from zero.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ _PRESENT = threading.local()  # the readers of the ``computing`` that a Python t
 
 @contextlib.contextmanager
 def computing(n_entries: float) -> Iterator[None]:
-    """Compute with so many entries of X: with few threads if they are few.
+    """Compute with ``n_entries`` entries of X, and with few threads if they are few.
 
     Readers that are begun inside end with it. The traceback of an error would otherwise keep them,
     and the files that they read, open.

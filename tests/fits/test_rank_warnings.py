@@ -89,7 +89,7 @@ def test_a_search_over_degrees_prints_nothing(search):
 @pytest.mark.parametrize(
     "X, degree, reason, cure",
     [
-        (CLASSES, 3, r"x0 has 3 distinct values, .* up to x0\^2 apart", "Use degree=2,"),
+        (CLASSES, 3, r"x0 has 3 distinct values, .* only up to x0\^2", "Use degree=2,"),
         (
             np.c_[CLASSES, NUMBERS],
             3,
@@ -97,9 +97,14 @@ def test_a_search_over_degrees_prints_nothing(search):
             r"Use degree=\[2, 3, 3\]",
         ),
         (np.c_[CLASSES, FLAGS], 4, "x0 has 3 distinct values", r"Use degree=\[2, 4, 4\]"),
-        (NUMBERS[:8], 3, "determines 7 of the 9 .* there are 8 samples", "Lower the degree"),
-        (FLAGS[:2], 2, "there are 2 samples", "Use degree="),
-        (NUMBERS[:, [0, 0]] ** [1, 2], 2, r"x0\^2 tells no more than x1", "Lower the degree"),
+        (NUMBERS[:8], 3, "determines 7 of the 9 .* there are only 8 samples", "Lower the degree"),
+        (FLAGS[:2], 2, "there are only 2 samples", "Use degree="),
+        (
+            NUMBERS[:, [0, 0]] ** [1, 2],
+            2,
+            r"x0\^2 is, to 8 digits, a linear function of x1",
+            "Lower the degree",
+        ),
     ],
     ids=["values", "values-beside", "values-flags", "rows", "two-rows", "square"],
 )
@@ -110,7 +115,7 @@ def test_degree_too_high_is_told_with_its_cause_and_cure(X, degree, reason, cure
 
 def test_names_are_those_of_the_columns():
     X = pd.DataFrame(np.c_[CLASSES, NUMBERS], columns=["stars", "price", "size"])
-    with pytest.warns(np.exceptions.RankWarning, match=r"stars has 3 .* up to stars\^2 apart"):
+    with pytest.warns(np.exceptions.RankWarning, match=r"stars has 3 .* only up to stars\^2"):
         TorchPolyRegressor(3).fit(X, Y)
 
 

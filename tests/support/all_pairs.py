@@ -11,12 +11,13 @@ import pytest
 
 
 def covering(*lengths):
-    """Return rows of indices below the lengths that hold every pair of every two positions.
+    """Return combinations of indices, each below its length, that have every pair between them.
 
-    Each row is the first of those that hold most of the pairs that are still missing, so that the
-    rows are the same in every run, and of every process.
+    The combination that has most of the missing pairs comes next, and of several the first one. So
+    the choice is the same in every run and every process. Of one parameter all indices are chosen.
     """
-    pairs = {row: set(combinations(enumerate(row), 2)) for row in product(*map(range, lengths))}
+    size = min(2, len(lengths))
+    pairs = {row: set(combinations(enumerate(row), size)) for row in product(*map(range, lengths))}
     missing, rows = set().union(*pairs.values()), []
     while missing:
         rows.append(max(pairs, key=lambda row: len(pairs[row] & missing)))
@@ -25,7 +26,7 @@ def covering(*lengths):
 
 
 def all_pairs(ids=None, **values):
-    """Parametrise a test by the product of the values of its parameters.
+    """Parametrise a test by all combinations of values, of which the gate runs a covering.
 
     Parameters
     ----------

@@ -147,7 +147,7 @@ def test_function_that_only_cloudpickle_takes_reaches_the_workers(on_workers):
 
 
 def test_passes_run_in_the_processes_of_the_workers(on_workers):
-    chunks, *_ = dask_collections.read_chunks(TorchSGDRegressor(), *chunked(X0, Y0, None), True)
+    chunks, *_ = dask_collections.read_partitions(TorchSGDRegressor(), *chunked(X0, Y0, None), True)
     (pids,) = chunks.total(_pid)
     assert len(pids) == 3
     assert os.getpid() not in pids
@@ -359,7 +359,7 @@ def lazy_rows(n_rows, n_chunks=20):
 def travelling_bytes(monkeypatch):
     """The sizes of the functions that are sent, of the sums of chunks, and of graphs."""
     sizes = {"function": [], "sums": [], "graph": []}
-    compute, sums = dask.compute, dask_collections._ChunkPass.__call__
+    compute, sums = dask.compute, dask_collections._PartitionPass.__call__
 
     def watched_compute(*collections):
         for collection in collections:
@@ -367,14 +367,14 @@ def travelling_bytes(monkeypatch):
                 sizes["graph"].append(len(cloudpickle.dumps(dict(collection.dask))))
         return compute(*collections)
 
-    def watched_sums(chunk_pass, *chunk):
-        result = sums(chunk_pass, *chunk)
-        sizes["function"].append(len(cloudpickle.dumps(chunk_pass.add_up)))
+    def watched_sums(partition_pass, *partition):
+        result = sums(partition_pass, *partition)
+        sizes["function"].append(len(cloudpickle.dumps(partition_pass.add_up)))
         sizes["sums"].append(len(pickle.dumps(result)))
         return result
 
     monkeypatch.setattr(dask, "compute", watched_compute)
-    monkeypatch.setattr(dask_collections._ChunkPass, "__call__", watched_sums)
+    monkeypatch.setattr(dask_collections._PartitionPass, "__call__", watched_sums)
     return sizes
 
 

@@ -23,6 +23,10 @@ def test_a_covering_has_every_pair_in_few_rows(lengths):
     assert len(rows) <= 2 * longest * second
 
 
+def test_a_covering_of_one_parameter_is_all_its_values():
+    assert covering(3) == [(0,), (1,), (2,)]
+
+
 def test_a_covering_of_the_usual_product_is_the_shortest():
     assert len(covering(7, 4, 2, 2, 2)) == 28  # of 224
 

@@ -1,8 +1,8 @@
-"""Stochastic descent along a stream, each row of which is seen once.
+"""Averaged stochastic descent along chunks, of which each row is seen once.
 
-The moments of the rows so far make the metric, curvature and noise the first step, and the steps
-shrink as more rows have been seen. The answer is an average of the points in which later ones count
-for more, and which is about as good as rows seen once allow.
+The moments of the rows so far make the preconditioner, and curvature and noise the first step; the
+steps shrink as more rows are seen. The answer is an average of the points in which later ones count
+more. It is about as good as an answer can be for which each row is seen once.
 
 References
 ----------
@@ -22,26 +22,27 @@ from ..._sources.origin import Origin
 from ..base import Solution, SolverControl
 from ..newton.reparametrization import Coordinates, make_coordinates
 from ..stochastic.averages import RecentAverage
+from ..stochastic.curvature import squared_norms
 from ..stochastic.minibatches import Minibatches
 from ..stochastic.optimizers import GradientDescent
+from ..stochastic.pilot import Pilot
 from ..stochastic.preconditioned import constant_point
 from ..stochastic.proximal import ProximalPenalty
 from ..stochastic.schedules import Shrinking
 from ..stochastic.settings import Settings
 from ..stochastic.sgd import Loop, Steps
-from ..stochastic.step_size import Pilot, squared_norms
 from .learner import IncrementalLearner
 
 _BATCH = 32
-_STEP = 0.5  # of the step that noise and curvature allow
-_DECAY = 0.6  # the power of the number of steps by which they shrink
-_RECENT = 2.0  # the power of their number with which points count in the average
-_GROWTH = 1.05  # of the weight of rows, after which the metric is made anew
-_BAND = 0.3  # of the mean residual: a loss is smoothed so far for its curvature to be measured
+_STEP = 0.5  # times the step that noise and curvature allow
+_DECAY = 0.6  # steps shrink with this power of the number of rows seen
+_RECENT = 2.0  # points count in the average with this power of the number of rows seen
+_GROWTH = 1.05  # times the weight of rows: then the coordinates are made anew
+_BAND = 0.3  # times the mean residual: the width of the smoothing whose curvature is measured
 
 
 class AveragedStream(IncrementalLearner):
-    """The descent; it keeps no row.
+    """Averaged stochastic descent, with a step that it finds itself.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class AveragedStream(IncrementalLearner):
     basis, fit_intercept
         See ``IncrementalLearner``.
     n_seen : int
-        Rows that an earlier fit has seen, which the first chunk starts from.
+        Rows that an earlier fit has seen, from whose solution the first chunk starts.
     """
 
     solver = "sgd"
@@ -60,9 +61,8 @@ class AveragedStream(IncrementalLearner):
         self.seed, self.n_seen = settings.seed, n_seen
         self.moments: RunningMoments | None = None
         self.coordinates: Coordinates | None = None
-        # Which moments the coordinates were made of, by their weight, and for which preconditioner
-        # and kind of penalty.
-        self.made_of = 0.0
+        self.made_of = 0.0  # the weight of the rows that the coordinates were made of
+        # The preconditioner that they were made for, and whether for a smooth penalty.
         self.made_for: tuple[str | None, bool] | None = None
         self.apart = 0.0  # the mean size of a residual
         # The mean curvature of the loss, and the mean weighted by itself; the largest curvature of
@@ -72,7 +72,7 @@ class AveragedStream(IncrementalLearner):
         self.points: tuple[Tensor, Tensor] | None = None
 
     def follow(self, settings: Settings) -> None:
-        """Go on with this preconditioner, and with batches of this size."""
+        """Go on with another preconditioner, batch size or order of rows."""
         self.preconditioner, self.shuffle = settings.preconditioner, settings.shuffle
         self.batch_size = settings.batch_size or _BATCH
 
@@ -88,7 +88,7 @@ class AveragedStream(IncrementalLearner):
         batches = Minibatches(objective, self.batch_size, generator, torch.float64)
         value, loop = steps.epoch(batches), steps.loop
         self.n_seen += batches.n_rows
-        # A mean over coefficients that left zero on the way would not come back to it.
+        # A coefficient that is zero at the end stays zero: its average need not be.
         v = steps.point(torch.where(loop.u == 0, loop.u, loop.end))
         self.points = _from_zero(objective, steps.point(loop.u)), _from_zero(objective, v)
         return Solution(
@@ -101,7 +101,10 @@ class AveragedStream(IncrementalLearner):
         )
 
     def _summed(self, objective: Objective) -> Objective:
-        """Add the moments of a chunk, and return its objective from where the coordinates are."""
+        """Add the moments of a chunk; return its objective, measured from our origin.
+
+        The coordinates are made anew where more rows, or a parameter that has changed, ask for it.
+        """
         many = objective.n_features > MANY_COLUMNS
         objective, moments = moments_of_chunk(objective, diagonal=many)
         if self.moments is not None:
@@ -114,7 +117,10 @@ class AveragedStream(IncrementalLearner):
         return objective.at(self.origin)
 
     def _make_coordinates(self, objective: Objective, moments: RunningMoments) -> None:
-        """Make the coordinates for the rows so far, with a ridge where these are few."""
+        """Make the coordinates from the moments so far, with a ridge that shrinks as rows come in.
+
+        Directions that few rows determine would get steps that are too long without one.
+        """
         n_rows = self.n_seen + objective.rows.n_rows
         summed = SummedObjective(
             moments,
@@ -166,7 +172,7 @@ class AveragedStream(IncrementalLearner):
         share = min((_RECENT + 1) * n_rows / (self.n_seen + n_rows), 1.0)
         self.apart += share * (float((pilot.y - pilot.Z @ v).abs().mean()) - self.apart)
         if loss.corners:
-            if not self.apart > 0:  # nothing is known of the size of a residual
+            if not self.apart > 0:  # all residuals so far were zero
                 return self._bounds(n_rows, 0.0)
             loss = loss.smoothed(_BAND * self.apart)
         squares = squared_norms(objective, pilot.coordinates, torch.float64)

@@ -1,4 +1,4 @@
-"""The loop with a given step, along one chunk after the other."""
+"""Stochastic descent with a given step along chunks: each is an epoch of the loop."""
 
 from dataclasses import replace
 from math import isfinite
@@ -16,11 +16,12 @@ from ..stochastic.sgd import Loop, Steps, make_loop, proximal_of
 from ..stochastic.start import check_kinks, make_start
 from .learner import IncrementalLearner
 
+# Settings that the state of the loop depends on.
 _LASTING = ("solver", "solver_params", "preconditioner", "average")
 
 
 class LoopStream(IncrementalLearner):
-    """The loop with a given step, of which each chunk is an epoch.
+    """Stochastic descent with a given step.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ class LoopStream(IncrementalLearner):
         self._steps_changed = False
 
     def follow(self, settings: Settings) -> None:
-        """Go on with other steps, but with the same update."""
+        """Go on with another schedule or batch size; the optimizer cannot change."""
         before, self.settings = self.settings, replace(settings, seed=self.settings.seed)
         changed = [name for name in _LASTING if getattr(before, name) != getattr(settings, name)]
         if changed:

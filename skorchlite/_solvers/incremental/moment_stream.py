@@ -1,4 +1,4 @@
-"""The moments of all chunks, from which squared error is solved."""
+"""Moments of all chunks, which are all that a fit of squared error needs of them."""
 
 from dataclasses import replace
 
@@ -21,20 +21,20 @@ from ..newton.solver import newton
 from ..stochastic.settings import Settings
 from .learner import IncrementalLearner
 
-_FEW_PRODUCTS = 4_000_000  # which take milliseconds in doubled precision
+_FEW_PRODUCTS = 4_000_000  # so many take milliseconds in doubled precision
 
 
 class MomentStream(IncrementalLearner):
-    """The moments of all chunks, which hold the answer for squared error.
+    """Squared error, by the moments of all chunks so far.
 
     Parameters
     ----------
     basis, fit_intercept
         See ``IncrementalLearner``.
     moments : RunningMoments or None, default=None
-        Of rows seen before.
+        The moments of an earlier fit.
     rank : int, default=0
-        Of their columns.
+        The rank of its columns.
     """
 
     solver, takes_other_terms = "newton", True
@@ -56,7 +56,7 @@ class MomentStream(IncrementalLearner):
         self.basis = basis
 
     def follow(self, settings: Settings) -> None:
-        """Do nothing: no setting is of steps that moments would be learned by."""
+        """Do nothing: moments do not depend on settings of steps."""
 
     def learn(self, objective: Objective, start: Tensor | None, control: SolverControl) -> Solution:
         """Return the solution over all rows so far."""
@@ -68,14 +68,14 @@ class MomentStream(IncrementalLearner):
             chunk = doubled_moments_of_chunk(objective)
             summed, solution = self._solved(chunk, objective, control)
         rank = solution.metric.rank
-        # More rows can only add to the rank, unless they take digits from it.
-        lost = max(solution.metric.blurred(summed.n_null), _unheld(solution))
-        lost = 1.0 if rank < self.rank else lost
+        lost = max(solution.metric.blurred(summed.n_null), _rounding_of_predictions(solution))
+        if rank < self.rank:  # more rows can only add to the rank, unless sums have lost digits
+            lost = 1.0
         solution = solution.knowing(lost=lost)
         if lost > BLURRED:
             solution = replace(solution, status="blurred")
         self.moments, self.rank = summed.moments, max(rank, self.rank)
-        if not self.moments.rounded.any():  # then the rank is that of the rows
+        if not self.moments.rounded.any():  # the sums are exact, and so is the rank of the rows
             self.moments = replace(self.moments, n_null=summed.n_features - self.rank)
         return solution
 
@@ -95,17 +95,17 @@ class MomentStream(IncrementalLearner):
             objective.fit_intercept,
         )
         solution = newton(summed, None, control)
-        if solution.metric is None:  # corners have no use for one
+        if solution.metric is None:  # of a penalty with kinks, which is solved without one
             metric = quadratic_model(summed, torch.float64, control.data_eps).metric
             solution = replace(solution, metric=metric)
         return summed, solution
 
 
-def _unheld(solution: Solution) -> float:
-    """Return the part of a target's deviation that rounding may make of predictions.
+def _rounding_of_predictions(solution: Solution) -> float:
+    """Return how large rounding of predictions may be, relative to the deviation of the target.
 
-    Chunks that reach further stretch the interval of polynomials, which rows before are then a
-    small part of, with large coefficients.
+    Where a chunk reaches much further than those before, the interval of polynomials is stretched:
+    earlier rows are in a small part of it, where predictions are differences of large terms.
     """
     summed = solution.objective
     if not summed.basis.rounding.least_size:

@@ -4,13 +4,13 @@ from torch import Tensor
 
 
 class Average:
-    """The mean of the points, once ``first`` samples have been seen."""
+    """The mean of the points, from when ``first`` rows have been seen."""
 
     def __init__(self, x: Tensor, first: int):
         self.mean, self.first, self.n_points = x.clone(), first, 0
 
     def add(self, x: Tensor, n_seen: int) -> None:
-        """Take up a point, before which so many samples were seen."""
+        """Add a point, up to which ``n_seen`` rows have been seen."""
         if n_seen >= self.first:
             self.n_points += 1
             self.mean.lerp_(x, 1 / self.n_points)
@@ -21,14 +21,14 @@ class Average:
 
 
 class RecentAverage(Average):
-    """A mean in which a point counts with a power of the number of samples seen before it.
+    """A mean in which later points count more: with a power of the rows seen up to them.
 
     Parameters
     ----------
     mean : Tensor
-        Of the points so far.
+        The mean of the points of earlier chunks.
     n_before : float
-        Samples seen so far.
+        How many rows those had.
     power : float
     """
 
@@ -37,7 +37,7 @@ class RecentAverage(Average):
         self.n_before, self.power, self._last = n_before, power, 0
 
     def add(self, x: Tensor, n_seen: int) -> None:
-        """Take up a point, before which so many more samples were seen."""
+        """Add a point, up to which ``n_seen`` rows of this chunk have been seen."""
         share = (self.power + 1) * (n_seen - self._last) / (self.n_before + n_seen)
         self.mean.lerp_(x, min(share, 1.0))
         self.n_points, self._last = self.n_points + 1, n_seen

@@ -1,9 +1,9 @@
-"""How far a stochastic descent ended from the optimum: a bound that is computed, or none.
+"""How far above the optimum a stochastic descent may have ended, where a bound can be computed.
 
-What its steps measure is none: the norm of a gradient does not say how far away the minimum is. The
-least curvature nearby does, where there is any, else the tangent at the end (see ``bounds``). Where
-neither shows that the end is close enough, a small problem is measured against what Newton's steps
-find.
+The norm of the gradient alone is no bound, since it does not say how far away the minimum is. The
+bound comes from the least curvature near the end or, where the objective is flat there, from the
+tangent (see ``newton.bounds``). Where neither is within ``tol``, the end of a small problem is
+compared with what Newton's method finds.
 """
 
 from dataclasses import replace
@@ -23,24 +23,26 @@ from ..newton.scaled import Scaled
 from ..newton.solver import newton
 from .svrg import VarianceReduced
 
-_SMALL = 1 << 21  # rows times columns, whose Newton steps take no longer than the epochs before
+_SMALL = 1 << 21  # rows times columns, up to which Newton's method takes no longer than the epochs
 _NEWTON_STEPS = 200
-_REACHES = (1e-2, 1e-4, 1e-6)  # of the mean residual, within which curvature is looked for
-_SLOPES_ROUNDING = 1e-14  # of the first gradient
-_MET = 64.0  # roundings of the coefficients
-_EXPLAINED = 1e-8  # of the objective of the start: what that may be, if all is met
+_REACHES = (1e-2, 1e-4, 1e-6)  # times the mean residual: distances to bound the curvature within
+_GRADIENT_ROUNDING = 1e-14  # of the norm of the first gradient
+_EXACT = (
+    64.0  # times what rounding of the coefficients adds to the objective: then the fit is exact
+)
+_EXPLAINED = 1e-8  # of the objective of the constant model, which an exact fit may leave at most
 _EPS = torch.finfo(torch.float64).eps
 
 
 class Certificate:
-    """Bounds on what is left to gain.
+    """Bounds on the gap between the objective and its minimum.
 
     Parameters
     ----------
     descent : VarianceReduced
-        Whose objective is where its coordinates have it; it is not moved.
+        The bounds read where it is, and do not move it.
     metric : Metric or None
-        Of least squares, where the descent has made it: its coordinates are those of the bound.
+        Of least squares, where the descent has one: then the bound is computed in its coordinates.
     control : SolverControl
     """
 
@@ -56,22 +58,30 @@ class Certificate:
 
     @property
     def possible(self) -> bool:
-        """Whether there is a bound: not without convexity or any curvature of many columns."""
+        """Whether the tangent gives a bound.
+
+        It does not for a loss that may not be convex, nor for many columns without a penalty.
+        """
         objective = self.objective
         few = objective.n_features <= MANY_COLUMNS
-        felt = not objective.penalty.smooth or bool((objective.column_penalty.curvature > 0).all())
-        return objective.loss.convex and (few or felt)
+        curved = bool((objective.column_penalty.curvature > 0).all())
+        penalised = not objective.penalty.smooth or curved
+        return objective.loss.convex and (few or penalised)
 
     def gap_of_end(self, v: Tensor) -> float:
-        """Return the relative gap where the descent is; NaN where there is no bound."""
+        """Return the relative gap at v, where the descent is; NaN where no bound is known.
+
+        It may come from the curvature about that point, which is not known of others.
+        """
         near, tol = curved_gap(self.descent), self.control.tol
         enough = near < inf if tol is None else near <= tol
         return near if enough else self.gap(v)
 
     def gap(self, v: Tensor) -> float:
-        """Return the relative gap, closer than the tangent tells where that is above ``tol``.
+        """Return the relative gap at v, NaN where no bound is known.
 
-        NaN where there is no bound. See ``tangent_gap``.
+        It comes from the tangent or, where that is above ``tol``, from Newton's method if its
+        bound is closer.
         """
         tol = self.control.tol
         try:
@@ -92,16 +102,15 @@ class Certificate:
         lower = value
         if tangents is not None:
             lower, gradient = objective.evaluate(v, loss=tangents)
-        lefts = (value - lower).tolist()
+        gaps = (value - lower).tolist()
         for j, total in enumerate(value.tolist()):
-            lefts[j] += self._left(v[:, j], gradient[:, j], total)
-        return self._relative(lefts, value, v)
+            gaps[j] += self._below(v[:, j], gradient[:, j], total)
+        return self._relative(gaps, value, v)
 
     def newton_gap(self, v: Tensor) -> float:
-        """Return the relative gap to what Newton's descent finds, the largest over the targets.
+        """Return the relative gap to what Newton's method finds, the largest over the targets.
 
-        That is a descent of its own, which v is measured against and not moved by. Infinite where
-        it would take long.
+        It is a fit of its own that v is only compared with. Infinite where it would take long.
         """
         objective = self.objective
         few_rows = objective.rows.fewer_than(_SMALL // (objective.n_features + 1))
@@ -110,29 +119,31 @@ class Certificate:
         value, _ = objective.evaluate(v)
         return self._relative((value - self._least).tolist(), value, v)
 
-    def _relative(self, lefts: list[float], value: Tensor, v: Tensor) -> float:
-        """Return the largest of what is left, relative to the objective of the target."""
-        moved, loss = (_EPS * (v[:-1].abs().T @ self._deviation)).tolist(), self.objective.loss
-        gaps = []
-        for left, total, off, first in zip(
-            lefts, value.tolist(), moved, self.first.tolist(), strict=True
+    def _relative(self, gaps: list[float], value: Tensor, v: Tensor) -> float:
+        """Return the largest of the targets' gaps, each relative to the objective of its target."""
+        loss, found = self.objective.loss, []
+        # What rounding of the coefficients does to predictions.
+        moved = (_EPS * (v[:-1].abs().T @ self._deviation)).tolist()
+        for gap, total, off, first in zip(
+            gaps, value.tolist(), moved, self.first.tolist(), strict=True
         ):
-            # Where every row is met, what is left is what rounding of coefficients makes.
-            rounding = _MET * loss.change(off, total)
-            made = loss.nothing(first)
-            nothing = min(rounding, _EXPLAINED * first) if total <= rounding else 0.0
-            gaps.append(AtZero(first, max(made, nothing)).relative(left - made, total))
-        return max(gaps)
+            # Where every row is fitted exactly, the objective is what that rounding makes.
+            rounding = _EXACT * loss.change(off, total)
+            least = loss.nothing(first)
+            exact = min(rounding, _EXPLAINED * first) if total <= rounding else 0.0
+            found.append(AtZero(first, max(least, exact)).relative(gap - least, total))
+        return max(found)
 
     @property
     def _deviation(self) -> Tensor:
+        """The deviation of each column."""
         if self.metric is not None:
             return self.metric.live * self.metric.scale
         return self._scaled[0].deviation[len(self.first) :]
 
     @cached_property
     def _least(self) -> Tensor:
-        """What no objective of a target is below, by Newton's descent."""
+        """What the objective of each target is not below, by Newton's method."""
         least = [self._least_of(j) for j in range(len(self.first))]
         return torch.tensor(least, dtype=torch.float64)
 
@@ -143,8 +154,8 @@ class Certificate:
         end = best.loss_curve[-1] / objective.units.total(torch.ones(1).double())
         return end * (1 - min(best.optimality, 1.0)) if isfinite(best.optimality) else -inf
 
-    def _left(self, v: Tensor, gradient: Tensor, value: float) -> float:
-        """Return how much lower than at v the objective of a target may be, at most."""
+    def _below(self, v: Tensor, gradient: Tensor, value: float) -> float:
+        """Return by how much, at most, the objective of a target may be lower than at v."""
         size = self.objective.n_features + self.n_free
         if self.metric is None:
             problem, bound = self._scaled
@@ -153,7 +164,7 @@ class Certificate:
             return bound.left(x, unit * gradient[:size], value, lambda: problem.gram[:size, :size])
         along = self.metric.factor.T @ gradient[:-1]
         along = torch.cat((along, gradient[-1:])) if self.n_free else along
-        if self.objective.loss.quadratic:  # whose Hessian is one here
+        if self.objective.loss.quadratic:  # in these coordinates its Hessian is the identity
             return 0.5 * float(along @ along)
         return self._whitened.left(torch.zeros_like(along), along, value, lambda: along.diag())
 
@@ -182,10 +193,10 @@ class Certificate:
 
 
 def curved_gap(descent: VarianceReduced) -> float:
-    """Return the relative gap that the least curvature about the last point leaves.
+    """Return the relative gap by the least curvature about the last point; infinite without any.
 
-    A convex function that is as curved as h within some distance of a point is least there if
-    that is far for its subgradient g, and at most ``g^2 / 2h`` lower. Infinite where it is not.
+    Where a convex function has a subgradient g at a point and a curvature of at least h within the
+    distance ``2 g / h`` of it, its minimum lies there and is at most ``g^2 / 2h`` lower.
     """
     problem, snapshot, gaps = descent.problem, descent.snapshot, []
     loss, coordinates = problem.objective.loss, problem.coordinates
@@ -193,7 +204,7 @@ def curved_gap(descent: VarianceReduced) -> float:
         return inf
     residual = problem.pilot.residual(coordinates.to_v(snapshot.u))
     for j, value in enumerate(snapshot.value.tolist()):
-        slope = float(snapshot.norm[j] + _SLOPES_ROUNDING * descent.first_norm[j])
+        slope = float(snapshot.norm[j] + _GRADIENT_ROUNDING * descent.first_norm[j])
         r, gap = residual[:, j : j + 1], inf
         for part in _REACHES:
             reach = part * float(r.abs().mean())

@@ -19,9 +19,9 @@ from .settings import Settings
 from .sgd import Steps, make_loop
 from .start import Start
 
-_RISEN = 2.0  # times the first objective: a descent that ended there was none
-_CLEAR = 0.9  # of the objective at zero: an epoch with less on average does not end above it
-_ROUNDINGS = 100.0  # by so many the objective that the batches add up may be off
+_RISEN = 2.0  # times the objective of the first epoch: above it, the descent has diverged
+_CLEAR = 0.9  # times the objective at zero: an epoch whose mean is below does not end above it
+_ROUNDINGS = 100.0  # units of rounding by which the sum over batches may be off
 
 
 class GivenStep:
@@ -46,7 +46,7 @@ class GivenStep:
         self._at_zero = torch.zeros(self.loop.u.shape[1], dtype=torch.float64)
 
     def run(self) -> Solution:
-        """Return the solution that the epochs lead to."""
+        """Return the solution after the last epoch, or the best one of a descent that diverged."""
         tol, schedule, idle, status = self.control.tol, self.loop.schedule, 0, "max_iter_epochs"
         while len(self.curve) < self.control.max_iter:
             before = self.loop.u.clone()
@@ -73,7 +73,7 @@ class GivenStep:
         return self._judged(status)
 
     def _judged(self, status: str) -> Solution:
-        """Return the solution with a status, unless the loop went away from the optimum."""
+        """Return the solution with a status, unless the descent turns out to have diverged."""
         if not torch.isfinite(self.loop.u).all():
             return self._diverged("diverged")
         if self.curve[-1] > _RISEN * self.curve[0] + (self.control.tol or 0.0):
@@ -83,10 +83,10 @@ class GivenStep:
         return self._ended(status)
 
     def _above_zero(self) -> bool:
-        """Return whether the objective is above that without any coefficients, for a target."""
+        """Return whether, for some target, the objective is above that at zero coefficients."""
         objective, bound = self.start.objective, self._at_zero
         if len(bound) == 1 and self.curve[-1] < _CLEAR * objective.units.total(bound):
-            return False  # far below it on average over the last epoch
+            return False  # the last epoch was far below it on average, which saves a pass
         try:
             value, _ = objective.evaluate(self.steps.point())
         except OutOfRangeError:
@@ -95,12 +95,12 @@ class GivenStep:
         return not bool((value <= bound * (1 + rounding)).all())
 
     def _ended(self, status: str = "completed") -> Solution:
-        """Return the solution at the best point by the validation rows, else at the last one."""
+        """Return the solution at the best point on the validation rows, else at the last one."""
         v = self.steps.point() if self.watch.point is None else self.watch.point
         return self._solution(v, status)
 
     def _diverged(self, status: str) -> Solution:
-        """Return the point before the epoch with the least objective, or a constant if better."""
+        """Return the point before the best epoch, or a constant model if that is better."""
         objective, v = self.start.objective, self.steps.point(self._kept)
         value, _ = objective.evaluate(v)
         constants = [torch.zeros_like(v)]

@@ -39,7 +39,12 @@ class InnerEpoch:
         self.proximal = ProximalPenalty(slope, objective.penalty.positive)
 
     def run(self, batches: Minibatches) -> int:
-        """Step along each batch, and go to the mean of the second half; return how many steps."""
+        """Step along each batch, then go to the mean of the last half of the points.
+
+        Returns
+        -------
+        n_steps : int
+        """
         to_v, loss = self.problem.coordinates.to_v, self.problem.loss
         n_steps, u = len(batches), self.optimizer.x
         total, begun, done = torch.zeros_like(u), False, 0
@@ -67,12 +72,20 @@ class InnerEpoch:
                     total.add_(u)
         if n_steps >= _FEW_BATCHES:
             mean = total.div_(done - n_steps // 2)
-            # A mean over coefficients that left zero on the way would not come back to it.
+            # A coefficient that is zero at the end stays zero: its mean need not be.
             u.copy_(torch.where(u == 0, u, mean))
         return done
 
     def _step(self, gradient: Tensor, v: Tensor, at_snapshot: Tensor) -> None:
-        """Step along the gradient in v of what is smooth, then to where the kinks lead."""
+        """Step along a gradient in v, then take the proximal step where the penalty has kinks.
+
+        Parameters
+        ----------
+        gradient : Tensor
+            Of the loss on a batch, variance reduced; it is overwritten.
+        v, at_snapshot : Tensor
+            The present point and that of the snapshot, to add the gradient of the smooth penalty.
+        """
         objective = self.problem.objective
         d = objective.n_features
         if objective.penalty.curvature:

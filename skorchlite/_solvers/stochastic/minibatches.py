@@ -12,8 +12,9 @@ from ..._objective.objective import Objective
 from ..._sources.design import staged
 from ..._sources.row_source import Rows
 
-_MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05  # of sparse rows, from where dense ones are slower
-_BLOCK_BYTES = 1 << 20  # stays in the cache while its batches are learned from
+# With more columns and a smaller density than these, batches of sparse rows stay sparse.
+_MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05
+_BLOCK_BYTES = 1 << 20  # a block stays in the cache while its batches are learned from
 
 
 BatchColumns = Tensor | SparseBatch  # the features and, if there is an intercept, ones
@@ -30,8 +31,9 @@ class Batch(NamedTuple):
         The transpose.
     y : Tensor of shape (n, n_targets)
     weight : Tensor of shape (n, 1) or None
+        See ``Block``.
     parts : tuple of Tensor, each of n rows
-        Of the columns that ``Block.batches`` was given.
+        The same rows of the columns that ``Block.batches`` was given.
     """
 
     Z: BatchColumns
@@ -43,15 +45,15 @@ class Batch(NamedTuple):
 
 @dataclass
 class Block:
-    """Some staged rows: whole batches, or a part of one.
+    """Some staged rows: several whole batches, or a part of a large one.
 
     Parameters
     ----------
+    y : Tensor of shape (n, n_targets)
     Z : Tensor of shape (n, d), or SparseBatch
         The features and, if there is an intercept, ones.
-    y : Tensor of shape (n, n_targets)
     weight : Tensor of shape (n, 1) or None
-        Of each row, relative to the mean of all; None where each is one.
+        Of each row, relative to the mean over all rows; None where each is one.
     n_batch : int
         Rows of a batch; the last batch may have fewer.
     whole : bool
@@ -60,24 +62,22 @@ class Block:
         Whether a batch ends with it.
     """
 
-    Z: BatchColumns
     y: Tensor
+    Z: BatchColumns
     weight: Tensor | None
     n_batch: int
     whole: bool
     last: bool
 
     def batches(self, *columns: Tensor) -> Iterator[Batch]:
-        """Yield each batch, or the part of one, with its part of some columns."""
-        if self.n_batch >= len(self.Z):  # most of the time of a small one would go into splitting
-            yield Batch(self.Z, self.Z.T, self.y, self.weight, columns)
-            return
+        """Return the batches, or the part of one, each with its rows of some more columns."""
+        if self.n_batch >= len(self.Z):  # splitting would take most of the time of a small batch
+            return iter([Batch(self.Z, self.Z.T, self.y, self.weight, columns)])
         size = self.n_batch
         weights = [None] * len(self.Z) if self.weight is None else self.weight.split(size)
-        rest = [column.split(size) for column in columns]
+        parts = zip(*(column.split(size) for column in columns), strict=True)
         split = self.Z.split(size), self.Z.T.split(size, 1), self.y.split(size), weights
-        for Z, Zt, y, weight, *parts in zip(*split, *rest):  # noqa: B905 (a check takes time)
-            yield Batch(Z, Zt, y, weight, tuple(parts))
+        return map(Batch, *split, parts)
 
     def weighed(self, losses: Tensor) -> Tensor:
         """Return the losses of the rows times their weight."""
@@ -85,7 +85,7 @@ class Block:
 
 
 def _stays_sparse(rows: Rows) -> bool:
-    """Return whether steps with a batch are faster without its zeros."""
+    """Return whether batches of sparse rows are faster without their zeros."""
     return rows.n_features > _MANY_COLUMNS and rows.density <= _FEW_ENTRIES
 
 
@@ -117,6 +117,27 @@ def squared_rows(Z: BatchColumns, n_features: int) -> Tensor:
     return (weights * weights).sum(1, keepdim=True)
 
 
+def split_columns(A: Tensor, rows: Rows, intercept: bool) -> tuple[Tensor, Tensor]:
+    """Return the targets of staged rows, and the columns that have a coefficient."""
+    t = rows.n_targets
+    return A[:, :t], A[:, t : t + rows.n_features + intercept]
+
+
+class Draws(NamedTuple):
+    """The rows that an epoch draws, if not each once.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_drawn,)
+        The numbers of the rows, some of them more than once.
+    weight : Tensor of shape (n_drawn,)
+        What each draw counts.
+    """
+
+    rows: Tensor
+    weight: Tensor
+
+
 class Minibatches:
     """Blocks of all rows, in a new order each time.
 
@@ -126,13 +147,12 @@ class Minibatches:
     batch_size : int or None
         None for all rows.
     generator : torch.Generator or None
-        Of the order; None for that of the rows.
+        Of the order of the rows; None for their own.
     dtype : torch.dtype
-    whole : bool
-        Whether each batch must be a block.
-    drawn, weight : Tensor of shape (n_drawn,), default=None
-        The numbers of the rows that an epoch draws, some of them more than once, and what each is
-        to count; None for each row once.
+    whole : bool, default=False
+        Whether each batch must be one block.
+    draws : Draws or None, default=None
+        None for each row once.
     """
 
     def __init__(
@@ -142,24 +162,21 @@ class Minibatches:
         generator: torch.Generator | None,
         dtype: torch.dtype,
         whole: bool = False,
-        drawn: Tensor | None = None,
-        weight: Tensor | None = None,
+        draws: Draws | None = None,
     ):
         self.objective, self.generator, self.dtype = objective, generator, dtype
-        self.drawn, self.weight = drawn, weight
+        self.draws = draws
         rows = objective.rows
-        self.n_rows = rows.n_rows if drawn is None else len(drawn)
+        self.n_rows = rows.n_rows if draws is None else len(draws.rows)
         self.n_batch = min(batch_size or self.n_rows, self.n_rows)
-        self._intercept = bool(objective.fit_intercept)
         self._sparse = _stays_sparse(rows)
         width = rows.n_features * (rows.density if self._sparse else 1.0)
         room = max(_BLOCK_BYTES // int((rows.n_targets + width + 1) * dtype.itemsize), 1)
-        if whole:
-            self._room = self.n_batch
-        else:  # a batch of a stream cannot be made in parts, which would be read one by one
-            self._room = room // self.n_batch * self.n_batch or (
-                room if rows.indexed else self.n_batch
-            )
+        self._room = self.n_batch  # rows of a block
+        if not whole:
+            # A batch of a stream cannot be made in parts, which would be read one by one.
+            part = room if rows.indexed else self.n_batch
+            self._room = room // self.n_batch * self.n_batch or part
         self._mean_weight = rows.mean_weight()
         self._kept: tuple[Tensor, Tensor | None] | None = None
 
@@ -174,70 +191,79 @@ class Minibatches:
         if shuffled and self.objective.rows.indexed:
             order = torch.randperm(self.n_rows, generator=self.generator)
         if self.n_rows <= self._room and not self._sparse:
-            A, share = self._all()
-            if order is not None:
-                A, share = A[order], None if share is None else share[order]
-            y, Z = self._split(A)
-            yield Block(Z, y, share, self.n_batch, True, True)
+            yield self._in_memory(order)
+        elif self.n_batch <= self._room:
+            yield from self._of_whole_batches(order)
         else:
-            yield from self._staged(order)
+            yield from self._of_parts(order)
 
-    def _staged(self, order: Tensor | None) -> Iterator[Block]:
-        split = self.n_batch > self._room
-        if order is None and split and len(self) > 1:
+    def _in_memory(self, order: Tensor | None) -> Block:
+        """Return all rows, staged once and kept, in an order."""
+        if self._kept is None:
+            rows, draws = self.objective.rows, self.draws
+            drawn, drawn_weight = (None, None) if draws is None else draws
+            ((A, weight),) = staged(rows, self.objective.origin, self.dtype, self.n_rows, drawn)
+            self._kept = A.clone(), self._weights(weight, drawn_weight)
+        A, weight = self._kept
+        if order is not None:
+            A, weight = A[order], None if weight is None else weight[order]
+        return Block(*self._split(A), weight, self.n_batch, whole=True, last=True)
+
+    def _of_whole_batches(self, order: Tensor | None) -> Iterator[Block]:
+        """Yield blocks that hold whole batches."""
+        for y, Z, weight in self._blocks(order):
+            yield Block(y, Z, weight, self.n_batch, whole=True, last=True)
+
+    def _of_parts(self, order: Tensor | None) -> Iterator[Block]:
+        """Yield blocks that are parts of a batch, which is larger than there is room for."""
+        if order is None and len(self) > 1:
             order = torch.arange(self.n_rows)
-        weight = self.weight if order is None or self.weight is None else self.weight[order]
-        if self.drawn is not None:
-            order = self.drawn if order is None else self.drawn[order]
-        step = self.n_batch if split else self.n_rows
-        for start in range(0, self.n_rows, step):
-            end, stop = start, min(start + step, self.n_rows)
-            part = None if order is None else order[start:stop]
-            for y, Z, share in self._blocks(part):
-                begin, end = end, end + len(y)
-                share = self._shares(share, None if weight is None else weight[begin:end])
-                n_batch = stop - start if split else self.n_batch
-                yield Block(Z, y, share, n_batch, not split, not split or end == stop)
+        for start in range(0, self.n_rows, self.n_batch):
+            end, stop = start, min(start + self.n_batch, self.n_rows)
+            for y, Z, weight in self._blocks(None if order is None else order[start:stop]):
+                end += len(y)
+                yield Block(y, Z, weight, stop - start, whole=False, last=end == stop)
 
-    def _blocks(self, part: Tensor | None) -> Iterator[tuple[Tensor, BatchColumns, Tensor | None]]:
-        """Yield ``(y, Z, sample_weight)`` for the rows with these numbers."""
-        rows, origin, intercept = self.objective.rows, self.objective.origin, self._intercept
+    def _blocks(self, order: Tensor | None) -> Iterator[tuple[Tensor, BatchColumns, Tensor | None]]:
+        """Yield ``(y, Z, weight)`` of the draws with these numbers, None for all."""
+        rows, drawn_weight, end = order, None, 0
+        if self.draws is not None:
+            rows, drawn_weight = (part if order is None else part[order] for part in self.draws)
+        for y, Z, weight in self._rows(rows):
+            begin, end = end, end + len(y)
+            own = None if drawn_weight is None else drawn_weight[begin:end]
+            yield y, Z, self._weights(weight, own)
+
+    def _rows(self, numbers: Tensor | None) -> Iterator[tuple[Tensor, BatchColumns, Tensor | None]]:
+        """Yield ``(y, Z, sample_weight)`` for the rows with these numbers, None for all."""
+        rows, origin = self.objective.rows, self.objective.origin
         if not self._sparse:
-            for A, share in staged(rows, origin, self.dtype, self._room, part):
-                A, share = self._mixed(A, share)
-                yield *self._split(A), share
+            for A, weight in staged(rows, origin, self.dtype, self._room, numbers):
+                A, weight = self._mixed(A, weight)
+                yield *self._split(A), weight
             return
-        t = rows.n_targets
+        t, intercept = rows.n_targets, bool(self.objective.fit_intercept)
         shift, unit = origin.shift.to(rows.device), origin.unit().to(rows.device)
         scale = None if origin.scale is None else unit[t:].to(self.dtype)
         away = shift[t:].to(self.dtype)
-        for y, Z, share in rows.batches(self._room, part, away, scale, intercept):
-            yield ((y - shift[:t]) / unit[:t]).to(self.dtype), Z, share
+        for y, Z, weight in rows.batches(self._room, numbers, away, scale, intercept):
+            yield ((y - shift[:t]) / unit[:t]).to(self.dtype), Z, weight
 
-    def _mixed(self, A: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the rows of a block in a new order, where that of all rows is a stream's own."""
+    def _mixed(self, A: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return a block in a new order, where the order of the blocks is that of a stream."""
         if self.generator is None or self.objective.rows.indexed:
-            return A, share
+            return A, weight
         order = torch.randperm(len(A), generator=self.generator)
-        return A[order], None if share is None else share[order]
+        return A[order], None if weight is None else weight[order]
 
-    def _all(self) -> tuple[Tensor, Tensor | None]:
-        """Return all rows, staged once and kept."""
-        if self._kept is None:
-            rows, origin = self.objective.rows, self.objective.origin
-            ((A, share),) = staged(rows, origin, self.dtype, self.n_rows, self.drawn)
-            self._kept = A.clone(), self._shares(share, self.weight)
-        return self._kept
-
-    def _shares(self, share: Tensor | None, weight: Tensor | None) -> Tensor | None:
-        """Return what each row counts, or None if that is 1."""
-        parts = [] if share is None else [share[:, None] / self._mean_weight]
-        parts += [] if weight is None else [weight.to(self.objective.rows.device)[:, None]]
+    def _weights(self, sample_weight: Tensor | None, drawn_weight: Tensor | None) -> Tensor | None:
+        """Return what each row counts, relative to the mean; None if that is 1."""
+        parts = [] if sample_weight is None else [sample_weight[:, None] / self._mean_weight]
+        if drawn_weight is not None:
+            parts.append(drawn_weight.to(self.objective.rows.device)[:, None])
         if not parts:
             return None
         return (parts[0] if len(parts) == 1 else parts[0] * parts[1]).to(self.dtype)
 
     def _split(self, A: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the targets, and the columns that have a coefficient."""
-        t = self.objective.rows.n_targets
-        return A[:, :t], A[:, t : t + self.objective.n_features + self._intercept]
+        return split_columns(A, self.objective.rows, bool(self.objective.fit_intercept))

@@ -1,12 +1,8 @@
-"""One update of a stochastic method, and what follows it; ``OPTIMIZERS`` names the updates.
-
-Parameters ``x`` are updated in place.
+"""Optimizers: one update of a point along a gradient; ``OPTIMIZERS`` names them.
 
 References
 ----------
-Polyak (1964), "Some methods of speeding up the convergence
-of iteration methods". Tsuruoka, Tsujii, Ananiadou (2009), "Stochastic gradient descent training for
-L1-regularized log-linear models with cumulative penalty".
+Polyak (1964), "Some methods of speeding up the convergence of iteration methods".
 """
 
 import inspect
@@ -19,10 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Classes whose steps are as long as the gradient says; the others' have a scale of their own.
 _IN_GRADIENTS = (torch.optim.SGD, torch.optim.ASGD, torch.optim.LBFGS)
-
-
-# --- updates -----------------------------------------------------------------------------
 
 
 class Optimizer(ABC):
@@ -33,7 +27,7 @@ class Optimizer(ABC):
     x : Tensor
         The point, which is moved in place.
     needs_closure : bool
-        Whether the update evaluates the batch itself, by a closure.
+        Whether the optimizer evaluates the batch itself, by a closure.
     own_scale : bool
         Whether the length of a step does not depend on that of the gradient.
     """
@@ -45,12 +39,12 @@ class Optimizer(ABC):
     @property
     @abstractmethod
     def proximal(self) -> bool:
-        """Whether a proximal map after the step leads to the penalised optimum."""
+        """Whether a proximal map after each step leads to the optimum of a penalty with kinks."""
 
     @property
     @abstractmethod
     def damping(self) -> float:
-        """How much shorter than without momentum a step must be."""
+        """What the step has to be multiplied by, since momentum adds up the steps."""
 
     @abstractmethod
     def step(
@@ -80,11 +74,11 @@ class GradientDescent(Optimizer):
     rate : float
         Not used: each step is given its own.
     momentum : float, default=0.0
-        Part of the last step that the next one repeats.
+        The part of the last step that the next one repeats.
     dampening : float, default=0.0
-        Part of the gradient that is held back from the momentum.
+        The part of the gradient that is left out of the momentum.
     nesterov : bool, default=False
-        Whether to look ahead along the momentum.
+        Whether to take Nesterov's steps, which look ahead along the momentum.
     """
 
     def __init__(
@@ -104,12 +98,12 @@ class GradientDescent(Optimizer):
 
     @property
     def proximal(self) -> bool:
-        """Whether a proximal map after the step leads to the penalised optimum."""
+        """Whether a proximal map after each step leads to the optimum of a penalty with kinks."""
         return not self.momentum
 
     @property
     def damping(self) -> float:
-        """How much shorter than without momentum a step must be."""
+        """What the step has to be multiplied by, since momentum adds up the steps."""
         return 1 - self.momentum
 
     def step(
@@ -131,7 +125,7 @@ class GradientDescent(Optimizer):
 
 
 class TorchOptimizer(Optimizer):
-    """A ``torch.optim.Optimizer`` as one update.
+    """A ``torch.optim.Optimizer``.
 
     Parameters
     ----------
@@ -139,9 +133,9 @@ class TorchOptimizer(Optimizer):
     rate : float
         The learning rate that it starts with.
     kind : type
-        The class.
+        The class of the optimizer.
     **params
-        To the class.
+        Other arguments of the class.
     """
 
     def __init__(self, x: Tensor, rate: float, kind: type[torch.optim.Optimizer], **params: Any):
@@ -153,12 +147,12 @@ class TorchOptimizer(Optimizer):
 
     @property
     def proximal(self) -> bool:
-        """False: a momentum or a scaling of its own sends a proximal map elsewhere."""
+        """False: after steps with momentum or a scale of their own, it leads elsewhere."""
         return False
 
     @property
     def damping(self) -> float:
-        """How much shorter than without momentum a step must be."""
+        """What the step has to be multiplied by, since momentum adds up the steps."""
         return 1 - self.optimizer.defaults.get("momentum", 0)
 
     def step(
@@ -170,7 +164,7 @@ class TorchOptimizer(Optimizer):
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
         self.x.grad = gradient
-        if self.needs_closure:  # which torch's types have return a float
+        if self.needs_closure:  # torch's type hints say that it returns a float; a tensor will do
             self.optimizer.step(closure)  # type: ignore[arg-type]
         else:
             self.optimizer.step()
@@ -182,13 +176,13 @@ class TorchOptimizer(Optimizer):
 
 
 def check_optimizer(solver: str | type[torch.optim.Optimizer], own_step: bool) -> None:
-    """Raise if a class cannot make the steps that are wanted, before there is work for it.
+    """Raise before a fit begins if an optimizer cannot take its steps.
 
     Parameters
     ----------
     solver : str or torch.optim.Optimizer class
     own_step : bool
-        Whether the descent is to find its step itself.
+        Whether the descent finds its step itself.
     """
     if isinstance(solver, str):
         return
@@ -205,6 +199,7 @@ def check_optimizer(solver: str | type[torch.optim.Optimizer], own_step: bool) -
 
 
 def _needs_closure(kind: type[torch.optim.Optimizer]) -> bool:
+    """Return whether ``step`` has a closure as an argument without a default."""
     closure = inspect.signature(kind.step).parameters.get("closure")
     return closure is not None and closure.default is closure.empty
 
@@ -216,9 +211,10 @@ def make_optimizer(
     params: dict[str, Any] | None,
     own_step: bool = False,
 ) -> Optimizer:
-    """Return the update for a name of ``OPTIMIZERS`` or a ``torch.optim.Optimizer`` class.
+    """Return the optimizer for a name of ``OPTIMIZERS`` or a ``torch.optim.Optimizer`` class.
 
-    One by its name, or that is to find its own step, decays no weights unless ``params`` says so.
+    Without a ``weight_decay`` in ``params`` there is none where the optimizer is given by its name
+    or the descent finds its own step, whatever the default of the class.
     """
     params = {name: _plain(value) for name, value in (params or {}).items()}
     if "lr" in params:
@@ -245,7 +241,7 @@ def make_optimizer(
 
 
 def _plain(value: Any) -> Any:
-    """Return a number of NumPy, as grids make them, as Python's, which torch takes."""
+    """Return the Python number, which torch takes, of a NumPy scalar, which grids may hold."""
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -256,6 +252,3 @@ OPTIMIZERS = {
     "rmsprop": torch.optim.RMSprop,
     "adagrad": torch.optim.Adagrad,
 }
-
-
-# --- what follows an update --------------------------------------------------------------

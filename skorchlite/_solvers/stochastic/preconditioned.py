@@ -1,7 +1,4 @@
-"""An objective in preconditioned coordinates, and snapshots of it: what a pass says of a point.
-
-Coordinates are ``u``, those of the objective ``v = coordinates.to_v(u)``.
-"""
+"""An objective in preconditioned coordinates ``u``, where ``v = coordinates.to_v(u)``."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +10,7 @@ from ..._objective.loss import Loss
 from ..._objective.objective import Objective
 from ..newton.kinks import Kinks
 from ..newton.reparametrization import Coordinates
-from .step_size import Pilot
+from .pilot import Pilot
 
 
 def point_at(objective: Objective, coordinates: Coordinates, u: Tensor) -> Tensor:
@@ -23,7 +20,7 @@ def point_at(objective: Objective, coordinates: Coordinates, u: Tensor) -> Tenso
 
 
 def constant_point(objective: Objective, pilot: Pilot, u: Tensor) -> Tensor:
-    """Return the point, like u, that has no coefficients and predicts about the mean."""
+    """Return the u of the constant model, which predicts about the mean of the targets."""
     constant = torch.zeros_like(u)
     if not objective.loss.residual and objective.fit_intercept:
         constant[-1] = pilot.y.mean(0)
@@ -32,7 +29,7 @@ def constant_point(objective: Objective, pilot: Pilot, u: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A point, and what a pass over all rows says of it.
+    """A point, with the objective and its full gradient there.
 
     Parameters
     ----------
@@ -40,11 +37,12 @@ class Snapshot:
     value : Tensor of shape (n_targets,)
         The objective.
     gradient : Tensor of shape (n_rows of v, n_targets)
-        In v, of the objective with a smooth loss; without the kinks of the penalty.
+        In v, of the smooth part of the objective: that of a loss with kinks is smoothed, and a
+        penalty with kinks is left out.
     norm : Tensor of shape (n_targets,)
         Of the subgradient of least norm, in u.
     curvature, weighted_curvature : float
-        The mean curvature of the smooth loss, and the mean weighted by itself.
+        The mean curvature of the loss, smoothed, and the mean weighted by itself.
     """
 
     u: Tensor
@@ -64,7 +62,7 @@ class Preconditioned:
     objective : Objective
     coordinates : Coordinates
     loss : Loss
-        That of the objective or, where it has kinks, a smooth one close to it.
+        That of the objective or, where it has kinks, the smooth one that the steps follow.
     kinks : Kinks
         Of the penalty, in u.
     pilot : Pilot
@@ -93,7 +91,7 @@ class Preconditioned:
 
     @property
     def tangents(self) -> Any:
-        """Lines below a loss with kinks, which touch it where the smooth one is; None of others."""
+        """Tangents to a loss with kinks, from the smoothed one; None where it is not smoothed."""
         return self.loss.tangents() if self.smoothed else None
 
     def point(self, u: Tensor) -> Tensor:
@@ -115,14 +113,19 @@ class Preconditioned:
         return torch.linalg.vector_norm(subgradient, dim=0).to("cpu", torch.float64)
 
     def snapshot(self, u: Tensor, value: Tensor, gradient: Tensor) -> tuple[Snapshot, Tensor]:
-        """Return the snapshot of a point, and the objective there with tangents for the loss.
+        """Return the snapshot of a point, and the lower bound there that tangents give.
 
         Parameters
         ----------
         u : Tensor of shape (n_coordinates, n_targets)
         value, gradient : Tensor
-            Of the objective, as ``evaluate`` returns them. Only a loss that is smoothed takes
-            another pass.
+            Of the objective, as ``evaluate`` returns them. Only a smoothed loss takes another pass.
+
+        Returns
+        -------
+        snapshot : Snapshot
+        lower : Tensor of shape (n_targets,)
+            The objective with tangents in place of a loss with kinks.
         """
         lower = value
         if self.smoothed:
@@ -132,5 +135,5 @@ class Preconditioned:
         return Snapshot(u.clone(), value, gradient, norm, *curvatures), lower
 
     def _fitted(self, gradient: Tensor, u: Tensor) -> Tensor:
-        """Return the gradient as the steps have it: without an intercept where none is fitted."""
+        """Return the gradient like u, without the intercept where none is fitted."""
         return gradient[: self.objective.n_features + self.objective.fit_intercept].to(u)

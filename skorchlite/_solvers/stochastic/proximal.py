@@ -1,4 +1,10 @@
-"""What follows an update where the penalty has kinks: "l1" and positive=True."""
+"""Proximal steps, which follow an update where the penalty has kinks: ``"l1"`` and ``positive``.
+
+References
+----------
+Tsuruoka, Tsujii, Ananiadou (2009), "Stochastic gradient descent training for L1-regularized
+log-linear models with cumulative penalty".
+"""
 
 from typing import Protocol
 
@@ -7,20 +13,28 @@ from torch import Tensor
 
 
 class Proximal(Protocol):
-    """``"l1"`` and ``positive`` after a step: what moves coefficients towards zero, or to it."""
+    """A proximal step."""
 
     def apply(self, x: Tensor, rate: float) -> None:
-        """Move coefficients, after a step of that rate."""
+        """Move coefficients x towards zero in place, after a step of that rate."""
 
 
 class ProximalPenalty:
-    """``"l1"`` and ``positive`` after a step: where the corners of the penalty send its end."""
+    """The proximal map of the penalty.
+
+    Parameters
+    ----------
+    corner : Tensor of shape (n_features, 1)
+        The slope of the penalty on either side of zero.
+    positive : bool
+        Whether coefficients below zero are excluded.
+    """
 
     def __init__(self, corner: Tensor, positive: bool):
         self.corner, self.positive = corner, positive
 
     def apply(self, x: Tensor, rate: float) -> None:
-        """Move coefficients towards zero, after a step of that rate."""
+        """Move coefficients x towards zero in place, after a step of that rate."""
         corner = rate * self.corner
         if self.positive:
             x.sub_(corner).clamp_(min=0)
@@ -29,10 +43,17 @@ class ProximalPenalty:
 
 
 class CumulativePenalty:
-    """``"l1"`` and ``positive`` after a step, so that noise does not lift coefficients off zero.
+    """The cumulative penalty of Tsuruoka, with which noise does not lift coefficients off zero.
 
-    A coefficient is moved towards zero by what all steps so far would have moved it, less what it
-    was moved already.
+    A coefficient is moved towards zero by as much as the penalty of all steps so far amounts to,
+    less what it has been moved already.
+
+    Parameters
+    ----------
+    x : Tensor
+        The coefficients.
+    corner, positive
+        See ``ProximalPenalty``.
     """
 
     def __init__(self, x: Tensor, corner: Tensor, positive: bool):
@@ -40,7 +61,7 @@ class CumulativePenalty:
         self._due, self._paid = 0.0, torch.zeros_like(x)
 
     def apply(self, x: Tensor, rate: float) -> None:
-        """Move coefficients towards zero, after a step of that rate."""
+        """Move coefficients x towards zero in place, after a step of that rate."""
         if self.corner.any():
             self._due += rate
             due = self._due * self.corner

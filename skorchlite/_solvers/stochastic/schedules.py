@@ -1,4 +1,4 @@
-"""The schedules of the step of a stochastic method; ``SCHEDULES`` names them.
+"""Schedules: the step of each update; ``SCHEDULES`` names them.
 
 References
 ----------
@@ -21,8 +21,8 @@ from ..._objective.loss import Loss
 from .optimizers import GradientDescent, Optimizer, TorchOptimizer
 from .settings import Settings
 
-_LEAST_RATE = 1e-6  # below which "adaptive" stops, as SGDRegressor does
-_CUT = 5.0  # by which "adaptive" divides, as SGDRegressor does
+_LEAST_RATE = 1e-6  # the step up to which "adaptive" stops, as in SGDRegressor
+_CUT = 5.0  # what "adaptive" divides the step by, as in SGDRegressor
 
 
 class Schedule(ABC):
@@ -56,7 +56,7 @@ class Schedule(ABC):
         """Take note of the objective of an epoch."""
 
     def stalled(self) -> bool:
-        """Return whether to stop, as the objective no longer falls."""
+        """Return whether to stop; called where the objective no longer falls."""
         return True
 
 
@@ -101,7 +101,17 @@ class Optimal(Schedule):
 
 
 class Shrinking(Schedule):
-    """``least(first, later / (samples seen / n_unit)^power)``, over steps of some samples each."""
+    """``min(first, later / (n_seen / n_unit)^power)``, by the number of rows seen.
+
+    Parameters
+    ----------
+    first, later, power : float
+    n_before : float
+        Rows of earlier chunks.
+    n_batch : int
+        Rows of a batch of this chunk.
+    n_unit : int
+    """
 
     def __init__(
         self, first: float, later: float, power: float, n_before: float, n_batch: int, n_unit: int
@@ -111,7 +121,7 @@ class Shrinking(Schedule):
         self.before, self.growth = n_before / n_unit, n_batch / n_unit
 
     def rate(self, t: int) -> float:
-        """Return the step of the t-th update from now."""
+        """Return the step of the t-th update of this chunk."""
         return min(self.eta0, self.later / (self.before + t * self.growth) ** self.power)
 
 
@@ -127,13 +137,20 @@ class Adaptive(Constant):
 
 
 class PassiveAggressive(Constant):
-    """Each row's own step: as far as its loss asks, with ``eta0`` as the aggressiveness C."""
+    """A step for each row that brings its loss to zero, if ``eta0``, the C of the paper, allows.
+
+    Parameters
+    ----------
+    eta0 : float
+    bounded : bool
+        Whether ``eta0`` bounds the step ("pa1"), or shortens every step ("pa2").
+    """
 
     by_row = True
 
     def __init__(self, eta0: float, bounded: bool):
         super().__init__(eta0)
-        self.bounded = bounded  # "pa1" bounds the step, "pa2" softens it
+        self.bounded = bounded
 
     def rates(self, losses: Tensor, squares: Tensor) -> Tensor:
         """Return the step of each row from its loss and its squared norm."""
@@ -144,7 +161,15 @@ class PassiveAggressive(Constant):
 
 
 class TorchSchedule(Schedule):
-    """A ``torch.optim.lr_scheduler``, stepped after each epoch."""
+    """A ``torch.optim.lr_scheduler``, which takes a step after each epoch.
+
+    Parameters
+    ----------
+    eta0 : float
+    make : callable
+        Returns the scheduler of a torch optimizer.
+    optimizer : Optimizer
+    """
 
     def __init__(
         self,
@@ -153,7 +178,8 @@ class TorchSchedule(Schedule):
         optimizer: Optimizer,
     ):
         super().__init__(eta0)
-        # A scheduler writes into the optimizer that it is given; ours has nothing to write into.
+        # A scheduler sets the learning rate of a torch optimizer. Where ours is none, one that does
+        # nothing else carries it, and ``follower`` takes over the momentum that it sets.
         self.follower = optimizer if isinstance(optimizer, GradientDescent) else None
         if isinstance(optimizer, TorchOptimizer):
             self.carrier = optimizer.optimizer
@@ -172,13 +198,13 @@ class TorchSchedule(Schedule):
     def after_epoch(self, objective: float) -> None:
         """Let the scheduler set the next step."""
         with warnings.catch_warnings():
-            # It cannot see the updates that do not go through its optimizer.
+            # It warns if it has not seen updates of its optimizer, which only carries the rate.
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             self.scheduler.step(*((objective,) if self._takes_objective else ()))
         self._follow()
 
     def _follow(self) -> None:
-        """Hand on a momentum that the scheduler has set."""
+        """Give our optimizer the momentum that the scheduler has set."""
         if self.follower is not None:
             self.follower.momentum = self.carrier.param_groups[0]["momentum"]
 
@@ -186,7 +212,8 @@ class TorchSchedule(Schedule):
 def make_schedule(settings: Settings, loss: Loss, optimizer: Optimizer) -> Schedule:
     """Return the schedule that ``settings.learning_rate`` asks for.
 
-    That is a name of ``SCHEDULES``, a number, or what makes a scheduler of a torch optimizer.
+    That is a name of ``SCHEDULES``, a number for a constant step, or a callable that returns a
+    ``lr_scheduler`` of a torch optimizer.
     """
     learning_rate = settings.learning_rate
     if isinstance(learning_rate, str):

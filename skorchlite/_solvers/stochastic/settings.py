@@ -1,4 +1,4 @@
-"""What a caller may set of a descent along batches."""
+"""The settings of a stochastic descent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ LearningRate = str | float | Callable[..., Any]
 
 @dataclass
 class Settings:
-    """What the caller chose; the names are those of the estimator's parameters.
+    """The parameters of the estimator that a stochastic descent depends on, by the same names.
 
     Parameters
     ----------
     seed : int
-        Of the order of the rows.
+        Of the order of the rows, from ``random_state``.
     validation : Rows or None
         Rows to measure the loss on after each epoch.
     """
@@ -41,10 +41,10 @@ class Settings:
 
     @property
     def solver_name(self) -> str:
-        """The name of the update, or of its class."""
+        """The name of the optimizer, or of its class."""
         return self.solver if isinstance(self.solver, str) else self.solver.__name__
 
     @property
     def generator(self) -> torch.Generator | None:
-        """The source of the order of the rows."""
+        """A new generator of the order of the rows; None where they are not shuffled."""
         return torch.Generator().manual_seed(self.seed) if self.shuffle else None

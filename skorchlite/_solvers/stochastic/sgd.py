@@ -32,25 +32,25 @@ from .minibatches import (
 from .optimizers import Optimizer
 from .preconditioned import point_at
 from .proximal import CumulativePenalty, Proximal
+from .sampling import stable_step
 from .schedules import Schedule, make_schedule
 from .settings import Settings
 from .start import Start
-from .step_size import stable_step
 
 
 class Loop:
-    """What goes on from epoch to epoch, and from chunk to chunk of a stream.
+    """The state of the loop, which goes on from epoch to epoch and from chunk to chunk.
 
     Parameters
     ----------
     coordinates : Coordinates
     optimizer : Optimizer
-        Of the point u to start from, which is moved in place.
+        Of the point to start from, which is moved in place.
     schedule : Schedule
     average : Average or None, default=None
-        Of the points.
+        The average of the points, which is then the answer.
     corners : Proximal or None, default=None
-        What follows a step where the penalty has kinks.
+        The proximal step that follows each update where the penalty has kinks.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Loop:
 
     @property
     def end(self) -> Tensor:
-        """The u that the loop has come to: the average, where there is one."""
+        """The answer so far: the average of the points, or u where none is taken."""
         return self.u if self.average is None else self.average.value(self.u)
 
     def reset(self, u: Tensor) -> None:
@@ -86,7 +86,7 @@ class Loop:
         self.follow()
 
     def follow(self) -> None:
-        """Bring v to where u is."""
+        """Set v to where u is."""
         if not self.coordinates.plain:
             self.v.copy_(self.coordinates.to_v(self.u))
 
@@ -107,11 +107,13 @@ class Steps:
             part[:, None].to(loop.v) for part in (penalty.unit, penalty.curvature)
         )
         self._gradient = torch.zeros_like(loop.v)
-        self._begun = False  # whether a part of a batch is in the gradient
-        self._paid: Tensor | float = 0.0  # the sum of the penalties before the steps of an epoch
+        self._begun = False  # whether the gradient holds parts of the present batch
+        self._penalty_sum: Tensor | float = (
+            0.0  # the sum of the penalties before the steps of an epoch
+        )
 
     def point(self, u: Tensor | None = None) -> Tensor:
-        """Return v in double precision at u or, without one, where the loop has come to."""
+        """Return v in double precision at u, by default at the answer so far."""
         return point_at(self.objective, self.loop.coordinates, self.loop.end if u is None else u)
 
     def batches(self, settings: Settings) -> Minibatches:
@@ -122,12 +124,12 @@ class Steps:
         return Minibatches(objective, size, order, loop.u.dtype, whole=whole)
 
     def divergence(self, epoch: int, n_batch: int) -> dict[str, float]:
-        """Return what there is to say of a loop that diverged and was put back.
+        """Return the facts for the message on a loop that diverged and was reset.
 
         Parameters
         ----------
         epoch : int
-            In which it diverged, counted from 1.
+            The epoch in which it diverged, counted from 1.
         n_batch : int
             Rows of a batch.
         """
@@ -140,17 +142,17 @@ class Steps:
         }
 
     def epoch(self, batches: Minibatches, at_zero: Tensor | None = None) -> float:
-        """Step along each batch; return the mean objective, each batch's before its step.
+        """Step along each batch; return the mean over the batches of the objective before the step.
 
-        Infinite where that is not finite, and the epoch then ends early.
+        It is infinite where it is not finite, and the epoch then ends early.
 
         Parameters
         ----------
         batches : Minibatches
         at_zero : Tensor of shape (n_targets,), default=None
-            Zeros, to which the objective of each target without any coefficients is added.
+            Zeros, to which the objective of each target at zero coefficients is added.
         """
-        value, self._paid = torch.zeros_like(self.loop.v[0]), 0.0
+        value, self._penalty_sum = torch.zeros_like(self.loop.v[0]), 0.0
         with threads_for(min(batches.n_batch, batches.n_rows) * len(self.loop.v)):
             for block in batches:
                 value += block.weighed(self._learn(block)).sum(0) / batches.n_rows
@@ -159,10 +161,10 @@ class Steps:
                     at_zero += (block.weighed(losses).sum(0) / batches.n_rows).cpu()
                 if not isfinite(value.sum()):
                     return inf
-        return self.objective.units.total((value + self._paid / len(batches)).cpu())
+        return self.objective.units.total((value + self._penalty_sum / len(batches)).cpu())
 
     def _learn(self, block: Block) -> Tensor:
-        """Take the steps of a block; return the losses of its rows before them."""
+        """Take the steps along a block; return the loss of each of its rows before its step."""
         loop, loss = self.loop, self.objective.loss
         raw, by_row = torch.empty_like(block.y), loop.schedule.by_row
         columns = [raw, squared_rows(block.Z, self.objective.n_features)] if by_row else [raw]
@@ -182,8 +184,8 @@ class Steps:
         return loss.value(block.y, raw)
 
     def _add(self, Zt: BatchTransposed, slope: Tensor, size: int) -> None:
-        """Add a part of a batch to its gradient."""
-        begun = float(self._begun)  # 0 forgets the batch before
+        """Add the gradient of a part of a batch of that size."""
+        begun = float(self._begun)  # 0 overwrites the gradient of the batch before
         add_product(self._gradient, Zt, slope, begun, 1 / size, self._gradient)
         self._begun = True
         self.loop.n_seen += len(slope)
@@ -192,7 +194,7 @@ class Steps:
         """Step along the gradient of a batch."""
         loop = self.loop
         self._begun = False
-        self._paid = self._paid + self._penalty()
+        self._penalty_sum = self._penalty_sum + self._penalty()
         rate = loop.schedule.rate(loop.t)
         loop.optimizer.step(self._pulled(), rate, closure)
         loop.t += 1
@@ -217,7 +219,7 @@ class Steps:
         return self.loop.coordinates.pull(self._gradient)
 
     def _evaluate(self, batch: Batch) -> Tensor:
-        """Return the objective of a batch and set its gradient, for optimizers that ask for it."""
+        """Return the objective of a batch and set the gradient of u, as closures of torch do."""
         self.loop.follow()
         raw, loss = batch.Z @ self.loop.v, self.objective.loss
         losses, slope = loss.value(batch.y, raw), loss.gradient(batch.y, raw)
@@ -241,7 +243,7 @@ def make_loop(start: Start, settings: Settings) -> Loop:
 
 
 def proximal_of(loop: Loop, objective: Objective) -> CumulativePenalty | None:
-    """Return what follows each step of a loop where the penalty has kinks; None elsewhere."""
+    """Return the proximal step of a loop where the penalty has kinks; None elsewhere."""
     if objective.penalty.smooth:
         return None
     if loop.coordinates.factor is not None:

@@ -19,7 +19,7 @@ from .start import Start, make_start
 from .svrg import VarianceReduced
 from .target_by_target import target_by_target
 
-_BLURRED = 1e-6  # of the objective: what rounding may leave without a word
+_BLURRED = 1e-6  # the gap up to which a descent that rounding has stopped counts as converged
 
 
 def stochastic(
@@ -36,9 +36,11 @@ def stochastic(
     start : Tensor of shape (n_features + 1, n_targets) or None
         In coordinates of the objective, None for zero.
     control : SolverControl
-        Where the step is given, ``tol`` is of the objective, absolute, or of the validation loss,
-        relative to that of a constant; else of the gradient, relative. ``max_iter`` is of epochs,
-        after each of which the monitor is called.
+        Where the descent finds its step, ``tol`` is the relative gap or, where no bound is known,
+        the norm of the gradient relative to that at the constant model. Where the step is given,
+        it is how much the objective has to fall in an epoch. With early stopping it is how much the
+        validation loss has to fall, relative to that of a constant model. ``max_iter`` counts
+        epochs; the monitor is called after each.
     settings : Settings
 
     Returns
@@ -61,7 +63,7 @@ def stochastic(
 def _with_own_step(
     start: Start, settings: Settings, started: bool, watch: Watch, control: SolverControl
 ) -> Solution:
-    """Let the variance-reduced descent find its own step."""
+    """Minimise by variance-reduced descent, which finds its own step."""
     descent = VarianceReduced(start, settings)
     if not started:
         descent.u.copy_(descent.problem.constant(descent.u))
@@ -77,7 +79,7 @@ def _with_own_step(
     if watch.curve == []:  # the start was the optimum
         watch(descent.problem.point(descent.u))
     solution = ended()
-    if watch.point is not None:  # the best by the validation rows, whatever its gap
+    if watch.point is not None:  # the best point on the validation rows, whatever its gap
         left = certificate.gap(solution.v)
     else:
         left = certificate.gap_of_end(solution.v)
@@ -87,7 +89,7 @@ def _with_own_step(
 
 
 def _ended(start: Start, descent: VarianceReduced, watch: Watch) -> Solution:
-    """Return the solution where a descent is, or at the best point by the validation rows."""
+    """Return the solution where a descent is, or at the best point on the validation rows."""
     v, curve = descent.end()
     if watch.point is not None:
         v, curve = watch.point, descent.curve
@@ -96,9 +98,9 @@ def _ended(start: Start, descent: VarianceReduced, watch: Watch) -> Solution:
 
 
 def _status(status: str, gap: float, tol: float | None) -> str:
-    """Return how a descent ended, from what it says itself and the gap, NaN where none is known."""
+    """Return the status of a descent, from its own and the gap, which is NaN where unknown."""
     if tol is None or isnan(gap) or status == "watched":
         return status
-    if gap <= tol or (status == "converged" and gap <= _BLURRED):  # stalled by rounding
+    if gap <= tol or (status == "converged" and gap <= _BLURRED):
         return "converged"
     return status if status == "max_iter_epochs" else "stalled_gap"

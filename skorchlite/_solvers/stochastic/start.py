@@ -33,9 +33,9 @@ class Start:
     def solution(
         self, v: Tensor, curve: list[float], status: str = "completed", n_updates: int = 0
     ) -> Solution:
-        """Return the record of a descent that ended at v, after an epoch for each of the curve.
+        """Return the solution of a descent that ended at v, with one number of the curve an epoch.
 
-        It is the solution of least norm where the columns leave it undetermined.
+        Where the columns leave the solution undetermined, it is the one of least norm.
         """
         objective, metric = self.objective, self.coordinates.metric
         if metric is not None and metric.rank < objective.n_features:
@@ -87,7 +87,7 @@ def make_start(
 
 
 def check_kinks(optimizer: Optimizer, settings: Settings, objective: Objective) -> None:
-    """Raise if the penalty has kinks, which steps of this kind do not lead to the optimum of."""
+    """Raise if the penalty has kinks, and steps of this optimizer do not lead to its optimum."""
     if objective.penalty.smooth or optimizer.proximal:
         return
     given = f" with solver_params={settings.solver_params}" if settings.solver_params else ""

@@ -27,27 +27,28 @@ from ..._exceptions import OutOfRangeError
 from ..._linalg.anderson import extrapolated
 from ..._runtime import threads_for
 from ..base import SolverControl
+from .curvature import curved_coordinates, squared_norms
 from .inner_epoch import InnerEpoch
 from .preconditioned import Preconditioned
 from .progress import GapCheck, Progress
 from .sampling import Curvature, Sampling
 from .settings import Settings
 from .start import Start
-from .step_size import curved_coordinates, squared_norms
 
-_LENGTH = 0.1  # of a deviation of the targets: the first step of an optimizer with its own scale
-_BOLD, _SHY = 1.2, 0.5  # how its step grows after an epoch that gained, and shrinks after another
-_ROUNDING = 1e-12  # of the first objective: by so much it may rise
-_SMOOTHING = 1e-3  # of the objective of a loss with kinks: by so much it may rise
-_EPOCHS, _EPOCHS_TO_EXTRAPOLATE = 6, 4  # most, and fewest, that tell where they lead
-_NARROWER = 0.3  # of a band, from epoch to epoch
-_FLAT = 1e-6  # optimality of what is the optimum to rounding
+_LENGTH = 0.1  # deviations of the targets: the first step of an optimizer with a scale of its own
+_LONGER = 1.2  # times its step: that of the next epoch, after one that is kept
+_SHORTER = 0.5  # times the step of any optimizer: that of the next epoch, after one that is undone
+_ROUNDING = 1e-12  # of the objective of the constant model, which an epoch may add to the objective
+_SMOOTHING = 1e-3  # of the objective of a loss with kinks, which an epoch may add
+_EPOCHS, _EPOCHS_TO_EXTRAPOLATE = 6, 4  # the most and the fewest to extrapolate from
+_NARROWER = 0.3  # times its width: a band in the next epoch
+_FLAT = 1e-6  # optimality below which a loss that may not be convex is at its optimum to rounding
 _TINY = 1e-300
-_EXACT_FIT = 1e-6  # of the first objective: smaller ones are no scale to measure a gap by
+_EXACT_FIT = 1e-6  # of the objective of the constant model: smaller ones are no scale for a gap
 
 
 class VarianceReduced:
-    """The descent.
+    """Variance-reduced stochastic descent.
 
     Parameters
     ----------
@@ -57,6 +58,12 @@ class VarianceReduced:
 
     Attributes
     ----------
+    problem : Preconditioned
+    u : Tensor of shape (n_coordinates, n_targets)
+        The present point.
+    sampling : Sampling
+    caution : float
+        What the step is multiplied by: it shrinks with each epoch that is undone.
     snapshot : Snapshot
         Of the point that the next epoch begins from.
     optimality : float
@@ -167,7 +174,7 @@ class VarianceReduced:
         if self.problem.smoothed:
             scale = torch.maximum(value, _EXACT_FIT * self.first_value)
             relative = (value - lower + self._below()) / scale
-        # Of a constant target it is 0/0.
+        # For a constant target this is 0/0.
         self.optimality = float(relative.nan_to_num(0.0).clamp(min=0).max())
 
     def _below(self) -> Tensor:
@@ -180,17 +187,22 @@ class VarianceReduced:
         return self.snapshot.norm * (size + reach)
 
     def _stalled(self) -> str:
-        """Return what to call an end without gain: an optimum to rounding, or none."""
+        """Return the status of an end without gain: the optimum to rounding, or a stall."""
         snapshot, loss = self.snapshot, self.problem.objective.loss
         if self.problem.smoothed:
             return "stalled_gap"
         below = 0.5 * snapshot.norm**2 / max(snapshot.curvature, _TINY)
         if not loss.convex and self.optimality > _FLAT:
-            return "stalled_epochs"  # a curvature that is measured is as large as a jump of a slope
+            return "stalled_epochs"  # where the slope jumps, the curvature measured has no meaning
         return "converged" if (below <= _ROUNDING * snapshot.value).all() else "stalled_epochs"
 
     def _epoch(self) -> bool:
-        """Take the steps of an epoch and judge where they led to; return whether that is kept."""
+        """Take the steps of an epoch, or undo them if they raise the objective.
+
+        Returns
+        -------
+        kept : bool
+        """
         batches = self.sampling.batches
         if self.problem.objective.loss.corners:
             here = self.snapshot.value, self.problem.point(self.u)
@@ -202,17 +214,17 @@ class VarianceReduced:
         if found is None or not (found[0] <= self.snapshot.value + self._slack()).all():
             self.u.copy_(self.snapshot.u)
             self._restart()
-            self.caution *= _SHY
+            self.caution *= _SHORTER
             return False
         found = self._extrapolate(*found)
         self._narrow()
         self._take(*found)
-        self.caution *= _BOLD if self.optimizer.own_scale else 1.0
+        self.caution *= _LONGER if self.optimizer.own_scale else 1.0
         self._follow_curvature()
         return True
 
     def _rate(self) -> float:
-        """Return the step, which curvature and noise bound."""
+        """Return the step of the next epoch."""
         if self.optimizer.own_scale:
             reach = max(self.sampling.curvature.rows, _TINY) ** 0.5
             return self.caution * _LENGTH * self.problem.pilot.deviation / reach
@@ -231,9 +243,19 @@ class VarianceReduced:
             return None
 
     def _extrapolate(self, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Move on to where the last epochs lead, if that is lower; return value and gradient.
+        """Move on to where the last epochs lead, if the objective is lower there.
 
-        Where curvature is uneven, an epoch shrinks the error by little, and this by much.
+        Where directions are unevenly curved, an epoch reduces the error by little and this by much.
+
+        Parameters
+        ----------
+        value, gradient : Tensor
+            Of the objective, at the end of the epoch.
+
+        Returns
+        -------
+        value, gradient : Tensor
+            Where the descent is then.
         """
         self._epochs.append((self.snapshot.u, self.u.clone()))
         if len(self._epochs) < _EPOCHS_TO_EXTRAPOLATE:
@@ -253,7 +275,7 @@ class VarianceReduced:
         return torch.where(better, other, value), torch.where(better, slope, gradient)
 
     def _restart(self) -> None:
-        """Forget the way so far, which no longer says where the descent goes."""
+        """Forget the momentum and the epochs so far, which belong to another way."""
         self.optimizer.restart()
         self._epochs.clear()
 
@@ -264,7 +286,7 @@ class VarianceReduced:
         if not self.problem.smoothed:
             return
         loss, width = self.problem.objective.loss, self.problem.loss.width
-        # Narrower bands hide less than the rounding of the objective.
+        # Bands any narrower change the objective by less than its rounding.
         size = max(float(self.snapshot.value.max()), _EXACT_FIT * float(self.first_value.max()))
         rounding = torch.finfo(torch.float64).eps * size / loss.smoothed(1.0).bound
         least = max(self.sampling.narrowest(self.snapshot, width), rounding)
@@ -274,9 +296,10 @@ class VarianceReduced:
             self._epochs.clear()
 
     def _follow_curvature(self) -> None:
-        """Make the coordinates anew where the curvature of the loss is not what it was.
+        """After 1, 2, 4, ... epochs, make the coordinates by the curvature that the loss has now.
 
-        That of the rows alone would leave directions flat in which few rows are curved.
+        In those made for squared error, directions stay flat in which the loss of few rows is
+        curved.
         """
         problem, doubling = self.problem, self.n_iter & (self.n_iter + 1) == 0
         objective, coordinates = problem.objective, problem.coordinates
@@ -296,12 +319,12 @@ class VarianceReduced:
         self.u.copy_(coordinates.start(v))
         self._restart()
         self._take(before.value, before.gradient)
-        # Norms are in other units now: what is relative to the first one stays so.
+        # The norm is in other units now, and so must be the first one that it is relative to.
         self.first_norm = self.first_norm * self.snapshot.norm / before.norm.clamp(min=_TINY)
         self.optimality = optimality
 
     def _sampling(self, squares: Tensor, curvature: Curvature) -> Sampling:
-        """Return how often to draw each row, from its squared norm times its curvature."""
+        """Return the batches to draw, from the squared norm of each row times its curvature."""
         return Sampling(
             self.problem.objective,
             squares,

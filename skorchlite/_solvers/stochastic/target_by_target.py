@@ -49,9 +49,9 @@ def _report(
     optimality: float | None,
     ended: Callable[[], Solution],
 ) -> None:
-    """Tell the monitor of a step for one target, as if it were one for all.
+    """Call the monitor after a step for one target, with a solution for all targets.
 
-    The solution has the targets before as they are solved, and those after at their mean.
+    It has the targets before as they are solved, and those after without coefficients.
     """
 
     def together() -> Solution:
@@ -89,6 +89,6 @@ def _together(objective: Objective, parts: list[Solution]) -> Solution:
 
 
 def _sum(curves: list[list[float]]) -> list[float]:
-    """Return the sum of curves, each of which stays where it ended."""
+    """Return the sum of curves; a shorter one goes on at its last value."""
     longest = max(map(len, curves))
     return [sum(curve[min(i, len(curve) - 1)] for curve in curves) for i in range(longest)]

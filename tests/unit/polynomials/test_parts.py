@@ -246,9 +246,9 @@ def test_terms_that_are_not_formed_multiply_like_those_that_are(degrees, kind):
     v = torch.from_numpy(rng.standard_normal((k + 1, 2)))
     formed = hessian_products(rows, origin, torch.float64, v)
     rows.formed = False
-    bent, total = hessian_products(rows, origin, torch.float64, v)
+    unformed, total = hessian_products(rows, origin, torch.float64, v)
     size = float(formed[0].abs().max())
-    torch.testing.assert_close(bent, formed[0], rtol=0, atol=100 * EPS * size)
+    torch.testing.assert_close(unformed, formed[0], rtol=0, atol=100 * EPS * size)
     assert total == formed[1]
 
 
