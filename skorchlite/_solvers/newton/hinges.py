@@ -1,7 +1,6 @@
 """Hinges, whose sum a loss or penalty in pieces is, and their dual variables in a descent."""
 
 from math import log
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +55,9 @@ class Hinges:
 
     # --- interior point steps ------------------------------------------------------------
 
-    def begin(self, form: Tensor, margin_of_mean: float, steep: float, more: Any = 0.0) -> None:
+    def begin(
+        self, form: Tensor, margin_of_mean: float, steep: float, more: Tensor | float = 0.0
+    ) -> None:
         """Begin where the products, times weights, are alike and not small.
 
         Parameters
@@ -71,7 +72,7 @@ class Hinges:
             What is added to ``steep``.
         """
         t = self.t(form)
-        margin: Any = margin_of_mean * float(self.weight.mean()) / self.weight
+        margin = margin_of_mean * float(self.weight.mean()) / self.weight
         if self.capped:
             width = self.high - self.low
             d = self.slope(form) if self.smooth else 0.5 * (self.low + self.high)
@@ -90,7 +91,7 @@ class Hinges:
         """Return the t at which d is the slope."""
         return self.width * self.d
 
-    def _inverse_curvature(self) -> Any:
+    def _inverse_curvature(self) -> Tensor | float:
         """Return the derivative of that t in d."""
         return self.width
 
@@ -117,8 +118,8 @@ class Hinges:
         again : float
             The part of the second-order error of the predicted step that is corrected.
         """
-        self.goal_low: Any = target / self.weight
-        self.goal_high: Any = self.goal_low
+        self.goal_low = target / self.weight
+        self.goal_high = self.goal_low
         if again:
             if self.capped:
                 self.goal_high = self.goal_low.addcmul(self.to_d, self.to_high, value=again)
@@ -222,7 +223,7 @@ class RoundHinges(Hinges):
         # By the distances from the ends: near these d itself has too few digits.
         return 0.5 * self.width * (self.p.log() - self.q.log())
 
-    def _inverse_curvature(self) -> Any:
+    def _inverse_curvature(self) -> Tensor | float:
         return self.width / (self.p * self.q)
 
     def settle(self, size: float) -> None:

@@ -10,9 +10,9 @@ from skorchlite._solvers.newton.kinks import Kinks
 
 def lasso_bound(slope, k=3):
     """The bound of squared error with an l1 penalty on k columns, without an intercept."""
-    corners = Kinks(torch.full((k,), slope).double(), torch.zeros(k, dtype=torch.bool))
+    kinks = Kinks(torch.full((k,), slope).double(), torch.zeros(k, dtype=torch.bool))
     loss = make_loss("squared_error", 0.1, 0.5)
-    return Bound(loss, corners, torch.zeros(k).double(), 1.0, whitened=False, n_free=0)
+    return Bound(loss, kinks, torch.zeros(k).double(), 1.0, whitened=False, n_free=0)
 
 
 def refused():

@@ -1,4 +1,4 @@
-"""The matrix-free solver, against answers computed by other roads."""
+"""The matrix-free solver, against answers that are computed in other ways."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from skorchlite._sources.origin_choice import pilot_origin
 from tests.support.oracles import EPS, badly_scaled_problem, least_squares, minimum_norm
 
 SMOOTH = ["huber", "log_cosh", "squared_epsilon_insensitive"]
-CORNERS = ["absolute_error", "quantile", "epsilon_insensitive"]
+KINKED = ["absolute_error", "quantile", "epsilon_insensitive"]
 
 
 def solve(
@@ -120,7 +120,7 @@ def test_wide_ridge():
 @pytest.mark.parametrize("positive", [False, True])
 @pytest.mark.parametrize("l1_ratio", [1.0, 0.5])
 @pytest.mark.parametrize(("n_samples", "n_features"), [(100, 20), (40, 300)])
-def test_corners_as_scikit_learn(n_samples, n_features, l1_ratio, positive):
+def test_kinks_of_a_penalty_as_scikit_learn(n_samples, n_features, l1_ratio, positive):
     X, y = problem(n_samples, n_features)
     coef, _, solution = solve(
         X, y, penalty="elasticnet", alpha=0.1, l1_ratio=l1_ratio, positive=positive
@@ -168,8 +168,8 @@ def test_smooth_losses_as_scipy(loss, alpha):
 
 
 @pytest.mark.parametrize(("n_samples", "n_features", "alpha"), [(60, 4, 0.0), (30, 40, 0.05)])
-@pytest.mark.parametrize("loss", CORNERS)
-def test_losses_with_corners_as_linear_program(loss, n_samples, n_features, alpha):
+@pytest.mark.parametrize("loss", KINKED)
+def test_losses_with_kinks_as_linear_program(loss, n_samples, n_features, alpha):
     X, y = problem(n_samples, n_features)
     coef, intercept, solution = solve(X, y, loss, "l1", alpha, tol=1e-7)
     ours = value_at(X, y, coef[0], intercept[0], loss, l1=alpha)
@@ -271,7 +271,7 @@ def test_iterations_run_out(loss):
     assert solution.loss_curve[-1] < solution.loss_curve[0]
 
 
-def test_what_overflows_at_the_start_is_told():
+def test_overflow_at_the_start_raises():
     X, y = problem(20, 3)
     with pytest.raises(OutOfRangeError):
         solve(X, y, lambda p, y: (p - y).exp() * torch.inf)
