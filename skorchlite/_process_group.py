@@ -5,6 +5,9 @@ reduction. The others serve until they get the outcome. So ranks cannot drift ap
 round differently, as replicas of the solver might.
 """
 
+# Annotations stay unread, as a build of torch may be without the names of torch.distributed.
+from __future__ import annotations
+
 import atexit
 import io
 import os
@@ -15,7 +18,7 @@ from datetime import timedelta
 from functools import cache, partial
 from itertools import chain, count
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -23,6 +26,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ._exceptions import LostRankError
+
+Source = TypeVar("Source")  # of rows
+Said = TypeVar("Said")
+Sums = tuple[Tensor | float | list[Any], ...]  # lists are added end to end
 
 _TIMEOUT = timedelta(minutes=30)  # as torch has it; a pass may be long
 _PASS, _OUTCOME = b"p", b"o"
@@ -35,16 +42,18 @@ class _NoDefault:
 
 
 _NO_DEFAULT = _NoDefault()
-_KEPT: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # the connections, by the default group
+# The connections that are kept, by the default group that they go with.
+_KEPT: WeakKeyDictionary[object, dist.ProcessGroup] = WeakKeyDictionary()
 atexit.register(_KEPT.clear)  # their threads must end before the interpreter does
 
 
-class Ranks:
+# --- what ranks do together --------------------------------------------------------------
+
+
+class Ranks(Generic[Source]):
     """The ranks of the process group or, where there is none, of the environment of torchrun.
 
-    They talk over connections of their own, and leave torch without a default group where it has
-    none. Connections are kept for the next fit, as to meet and to part takes longer than many a
-    fit; an error ends them, so that no rank waits for one that gave up.
+    A context: an error in it ends the connections, so that no rank waits for one that gave up.
 
     Parameters
     ----------
@@ -53,22 +62,15 @@ class Ranks:
         cannot be pickled may be among them.
     """
 
-    def __init__(self, alike: Sequence[Any] = ()):
+    def __init__(self, alike: Sequence[object] = ()):
         self.alike = alike
-        self.sources: dict[str, Any] = {}
+        self.sources: dict[str, Source] = {}
         self.error: BaseException | None = None  # of this rank, with its traceback
         self.awaited = False  # whether the others wait for what the first rank asks next
 
-    def __enter__(self) -> "Ranks":
-        if not dist.is_available():
-            raise ValueError(
-                "distributed=True needs torch.distributed, which this build of torch is without."
-            )
-        # Sums travel from card to card where the processes were set up for that.
-        self.on_card = dist.is_initialized() and dist.get_backend() == "nccl"
-        self.default = dist.group.WORLD or _NO_DEFAULT
-        self.group: Any = _KEPT.pop(self.default, None) or _connected()
-        self.rank, self.n_ranks = self.group.rank(), self.group.size()
+    def __enter__(self) -> Ranks[Source]:
+        self.channel = Channel()
+        self.rank = self.channel.rank
         return self
 
     def __exit__(
@@ -78,41 +80,37 @@ class Ranks:
         traceback: TracebackType | None,
     ) -> None:
         if error is None:
-            _KEPT[self.default] = self.group
+            self.channel.keep()
             return
         try:
             if self.awaited:
                 self.release(error)
         finally:
-            if self.default is not _NO_DEFAULT:
-                dist.destroy_process_group(self.group)
-            del self.group  # closes its connections
+            self.channel.close()
 
-    def agree(self, what: Any, error: Exception | None) -> list[Any]:
-        """Return what every rank has to say; raise on all where one has an error."""
-        with _watching():
-            said = self._everyone((what, _picklable(error)))
+    def agree(self, what: Said | None, error: Exception | None) -> list[Said]:
+        """Return what every rank has to say; raise on all where one has an error instead."""
+        said = self._everyone((what, _picklable(error)))
         if error is not None:
             raise error
         for rank, (_, other) in enumerate(said):
             if other is not None:
                 raise _of_rank(rank, other)
-        return [what for what, _ in said]
+        return [cast(Said, what) for what, _ in said]
 
-    def share(self, sources: dict[str, Any]) -> dict[str, "Place"]:
+    def share(self, sources: dict[str, Source]) -> dict[str, RankPartitions[Source]]:
         """Make the row sources of this rank known; return all ranks' for the first one to ask."""
         self.sources, self.awaited = sources, self.rank == 0
-        return {name: Place(self, name) for name in sources}
+        return {name: RankPartitions(self, name) for name in sources}
 
-    def total(self, name: str, add_up: Callable[[Any], tuple]) -> tuple:
+    def total(self, name: str, add_up: Callable[[Source], Sums]) -> Sums:
         """Return ``add_up(rows)``, added over the ranks; only the first rank calls it."""
-        message = self._packed(_PASS, (name, add_up))
+        message = _packed(_PASS, (name, add_up), self.alike)
         # An interrupt that comes between two messages leaves no way to tell the others: they learn
         # of it when the connections close.
         self.awaited = False
-        with _watching():
-            self._broadcast(message)
-            sums, failed = self._reduced(lambda: add_up(self.sources[name]))
+        self.channel.broadcast(message)
+        sums, failed = self._reduced(lambda: add_up(self.sources[name]))
         self.awaited = True
         if failed is not None:
             raise failed from self.error
@@ -122,33 +120,30 @@ class Ranks:
     def serve(self) -> Any:
         """Do what the first rank asks for, until it has an outcome; return that."""
         while True:
-            with _watching():
-                message = self._broadcast(None)
+            message = self.channel.broadcast(None)
             if message[:1] == _PASS:
-                with _watching():
-                    self._reduced(partial(self._answer, message))
+                self._reduced(partial(self._answer, message))
                 continue
-            outcome = self._unpacked(message)
+            outcome = _unpacked(message, self.alike)
             if isinstance(outcome, BaseException):
                 raise outcome from self.error
             return outcome
 
-    def _answer(self, message: bytes) -> tuple:
-        name, add_up = self._unpacked(message)
+    def _answer(self, message: bytes) -> Sums:
+        name, add_up = _unpacked(message, self.alike)
         return add_up(self.sources[name])
 
-    def release(self, outcome: Any) -> None:
+    def release(self, outcome: object) -> None:
         """Send the outcome to the other ranks, or the error that ends the work."""
         if isinstance(outcome, BaseException):
             outcome = _picklable(outcome)
-        message = self._packed(_OUTCOME, outcome)
+        message = _packed(_OUTCOME, outcome, self.alike)
         self.awaited = False
-        with _watching():
-            self._broadcast(message)
+        self.channel.broadcast(message)
 
-    def _reduced(self, make: Callable[[], tuple]) -> tuple[tuple | None, BaseException | None]:
+    def _reduced(self, make: Callable[[], Sums]) -> tuple[Sums | None, BaseException | None]:
         """Return the sums of all ranks, and the error of one; the other ranks have no sums."""
-        sums: tuple = ()
+        sums: Sums = ()
         self.error = None
         try:
             sums = make()
@@ -159,111 +154,104 @@ class Ranks:
 
     def _first_error(self, error: BaseException | None) -> BaseException | None:
         """Return the error of the first rank that has one."""
-        failed = torch.tensor([float(error is not None)])
-        self.group.allreduce([failed]).wait()
-        if not failed.item():
+        if not self.channel.any(error is not None):
             return None
         errors = enumerate(self._everyone(_picklable(error)))
         return next(_of_rank(rank, other) for rank, other in errors if other is not None)
 
-    def _added(self, sums: tuple) -> tuple | None:
+    def _added(self, sums: Sums) -> Sums | None:
         """Return the sums of all ranks on the first, None on the others."""
         numbers = [part for part in sums if not isinstance(part, list)]
         lists = [part for part in sums if isinstance(part, list)]
-        flat = torch.zeros(0, dtype=torch.float64)
-        if numbers:
-            # Of a float as_tensor alone would make single precision.
-            flat = torch.cat(
-                [torch.as_tensor(part, dtype=torch.float64).reshape(-1) for part in numbers]
-            )
-            flat = self._sum(flat)
-        gathered = self._gathered(lists) if lists else []
+        # Of a float as_tensor alone would make single precision.
+        flat = [torch.as_tensor(part, dtype=torch.float64).reshape(-1) for part in numbers]
+        total = self.channel.sum(torch.cat(flat)) if flat else torch.zeros(0, dtype=torch.float64)
+        gathered = self.channel.gather(pickle.dumps(lists)) if lists else []
         if self.rank:
             return None
-        shares = iter(flat.split([torch.as_tensor(part).numel() for part in numbers]))
-        joined = iter([list(chain(*parts)) for parts in zip(*gathered, strict=True)])
+        of_parts = iter(total.split([len(part) for part in flat]))
+        of_ranks = map(pickle.loads, gathered)
+        joined = iter([list(chain(*parts)) for parts in zip(*of_ranks, strict=True)])
         return tuple(
-            next(joined) if isinstance(part, list) else _like(part, next(shares)) for part in sums
+            next(joined) if isinstance(part, list) else _like(part, next(of_parts)) for part in sums
         )
 
-    # --- what travels ---
-
-    def _sum(self, flat: Tensor) -> Tensor:
-        """Return the sum over the ranks, on the first."""
-        if self.on_card:
-            flat = flat.cuda()
-            dist.reduce(flat, dst=0)
-            return flat.cpu()
-        self.group.reduce(flat, root=0).wait()
-        return flat
-
-    def _packed(self, what: bytes, message: Any) -> bytes:
-        packed = io.BytesIO()
-        packed.write(what)
-        _Pickler(packed, self.alike).dump(message)
-        return packed.getvalue()
-
-    def _unpacked(self, packed: bytes) -> Any:
-        return _Unpickler(io.BytesIO(packed[1:]), self.alike).load()
-
-    def _broadcast(self, content: bytes | None) -> bytes:
-        """Return the bytes that the first rank has."""
-        return _carried(content, lambda packet: self.group.broadcast(packet, root=0))
-
-    def _gathered(self, mine: Any) -> list[Any]:
-        """Return what every rank has, on the first; it need not be alike in size."""
-        if self.rank:
-            _carried(pickle.dumps(mine), lambda packet: self.group.send([packet], 0, 0))
-            return []
-        gathered = [mine]
-        for rank in range(1, self.n_ranks):
-            receive = partial(self._receive, rank=rank)
-            gathered.append(pickle.loads(_carried(None, receive)))
-        return gathered
-
-    def _receive(self, packet: Tensor, rank: int) -> Any:
-        return self.group.recv([packet], rank, 0)
-
-    def _everyone(self, mine: Any) -> list[Any]:
+    def _everyone(self, mine: Said) -> list[Said]:
         """Return what every rank has, on all."""
-        gathered = self._gathered(mine)
-        return pickle.loads(self._broadcast(None if self.rank else pickle.dumps(gathered)))
+        return [pickle.loads(content) for content in self.channel.everyone(pickle.dumps(mine))]
 
 
-class Place:
+class RankPartitions(Generic[Source]):
     """The rows that all ranks have under a name."""
 
-    def __init__(self, ranks: Ranks, name: str):
+    def __init__(self, ranks: Ranks[Source], name: str):
         self.ranks, self.name = ranks, name
 
-    def total(self, add_up: Callable[[Any], tuple], among: Sequence[int] | None = None) -> tuple:
+    def total(self, add_up: Callable[[Source], Sums], among: Sequence[int] | None = None) -> Sums:
         """Return ``add_up(rows)``, added over the ranks, all of which take part."""
         return self.ranks.total(self.name, add_up)
 
-    def outlined(self, add_up: Callable[[Any], tuple]) -> tuple:
+    def outlined(self, add_up: Callable[[Source], Sums]) -> Sums:
         """Return the same: each rank alone knows of its rows."""
         return self.total(add_up)
 
 
-def _connected() -> Any:
-    """Return a group of all processes of the default one, or that the environment tells of."""
-    if dist.is_initialized():
-        return dist.new_group(backend="gloo", timeout=_TIMEOUT)
-    missing = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} - set(os.environ)
-    if missing:
-        raise ValueError(
-            "distributed=True needs the processes to know of each other, and the environment does "
-            f"not tell ({', '.join(sorted(missing))} not set). Start the script with 'torchrun "
-            "--nproc-per-node N script.py', or call torch.distributed.init_process_group first."
-        )
-    store, rank, size = _rendezvous()
-    store = dist.PrefixStore(f"skorchlite/{next(_NUMBERS)}", store)
-    return dist.ProcessGroupGloo(store, rank, size, _TIMEOUT)
+def _like(part: Tensor | float, total: Tensor) -> Tensor | float:
+    """Return a total, which is flat, in the form of what was added."""
+    if isinstance(part, Tensor):
+        return total.reshape(part.shape).to(part.dtype)
+    return type(part)(total.item())
 
 
-@cache
-def _rendezvous() -> tuple[Any, int, int]:
-    return next(dist.rendezvous("env://", timeout=_TIMEOUT))
+def _of_rank(rank: int, error: BaseException) -> BaseException:
+    """Return an error with the rank that it comes from."""
+    if error.args and isinstance(error.args[0], str):
+        error.args = (f"[rank {rank}] {error.args[0]}", *error.args[1:])
+    return error
+
+
+# --- how it is pickled -------------------------------------------------------------------
+
+
+def _picklable(error: BaseException | None) -> BaseException | None:
+    """Return the error, or what can be said of it where it cannot travel."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(repr(error))
+
+
+def _packed(kind: bytes, content: object, alike: Sequence[object]) -> bytes:
+    """Return a message of a kind; what all ranks have goes by its number."""
+    packed = io.BytesIO()
+    packed.write(kind)
+    _Pickler(packed, alike).dump(content)
+    return packed.getvalue()
+
+
+def _unpacked(message: bytes, alike: Sequence[object]) -> Any:
+    return _Unpickler(io.BytesIO(message[1:]), alike).load()
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, alike: Sequence[object]):
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        self.alike = alike
+
+    def persistent_id(self, obj: object) -> int | None:
+        return next((i for i, other in enumerate(self.alike) if other is obj), None)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, alike: Sequence[object]):
+        super().__init__(file)
+        self.alike = alike
+
+    def persistent_load(self, pid: int) -> object:
+        return self.alike[pid]
+
+
+# --- how it travels ----------------------------------------------------------------------
 
 
 @contextmanager
@@ -279,22 +267,76 @@ def _watching() -> Iterator[None]:
         ) from error
 
 
-def _of_rank(rank: int, error: BaseException) -> BaseException:
-    """Return an error with the rank that it comes from."""
-    if error.args and isinstance(error.args[0], str):
-        error.args = (f"[rank {rank}] {error.args[0]}", *error.args[1:])
-    return error
+class Channel:
+    """The connections between the ranks, over which bytes and numbers travel.
+
+    They are our own, and leave torch without a default group where it has none. They are kept for
+    the next fit, as to connect and to part takes longer than many a fit.
+    """
+
+    def __init__(self) -> None:
+        if not dist.is_available():
+            raise ValueError(
+                "distributed=True needs torch.distributed, which this build of torch is without."
+            )
+        # Sums travel from card to card where the processes were set up for that.
+        self._on_card = dist.is_initialized() and dist.get_backend() == "nccl"
+        self._default: object = dist.group.WORLD or _NO_DEFAULT
+        kept = self._default in _KEPT
+        self._group = _KEPT.pop(self._default) if kept else _connected()
+        self.rank, self.n_ranks = self._group.rank(), self._group.size()
+
+    def keep(self) -> None:
+        """Leave the connections for the next fit."""
+        _KEPT[self._default] = self._group
+
+    def close(self) -> None:
+        """End the connections."""
+        if self._default is not _NO_DEFAULT:
+            dist.destroy_process_group(self._group)
+        del self._group
+
+    @_watching()
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag of any rank is set."""
+        flags = torch.tensor([float(flag)])
+        self._group.allreduce([flags]).wait()
+        return bool(flags.item())
+
+    @_watching()
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Return the sum of the ranks' numbers, on the first."""
+        if self._on_card:
+            numbers = numbers.cuda()
+            dist.reduce(numbers, dst=0)
+            return numbers.cpu()
+        self._group.reduce(numbers, root=0).wait()
+        return numbers
+
+    @_watching()
+    def broadcast(self, content: bytes | None) -> bytes:
+        """Return the bytes that the first rank has, which alone gives them."""
+        return _carried(content, lambda packet: self._group.broadcast(packet, root=0))
+
+    @_watching()
+    def gather(self, content: bytes) -> list[bytes]:
+        """Return the bytes that every rank has, on the first; an empty list on the others."""
+        if self.rank:
+            _carried(content, lambda packet: self._group.send([packet], 0, 0))
+            return []
+        receive = [partial(self._receive, rank=rank) for rank in range(1, self.n_ranks)]
+        return [content, *(_carried(None, carry) for carry in receive)]
+
+    def _receive(self, packet: Tensor, rank: int) -> dist.Work:
+        return self._group.recv([packet], rank, 0)
+
+    def everyone(self, content: bytes) -> list[bytes]:
+        """Return the bytes that every rank has, on all."""
+        gathered = self.gather(content)
+        return pickle.loads(self.broadcast(None if self.rank else pickle.dumps(gathered)))
 
 
-def _picklable(error: BaseException | None) -> BaseException | None:
-    """Return the error, or what can be said of it where it cannot travel."""
-    try:
-        return pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(repr(error))
-
-
-def _carried(content: bytes | None, carry: Callable[[Tensor], Any]) -> bytes:
+def _carried(content: bytes | None, carry: Callable[[Tensor], dist.Work]) -> bytes:
     """Return the bytes that one side has, which ``carry`` sends or, where None, receives.
 
     The first packet tells how many there are, and is all that most messages need.
@@ -312,25 +354,23 @@ def _carried(content: bytes | None, carry: Callable[[Tensor], Any]) -> bytes:
     return received[_SIZE:] + rest.numpy().tobytes()
 
 
-def _like(part: Any, share: Tensor) -> Any:
-    if isinstance(part, Tensor):
-        return share.reshape(part.shape).to(part.dtype)
-    return type(part)(share.item())
+def _connected() -> dist.ProcessGroup:
+    """Return a group of all processes of the default one, or that the environment tells of."""
+    if dist.is_initialized():
+        return dist.new_group(backend="gloo", timeout=_TIMEOUT)
+    missing = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} - set(os.environ)
+    if missing:
+        raise ValueError(
+            "distributed=True needs the processes to know of each other, and the environment does "
+            f"not tell ({', '.join(sorted(missing))} not set). Start the script with 'torchrun "
+            "--nproc-per-node N script.py', or call torch.distributed.init_process_group first."
+        )
+    store, rank, size = _rendezvous()
+    store = dist.PrefixStore(f"skorchlite/{next(_NUMBERS)}", store)
+    # A backend can do all that a group of torch can, but for its type.
+    return dist.ProcessGroupGloo(store, rank, size, _TIMEOUT)  # type: ignore[return-value]
 
 
-class _Pickler(pickle.Pickler):
-    def __init__(self, file: Any, alike: Sequence[Any]):
-        super().__init__(file, pickle.HIGHEST_PROTOCOL)
-        self.alike = alike
-
-    def persistent_id(self, obj: Any) -> int | None:
-        return next((i for i, other in enumerate(self.alike) if other is obj), None)
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: Any, alike: Sequence[Any]):
-        super().__init__(file)
-        self.alike = alike
-
-    def persistent_load(self, pid: Any) -> Any:
-        return self.alike[pid]
+@cache
+def _rendezvous() -> tuple[dist.Store, int, int]:
+    return next(dist.rendezvous("env://", timeout=_TIMEOUT))

@@ -1,6 +1,6 @@
 import os
 
-# Before scipy is imported: without it scikit-learn leaves out its checks of array API input.
+# Set before scipy is imported: without it, scikit-learn skips its checks of array API input.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import pytest

@@ -18,9 +18,11 @@ from .._inputs.input_kinds import input_of
 from .._objective.moments import MANY_COLUMNS
 from .._objective.moments_objective import RunningMoments
 from .._runtime import torch_settings
-from .._solvers.base import MESSAGES, IncrementalLearner, SolverControl
+from .._solvers.base import SolverControl
+from .._solvers.incremental.learner import IncrementalLearner
+from .._solvers.incremental.moment_stream import MomentStream
+from .._solvers.messages import MESSAGES
 from .._solvers.selection import is_stochastic
-from .._solvers.stochastic.incremental import MomentStream
 from .._sources.feature_map import IDENTITY, FeatureMap
 from .._sources.origin_choice import pilot_origin, plain_origin, widest_origin
 from .callbacks import Task

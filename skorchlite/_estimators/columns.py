@@ -1,6 +1,7 @@
 """The columns of a linear model: those of X."""
 
-from .._solvers.base import IncrementalLearner, Solution
+from .._solvers.base import Solution
+from .._solvers.incremental.learner import IncrementalLearner
 from .._sources.feature_map import FeatureMap
 from .._sources.row_source import Rows
 

@@ -14,19 +14,15 @@ from .._objective.moments_objective import RunningMoments
 from .._polynomials.basis import Basis
 from .._polynomials.degrees import Degrees
 from .._polynomials.multi_index import terms_of
-from .._solvers.base import IncrementalLearner
+from .._solvers.incremental.averaged_stream import AveragedStream
+from .._solvers.incremental.learner import IncrementalLearner
+from .._solvers.incremental.loop_stream import LoopStream
+from .._solvers.incremental.moment_stream import MomentStream
 from .._solvers.newton.preconditioner import Metric
 from .._solvers.newton.reparametrization import Coordinates
-from .._solvers.stochastic.averaged_sgd import AveragedStream
-from .._solvers.stochastic.incremental import LoopStream, MomentStream
-from .._solvers.stochastic.optimizers import (
-    Average,
-    CumulativePenalty,
-    GradientDescent,
-    ProximalPenalty,
-    RecentAverage,
-    TorchOptimizer,
-)
+from .._solvers.stochastic.averages import Average, RecentAverage
+from .._solvers.stochastic.optimizers import GradientDescent, TorchOptimizer
+from .._solvers.stochastic.proximal import CumulativePenalty, ProximalPenalty
 from .._solvers.stochastic.schedules import (
     Adaptive,
     Constant,

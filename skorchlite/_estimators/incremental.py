@@ -16,9 +16,10 @@ from .._objective.moments import MANY_COLUMNS
 from .._objective.objective import Objective
 from .._runtime import torch_settings
 from .._solvers.base import SolverControl
+from .._solvers.incremental.averaged_stream import AveragedStream
+from .._solvers.incremental.loop_stream import LoopStream
+from .._solvers.incremental.moment_stream import MomentStream
 from .._solvers.selection import is_stochastic
-from .._solvers.stochastic.averaged_sgd import AveragedStream
-from .._solvers.stochastic.incremental import LoopStream, MomentStream
 from .._sources.arrays import ArrayRows
 from .._sources.origin_choice import pilot_origin, plain_origin
 from .base import TorchRegressor
@@ -115,7 +116,7 @@ class StreamRegressor(TorchRegressor):
                 f"coefficients of shape {tuple(np.shape(self.coef_))}."
             )
         rows = data.rows
-        if rows.indexed or rows.spread:
+        if rows.indexed or rows.partitioned:
             try:
                 data.check_finite(self)
             except NoWeightError as error:
@@ -203,7 +204,7 @@ class StreamRegressor(TorchRegressor):
             stream = copy.copy(stream)  # what was learned stays as it is if an error comes
             stream.check(self.fit_intercept)
             if not by_moments:
-                stream.follow(self._stream_settings(given_step, stream.seed))
+                stream.follow(self._stream_settings(given_step, seed=0))  # it has its own seed
             columns.widen(stream, rows)
             return columns.of(rows, stream.basis), stream
         rows = columns.fit(rows) if first else columns.go_on(rows, self._basis)

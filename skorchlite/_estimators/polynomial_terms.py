@@ -12,7 +12,8 @@ from .._polynomials.basis_selection import BasisRequest, fitted_basis
 from .._polynomials.degrees import Degrees, degrees_of
 from .._polynomials.expanded import ExpandedRows
 from .._polynomials.sampling import column_ranges
-from .._solvers.base import CANCELLED, IncrementalLearner, Solution
+from .._solvers.base import CANCELLED, Solution
+from .._solvers.incremental.learner import IncrementalLearner
 from .._sources.feature_map import FeatureMap
 from .._sources.row_source import Rows
 from .available_memory import available_memory

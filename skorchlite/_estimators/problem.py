@@ -13,15 +13,13 @@ from .._inputs.conversion import to_numpy
 from .._objective.loss import Loss
 from .._objective.objective import Objective
 from .._objective.penalties import Penalty
-from .._solvers.base import Solution, SolverControl
+from .._solvers.base import Solution, Solver, SolverControl
 from .._solvers.selection import FULL_BATCH, choose_full_batch
 from .._solvers.stochastic.settings import Settings
 from .._solvers.stochastic.solver import stochastic
 from .._sources.origin import Origin
 from .._sources.row_source import Rows
 from .columns import Columns
-
-Solve = Callable[[Objective, Tensor | None, SolverControl], Solution]
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Problem:
             origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
         return Objective(rows, loss, penalty, origin, self.fit_intercept)
 
-    def solver(self, asked: Any, objective: Objective) -> tuple[str, Solve]:
+    def solver(self, asked: Any, objective: Objective) -> tuple[str, Solver]:
         """Return the name of the solver, and the function that minimises the objective.
 
         Parameters

@@ -7,8 +7,9 @@ from .._compat import OWN_ATTRIBUTES
 from .._inputs.fit_data import Data
 from .._inputs.user_input import Input
 from .._process_group import Ranks
-from .._sources.partitioned import SpreadRows
+from .._sources.partitioned import PartitionedRows
 from .._sources.prefetch import computing
+from .._sources.row_source import Rows
 
 
 def over_all_ranks(
@@ -23,23 +24,23 @@ def over_all_ranks(
         with computing(data.n_entries):
             return work(data)
     given.check_ranks_can_read("X")
-    with Ranks(alike=(estimator.loss,)) as ranks:
+    with Ranks[Rows](alike=(estimator.loss,)) as ranks:
         data = _agreed(ranks, read)
         sources = {"rows": data.rows, "validation": data.validation}
         with computing(data.n_entries):
-            places = ranks.share({name: rows for name, rows in sources.items() if rows})
+            shared = ranks.share({name: rows for name, rows in sources.items() if rows})
             if ranks.rank:
                 vars(estimator).update(ranks.serve())
                 return None
-            spread = {name: SpreadRows(place) for name, place in places.items()}
-            data.rows, data.validation = spread["rows"], spread.get("validation")
+            of_all = {name: PartitionedRows(partitions) for name, partitions in shared.items()}
+            data.rows, data.validation = of_all["rows"], of_all.get("validation")
             result = work(data)
             own = {*estimator.get_params(deep=False), *OWN_ATTRIBUTES}
             ranks.release({k: v for k, v in vars(estimator).items() if k not in own})
             return result
 
 
-def _agreed(ranks: Ranks, read: Callable[[], Data]) -> Data:
+def _agreed(ranks: Ranks[Rows], read: Callable[[], Data]) -> Data:
     """Return the data of this rank, which all ranks have in the same form."""
     data, mine, error = None, None, None
     try:

@@ -9,7 +9,8 @@ import torch
 from .._objective.rounded_value import value_from_zero
 from .._solvers.base import Solution
 from .._solvers.newton.bounds import AtZero
-from .._solvers.newton.preconditioner import Metric, cheap
+from .._solvers.newton.preconditioner import Metric
+from .._solvers.newton.small_problems import cheap
 from .._sources.row_source import Rows
 
 _EXPLAINED = 1e-8  # of the objective at zero: what is left of a target that is met is rounding

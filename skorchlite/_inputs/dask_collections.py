@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .._runtime import torch_settings
 from .._sources.arrays import ArrayRows
-from .._sources.partitioned import SpreadRows
+from .._sources.partitioned import PartitionedRows
 from .._sources.row_source import Rows
 from .conversion import is_single, to_numpy
 from .device import resolve_device
@@ -35,7 +35,7 @@ class DaskInput(Input):
 
     def _read_rows(self, estimator: Any, reset: bool, chunk: bool) -> tuple[Rows, Any, bool, bool]:
         chunks, X, y, weight = read_chunks(estimator, self.X, self.y, self.sample_weight, reset)
-        return SpreadRows(chunks), y, is_single(X), weight is not None
+        return PartitionedRows(chunks), y, is_single(X), weight is not None
 
     def read_validation(self, estimator: Any, y_fit: Any, device: torch.device) -> Rows:
         """Return the rows to validate on, checked in a pass over them; see ``Input``."""
@@ -46,7 +46,7 @@ class DaskInput(Input):
             raise ValueError(
                 f"y_val has the shape {y.shape}, and the training targets {tuple(y_fit.shape)}."
             )
-        rows = SpreadRows(chunks)
+        rows = PartitionedRows(chunks)
         rows.total(partial(check_rows_finite, name=type(estimator).__name__))
         return rows
 
@@ -69,7 +69,7 @@ class DaskInput(Input):
 
 
 class Chunks:
-    """The chunks of rows of dask collections: places to send functions to; see ``Places``.
+    """The chunks of rows of dask collections: places to send functions to; see ``Partitions``.
 
     Parameters
     ----------

@@ -117,10 +117,10 @@ def models(
 ) -> tuple:
     """Return the sum of weights, the least ones, and the sums that make models; see ``Sums``.
 
-    The room is divided between the places that rows may be spread over.
+    The room is divided between the partitions that rows may be in.
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
-    room = -(-room // rows.n_places)
+    room = -(-room // rows.n_partitions)
     room = room if rows.counted is None else min(room, rows.counted)
     sums = {j: Sums(loss, near, room, k + 1 - t) for j, near in reach.items()}
     total, least = 0.0, torch.inf

@@ -36,11 +36,11 @@ class ExpandedRows(View):
         # If false, products are made of blocks from ``centred``.
         self.formed = self.n_features <= _MANY_TERMS or basis.terms.degrees.most == 1
 
-    def of(self) -> Callable[[Rows], Rows]:
+    def same_view(self) -> Callable[[Rows], Rows]:
         """Return a function that expands any other source in the same way."""
         return partial(ExpandedRows, basis=self.basis)
 
-    def seen(self, block: Block) -> Block:
+    def view_block(self, block: Block) -> Block:
         """Return a block with the terms in place of the columns."""
         X, y, weight = block
         return self.basis.expand(self.weighted(X, weight), self._room(len(X))).T, y, weight

@@ -31,11 +31,11 @@ class BoundedRows(View):
         super().__init__(source)
         self.domain, self.outside = domain, outside
 
-    def of(self) -> Callable[[Rows], Rows]:
+    def same_view(self) -> Callable[[Rows], Rows]:
         """Return a function that bounds any other source in the same way."""
         return partial(BoundedRows, domain=self.domain, outside=self.outside)
 
-    def seen(self, block: Block) -> Block:
+    def view_block(self, block: Block) -> Block:
         """Return a block without entries outside the domain, unless rows are only warned of."""
         X, y, weight = block
         low, high = viewed(self.domain).to(X).unbind(1)
@@ -53,7 +53,7 @@ class BoundedRows(View):
             if self.outside == "warn":
                 n_rows += len(block[0])
                 n_beyond += int(self._beyond(block[0]).sum())
-            yield self.seen(block)
+            yield self.view_block(block)
         if n_beyond:
             message = (
                 f"{n_beyond} of {n_rows} samples are outside of domain_, the range of the columns "

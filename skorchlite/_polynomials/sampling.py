@@ -60,7 +60,7 @@ def column_ranges(rows: Rows, sampled: bool = False) -> ColumnRanges:
 def _extremes_and_sample(rows: Rows, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
     """Return the extremes of each block, and every so many-th row."""
     extremes, samples = [], []
-    counted, step = rows.counted is not None, 1  # whether the number of rows to sample is known
+    counted, step = rows.counted is not None, 1  # counted: the number of rows is known
     for X, _, weight in rows.blocks(rows.bound(rows.n_features, 8)):
         if weight is not None:  # rows without weight are not part of the data
             X, counted = X[weight > 0], False
@@ -73,7 +73,7 @@ def _extremes_and_sample(rows: Rows, sampled: bool) -> tuple[list[Tensor], list[
         extremes.append(torch.stack(least_and_most).cpu().double())
         if sampled:
             if counted:
-                step = max(rows.n_rows * rows.n_places // SAMPLE_ROWS, 1)
+                step = max(rows.n_rows * rows.n_partitions // SAMPLE_ROWS, 1)
             # A copy, since a slice would keep the memory of its whole block.
             samples.append(X[::step].to("cpu", torch.float64, copy=True))
             while sum(map(len, samples)) > 2 * SAMPLE_ROWS and not counted:

@@ -1,19 +1,18 @@
 """Which solver a fit is done by."""
 
-from typing import Any
-
 from .._objective.moments import MANY_COLUMNS
 from .._objective.objective import Objective
+from .base import Solver
 from .matrix_free.solver import gradient
 from .newton.solver import newton
 
-FULL_BATCH = {"newton": newton, "gradient": gradient}
+FULL_BATCH: dict[str, Solver] = {"newton": newton, "gradient": gradient}
 
 _MANY_PRODUCTS = 1e11  # which take a second or two
 _MATRIX_ENTRIES = 1 << 26
 
 
-def is_stochastic(solver: Any, asked: dict[str, bool]) -> bool:
+def is_stochastic(solver: str | type, asked: dict[str, bool]) -> bool:
     """Return whether the solver steps along batches.
 
     Parameters

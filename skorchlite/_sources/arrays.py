@@ -1,4 +1,4 @@
-"""Where rows come from: arrays, tensors and tables that can be sliced, block by block."""
+"""Rows of arrays, tensors and tables, which are sliced block by block."""
 
 import copy
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from .blocks import Block
 from .prefetch import read_ahead
 from .row_source import Rows
 
-_DIRECT = (np.dtype(np.float32), np.dtype(np.float64))
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class ArrayRows(Rows):
-    """Blocks of rows of arrays, tensors or frames that can be sliced.
+    """The rows of arrays, tensors or tables.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class ArrayRows(Rows):
     sample_weight : ndarray of shape (n_rows,) or None
     device : torch.device
     first : int, default=0
-        The number of the first row, among those of all places.
+        The number of the first row, counted over all partitions.
     """
 
     n_rows: int = 0
@@ -48,11 +48,11 @@ class ArrayRows(Rows):
         return float(weight[rows].mean())
 
     def weighed(self) -> tuple[float, float]:
-        """Return the number of rows here, and the sum of their weights."""
+        """Return the number of rows in this partition, and the sum of their weights."""
         return float(self.n_rows), self.n_rows * self.mean_weight()
 
     def every(self, step: int) -> "ArrayRows":
-        """Return every so many-th of the rows, without a copy."""
+        """Return every ``step``-th row, counted over all partitions, without a copy."""
         start = -self.first % step
         thinned = self._part(max(-(-(self.n_rows - start) // step), 0))
         thinned.first = -(-self.first // step)
@@ -63,7 +63,7 @@ class ArrayRows(Rows):
         return thinned
 
     def taken(self, index: Tensor) -> "ArrayRows":
-        """Return the rows with these numbers, which rise, without a copy."""
+        """Return the rows with these numbers, in ascending order, without a copy."""
         first, stop = torch.searchsorted(
             index, torch.tensor([self.first, self.first + self.n_rows])
         )
@@ -78,7 +78,7 @@ class ArrayRows(Rows):
         return part
 
     def head(self, size: int) -> Block | None:
-        """Return the first rows, and read no others; None where there are none."""
+        """Return the first ``size`` rows, and read no others; None if there are none."""
         return next(self._blocks(size, None, self.device), None)
 
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
@@ -94,13 +94,13 @@ class ArrayRows(Rows):
         for start in range(0, self.n_rows if order is None else len(order), size):
             rows = self._chosen(slice(start, start + size), order)
             X, y, weight = (
-                None if column is None else rows_of(column, rows, device) for column in self.arrays
+                None if array is None else rows_of(array, rows, device) for array in self.arrays
             )
             assert X is not None
             yield X, (y[:, None] if y is not None and y.ndim == 1 else y), weight
 
     def _chosen(self, part: slice, order: Tensor | None) -> slice | Tensor:
-        """Return which rows of the columns are a part of the order."""
+        """Return where in the arrays the rows of a part of the order are."""
         if order is not None:
             return self._numbers(order[part])
         if self._index is not None:
@@ -110,24 +110,24 @@ class ArrayRows(Rows):
         return slice(start + part.start * step, stop, step)
 
     def _numbers(self, index: Tensor) -> Tensor:
-        """Return the place in the columns of rows of this source."""
+        """Return where in the arrays the rows with these numbers are."""
         return self._start + index * self._step if self._index is None else self._index[index]
 
 
-def rows_of(column: Any, rows: slice | Tensor, device: torch.device) -> Tensor:
-    """Return some rows of a column, or table, as a float tensor on the device."""
+def rows_of(array: Any, rows: slice | Tensor, device: torch.device) -> Tensor:
+    """Return some rows of an array or table as a float tensor on the device."""
     if isinstance(rows, slice):
-        return as_tensor(column[rows], device)
-    if isinstance(column, np.ndarray) and _is_direct(column):
-        column = as_tensor(column, torch.device("cpu"))  # torch gathers faster than NumPy
-    if isinstance(column, Tensor):
-        return as_tensor(column.detach().index_select(0, rows.to(column.device)), device)
-    return as_tensor(column[rows.numpy()], device)
+        return as_tensor(array[rows], device)
+    if isinstance(array, np.ndarray) and _is_direct(array):
+        array = as_tensor(array, torch.device("cpu"))  # torch gathers faster than NumPy
+    if isinstance(array, Tensor):
+        return as_tensor(array.detach().index_select(0, rows.to(array.device)), device)
+    return as_tensor(array[rows.numpy()], device)
 
 
 def _is_direct(array: np.ndarray) -> bool:
-    """Return whether torch can read the array where it lies, as the floats that are wanted."""
-    plain = array.dtype in _DIRECT and array.dtype.isnative and array.flags.aligned
+    """Return whether torch can read an array where it lies, as the floats that blocks have."""
+    plain = array.dtype in _FLOATS and array.dtype.isnative and array.flags.aligned
     return plain and min(array.strides, default=0) >= 0
 
 

@@ -1,4 +1,4 @@
-"""Blocks of rows as design matrices, measured from an origin."""
+"""Blocks of rows as design matrices, measured from an origin, and the sums of their products."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,19 +21,19 @@ def staged(
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yield ``(A, sample_weight)`` block by block, ``A = [targets, features, 1, padding]``.
 
-    Targets and features are measured from the origin. The buffer behind ``A`` is used again for
-    the next block. Its width is a multiple of four (padded with zeros): matrix products on a
-    processor lose up to a third of their speed on other widths.
+    Targets and features are measured from the origin. The next block overwrites ``A``. Its width is
+    a multiple of four (padded with zeros): on a CPU, matrix products lose up to a third of their
+    speed with other widths.
 
     Parameters
     ----------
-    rows : row source
+    rows : Rows
     origin : Origin
     dtype : torch.dtype
     size : int, default=None
-        Rows of a block; None for as many as its memory allows.
+        How many rows a block has; None for as many as there is memory for.
     order : Tensor of shape (n_ordered,), default=None
-        Which rows, in which order; None for each once.
+        The numbers of the rows, in their order; None for each row once.
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     width = width_of(k)
@@ -62,9 +62,9 @@ Design = Iterator[tuple[Tensor, DesignOperator, Tensor | None]]
 
 
 def paired(rows: Rows, origin: Origin, dtype: torch.dtype) -> Design:
-    """Yield ``(y, Z, sample_weight)`` block by block, ``Z`` the features and ones.
+    """Yield ``(y, Z, sample_weight)`` block by block, Z with the features and a column of ones.
 
-    Both are measured from the origin.
+    Targets and features are measured from the origin.
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     if rows.sparse:
@@ -75,7 +75,7 @@ def paired(rows: Rows, origin: Origin, dtype: torch.dtype) -> Design:
 
 
 def multiplied(rows: Rows, origin: Origin, dtype: torch.dtype) -> Design:
-    """Yield the same, with a Z of which only products are asked, so that it need not be formed."""
+    """Yield the same for products with Z only, for which columns need not be formed."""
     return paired(rows, origin, dtype) if rows.formed else _centred(rows, origin)
 
 
@@ -87,15 +87,15 @@ def _centred(rows: Rows, origin: Origin) -> Design:
 
 
 def width_of(k: int) -> int:
-    """Return the width of staged rows with so many columns."""
+    """Return the width of ``staged`` blocks with ``k`` targets and features."""
     return -(-(k + 1) // 4) * 4
 
 
 def _buffer(rows: Rows, shape: tuple[int, int], dtype: torch.dtype, by_column: bool) -> Tensor:
     """Return the memory that blocks are staged in, which the source keeps from pass to pass.
 
-    It has the layout of the blocks, since to write across it is slow; and to touch new memory costs
-    a processor as much as to fill it.
+    To touch new memory costs a CPU as much as to fill it. The layout is that of the blocks, since
+    to write columns to rows is slow.
     """
     buffer = rows.staging.get((dtype, by_column))
     if buffer is None or len(buffer) < shape[0]:
@@ -106,7 +106,7 @@ def _buffer(rows: Rows, shape: tuple[int, int], dtype: torch.dtype, by_column: b
 
 
 def gram(rows: Rows, origin: Origin, dtype: torch.dtype) -> Tensor:
-    """Return the weighted sums of products of the columns of ``staged``, in double precision."""
+    """Return the weighted sums of products of the columns of ``staged``, added up in float64."""
     products = rows.gram_from_sums(origin, dtype)
     if products is not None:
         return products
@@ -130,9 +130,9 @@ def _sparse_gram(rows: Rows, origin: Origin, width: int) -> Tensor:
 
 
 def dense(blocks: Iterator[Any], dtype: torch.dtype) -> Iterator[tuple[Tensor, Any, Any]]:
-    """Yield blocks whose features have a dtype and no gaps, copied to the same memory if need be.
+    """Yield blocks with X in a dtype and without gaps, copied to one buffer where they are not so.
 
-    Left to a product, each copy takes memory of its own, of which the heap keeps several.
+    A product would copy such an X by itself, but to new memory each time, which adds up.
     """
     buffer: Tensor | None = None
     for X, y, weight in blocks:
@@ -141,7 +141,7 @@ def dense(blocks: Iterator[Any], dtype: torch.dtype) -> Iterator[tuple[Tensor, A
                 buffer = torch.empty(X.numel(), dtype=dtype, device=X.device)
             n_rows, n_features = X.shape
             copy = buffer[: X.numel()]
-            by_column = X.stride(0) < X.stride(1)  # to write across the layout is slow
+            by_column = X.stride(0) < X.stride(1)  # to write columns to rows is slow
             copy = copy.view(n_features, n_rows).T if by_column else copy.view(n_rows, n_features)
             X = copy.copy_(X)
         yield X, y, weight

@@ -1,4 +1,4 @@
-"""Rows that come in blocks, one after the other, in an order of their own."""
+"""Streams: rows that come in blocks, one after the other, in an order of their own."""
 
 from collections.abc import Callable, Iterable, Iterator
 from operator import methodcaller
@@ -56,7 +56,7 @@ class StreamRows(Rows):
     reader : Reader
     device : torch.device
     first : int, default=0
-        The number of the first row, among those of all places.
+        The number of the first row, counted over all partitions.
     """
 
     indexed = False
@@ -68,7 +68,7 @@ class StreamRows(Rows):
 
     @property
     def n_rows(self) -> int:
-        """The number of rows, to count which takes a pass where none was made."""
+        """The number of rows; to count them takes a pass if there was none."""
         if self.reader.n_rows is None:
             for _ in self.reader.blocks():
                 pass
@@ -77,17 +77,17 @@ class StreamRows(Rows):
 
     @property
     def counted(self) -> int | None:
-        """None: blocks are made before there is an end to count to."""
+        """None: the rows are counted as they are read."""
         return None
 
     def fewer_than(self, count: int) -> bool:
-        """Return whether there are fewer rows, reading no more than it takes to know."""
+        """Return whether there are fewer than ``count`` rows; no more than those are read."""
         if self.reader.n_rows is None:
             return sum(X.shape[0] for X, *_ in self.reader.ahead(count)) < count
         return self.reader.n_rows < count
 
     def held(self, count: int) -> ArrayRows | None:
-        """Return the rows in memory if they are no more than that and few, see ``Rows``."""
+        """Return the rows in memory if there are few of them, else None; see ``Rows``."""
         if count * self.n_features > _FEW_NUMBERS or not self.fewer_than(count + 1):
             return None
         blocks = list(_tensors(self.reader.blocks(), count, torch.device("cpu")))
@@ -95,7 +95,7 @@ class StreamRows(Rows):
         return ArrayRows(X, y, None if weight is None else weight.numpy(), self.device)
 
     def head(self, size: int) -> Block | None:
-        """Return the first rows; None where there are none."""
+        """Return the first ``size`` rows; None if there are none."""
         return next(_of_size(_tensors(self.reader.ahead(size), size, self.device), size), None)
 
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
@@ -106,7 +106,7 @@ class StreamRows(Rows):
         yield from read_ahead(_of_size(blocks, size), self.device)
 
     def every(self, step: int) -> "ThinnedStream":
-        """Return every so many-th of the rows."""
+        """Return every ``step``-th row."""
         return ThinnedStream(self, step)
 
 
@@ -116,7 +116,7 @@ class SparseStreamRows(StreamRows):
     sparse = True
 
     def held(self, count: int) -> None:
-        """Return None: the rows would be held with their zeros."""
+        """Return None, as the rows would be in memory with their zeros."""
         return None
 
     @property
@@ -125,7 +125,7 @@ class SparseStreamRows(StreamRows):
         return next(self._sparse(self.reader.ahead(1))).filled
 
     def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
-        """Yield ``(y, columns, sample_weight)``; see ``SparseRows``."""
+        """Yield ``(y, Z, sample_weight)`` block by block; see ``Rows``."""
         for rows in self._sparse(self.reader.blocks()):
             yield from rows.centred(shift, scale)
 
@@ -135,7 +135,7 @@ class SparseStreamRows(StreamRows):
 
 
 class ThinnedStream(View):
-    """Every so many-th of the rows of a stream.
+    """Every ``step``-th row of a stream.
 
     Parameters
     ----------
@@ -147,8 +147,8 @@ class ThinnedStream(View):
         super().__init__(source)
         self.step = step
 
-    def of(self) -> Callable[[Rows], Rows]:
-        """Return what thins any other source."""
+    def same_view(self) -> Callable[[Rows], Rows]:
+        """Return a function that takes every ``step``-th row of another source."""
         return methodcaller("every", self.step)
 
     @property
@@ -157,7 +157,7 @@ class ThinnedStream(View):
         return -(-self.source.n_rows // self.step)
 
     def fewer_than(self, count: int) -> bool:
-        """Return whether there are fewer rows."""
+        """Return whether there are fewer than ``count`` rows."""
         return self.n_rows < count
 
     def mean_weight(self) -> float:
@@ -173,17 +173,17 @@ class ThinnedStream(View):
             if chosen.start < len(block[0]):
                 yield _sliced(block, chosen)
 
-    def seen(self, block: Block) -> Block:
-        """Return what is left of the first rows."""
+    def view_block(self, block: Block) -> Block:
+        """Return every ``step``-th row of a block with the first rows."""
         return _sliced(block, slice(None, None, self.step))
 
     def every(self, step: int) -> "ThinnedStream":
-        """Return every so many-th of these rows."""
+        """Return every ``step``-th of these rows."""
         return ThinnedStream(self.source, self.step * step)
 
 
 def _tensors(blocks: Iterable[tuple], size: int, device: torch.device) -> Iterator[Block]:
-    """Yield the blocks as tensors, at most so many rows at a time."""
+    """Yield the blocks as tensors, with at most ``size`` rows each."""
     for block in blocks:
         for start in range(0, block[0].shape[0], size):
             X, y, weight = (
@@ -195,7 +195,7 @@ def _tensors(blocks: Iterable[tuple], size: int, device: torch.device) -> Iterat
 
 
 def _of_size(blocks: Iterable[Block], size: int) -> Iterator[Block]:
-    """Yield the same rows in blocks of one size, the last of which may be smaller."""
+    """Yield the same rows in blocks of ``size`` rows, the last of which may be smaller."""
     held: list[Block] = []
     n_held = 0
     for block in blocks:
@@ -228,7 +228,7 @@ def _joined(blocks: list[Block]) -> Block:
 
 
 def _stacked(parts: tuple[Tensor, ...]) -> Tensor:
-    """Return the rows of all parts, columns contiguous where they are."""
+    """Return the rows of all parts; columns that are contiguous in the first stay so."""
     if parts[0].ndim == 2 and parts[0].stride(0) < parts[0].stride(1):
         return torch.cat([part.T for part in parts], 1).T
     return torch.cat(parts)

@@ -1,4 +1,4 @@
-"""Where columns are measured from, and in which unit."""
+"""The origin: what columns are measured from, and in which unit."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,25 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the columns are measured from, and in which unit: ``(column - shift) / scale``.
+    """What columns are measured from, and in which unit: ``(column - shift) / scale``.
 
-    ``scale`` holds powers of two, so that dividing is exact; it is None where every scale is 1.
+    Parameters
+    ----------
+    shift : Tensor of shape (n_targets + n_features,), float64
+        For the targets, then for the features.
+    scale : Tensor of shape (n_targets + n_features,), default=None
+        Powers of two, so that dividing by them is exact; None where all are 1.
     """
 
-    shift: Tensor  # (n_targets + n_features,) float64: the targets, then the features
+    shift: Tensor
     scale: Tensor | None = None
 
     def unit(self) -> Tensor:
-        """Return the scales, ones where there are none."""
+        """Return the scale as a tensor, of ones if it is None."""
         return torch.ones_like(self.shift) if self.scale is None else self.scale
 
     def for_plain_targets(self, n_targets: int, shifted: bool) -> "Origin":
-        """Return the origin with targets in their own unit, and from zero unless ``shifted``."""
+        """Return the origin with targets in the unit of the data, from zero unless ``shifted``."""
         shift = self.shift.clone()
         shift[:n_targets] *= shifted
         if self.scale is None:

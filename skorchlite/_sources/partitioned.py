@@ -1,4 +1,4 @@
-"""Rows that are spread over places: the ranks of a process group, or the workers of a cluster."""
+"""Rows in partitions: those of the ranks of a process group, or the chunks of a dask collection."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,104 +15,105 @@ from .row_source import Rows
 AddUp = Callable[[Rows], tuple]
 
 
-class Places(Protocol):
-    """Sends a function to the rows of every place, and adds up what it returns there."""
+class Partitions(Protocol):
+    """Sends a function to the rows of every partition, and adds up the sums that it returns."""
 
     def total(self, add_up: AddUp, among: Sequence[int] | None = None) -> tuple:
-        """Return the sum of ``add_up(rows)`` over the places; see ``Rows.total``.
+        """Return the sum of ``add_up(rows)`` over the partitions; see ``Rows.total``.
 
-        Places that are not ``among`` these numbers have nothing to add, and need not be asked.
+        Partitions that are not ``among`` these numbers have nothing to add, and may be left out.
         """
 
     def outlined(self, add_up: AddUp) -> tuple:
-        """Return the same sum for an ``add_up`` that asks for the shapes of the rows only."""
+        """Return the same sum for an ``add_up`` that only needs the shapes of the rows."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What a place does in a pass over its rows; it can be pickled.
+    """A pass over the rows of a partition; it can be pickled and sent there.
 
     Parameters
     ----------
     add_up : callable
-        Returns the sums over some rows.
+        Returns the sums over the rows.
     views : tuple of callable
-        Each returns the rows as they are to be seen, one after the other.
-    n_places : int
+        Each returns a view of the rows, the next one a view of that.
+    n_partitions : int
     """
 
     add_up: AddUp
     views: tuple[Callable[[Rows], Rows], ...]
-    n_places: int
+    n_partitions: int
 
     def __call__(self, rows: Rows) -> tuple:
-        """Return the sums over the rows of a place."""
+        """Return the sums over the rows of one partition."""
         for view in self.views:
             rows = view(rows)
-        rows.n_places = self.n_places
+        rows.n_partitions = self.n_partitions
         return rows.total(self.add_up)
 
 
-class SpreadRows(Rows):
-    """Rows that stay in their places, and of which only sums travel.
+class PartitionedRows(Rows):
+    """Rows that stay in their partitions, and of which sums come to the process of the solver.
 
-    A solver runs in one place. Rows are numbered from the first place to the last. Where a solver
-    asks for blocks of them, as a stochastic one does, these are brought to it.
+    Rows are numbered from the first partition to the last. Where a solver needs single rows, as a
+    stochastic one does, blocks of them are brought to it.
 
     Parameters
     ----------
-    places : Places
+    partitions : Partitions
     views : tuple of callable, default=()
-        Each returns the rows of a place as they are to be seen, one after the other.
+        Each returns a view of the rows of a partition, the next one a view of that.
     """
 
-    spread = True
+    partitioned = True
     device = torch.device("cpu")
 
-    def __init__(self, places: Places, views: tuple[Callable[[Rows], Rows], ...] = ()):
-        self.places, self.views = places, views
-        (described,) = self.places.outlined(Pass(_describe, views, self.n_places))
+    def __init__(self, partitions: Partitions, views: tuple[Callable[[Rows], Rows], ...] = ()):
+        self.partitions, self.views = partitions, views
+        (described,) = partitions.outlined(Pass(_describe, views, self.n_partitions))
         self.starts, self.sizes, features, targets, indexed, sparse = zip(*described, strict=True)
-        self.n_places = len(self.sizes)
+        self.n_partitions = len(self.sizes)
         self.n_features, self.n_targets = features[0], targets[0]
         self.indexed, self.sparse = all(indexed), all(sparse)
 
     @property
     def n_rows(self) -> int:
-        """The number of rows, to count which takes a pass over streams where none was made."""
+        """The number of rows; to count those of streams takes a pass if there was none."""
         if self.counted is None:
             (self.sizes,) = self.total(_count)
         return sum(self.sizes)
 
     @property
     def counted(self) -> int | None:
-        """The number of rows; None where some are streams that have not been counted."""
+        """The number of rows; None while there are streams whose rows have not been counted."""
         return None if None in self.sizes else sum(self.sizes)
 
     def fewer_than(self, count: int) -> bool:
-        """Return whether there are fewer rows, reading no more than it takes to know."""
+        """Return whether there are fewer than ``count`` rows; streams are read no further."""
         if self.counted is not None:
             return self.counted < count
         (counted,) = self.total(partial(_count_up_to, count=count))
         return sum(counted) < count
 
     def total(self, add_up: AddUp) -> tuple:
-        """Return ``add_up(rows)``, added over all places; see ``Rows``."""
-        return self._among(None, add_up)
+        """Return ``add_up(rows)``, summed over all partitions; see ``Rows``."""
+        return self._total_of(None, add_up)
 
-    def _among(self, places: Sequence[int] | None, add_up: AddUp) -> tuple:
-        return self.places.total(Pass(add_up, self.views, self.n_places), places)
+    def _total_of(self, numbers: Sequence[int] | None, add_up: AddUp) -> tuple:
+        """Return ``add_up(rows)``, summed over the partitions with these numbers, or all."""
+        return self.partitions.total(Pass(add_up, self.views, self.n_partitions), numbers)
 
     @property
     def filled(self) -> Tensor:
-        """Which columns of sparse rows are mostly filled in some place; see ``Rows``."""
+        """Which columns are stored with their zeros in some partition; see ``Rows``."""
         if not self.sparse:
             return super().filled
         (filled,) = self.total(_filled)
         return torch.stack(filled).any(0)
 
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
-        """Yield ``(X, y, sample_weight)``, brought from their places; see ``Rows``."""
+        """Yield ``(X, y, sample_weight)``, brought from their partitions; see ``Rows``."""
         if not self.indexed:
             raise ValueError(
                 "Rows that are spread over processes and come as a stream cannot be taken in an "
@@ -121,41 +122,41 @@ class SpreadRows(Rows):
             )
         order = torch.arange(self.n_rows) if order is None else order
         for wanted in order.split(size):
-            (parts,) = self._among(self._holding(wanted), partial(_chosen, order=wanted))
+            (parts,) = self._total_of(self._holding(wanted), partial(_chosen, order=wanted))
             positions, *columns = zip(*parts, strict=True)
-            back = torch.cat(positions).argsort()
+            in_order = torch.cat(positions).argsort()
             X, y, weight = (
-                None if parts[0] is None else torch.cat(parts)[back] for parts in columns
+                None if parts[0] is None else torch.cat(parts)[in_order] for parts in columns
             )
             assert X is not None
             yield X, y, weight
 
     def head(self, size: int) -> Block | None:
-        """Return the first rows of the first place that has any; None where there are none."""
+        """Return the first rows of the first partition that has any; None if there are none."""
         first = next((i for i, n_rows in enumerate(self.sizes) if n_rows != 0), None)
         if first is None:
             return None
-        (heads,) = self._among([first], partial(_first_rows, size=size))
+        (heads,) = self._total_of([first], partial(_first_rows, size=size))
         return heads[0]
 
-    def columns(self, index: Tensor) -> "SpreadRows":
+    def columns(self, index: Tensor) -> "PartitionedRows":
         """Return the rows with some of the columns."""
-        return self._then(methodcaller("columns", index))
+        return self._viewed(methodcaller("columns", index))
 
-    def every(self, step: int) -> "SpreadRows":
-        """Return every so many-th of the rows."""
-        return self._then(methodcaller("every", step))
+    def every(self, step: int) -> "PartitionedRows":
+        """Return every ``step``-th row."""
+        return self._viewed(methodcaller("every", step))
 
-    def taken(self, index: Tensor) -> "SpreadRows":
-        """Return the rows with these numbers, which rise."""
-        return self._then(methodcaller("taken", index))
+    def taken(self, index: Tensor) -> "PartitionedRows":
+        """Return the rows with these numbers, in ascending order."""
+        return self._viewed(methodcaller("taken", index))
 
     def _holding(self, order: Tensor) -> list[int]:
-        """Return the places that some of these rows are in."""
+        """Return the numbers of the partitions that some of these rows are in."""
         return torch.bucketize(order, torch.tensor(self.starts[1:]), right=True).unique().tolist()
 
-    def _then(self, view: Callable[[Rows], Rows]) -> "SpreadRows":
-        return SpreadRows(self.places, (*self.views, view))
+    def _viewed(self, view: Callable[[Rows], Rows]) -> "PartitionedRows":
+        return PartitionedRows(self.partitions, (*self.views, view))
 
 
 def _count(rows: Rows) -> tuple[list]:
@@ -177,11 +178,11 @@ def _filled(rows: Rows) -> tuple[list[Tensor]]:
 
 def _first_rows(rows: Rows, size: int) -> tuple[list[Block]]:
     head = rows.head(size)
-    return ([] if head is None else [_here(head)],)
+    return ([] if head is None else [_to_send(head)],)
 
 
 def _chosen(rows: Rows, order: Tensor) -> tuple[list]:
-    """Return which of the ordered rows are here, and them."""
+    """Return the rows of this partition that are in the order, and their positions in it."""
     here = (order >= rows.first) & (order < rows.first + rows.n_rows)
     (positions,) = here.nonzero(as_tuple=True)
     if not len(positions):
@@ -189,11 +190,11 @@ def _chosen(rows: Rows, order: Tensor) -> tuple[list]:
     blocks = rows.blocks(len(positions), order[positions] - rows.first)
     X, y, weight = (
         None if parts[0] is None else torch.cat(parts)
-        for parts in zip(*map(_here, blocks), strict=True)
+        for parts in zip(*map(_to_send, blocks), strict=True)
     )
     return ([(positions, X, y, weight)],)
 
 
-def _here(block: Block) -> Any:
-    # Clones: of a slice, the whole would travel.
+def _to_send(block: Block) -> Any:
+    # A slice that is not cloned would be pickled with all of the memory that it is a slice of.
     return tuple(None if column is None else column.cpu().clone() for column in block)

@@ -1,4 +1,4 @@
-"""Read ahead: a thread brings the next blocks while the present one is computed with."""
+"""Prefetch: a thread reads the next blocks while the present one is computed with."""
 
 import contextlib
 import queue
@@ -12,17 +12,18 @@ import torch
 from .._runtime import one_thread_less, threads_for
 
 _NAME = "skorchlite-reader"
-_DEPTH = 2  # blocks that wait
+_DEPTH = 2  # blocks that are read and wait
 _END = object()
-_PATIENCE = 0.1  # seconds after which a waiting thread looks whether it is still wanted
-_PRESENT = threading.local()  # what reads for the present work of a Python thread
+_PATIENCE = 0.1  # seconds after which a waiting thread looks whether it is still needed
+_PRESENT = threading.local()  # the readers of the ``computing`` that a Python thread is in
 
 
 @contextlib.contextmanager
 def computing(n_entries: float) -> Iterator[None]:
-    """Compute, in few threads where work is little; at the end nothing is read any more.
+    """Compute with so many entries of X: with few threads if they are few.
 
-    Where an error ends the work, its traceback would keep alive what reads ahead.
+    Readers that are begun inside end with it. The traceback of an error would otherwise keep them,
+    and the files that they read, open.
     """
     outer = getattr(_PRESENT, "readers", None)
     with threads_for(n_entries):
@@ -35,10 +36,10 @@ def computing(n_entries: float) -> Iterator[None]:
 
 
 class _Readers:
-    """What reads ahead for the same work, and the threads that wait for more to read.
+    """The passes that are read ahead inside one ``computing``, and the threads that are idle.
 
-    A thread keeps, and then leaves to any other, what it once took of memory. With a new one for
-    each pass, several would come to hold as much as one needs.
+    Passes use the same thread one after the other. The heap keeps memory for each thread that once
+    took it, so that with a new thread for each pass several times the memory would be held.
     """
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class _Readers:
         self.idle: list[_Reader] = []
 
     def close(self) -> None:
-        """Read no more."""
+        """End all passes, and all threads."""
         for reader in filter(None, (reference() for reference in self.begun)):
             reader.close()
         while self.idle:
@@ -54,15 +55,17 @@ class _Readers:
 
 
 class _Reader:
-    """A thread that reads for one pass after the other."""
+    """A thread that reads one pass after the other."""
 
     def __init__(self) -> None:
         self._passes: queue.SimpleQueue = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=_NAME, daemon=True)
         self._thread.start()
 
-    def begin(self, blocks: Iterator[Any], read: queue.Queue, stopped: threading.Event) -> Any:
-        """Read until it is stopped; return the event of its end."""
+    def begin(
+        self, blocks: Iterator[Any], read: queue.Queue, stopped: threading.Event
+    ) -> threading.Event:
+        """Read blocks into a queue until ``stopped`` is set; return the event of the end."""
         ended = threading.Event()
         self._passes.put((blocks, read, stopped, ended))
         return ended
@@ -77,14 +80,14 @@ class _Reader:
             *pass_, ended = given
             del given
             _read(*pass_)
-            del pass_  # which keeps what is read open
+            del pass_  # a reference to the blocks would keep their file open
             ended.set()
 
 
 def read_ahead(blocks: Iterable[Any], device: torch.device) -> Iterator[Any]:
-    """Return an iterator over the blocks on a device, read ahead by a thread.
+    """Return an iterator over the blocks on a device, which a thread reads ahead.
 
-    What the thread raises is raised here. Closing the iterator ends the reading.
+    An error of the thread is raised here. Closing the iterator ends the reading.
 
     Parameters
     ----------
@@ -101,6 +104,7 @@ def read_ahead(blocks: Iterable[Any], device: torch.device) -> Iterator[Any]:
 def _read_ahead(
     blocks: Iterable[Any], device: torch.device, idle: list[_Reader] | None
 ) -> Generator:
+    """Yield the blocks; the thread comes from those that are idle, and goes back to them."""
     if device.type == "cuda":
         blocks = _sent(blocks, device)
     read: queue.Queue = queue.Queue(_DEPTH)
@@ -126,6 +130,7 @@ def _read_ahead(
 
 
 def _read(blocks: Iterator[Any], read: queue.Queue, stopped: threading.Event) -> None:
+    """Put ``(block, error)`` into a queue for each block, and for the end; runs in the thread."""
     try:
         for block in blocks:
             if not _put(read, (block, None), stopped):
@@ -136,10 +141,10 @@ def _read(blocks: Iterator[Any], read: queue.Queue, stopped: threading.Event) ->
 
 
 def _sent(blocks: Iterable[Any], device: torch.device) -> Iterator[Any]:
-    """Yield the blocks on their way to a card, from pinned memory and beside its computations.
+    """Yield each block on its way to a card, and the event of its arrival.
 
-    A sending blocks neither the processor nor the card. Pinned memory is kept by torch and used
-    again when the sending is over.
+    Blocks are sent from pinned memory on a stream of their own, so that neither the CPU nor the
+    computations of the card wait for them. torch uses the pinned memory again afterwards.
     """
     stream = torch.cuda.Stream(device)
     for block in blocks:
@@ -153,18 +158,18 @@ def _sent(blocks: Iterable[Any], device: torch.device) -> Iterator[Any]:
 
 
 def _arrived(sent: Any) -> tuple:
-    """Return a block that the present computations wait for."""
+    """Return a block that was sent; the computations of the present stream wait for it."""
     block, event = sent
     stream = torch.cuda.current_stream(block[0].device)
     stream.wait_event(event)
     for part in block:
         if part is not None:
-            part.record_stream(stream)  # its memory is not used again before they are done
+            part.record_stream(stream)  # keeps its memory until the computations are done
     return tuple(block)
 
 
 def _put(read: queue.Queue, item: Any, stopped: threading.Event) -> bool:
-    """Put an item where it is waited for; return whether it was."""
+    """Put an item into a queue; return False if the reading was stopped before there was room."""
     while not stopped.is_set():
         try:
             read.put(item, timeout=_PATIENCE)

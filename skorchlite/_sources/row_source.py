@@ -1,4 +1,4 @@
-"""What every row source has, and the rows of one seen in another way."""
+"""What every row source has, and views of a row source."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -16,38 +16,39 @@ from .origin import Origin
 class Rows(ABC):
     """What every row source has, wherever its rows are.
 
-    What a solver wants of rows are sums, and these add: over blocks, and over the places that rows
-    may be spread over. So a function goes to the rows, by ``total``, and not the rows to the
-    function. Where single rows are wanted, ``blocks`` brings them.
+    What a solver needs of rows are sums. These add, over blocks and over the partitions that rows
+    may be in. So ``total`` sends a function to the rows, and its sums come back. Where a solver
+    needs single rows, ``blocks`` brings them.
 
     Attributes
     ----------
     device : torch.device
     n_rows, n_features, n_targets : int
     basis : FeatureMap
-        That made the columns.
+        What made the columns.
     sparse : bool
-        Whether the rows are kept without their zeros; see ``SparseRows``.
+        Whether the rows are kept without their zeros, so that ``centred`` has them.
     formed : bool
-        Whether blocks are formed where they are only multiplied by; see ``ExpandedRows``.
+        Whether products with the rows are made from ``blocks``; else from ``centred``, which does
+        not form the columns.
     indexed : bool
         Whether rows can be read in any order.
     rereadable : bool
-        Whether they can be read again.
-    spread : bool
-        Whether the rows are in other places.
-    n_places : int
-        How many places share them.
+        Whether rows can be read more than once.
+    partitioned : bool
+        Whether the rows are in other processes, and only sums of them come here.
+    n_partitions : int
+        How many partitions there are, of which these rows are one.
     first : int
-        The number, among the rows of all places, of the first row here.
+        The number of the first row, counted over all partitions.
     halvings : int
-        How often memory was short for a block.
+        How often memory was too short for a block, and its size was halved.
     """
 
     basis: FeatureMap = IDENTITY
-    sparse, spread, formed = False, False, True
+    sparse, formed, partitioned = False, True, False
     indexed, rereadable = True, True
-    n_places, first, halvings = 1, 0, 0
+    n_partitions, first, halvings = 1, 0, 0
     device: torch.device
     n_features: int
     n_targets: int
@@ -55,7 +56,7 @@ class Rows(ABC):
     @property
     @abstractmethod
     def n_rows(self) -> int:
-        """The number of rows, to count which may take a pass over them."""
+        """The number of rows; to count those of a stream may take a pass over them."""
 
     @abstractmethod
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
@@ -65,28 +66,28 @@ class Rows(ABC):
         ----------
         size : int
         order : Tensor of shape (n_ordered,), default=None
-            The numbers of the rows to yield, in their order, which may leave out some and repeat
-            others; None for each once.
+            The numbers of the rows to yield, in this order; some may be left out, and others come
+            more than once. None for each row once.
         """
 
     @abstractmethod
     def every(self, step: int) -> "Rows":
-        """Return every so many-th of the rows, without a copy."""
+        """Return every ``step``-th row, without a copy."""
 
     def taken(self, index: Tensor) -> "Rows":
-        """Return the rows with these numbers, which rise, without a copy."""
+        """Return the rows with these numbers, in ascending order, without a copy."""
         raise TypeError("rows that cannot be read in any order cannot be chosen from")
 
     def total(self, add_up: Callable[["Rows"], tuple]) -> tuple:
-        """Return ``add_up(rows)``, added over all places.
+        """Return ``add_up(rows)``, summed over all partitions.
 
-        Where memory is short for a block, the pass begins again with blocks of half the size.
+        Where memory is too short for a block, the pass begins again with blocks of half the size.
 
         Parameters
         ----------
         add_up : callable
-            Returns a tuple of tensors, floats and lists; lists are added end to end. It can be
-            pickled.
+            Returns a tuple of tensors, floats and lists. Sums of lists are the lists end to end.
+            It can be pickled.
         """
         while True:
             try:
@@ -108,30 +109,40 @@ class Rows(ABC):
         return self.n_rows
 
     def bound(self, width: int, itemsize: int) -> int:
-        """Return how many rows of so many numbers a block has."""
+        """Return how many rows of ``width`` numbers a block has at most."""
         room, counted = _room(self, width, itemsize), self.counted
         return room if counted is None else max(min(room, counted), 1)
 
     def fewer_than(self, count: int) -> bool:
-        """Return whether there are fewer rows."""
+        """Return whether there are fewer than ``count`` rows."""
         return self.n_rows < count
 
     def head(self, size: int) -> Block | None:
-        """Return the first rows; None where there are none."""
+        """Return the first ``size`` rows, or all if they are fewer; None if there are none."""
         return next(self.blocks(size), None)
 
     @property
     def filled(self) -> Tensor:
-        """Which columns have few zeros, or keep them: of dense rows, all."""
+        """Which columns are stored with their zeros: all, unless the rows are sparse."""
         return torch.ones(self.n_features, dtype=torch.bool)
 
     @property
     def density(self) -> float:
-        """The part of the entries that are kept."""
+        """The part of the entries that ``batches`` multiplies by."""
         return 1.0
 
     def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
-        """Yield ``(y, columns, sample_weight)``, columns to multiply by; see ``SparseRows``."""
+        """Yield ``(y, Z, sample_weight)`` block by block, Z a ``DesignOperator``.
+
+        Only sources whose rows are sparse, or not formed, have this.
+
+        Parameters
+        ----------
+        shift : Tensor of shape (n_features,)
+            What the columns of Z are measured from. Those of y are as they are.
+        scale : Tensor of shape (n_features,) or None
+            Divides the columns of Z; None for ones.
+        """
         raise TypeError("the columns of these rows are formed, and blocks have them")
 
     def batches(
@@ -142,11 +153,15 @@ class Rows(ABC):
         scale: Tensor | None,
         intercept: bool,
     ) -> Iterator[tuple]:
-        """Yield ``(y, columns, sample_weight)`` of some rows at a time; see ``SparseRows``."""
+        """Yield ``(y, Z, sample_weight)``, ``size`` rows at a time; see ``SparseRows``."""
         raise TypeError("the columns of these rows are formed, and blocks have them")
 
     def held(self, count: int) -> "Rows | None":
-        """Return the rows in memory if they can be read once, and are no more than that and few."""
+        """Return the rows of a stream in memory if there are few of them, else None.
+
+        Few are at most ``count``, and of few columns. The pass that reads them is the only one that
+        is needed then.
+        """
         return None
 
     def columns(self, index: Tensor) -> "Rows":
@@ -154,7 +169,7 @@ class Rows(ABC):
         return ColumnRows(self, index)
 
     def gram_from_sums(self, origin: Origin, dtype: torch.dtype) -> Tensor | None:
-        """Return what ``design.gram`` does, if sums of single columns give it; else None."""
+        """Return the same as ``design.gram`` if sums of single columns give it, else None."""
         return None
 
     def mean_weight(self) -> float:
@@ -163,7 +178,7 @@ class Rows(ABC):
         return weight / count
 
     def weighed(self) -> tuple[float, float]:
-        """Return the number of rows here, and the sum of their weights."""
+        """Return the number of rows in this partition, and the sum of their weights."""
         count, total = 0.0, 0.0
         for X, _, weight in self.blocks(self.bound(self.n_features, 8)):
             count += len(X)
@@ -171,7 +186,7 @@ class Rows(ABC):
         return count, total
 
     def lightest(self) -> tuple[list[float], float]:
-        """Return the least weight of a row here that has any, and the sum of weights."""
+        """Return the least positive weight in this partition, and the sum of weights."""
         least, total = torch.inf, 0.0
         for X, _, weight in self.blocks(self.bound(self.n_features, 8)):
             if weight is None:
@@ -183,18 +198,18 @@ class Rows(ABC):
 
 
 def _room(rows: Rows, width: int, itemsize: int) -> int:
-    """Return how many rows of so many numbers there is memory for in a block."""
+    """Return how many rows of ``width`` numbers there is memory for in a block."""
     return max(block_rows(width, itemsize, rows.device) >> rows.halvings, 1)
 
 
 def n_entries_here(rows: Rows) -> float:
-    """Return the number of entries of X here; infinite where it is not known."""
-    known = rows.counted is not None and not rows.spread
+    """Return the number of entries of X in this process; infinite where it is not known."""
+    known = rows.counted is not None and not rows.partitioned
     return rows.n_rows * rows.n_features if known else torch.inf
 
 
 class View(Rows):
-    """The rows of another source, seen in another way.
+    """The rows of another source with other columns or targets, or some of the rows.
 
     Parameters
     ----------
@@ -203,18 +218,19 @@ class View(Rows):
 
     def __init__(self, source: Rows):
         self.source = source
-        self.device, self.n_targets, self.n_features = (
-            source.device,
-            source.n_targets,
-            source.n_features,
-        )
-        self.basis, self.first = source.basis, source.first
+        self.device, self.basis = source.device, source.basis
+        self.n_targets, self.n_features = source.n_targets, source.n_features
         self.indexed, self.rereadable = source.indexed, source.rereadable
-        self.spread, self.n_places, self.halvings = source.spread, source.n_places, source.halvings
+        self.partitioned, self.n_partitions = source.partitioned, source.n_partitions
+        self.first, self.halvings = source.first, source.halvings
 
     @abstractmethod
-    def of(self) -> Callable[[Rows], Rows]:
-        """Return what sees any other source in the same way."""
+    def same_view(self) -> Callable[[Rows], Rows]:
+        """Return a function that makes the same view of another source; it can be pickled."""
+
+    @abstractmethod
+    def view_block(self, block: Block) -> Block:
+        """Return the view of a block of the source."""
 
     @property
     def n_rows(self) -> int:
@@ -227,26 +243,22 @@ class View(Rows):
         return None if self.source.counted is None else self.n_rows
 
     def bound(self, width: int, itemsize: int) -> int:
-        """Return how many rows of so many numbers a block has."""
+        """Return how many rows of ``width`` numbers a block has at most."""
         return min(_room(self, width, itemsize), self.source.bound(width, itemsize))
 
     def fewer_than(self, count: int) -> bool:
-        """Return whether there are fewer rows."""
+        """Return whether there are fewer than ``count`` rows."""
         return self.source.fewer_than(count)
 
-    @abstractmethod
-    def seen(self, block: Block) -> Block:
-        """Return a block of the source as it is seen here."""
-
     def head(self, size: int) -> Block | None:
-        """Return the first rows; None where there are none."""
+        """Return the first ``size`` rows; None if there are none."""
         block = self.source.head(size)
-        return None if block is None else self.seen(block)
+        return None if block is None else self.view_block(block)
 
-    def total(self, add_up: Callable[["Rows"], tuple]) -> tuple:
-        """Return ``add_up(rows)``, added over all places; see ``Rows``."""
-        if self.spread:
-            return self.source.total(partial(_seen, add_up, self.of()))
+    def total(self, add_up: Callable[[Rows], tuple]) -> tuple:
+        """Return ``add_up(rows)``, summed over all partitions; see ``Rows``."""
+        if self.partitioned:  # the view is made anew where the rows are
+            return self.source.total(partial(_total_of_view, add_up, self.same_view()))
         return super().total(add_up)
 
     def mean_weight(self) -> float:
@@ -254,15 +266,17 @@ class View(Rows):
         return self.source.mean_weight()
 
     def every(self, step: int) -> Rows:
-        """Return every so many-th of the rows."""
-        return self.of()(self.source.every(step))
+        """Return every ``step``-th row."""
+        return self.same_view()(self.source.every(step))
 
     def taken(self, index: Tensor) -> Rows:
         """Return the rows with these numbers."""
-        return self.of()(self.source.taken(index))
+        return self.same_view()(self.source.taken(index))
 
 
-def _seen(add_up: Callable[["Rows"], tuple], view: Callable[[Rows], Rows], rows: Rows) -> tuple:
+def _total_of_view(
+    add_up: Callable[[Rows], tuple], view: Callable[[Rows], Rows], rows: Rows
+) -> tuple:
     return view(rows).total(add_up)
 
 
@@ -273,39 +287,37 @@ class ColumnRows(View):
     ----------
     source : Rows
     index : Tensor of shape (n_features,)
+        The numbers of the columns.
     """
 
     def __init__(self, source: Rows, index: Tensor):
         super().__init__(source)
         self.index, self.basis, self.n_features = index, IDENTITY, len(index)
 
-    def of(self) -> Callable[[Rows], Rows]:
-        """Return what takes these columns of any other source."""
-        return partial(_columns_of, index=self.index)
+    def same_view(self) -> Callable[[Rows], Rows]:
+        """Return a function that takes these columns of another source."""
+        return methodcaller("columns", self.index)
 
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
-        """Yield ``(X, y, sample_weight)`` with those columns of X."""
-        # No more of the source at a time than its own width allows.
+        """Yield ``(X, y, sample_weight)`` with these columns of X."""
+        # A block of the source is wider, so that there may be memory for fewer of its rows.
         size = min(size, self.source.bound(self.source.n_features, 8))
-        yield from map(self.seen, self.source.blocks(size, order))
+        yield from map(self.view_block, self.source.blocks(size, order))
 
-    def seen(self, block: Block) -> Block:
-        """Return a block with those columns of X."""
+    def view_block(self, block: Block) -> Block:
+        """Return a block with these columns of X."""
         X, y, weight = block
         return X.index_select(1, self.index.to(X.device)), y, weight
 
 
-def _columns_of(rows: Rows, index: Tensor) -> Rows:
-    return rows.columns(index)
-
-
 class TargetRows(View):
-    """A row source with one of its targets.
+    """One of the targets of a row source, and all of its columns.
 
     Parameters
     ----------
     source : Rows
     target : int
+        The number of the target.
     """
 
     def __init__(self, source: Rows, target: int):
@@ -313,25 +325,25 @@ class TargetRows(View):
         self.target, self.n_targets = target, 1
         self.sparse, self.formed = source.sparse, source.formed
 
-    def of(self) -> Callable[[Rows], Rows]:
-        """Return what takes this target of any other source."""
+    def same_view(self) -> Callable[[Rows], Rows]:
+        """Return a function that takes this target of another source."""
         return partial(TargetRows, target=self.target)
 
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
-        """Yield ``(X, y, sample_weight)`` with that column of y."""
-        yield from map(self.seen, self.source.blocks(size, order))
+        """Yield ``(X, y, sample_weight)`` with this column of y."""
+        yield from map(self.view_block, self.source.blocks(size, order))
 
-    def seen(self, block: Block) -> Block:
-        """Return a block with that column of y."""
+    def view_block(self, block: Block) -> Block:
+        """Return a block with this column of y."""
         X, y, weight = block
         return X, y[:, self.target : self.target + 1], weight
 
     @property
     def filled(self) -> Tensor:
-        """Which columns of sparse rows are mostly filled."""
+        """Which columns are stored with their zeros; see ``Rows``."""
         return self.source.filled
 
     def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
-        """Yield ``(y, columns, sample_weight)`` of sparse rows with that column of y."""
-        for y, columns, weight in self.source.centred(shift, scale):
-            yield y[:, self.target : self.target + 1], columns, weight
+        """Yield ``(y, Z, sample_weight)`` with this column of y; see ``Rows``."""
+        for y, Z, weight in self.source.centred(shift, scale):
+            yield y[:, self.target : self.target + 1], Z, weight

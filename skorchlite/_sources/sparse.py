@@ -1,8 +1,8 @@
 """Rows of a sparse matrix: their zeros are neither kept nor computed with, centred or not.
 
-A column less its mean is dense, but it is the sparse column less a constant, so that a product with
-it is a sparse product less a product of two vectors. Columns that are mostly filled are taken as
-dense ones, since for them the difference would lose the digits that it leaves.
+A centred column is dense. But it is a sparse column less a constant, so that a product with it is a
+sparse product less a product of two vectors. Columns that have few zeros are stored as dense ones:
+the difference of the two products would lose digits to cancellation.
 """
 
 import copy
@@ -18,8 +18,8 @@ from .._linalg.centred_columns import CentredColumns, SparseBlock
 from .._linalg.sparse_batch import SparseBatch
 from .arrays import ArrayRows, rows_of
 
-_FILLED = 0.5  # of a column
-_BLOCK_ENTRIES = 1 << 24
+_FILLED = 0.5  # the part of a column that is not zero, above which it is stored with its zeros
+_BLOCK_ENTRIES = 1 << 24  # that are stored
 
 
 class SparseRows(ArrayRows):
@@ -46,19 +46,12 @@ class SparseRows(ArrayRows):
 
     @cached_property
     def filled(self) -> Tensor:
-        """Which columns are mostly filled."""
+        """Which columns have few zeros, and are stored with them."""
         counts = np.bincount(self.arrays[0].matrix.indices, minlength=self.n_features)
         return torch.from_numpy(counts > _FILLED * self.arrays[0].shape[0])
 
     def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
-        """Yield ``(y, columns, sample_weight)``; the columns are measured from an origin.
-
-        Parameters
-        ----------
-        shift : Tensor of shape (n_features,)
-        scale : Tensor of shape (n_features,) or None
-            Divides the columns; None for ones.
-        """
+        """Yield ``(y, Z, sample_weight)`` block by block; see ``Rows``."""
         for rows, block in self._sparse_blocks:
             y, weight = (
                 None if column is None else rows_of(column, rows, self.device).double()
@@ -75,13 +68,13 @@ class SparseRows(ArrayRows):
         scale: Tensor | None,
         intercept: bool,
     ) -> Iterator[tuple]:
-        """Yield ``(y, columns, sample_weight)`` of some rows at a time, in any order.
+        """Yield ``(y, Z, sample_weight)``, ``size`` rows at a time, Z a ``SparseBatch``.
 
         Parameters
         ----------
         size : int
         order : Tensor of shape (n_ordered,) or None
-            The numbers of the rows; None for each once.
+            The numbers of the rows; None for each row once.
         shift, scale
             As of ``centred``.
         intercept : bool
@@ -97,13 +90,13 @@ class SparseRows(ArrayRows):
 
     @property
     def density(self) -> float:
-        """The part of the entries that are kept."""
+        """The part of the entries that are stored."""
         matrix = self.arrays[0].matrix
         return matrix.nnz / max(matrix.shape[0] * matrix.shape[1], 1)
 
     @cached_property
     def _sparse_blocks(self) -> list[tuple[Any, SparseBlock]]:
-        """The rows, as many at a time as a vector of them is worth keeping, and their numbers."""
+        """The rows of each block, and the block; it has about ``_BLOCK_ENTRIES`` stored entries."""
         matrix = self.arrays[0].matrix
         size = max(_BLOCK_ENTRIES * matrix.shape[0] // max(matrix.nnz, 1), 1)
         blocks = []

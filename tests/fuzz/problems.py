@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from skorchlite import TorchPolyRegressor
-from tests.support.solvers_of_peers import FORMULAS, SHARES
+from tests.support.solvers_of_peers import FORMULAS, PARTS_OF_ALPHA
 
 from .orthonormal import WIDE, exactly
 from .polynomials import complete, domain_of, terms
@@ -173,7 +173,7 @@ def problems(drawn):
     eps = float(np.finfo(np.float32).eps) if X.dtype == np.float32 else EPS
     X, s = np.asarray(X[kept], WIDE), weight[kept] / weight[kept].sum()
     given = {"alpha": 1e-4, "l1_ratio": 0.15} | drawn.parameters
-    l1, l2 = np.multiply(SHARES[given.get("penalty")](given["l1_ratio"]), given["alpha"])
+    l1, l2 = np.multiply(PARTS_OF_ALPHA[given.get("penalty")](given["l1_ratio"]), given["alpha"])
     same = ("loss", "epsilon", "quantile", "positive", "fit_intercept")
     more = {name: given[name] for name in same if name in given}
     if drawn.estimator is TorchPolyRegressor:

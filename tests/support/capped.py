@@ -1,4 +1,4 @@
-"""A fit under a hard limit of what the process may allocate; run by test_out_of_core."""
+"""Fits under a hard limit of what the process may allocate, for test_out_of_core."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from skorchlite import TorchSGDRegressor, arrow_blocks
 
 N_COLUMNS = 96
 BLOCK_ROWS = 10_000
-PARQUET_ROWS = 50_000  # of a row group
+PARQUET_ROWS = 50_000  # rows of a row group
 
 
 def mapped(folder):
@@ -47,7 +47,7 @@ def stream(folder):
 
 
 class Longer:
-    """Blocks of 600 MB together, made one by one."""
+    """Blocks that take 600 MB together, and are made one by one."""
 
     coef = np.arange(48) % 5 - 2.0
 
@@ -74,10 +74,10 @@ SOURCES = {
 
 
 def fit(kind, folder, room, loss):
-    torch.set_num_threads(1)  # more wait for each other
+    torch.set_num_threads(1)  # two would wait for each other where others use the processors
     rng = np.random.default_rng(0)
     small = rng.standard_normal((20_000, N_COLUMNS)), rng.standard_normal(20_000)
-    TorchSGDRegressor().fit(*small)  # what torch keeps
+    TorchSGDRegressor().fit(*small)  # takes the memory that torch keeps
     TorchSGDRegressor().fit((small,))
     status = Path("/proc/self/status").read_text().splitlines()
     taken = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
@@ -87,7 +87,7 @@ def fit(kind, folder, room, loss):
 
 
 def measure(kind, folder, room, loss, connection):
-    """Send the intercept and the coefficients, or None, and what went wrong."""
+    """Send the intercept and the coefficients, or None and the traceback of an error."""
     try:
         connection.send((fit(kind, folder, room, loss), ""))
     except Exception:

@@ -1,4 +1,4 @@
-"""How much memory a call takes beyond what is there; run by test_array_kinds in its own process."""
+"""How much memory a call takes at its peak, for test_array_kinds."""
 
 import ctypes
 import gc
@@ -14,12 +14,15 @@ import torch
 import skorchlite
 
 N_FEATURES = 100
-SIZE = 0  # bytes
+SIZE = 0  # bytes of the rows, set by `measure`
 NAMES = [f"c{j}" for j in range(N_FEATURES)]
 
 
 def numbers(dtype=np.float64, order="C"):
-    """Whole numbers of full column rank, block by block: what is freed later is not new memory."""
+    """Return whole numbers of full column rank.
+
+    They are filled in block by block: memory that was freed here would hide what a call takes.
+    """
     n_rows = SIZE // (N_FEATURES * np.dtype(dtype).itemsize)
     X = np.empty((n_rows, N_FEATURES), dtype, order=order)
     pattern = np.random.default_rng(0).integers(0, 9, (1000, N_FEATURES))
@@ -30,14 +33,14 @@ def numbers(dtype=np.float64, order="C"):
 
 
 def memory_map():
-    with tempfile.TemporaryDirectory() as folder:  # the map outlives its name
+    with tempfile.TemporaryDirectory() as folder:  # the map lasts when its file is removed
         path = Path(folder, "X.npy")
         np.save(path, numbers())
         return np.load(path, mmap_mode="r")
 
 
 def columns(kinds, n_bytes):
-    """Columns of a frame whose kinds take turns; ``n_bytes`` of a row together."""
+    """Return the columns of a frame, of the given dtypes in turn; a row has ``n_bytes`` bytes."""
     n_rows = SIZE // n_bytes
     pattern = np.random.default_rng(0).integers(0, 9, (N_FEATURES, n_rows // 1000, 1))
     pattern = np.tile(pattern, 1000).reshape(N_FEATURES, -1)
@@ -80,21 +83,22 @@ def status(key):
 
 
 def peak_of(call):
-    """Bytes that a call takes at its peak beyond what was there before.
+    """Return how many bytes a call takes at its peak, beyond those that were taken before.
 
-    The pages of files that it reads into a map are not counted: they can be dropped at any time.
+    Pages of mapped files are not counted, since the system can drop them at any time.
     """
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed before would hide what is taken now
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is that from here on
+    ctypes.CDLL(None).malloc_trim(0)  # memory that is free already would hide what is taken
+    Path("/proc/self/clear_refs").write_text("5")  # begins a new peak
     before, mapped = status("VmRSS"), status("RssFile")
     call()
     return status("VmHWM") - before - (status("RssFile") - mapped)
 
 
 def light(X, y, weight):
-    """Calls that read the rows and hold little but a block of them."""
-    estimator = skorchlite.TorchSGDRegressor().fit(X[:1000], y[:1000])  # what torch keeps
+    """Return calls that hold little more than one block of the rows."""
+    # A first fit takes the memory that torch keeps.
+    estimator = skorchlite.TorchSGDRegressor().fit(X[:1000], y[:1000])
     return {
         "fit": lambda: estimator.fit(X, y, weight),
         "predict": lambda: estimator.predict(X),
@@ -104,7 +108,7 @@ def light(X, y, weight):
 
 
 def heavy(X, y, weight):
-    """Calls that hold more, but no more where there are more rows."""
+    """Return calls that hold more than a block, but no more where there are more rows."""
     batches = {"batch_size": 1024, "max_iter": 1, "tol": None, "random_state": 0}
     return {
         "fit in batches": lambda: skorchlite.TorchSGDRegressor(**batches).fit(X, y, weight),
@@ -114,7 +118,7 @@ def heavy(X, y, weight):
 
 
 def measure(kind, n_bytes, calls_of, connection):
-    """Send ``{call: bytes at its peak}`` for rows of a kind, and for a copy of them."""
+    """Send the bytes that each call takes at its peak for rows of a kind, and those of a copy."""
     global SIZE
     SIZE = n_bytes
     warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Answers to compare with, each computed by another road than the package's."""
+"""Answers to compare with, each computed in another way than the package computes it."""
 
 import json
 import math
@@ -21,14 +21,17 @@ def nist_sets():
 
 
 def log_relative_error(estimate, certified):
-    """Number of correct decimal digits of the worst value; certified zeros do not count."""
+    """Return how many decimal digits of the worst value are correct, certified zeros left out."""
     estimate, certified = np.ravel(estimate), np.ravel(certified)
     error = np.abs(estimate - certified)[certified != 0] / np.abs(certified[certified != 0])
     return -math.log10(max(float(error.max()), 1e-15))
 
 
 def centred(X, y, sample_weight=None, fit_intercept=True):
-    """Rows less their weighted mean, in extended precision: a large offset costs no digit."""
+    """Return X and y less their weighted means, and the means.
+
+    They are in extended precision, so that no digit is lost to a large offset.
+    """
     X, y = np.asarray(X, np.longdouble), np.asarray(y, np.longdouble)
     if not fit_intercept:
         return X, y, np.zeros(X.shape[1], np.longdouble), np.zeros(y.shape[1:], np.longdouble)
@@ -45,9 +48,10 @@ def weighted_rows(A, sample_weight):
 
 
 def least_squares(X, y, *, sample_weight=None, alpha=0.0, fit_intercept=True):
-    """Minimum of the objective for a design of full rank: QR of unit-length columns.
+    """Return the coefficients and the intercept for a design of full rank, by QR.
 
-    The penalty enters as d further rows, so nothing is squared.
+    The columns are scaled to unit length before. The penalty enters as d further rows, so that no
+    products of columns are formed.
     """
     Xc, yc, X_mean, y_mean = centred(X, y, sample_weight, fit_intercept)
     A, b = weighted_rows(Xc, sample_weight), weighted_rows(yc, sample_weight)
@@ -64,7 +68,7 @@ def least_squares(X, y, *, sample_weight=None, alpha=0.0, fit_intercept=True):
 
 
 def minimum_norm(X, y, *, sample_weight=None, fit_intercept=True, cutoff=1e-10):
-    """Shortest least-squares solution on the centred rows, in the units of X, and the rank."""
+    """Return the least-squares solution of least norm on the centred rows, and the rank."""
     Xc, yc, X_mean, y_mean = centred(X, y, sample_weight, fit_intercept)
     A, b = weighted_rows(Xc, sample_weight), weighted_rows(yc, sample_weight)
     solution, _, rank, _ = scipy.linalg.lstsq(
@@ -75,7 +79,7 @@ def minimum_norm(X, y, *, sample_weight=None, fit_intercept=True, cutoff=1e-10):
 
 
 def rational_least_squares(rows, y, *, sample_weight=None):
-    """Exact solution of the normal equations; floats are taken at their exact binary value."""
+    """Solve the normal equations in rational arithmetic, in which every float is exact."""
     rows = [[Fraction(value) for value in row] for row in rows]
     y = [Fraction(value) for value in y]
     weights = [
@@ -110,7 +114,7 @@ def gauss_jordan(matrix, right_side):
 
 
 def monomials(row, powers, *, bias=True):
-    """Exact terms of one row; ``powers`` has one row of exponents a term."""
+    """Return the exact terms of one row; ``powers`` has one row of exponents for each term."""
     row = [Fraction(value) for value in row]
     terms = [
         math.prod(value ** int(p) for value, p in zip(row, exponents, strict=True))
@@ -120,7 +124,7 @@ def monomials(row, powers, *, bias=True):
 
 
 def rational_polynomial(X, y, powers, *, sample_weight=None, fit_intercept=True):
-    """Exact ``(coef, intercept)`` of a polynomial least-squares fit, rounded once at the end."""
+    """Return ``(coef, intercept)`` of a polynomial fit, computed exactly and rounded once."""
     rows = [monomials(row, powers, bias=fit_intercept) for row in np.asarray(X, float).tolist()]
     solution = rational_least_squares(
         rows, np.asarray(y, float).tolist(), sample_weight=sample_weight
@@ -138,7 +142,7 @@ def standardised_singular_values(X, *, sample_weight=None, fit_intercept=True):
 
 
 def standardised_condition(X, *, sample_weight=None, fit_intercept=True):
-    """Condition number of the centred design with unit-length columns."""
+    """Return the condition number of the centred design with columns of unit length."""
     singular = standardised_singular_values(
         X, sample_weight=sample_weight, fit_intercept=fit_intercept
     )
@@ -147,9 +151,10 @@ def standardised_condition(X, *, sample_weight=None, fit_intercept=True):
 
 
 def coefficient_tolerance(X, y, *, sample_weight=None, rounding=EPS, factor=64):
-    """What rounding of ``rounding`` can do to each coefficient (the classical bound, per column).
+    """Bound the error that a relative error ``rounding`` of the data leaves in each coefficient.
 
-    One power of the condition number for the fitted part of y, two for the residual.
+    This is the classical bound, for columns of unit length: the condition number times the size of
+    y, and its square times the size of the residual.
     """
     Xc, yc, _, _ = centred(X, y, sample_weight)
     A, b = weighted_rows(Xc, sample_weight), weighted_rows(yc, sample_weight)
@@ -173,7 +178,10 @@ def badly_scaled_problem(
     decades=6,
     dtype=np.float64,
 ):
-    """Columns of scale 10**-decades to 10**decades, each up to ``offset`` scales from zero."""
+    """Return X and y, with columns of scale 10**-decades to 10**decades.
+
+    The mean of each column is up to ``offset`` times its scale.
+    """
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((n_samples, n_features))
     scale = 10.0 ** np.linspace(-decades, decades, n_features)
@@ -185,7 +193,10 @@ def badly_scaled_problem(
 
 
 def assert_solution(estimator, X, y, expected, *, rtol):
-    """Coefficients within ``rtol`` each, the intercept within ``rtol`` of the terms it sums."""
+    """Assert that coefficients and intercept are as expected, but for a relative error.
+
+    The error of the intercept is relative to the sizes of the terms whose sum it is.
+    """
     coef, intercept = expected
     assert np.shape(estimator.coef_) == np.shape(coef)
     assert np.shape(estimator.intercept_) == np.shape(intercept)

@@ -1,7 +1,7 @@
-"""Pickles of an earlier state of the package, which later ones have to load.
+"""Pickles that earlier states of the package wrote, and that every later one has to load.
 
-``python -m tests.support.pickles`` writes those that are not there. A file is not written anew
-where the code no longer loads it: the code is wrong then, or the version policy says why.
+``python -m tests.support.pickles`` writes those that are missing. A pickle that the package no
+longer loads must not be written again: the package is wrong then, or the changelog says why.
 """
 
 import pickle
@@ -44,7 +44,7 @@ def rows():
 
 
 def made():
-    """Yield a name and the estimator that it stands for, fitted."""
+    """Yield the name of each pickle and the fitted estimator that it holds."""
     for name, estimator in FITTED.items():
         yield name, clone(estimator).fit(*rows())
     for name, estimator in LEARNED.items():
@@ -52,7 +52,7 @@ def made():
 
 
 def main():
-    """Write the pickles that are not there."""
+    """Write the pickles that are missing."""
     FOLDER.mkdir(exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,6 +1,6 @@
-"""What each rank does in the tests of distributed fits: ``python ranks.py FOLDER WHAT``.
+"""The program of each rank in the tests of distributed fits: ``python ranks.py FOLDER WHAT``.
 
-It writes what came out of each case to ``FOLDER/RANK.pickle``, for the tests to compare.
+It writes the outcome of each case to ``FOLDER/RANK.pickle``, for the tests to compare.
 """
 
 import os
@@ -19,8 +19,8 @@ import torch.distributed as dist
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor, _process_group
 
-# Seconds within which an error reaches all ranks, however busy the machine is. A rank that no word
-# reaches waits for as long as `_process_group._TIMEOUT` says, which is more than that.
+# Seconds within which an error reaches all ranks, however busy the machine is. A rank that it does
+# not reach waits for longer, until `_process_group._TIMEOUT` has passed.
 SOON = 60
 # Where the shares of the ranks end: uneven, and of three ranks the second has none.
 ENDS = {2: [0, 0.6, 1], 3: [0, 0.7, 0.7, 1]}
@@ -52,7 +52,7 @@ def table(n_targets=None, n_rows=1200, n_columns=4):
     return Table(X, y if n_targets else y[:, 0], rng.uniform(0.5, 2, n_rows))
 
 
-# --- ways to fit: a function of an estimator and of what cuts a table to the share of a rank -----
+# --- ways to fit: functions of an estimator, and of a function that cuts a table to a rank's share
 
 
 def fit(model, share):
@@ -318,7 +318,7 @@ FAILURES = {
 
 
 def failure(function, rank, n_ranks):
-    """Return what came of it: the kind of error, its words, and whether a fit before is kept."""
+    """Return class and message of the error, whether an earlier fit is kept, and the seconds."""
     model = TorchSGDRegressor(distributed=True)
     model.fit(*table().of_rank(rank, n_ranks))
     model.set_params(loss=model.loss)
@@ -342,7 +342,7 @@ def wait_for_others(folder, n_ranks):
 
 
 def when_slow_or_gone(act, at):
-    """Do something on a rank in the midst of the third pass."""
+    """Return a fit during whose third pass one rank does something else."""
     passes = []
 
     def loss(raw, y):
@@ -387,7 +387,7 @@ def run(folder, what, rank, n_ranks):
         dist.destroy_process_group()
         out["no group"] = CASES["squared_error"].outcome(share)
     if what == "frozen":
-        CASES["squared_error"].outcome(share)  # from here on, all ranks are there
+        CASES["squared_error"].outcome(share)  # ends when all ranks have started
         _process_group._KEPT.clear()
         _process_group._TIMEOUT = timedelta(seconds=5)
         frozen = when_slow_or_gone(lambda: wait_for_others(folder, n_ranks), n_ranks - 1)

@@ -1,7 +1,7 @@
 """Optima of the penalised and robust problems, by solvers other than the package's.
 
-Each takes a ``Problem`` and works in its standardised columns, with the penalty weighted to match,
-so that offsets and units cost it no digit.
+Each takes a ``Problem`` and works in its standardised columns, so that no digits are lost to
+offsets and units. The penalty is scaled so that it is still that of the raw columns.
 """
 
 import warnings
@@ -46,14 +46,14 @@ CURVATURES = {
     "squared_epsilon_insensitive": lambda r, epsilon: (abs(r) >= epsilon) * 2.0,
     "log_cosh": lambda r, epsilon: 1 - np.tanh(r) ** 2,
 }
-# The others: half the width of the flat middle, and the slopes to its left and right.
+# The piecewise linear losses: half the width of their flat middle, and the slopes beside it.
 LINES = {
     "absolute_error": lambda epsilon, quantile: (0.0, -1.0, 1.0),
     "quantile": lambda epsilon, quantile: (0.0, quantile - 1, quantile),
     "epsilon_insensitive": lambda epsilon, quantile: (epsilon, -1.0, 1.0),
 }
-# Shares of alpha on ||w||_1 and on 1/2 ||w||^2.
-SHARES = {
+# How much of alpha is on ||w||_1 and on 1/2 ||w||^2.
+PARTS_OF_ALPHA = {
     None: lambda l1_ratio: (0.0, 0.0),
     "l2": lambda l1_ratio: (0.0, 1.0),
     "l1": lambda l1_ratio: (1.0, 0.0),
@@ -102,25 +102,25 @@ class Problem:
         losses = FORMULAS[self.loss](r, self.epsilon, self.quantile)
         l1, l2 = self.strengths
         penalty = l1 * np.abs(coef).sum() + l2 / 2 * np.square(coef).sum()
-        return float(self.shares.astype(wide) @ losses + penalty)
+        return float(self.normalised_weight.astype(wide) @ losses + penalty)
 
     @property
-    def shares(self):
-        """The weights over their sum."""
+    def normalised_weight(self):
+        """The sample weights divided by their sum."""
         s = np.ones(len(self.y)) if self.sample_weight is None else self.sample_weight
         return s / s.sum()
 
     @property
     def strengths(self):
-        """What ||w||_1 and 1/2 ||w||^2 are multiplied by."""
-        return np.multiply(SHARES[self.penalty](self.l1_ratio), self.alpha)
+        """The factors of ||w||_1 and of 1/2 ||w||^2 in the objective."""
+        return np.multiply(PARTS_OF_ALPHA[self.penalty](self.l1_ratio), self.alpha)
 
     @property
     def standardised(self):
-        """Columns less their mean over their size, the means and the sizes."""
+        """The standardised columns, the means of the columns and their standard deviations."""
         X = self.X.astype(np.longdouble)
-        mean = self.shares @ X if self.fit_intercept else np.zeros(X.shape[1])
-        size = np.sqrt(self.shares @ (X - mean) ** 2)
+        mean = self.normalised_weight @ X if self.fit_intercept else np.zeros(X.shape[1])
+        size = np.sqrt(self.normalised_weight @ (X - mean) ** 2)
         size[size <= 1e-15 * np.abs(X).max(axis=0)] = 1
         return ((X - mean) / size).astype(float), mean, size.astype(float)
 
@@ -132,7 +132,7 @@ class Problem:
 
 @dataclass
 class Optimum:
-    """The best that a solver found, and by how much at most it is above the minimum."""
+    """The best point that a solver found, and a bound on its distance from the least objective."""
 
     coef: np.ndarray
     intercept: float
@@ -148,9 +148,10 @@ def _optimum(problem, u, c, gap):
 
 
 def linear_program(problem):
-    """HiGHS, for a piecewise linear loss with or without "l1": y = Z u + c + e + p - m.
+    """Solve a piecewise linear loss with or without "l1" by HiGHS.
 
-    e fills the flat middle; p and m, not negative, are what is paid for.
+    The equations are y = Z u + c + e + p - m, in which e is within the flat middle of the loss, and
+    p and m, which are not negative, are the parts of the residuals that cost something.
     """
     z, _, size = problem.standardised
     n, d = z.shape
@@ -158,7 +159,7 @@ def linear_program(problem):
     l1, l2 = problem.strengths
     assert not l2
     eye, zero, one = np.eye(n), np.zeros(n), np.ones(n)
-    s = problem.shares * n
+    s = problem.normalised_weight * n
     parts = [  # block of the equations, cost, lowest, highest
         (z, l1 * n / size, np.zeros(d), np.full(d, np.inf)),
         (-z, l1 * n / size, np.zeros(d), np.full(d, 0.0 if problem.positive else np.inf)),
@@ -177,7 +178,7 @@ def linear_program(problem):
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
     assert result.success, result.message
-    # By weak duality: marginals are the slopes of the optimum in right sides and bounds.
+    # A lower bound by weak duality: the marginals are the dual variables of equations and bounds.
     lower = result.eqlin.marginals @ problem.y
     lower += sum(
         marginals @ np.where(np.isfinite(bound), bound, 0)
@@ -193,19 +194,19 @@ def linear_program(problem):
 
 
 def split_descent(problem):
-    """L-BFGS-B on u = p - m, p and m not negative, for a loss with a derivative.
+    """Minimise a smooth loss by L-BFGS-B over u = p - m, in which p and m are not negative.
 
-    It stops where rounding hides the descent of the value; Newton's steps on the coefficients that
-    it left free then bring the gradient to rounding too.
+    L-BFGS-B stops where rounding hides that the objective falls. Newton steps on the coefficients
+    that are not zero then bring the gradient down to rounding too.
     """
     z, _, spread = problem.standardised
     l1, l2 = problem.strengths
-    size = np.sqrt(spread**2 + l2)  # of the curvature, so that all are of one order
+    size = np.sqrt(spread**2 + l2)  # the root of the curvature, which scales all columns alike
     d, last = len(size), np.zeros(int(problem.fit_intercept))
     A = np.hstack((z * spread / size, np.ones((len(z), len(last)))))
     l1, l2 = np.append(l1 / size, last), np.append(l2 / size**2, last)
     signed = np.append(np.full(d, problem.positive), last > 0)
-    s = problem.shares
+    s = problem.normalised_weight
 
     def smooth(u):
         r = problem.y - A @ u
@@ -218,7 +219,7 @@ def split_descent(problem):
         return value + np.tile(l1, 2) @ x, np.append(l1 + slope, l1 - slope)
 
     def steepest(u):
-        """The subgradient of least norm."""
+        """Return the subgradient of least norm."""
         slope = smooth(u)[1]
         low, high = np.where(signed, -np.inf, slope - l1), slope + l1
         return np.where(u > 0, high, np.where(u < 0, low, np.clip(0, low, high)))
@@ -226,7 +227,7 @@ def split_descent(problem):
     x = np.zeros(2 * len(l1))
     bounds = [(0, None)] * len(l1) + [(0, 0) if bound else (0, None) for bound in signed]
     options = {"ftol": 0, "gtol": 0, "maxiter": 5000, "maxfun": 20000, "maxcor": 30}
-    for _ in range(3):  # a new start forgets the curvature that it misjudged
+    for _ in range(3):  # each run starts without the curvature that the one before estimated
         x = scipy.optimize.minimize(
             split, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options
         ).x
@@ -234,46 +235,47 @@ def split_descent(problem):
     for _ in range(30):
         slope = steepest(u)
         free = (u != 0) | (slope != 0)
-        bend = CURVATURES[problem.loss](problem.y - A @ u, problem.epsilon)
-        H = ((A.T * (s * bend)) @ A + np.diag(l2))[np.ix_(free, free)]
+        curvature = CURVATURES[problem.loss](problem.y - A @ u, problem.epsilon)
+        H = ((A.T * (s * curvature)) @ A + np.diag(l2))[np.ix_(free, free)]
         trial = u.copy()
         trial[free] -= np.linalg.lstsq(H, slope[free], rcond=1e-13)[0]
         trial[(trial * u < 0) & (l1 > 0) | (trial < 0) & signed] = 0.0
         if np.abs(steepest(trial)).sum() > np.abs(slope).sum():
             break
         u = trial
-    # Convexity: no point as far as zero is better by more than this.
+    # By convexity, no point that is as near to u as zero has a value that is lower by more.
     gap = np.abs(steepest(u)).sum() * np.abs(u).max()
     return _optimum(problem, u[:d] * spread / size, u[d:].sum(), gap)
 
 
 def interior_point(problem):
-    """Mehrotra's predictor and corrector, for every loss that is quadratic or linear in pieces.
+    """Minimise a piecewise quadratic or piecewise linear loss by Mehrotra's predictor-corrector.
 
-    The loss of r is the least of k/2 v^2 + t over v and t above the lines at r - v, in units of y.
+    The loss of r is the least value of k/2 v^2 + t, over all v and over all t that are not below
+    any of the lines at r - v.
     """
     z, _, size = problem.standardised
     n, d = z.shape
     l1, l2 = problem.strengths
     epsilon = problem.epsilon
-    bend, limit, lines = {
+    curvature, limit, lines = {
         "huber": (1, np.inf, [(epsilon, 0.0), (-epsilon, 0.0)]),
         "squared_epsilon_insensitive": (2, epsilon, []),
     }.get(problem.loss, (0, np.inf, None))
     if lines is None:
         flat, left, right = LINES[problem.loss](epsilon, problem.quantile)
         lines = [(right, -right * flat), (left, left * flat), (0.0, 0.0)]
-    tall = (d, int(problem.fit_intercept), n if bend else 0, n if lines else 0, d if l1 else 0)
+    tall = (d, int(problem.fit_intercept), n if curvature else 0, n if lines else 0, d if l1 else 0)
     edge = np.cumsum((0, *tall))
     u, c, v, t, tau = (slice(a, b) for a, b in pairwise(edge))
-    s = problem.shares * n
+    s = problem.normalised_weight * n
     P, q = np.zeros(edge[-1]), np.zeros(edge[-1])
-    P[u], P[v], q[t], q[tau] = n * l2 / size**2, bend * s[: tall[2]], s[: tall[3]], n * l1
+    P[u], P[v], q[t], q[tau] = n * l2 / size**2, curvature * s[: tall[2]], s[: tall[3]], n * l1
     if l1:
         q[tau] /= size
     residual = np.zeros((n, edge[-1]))  # y plus this times x is r - v
     residual[:, u], residual[:, c] = -z, -1
-    if bend:
+    if curvature:
         residual[:, v] = -np.eye(n)
     G, h = [], []
 
@@ -301,7 +303,7 @@ def interior_point(problem):
 
 
 def _mehrotra(P, q, G, h):
-    """Return the least of 1/2 x P x + q x, with P a diagonal and G x <= h, and its gap."""
+    """Return the x of least 1/2 x P x + q x for which G x <= h, and its gap; P is a diagonal."""
     x, s, z = np.zeros(len(q)), np.maximum(h, 1.0), np.ones(len(h))
     best = x, np.inf
 
@@ -324,18 +326,18 @@ def _mehrotra(P, q, G, h):
             break
         try:
             _, ds, dz = step(x, s, z, s * z)
-        except np.linalg.LinAlgError:  # as close as the products let it come
+        except np.linalg.LinAlgError:  # rounding of the products allows no further step
             break
         a, mean = min(longest(s, ds), longest(z, dz)), s @ z / len(s)
-        share = ((s + a * ds) @ (z + a * dz) / len(s) / mean) ** 3
-        dx, ds, dz = step(x, s, z, s * z + ds * dz - share * mean)
+        centring = ((s + a * ds) @ (z + a * dz) / len(s) / mean) ** 3
+        dx, ds, dz = step(x, s, z, s * z + ds * dz - centring * mean)
         a = 0.99 * min(longest(s, ds), longest(z, dz))
         x, s, z = x + a * dx, s + a * ds, z + a * dz
     return best
 
 
 def fit_peer(estimator, X, y, sample_weight=None):
-    """Fit another library's estimator, whose warnings say nothing of the package."""
+    """Fit an estimator of another library, without its warnings."""
     weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

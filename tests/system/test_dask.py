@@ -66,9 +66,14 @@ def assert_same(model, whole, rtol=1e-10):
 
 @pytest.fixture(scope="module", name="cluster")
 def cluster_of_processes():
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-    ) as cluster:
+    # Processes that others keep from the processors are not lost.
+    timeouts = {f"distributed.comm.timeouts.{name}": "300s" for name in ("connect", "tcp")}
+    with (
+        dask.config.set(timeouts),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+    ):
         yield cluster
 
 

@@ -10,7 +10,7 @@ import torch
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 
-PATIENCE = 60  # seconds for what takes one, and would take for ever
+PATIENCE = 300  # seconds after which a process hangs, and is not only slow
 
 if "fork" not in multiprocessing.get_all_start_methods():
     pytest.skip("processes are not forked here", allow_module_level=True)

@@ -40,6 +40,7 @@ EPS = np.finfo(float).eps
 EXACT = 1e4 * EPS  # the condition of the scaled columns is about 1e1, of their Gram matrix 1e2
 OPTIMUM = 1e-7  # of points whose gradients, or objectives, are at the default tol
 NAMES = list("abcd")
+PATIENCE = 300  # seconds after which a thread hangs, and is not only slow
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((600, 4)) * [1.0, 10.0, 0.1, 100.0] + [3.0, -20.0, 1.0, 0.0]
@@ -777,7 +778,7 @@ def test_fit_in_the_source_of_a_fit(parameters):
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
-    thread.join(60)
+    thread.join(PATIENCE)
     assert done, "one waits for the other"
     assert done[0] > 0
 
@@ -796,7 +797,7 @@ def test_reading_and_computing_overlap(monkeypatch):
     following = iter(reading[1:])
 
     def waiting(A):
-        assert next(following).wait(60), "one after the other"
+        assert next(following).wait(PATIENCE), "one after the other"
         return product(A)
 
     def begin():

@@ -1,8 +1,8 @@
 """Conjugate gradients, for a quadratic objective whose matrix is never formed.
 
 A pass over the rows multiplies a direction by the Hessian, which gives the length of the step along
-it exactly. The gradient follows from that; now and then it is taken from the data anew, which ends
-the drift of rounding errors, and before an end it always is.
+it exactly. The gradient follows from that. Now and then it is taken from the data anew, which ends
+the drift of rounding errors; before the descent ends, it always is.
 
 References
 ----------
@@ -14,62 +14,54 @@ Journal on Scientific Computing 22(3).
 import torch
 from torch import Tensor
 
-from ..base import Monitor, Solution
+from ..base import Monitor
 from ..newton.scaled import Scaled
-from .lbfgs import solution_at
+from .iterate import Iterate
 
 _EPS = torch.finfo(torch.float64).eps
 _ANEW = 50  # steps, after which the gradient is taken from the data
 _IDLE = 2  # of these that gain nothing
 
 
-class ConjugateDescent:
-    """The iterate ``x``, a column for each target, in coordinates of like curvature.
+class ConjugateDescent(Iterate):
+    """Descent by conjugate gradients.
 
     Parameters
     ----------
     problem : Scaled
-    x : Tensor of shape (k, n_targets)
+        Of squared error, with a smooth penalty.
+    u : Tensor of shape (k, n_targets)
         Where to start.
     monitor : Monitor
     """
 
-    def __init__(self, problem: Scaled, x: Tensor, monitor: Monitor):
-        self.problem, self.monitor = problem, monitor
-        self.n_iter, self.change = 0, 0.0
-        self.x = problem.start(None)
-        self._measure()
-        self.first_norm = self.norm
+    def __init__(self, problem: Scaled, u: Tensor, monitor: Monitor):
+        super().__init__(problem, monitor)
         self.least = torch.full_like(self.first_norm, torch.inf)
-        if not torch.equal(x, self.x):
-            self.x = x
-            self._measure()
+        if not torch.equal(u, self.u):
+            self.u = u
+            self.measure()
             self.first_norm = torch.maximum(self.first_norm, self.norm)
-        self.curve = [problem.objective.units.total(self.value)]
+        self.curve = [self.total]
         self.first_value = self.value
 
     @property
-    def norm(self) -> Tensor:
-        """The norm of the gradient for each target."""
-        return torch.linalg.vector_norm(self.gradient, dim=0)
-
-    @property
-    def flatness(self) -> float:
-        """The largest norm of a gradient, relative to that of the first."""
-        return float(torch.nan_to_num(self.norm / self.first_norm, 0.0).max())
+    def least_curvature(self) -> Tensor:
+        """The least curvature along a step so far; infinite before the first one."""
+        return self.least
 
     @property
     def gaps(self) -> Tensor:
         """How far each target may be above its least objective.
 
-        It is a bound where no direction is less curved than the least curvature, which is that of
-        the penalty or else that of the steps.
+        It is a bound where no direction has less curvature than the smallest of the penalty's and
+        of those that the steps have met.
         """
-        problem = self.problem
-        bent = (problem.objective.column_penalty.curvature[:, None] * problem.unit[:-1] ** 2)[
-            problem.unit[:-1] > 0
-        ]
-        least = torch.maximum(self.least, bent.min()) if bent.any() else self.least
+        problem, unit = self.problem, self.problem.unit[:-1]
+        curvature = problem.objective.column_penalty.curvature[:, None] * unit**2
+        curvature, least = curvature[unit > 0], self.least
+        if curvature.any():
+            least = torch.maximum(least, curvature.min())
         gap = torch.where(self.norm > 0, 0.5 * self.norm**2 / least, 0.0)
         return torch.where(torch.isinf(least), torch.nan, gap)
 
@@ -82,8 +74,8 @@ class ConjugateDescent:
                 if not self._above(tol).any() or self.n_iter >= max_iter:
                     break
                 direction = self._step(direction)
-            self._measure()
-            self.curve[-1] = self.problem.objective.units.total(self.value)
+            self.measure()
+            self.curve[-1] = self.total
             if not self._above(tol).any():
                 return "converged"
             if self.n_iter >= max_iter:
@@ -93,39 +85,24 @@ class ConjugateDescent:
             if idle >= _IDLE:
                 return "stalled"
 
-    def solution(self) -> Solution:
-        """Return the record of the descent so far."""
-        return solution_at(self)
-
-    def _measure(self) -> None:
-        problem = self.problem
-        self.value, self.gradient = problem.evaluate(self.x, problem.objective.loss)
-
     def _above(self, tol: float) -> Tensor:
-        """Return for which targets the error may be above tol.
-
-        It is the gradient over the least curvature, here that seen so far.
-        """
-        size = torch.linalg.vector_norm(self.x[:-1], dim=0)
-        size = torch.where(size > 0, size, self.problem.target_deviation)
-        scale = torch.minimum(self.least * size, self.first_norm)
-        return self.norm > torch.maximum(tol * scale, _EPS * self.first_norm)
+        """Return for which targets the error of the coefficients may be above tol, relatively."""
+        return self.norm > torch.maximum(tol * self.scale_of_norm(), _EPS * self.first_norm)
 
     def _step(self, direction: Tensor) -> Tensor:
         """Step to the minimum along the direction; return the next one."""
-        bend = self.problem.hessian_product(direction)
-        curvature, square = (direction * bend).sum(0), (self.gradient**2).sum(0)
+        product = self.problem.hessian_product(direction)
+        curvature, square = (direction * product).sum(0), (self.gradient**2).sum(0)
         length = torch.where(curvature > 0, square / curvature, 0.0)
-        self.x = self.x + length * direction
-        self.gradient = self.gradient + length * bend
+        step = length * direction
+        self.u = self.u + step
+        self.gradient = self.subgradient = self.gradient + length * product
         self.value = (self.value - 0.5 * length * square).clamp(min=0)
-        seen = curvature / (direction * direction).sum(0)
-        self.least = torch.where(seen > 0, torch.minimum(self.least, seen), self.least)
-        largest = self.x.abs().amax(0)
-        moved = (length * direction).abs().amax(0) / largest
-        self.change = float(moved.nan_to_num(0.0).max())
+        met = curvature / (direction * direction).sum(0)
+        self.least = torch.where(met > 0, torch.minimum(self.least, met), self.least)
+        self.change = float(self.relative_change(step).max())
         self.n_iter += 1
-        self.curve.append(self.problem.objective.units.total(self.value))
+        self.curve.append(self.total)
         self.monitor(self.n_iter, self.curve[-1], None, self.solution)
         ratio = torch.where(square > 0, (self.gradient**2).sum(0) / square, 0.0)
         return ratio * direction - self.gradient

@@ -15,8 +15,13 @@ shrinkage-thresholding algorithm for linear inverse problems", SIAM Journal on I
 import torch
 from torch import Tensor
 
-from .interior_point import quadratic_minimum
-from .kinks import Corners, solve_positive
+from ..._objective.local_model import Model
+from ..._objective.losses import SquaredError
+from .bounds import Bound
+from .crossover import descend
+from .interior_point import InteriorPoint
+from .kinks import Kinks, solve_positive
+from .local_problem import LocalProblem
 
 _GUESSES = 10  # at least
 _COLUMNS_A_GUESS = 10  # of many columns: more guesses cost as much as a factorisation of them all
@@ -29,7 +34,7 @@ _ROUNDING = 1e-14  # of a gradient
 _EPS = torch.finfo(torch.float64).eps
 
 
-def minimise_quadratic(hessian: Tensor, slope: Tensor, corners: Corners, x: Tensor) -> Tensor:
+def minimise_quadratic(hessian: Tensor, slope: Tensor, corners: Kinks, x: Tensor) -> Tensor:
     """Return the minimum of ``slope.(u - x) + 1/2 (u - x).hessian.(u - x) + corners(u)`` over u.
 
     Parameters
@@ -38,7 +43,7 @@ def minimise_quadratic(hessian: Tensor, slope: Tensor, corners: Corners, x: Tens
         Its diagonal is positive.
     slope : Tensor of shape (k,)
         The gradient of the quadratic at x.
-    corners : Corners
+    corners : Kinks
     x : Tensor of shape (k,)
         Where to begin.
     """
@@ -46,7 +51,7 @@ def minimise_quadratic(hessian: Tensor, slope: Tensor, corners: Corners, x: Tens
     n_guesses = max(_GUESSES, len(x) // _COLUMNS_A_GUESS)
     if face.descend(n_guesses) or face.is_least():
         return face.x
-    face.go_to(quadratic_minimum(hessian, face.slope, corners, face.x))
+    face.go_to(_by_interior_point(hessian, face.slope, corners, face.x))
     face.descend(_LAST_GUESSES)
     return face.x
 
@@ -54,7 +59,7 @@ def minimise_quadratic(hessian: Tensor, slope: Tensor, corners: Corners, x: Tens
 class _Face:
     """A point, the gradient of the quadratic there, and where to go from it."""
 
-    def __init__(self, hessian: Tensor, corners: Corners, x: Tensor, slope: Tensor):
+    def __init__(self, hessian: Tensor, corners: Kinks, x: Tensor, slope: Tensor):
         self.hessian, self.corners = hessian, corners
         self.start, self.x, self.slope = x, x, slope
         self.rigid = corners.bounded | (corners.slope > 0)
@@ -176,6 +181,26 @@ class _Face:
         step, unique = solve_positive(self.hessian[index][:, index], -slope[index])
         start[index] += step
         return start, unique
+
+
+def _by_interior_point(hessian: Tensor, slope: Tensor, kinks: Kinks, x: Tensor) -> Tensor:
+    """Return the same minimum by interior point steps."""
+    nothing = x.new_zeros(0)
+    model = Model(
+        point=x,
+        value=x.new_zeros(()),
+        gradient=slope,
+        hessian=hessian,
+        Z=x.new_zeros(0, len(x)),
+        y=nothing,
+        share=nothing,
+        exact=True,
+    )
+    none = torch.zeros_like(hessian)
+    bound = Bound(SquaredError(), kinks, none, 1.0, whitened=False, n_free=0)
+    steps = InteriorPoint(LocalProblem(model, SquaredError(), kinks, none, bound), x)
+    descend(steps, 0.0)
+    return steps.result.u
 
 
 def _largest(hessian: Tensor) -> float:

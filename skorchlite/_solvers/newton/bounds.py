@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..._objective.loss import Loss
 from ..._objective.objective import Objective
-from .kinks import Corners, solve_positive
+from .kinks import Kinks, solve_positive
 
 _ROUNDING = 4 * torch.finfo(torch.float64).eps
 NOTHING = 1e-14  # of the objective at zero: what is left of it then is rounding
@@ -38,7 +38,7 @@ class Bound:
     Parameters
     ----------
     loss : object
-    corners : Corners
+    kinks : Kinks
         Of the penalty, in the coordinates of the descent.
     curvature : Tensor of shape (k, k), or (k,) where it is diagonal
         Of the penalty.
@@ -52,7 +52,7 @@ class Bound:
     """
 
     loss: Loss
-    corners: Corners
+    kinks: Kinks
     curvature: Tensor
     least_share: float
     whitened: bool
@@ -72,7 +72,7 @@ class Bound:
             Returns ``Z^T diag(share) Z``, or less, where it is asked for; the curvature of the
             penalty may be in it.
         """
-        slope, bounded = self.corners.slope, self.corners.bounded
+        slope, bounded = self.kinks.slope, self.kinks.bounded
         beyond = (gradient.abs() - slope).clamp(min=0) * gradient.sign()
         beyond = torch.where(bounded, (gradient + slope).clamp(max=0), beyond)
         # But for what is beyond the corners, the tangent is least where coefficients are zero.
@@ -97,7 +97,7 @@ class Bound:
     def _rounding(self, x: Tensor, value: float) -> Tensor:
         """Return how far rounding errors may have moved the gradient."""
         size = self.loss.largest_slope(value) + self.loss.smoothness * float(x.abs().sum())
-        rounding = _ROUNDING * (size + self.corners.slope)
+        rounding = _ROUNDING * (size + self.kinks.slope)
         # Where numbers are huge beside the slopes of a loss, that much is no longer to be left out.
         lost = float(rounding @ x.abs())
         return rounding * min(1.0, _LEFT_OUT * value / lost) if lost > 0 else rounding
@@ -120,7 +120,7 @@ class Bound:
             spread += (8 * value) ** 0.5
         if self.whitened:
             return min(float(torch.linalg.vector_norm(beyond)) * spread, bent)
-        slope, rest = self.corners.slope[:k], beyond[:k]
+        slope, rest = self.kinks.slope[:k], beyond[:k]
         kinked = slope > 0
         # The sum of the coefficients, each times its corner, is at most the objective.
         held = float((rest.abs() / slope)[kinked].max()) * value if kinked.any() else 0.0
@@ -192,6 +192,10 @@ class AtZero:
         """Return a part of the objective relative to it or, where nothing is left, to this one."""
         whole = value if value > self.nothing else self.value
         return part / whole if value > 0 else 0.0
+
+    def blurred(self, rounding: float, value: float) -> float:
+        """Return how much of a relative gap rounding may have made, of the gradient and of sums."""
+        return self.relative(rounding, value) + self.rounded(value)
 
     def rounded(self, value: float) -> float:
         """Return how large a relative gap rounding may make, of those that nobody sees."""

@@ -1,8 +1,8 @@
-"""From the inside to the end: exact zeros, and the pieces that interior point steps point at.
+"""From interior point steps to their end: exact zeros, and rows that are exactly at a kink.
 
-Interior point steps come ever closer to zeros and kinks without reaching them. Which coefficients
-are zero, and which rows are at a kink, the dual variables tell; equations for these have an exact
-solution. It is kept where the objective is no higher.
+Interior point steps come ever closer to zeros and kinks without reaching them. The dual variables
+show which coefficients are zero and which rows are at a kink; the equations that say so have an
+exact solution. It is kept where the objective is no higher.
 
 References
 ----------
@@ -11,18 +11,68 @@ Management Science 42(12).
 """
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..._linalg.gram import weighted_gram
-from .kinks import Corners, factorised, worth_of_zeros
+from .interior_point import ENOUGH, MOST_STEPS, InteriorPoint
+from .kinks import factorised, worth_of_zeros
+from .local_problem import LocalProblem
 
 _GENTLE = 1e-12  # of a diagonal: directions in which columns differ by less are not balanced
 _CROSSINGS = 3  # steps on the pieces that the descent ended at
 _SMALLEST = 1e-12  # of what sizes are in general: where none is larger, all are zero
-_CLEAR = 1e-3  # of a corner: what a slope is inside it by where a coefficient is surely zero
+_CLEAR = 1e-3  # of a kink: what a slope is inside it by where a coefficient is surely zero
+_INSIDE = (1e-3, 0.1, 0.5)  # parts of a kink: rounding can hardly make a slope be inside the last
+
+
+def descend(
+    steps: InteriorPoint, tol: float, max_iter: int = MOST_STEPS, anew: bool = True
+) -> None:
+    """Take interior point steps, and cross over to where they lead.
+
+    Parameters
+    ----------
+    steps : InteriorPoint
+    tol : float
+    max_iter : int
+    anew : bool, default=True
+        Whether to descend again, if need be, without coefficients that turn out to be zero.
+    """
+    steps.begin()
+    steps.approach(ENOUGH * tol, max_iter)
+    cross_over(steps, tol, anew)
+
+
+def cross_over(steps: InteriorPoint, tol: float, anew: bool = True) -> None:
+    """Move the best point to the end that the steps lead to, with exact zeros if that is free.
+
+    The dual variables of several ends are kept in the result, for a bound.
+    """
+    form, result = steps.form, steps.result
+    steps.close(steps.u)
+    result.duals = [form.duals]
+    if result.at_edge:
+        return
+    CrossOver(steps, tol).run(anew)
+    if steps.problem.loss.smoothness and form.coefficients:
+        _settle(steps, tol)
+    result.duals += [form.duals, form.duals_at(result.u)]
+
+
+def _settle(steps: InteriorPoint, tol: float) -> None:
+    """Send coefficients to zero whose slope is well inside the kink, if that is free.
+
+    Where targets are huge beside the penalty, the descent ends long before the penalty matters.
+    """
+    u = steps.result.u
+    gradient = steps.form.smooth_gradient(u, steps.form.duals_at(u))
+    for part in _INSIDE:
+        inside = steps.problem.kinks.inside(gradient, part) & (u != 0)
+        settled = torch.where(inside, 0.0, u)
+        if not inside.any() or steps.keep(settled, worth=worth_of_zeros(tol)):
+            return
 
 
 class CrossOver:
@@ -36,108 +86,127 @@ class CrossOver:
         Of the objective.
     """
 
-    def __init__(self, steps: Any, tol: float):
+    def __init__(self, steps: InteriorPoint, tol: float):
         self.steps, self.tol, self.worth = steps, tol, worth_of_zeros(tol)
-        self.everything = [*steps.rows, *(hinges for _, hinges in steps.coefficients)]
-        self.ends = [(hinges.d, hinges.p, hinges.q) for hinges in self.everything]
+        self.problem, self.form, self.result = steps.problem, steps.form, steps.result
+        self.ends = [(hinges.d, hinges.p, hinges.q) for hinges in self.form.everything]
         self.zero = self._clear_zeros()
 
     def run(self, anew: bool) -> None:
-        """Move the best point on, by whichever way leads no higher.
+        """Move the best point on, by the first way that leads no higher.
 
         Parameters
         ----------
         anew : bool
-            Whether to descend again without coefficients that are surely zero, as the last way.
+            Whether the last way may be to descend again without coefficients that are surely zero.
         """
-        steps = self.steps
         # By the dual variables, by where rows are, or with zeros for what is small alone.
-        for zero, by_form in ((self.zero, False), (self.zero, True), (None, False)):
+        for zero, by_residual in ((self.zero, False), (self.zero, True), (None, False)):
             if zero is None and self._has_zeros(anew):
                 return
-            for hinges, end in zip(self.everything, self.ends, strict=True):
+            for hinges, end in zip(self.form.everything, self.ends, strict=True):
                 hinges.d, hinges.p, hinges.q = end
-            if steps.keep(self._crossed(zero, by_form), worth=self.worth):
+            if self.steps.keep(self._crossed(zero, by_residual), worth=self.worth):
                 return
 
     def _clear_zeros(self) -> Tensor:
-        """Return which coefficients are surely zero: their slope is well inside the corner."""
-        zero = torch.zeros_like(self.steps.x, dtype=torch.bool)
-        for index, hinges in self.steps.coefficients:
-            slope = self.steps.corners.slope[index] / hinges.weight
+        """Return which coefficients are surely zero: their slope is well inside the kink."""
+        zero = torch.zeros_like(self.steps.u, dtype=torch.bool)
+        for index, hinges in self.form.coefficients:
+            slope = self.problem.kinks.slope[index] / hinges.weight
             zero[index] = (slope > 0) & (torch.minimum(hinges.p, hinges.q) > _CLEAR * slope)
         return zero
 
-    def _crossed(self, zero: Tensor | None, by_form: bool) -> Tensor:
-        """Return the end of the descent: of its pieces, zeros and kinks that rows are at.
+    def _crossed(self, zero: Tensor | None, by_residual: bool) -> Tensor:
+        """Return the end that the pieces of the hinges determine, with zeros and rows at kinks.
 
         Equations for these are solved by the method of multipliers, which are the dual variables.
+
+        Parameters
+        ----------
+        zero : Tensor of shape (k,), bool, or None
+            Which coefficients are zero, besides those that are small.
+        by_residual : bool
+            Whether the residuals, and not the dual variables, say in which piece smooth hinges are.
         """
-        steps = self.steps
-        x, smallest = steps.x.clone(), _SMALLEST * steps.margin
-        for index, hinges in steps.coefficients:
-            hinges.settle(max(float(x[index].abs().max()), smallest))
+        form, problem, smallest = self.form, self.problem, _SMALLEST * self.steps.margin
+        u = self._with_zeros(zero, smallest)
+        self.steps.keep(u, worth=self.worth)
+        residual = problem.residual(u)
+        for hinges in form.rows:
+            hinges.settle(max(float(residual.abs().mean()), smallest))
+        (free,) = problem.kinks.free(u).nonzero(as_tuple=True)
+        for _ in range(_CROSSINGS):
+            residual = problem.residual(u)
+            for hinges in form.rows:
+                if by_residual and hinges.smooth:
+                    hinges.take_pieces_of(residual)
+                    hinges.d = hinges.slope(residual)
+                hinges.aim(residual)
+            lower = factorised(form.matrix()[free][:, free])
+            right = form.right_side(form.gradient(u))
+            step = torch.zeros_like(u)
+            step[free] = torch.cholesky_solve(right[free, None], lower)[:, 0]
+            u, change = u + step, -(problem.model.Z @ step)
+            for hinges in form.rows:
+                hinges.follow(change)
+        if problem.loss.corners and len(free):
+            self._balance(u, free)
+        return u
+
+    def _with_zeros(self, zero: Tensor | None, smallest: float) -> Tensor:
+        """Return the end of the steps with zero for coefficients that are small or given."""
+        u = self.steps.u.clone()
+        for index, hinges in self.form.coefficients:
+            hinges.settle(max(float(u[index].abs().max()), smallest))
             inside = hinges.theta > 0
             inside = inside if zero is None else inside | zero[index]
-            x[index] = torch.where(inside, 0.0, x[index])
-        steps.keep(x, worth=self.worth)
-        residual = steps.residual_at(x)
-        for hinges in steps.rows:
-            hinges.settle(max(float(residual.abs().mean()), smallest))
-        (free,) = steps.corners.free(x).nonzero(as_tuple=True)
-        for _ in range(_CROSSINGS):
-            residual = steps.residual_at(x)
-            for hinges in steps.rows:
-                if by_form and hinges.bends:
-                    hinges.bend_at(residual)
-                    hinges.d = hinges.steepest(residual)
-                hinges.aim(residual)
-            lower = factorised(steps.matrix()[free][:, free])
-            right = steps.right(steps.pull_at(x))
-            step = torch.zeros_like(x)
-            step[free] = torch.cholesky_solve(right[free, None], lower)[:, 0]
-            x, change = x + step, -(steps.model.Z @ step)
-            for hinges in steps.rows:
-                hinges.follow(change)
-        if steps.loss.corners and len(free):
-            self._balance(x, free)
-        return x
+            u[index] = torch.where(inside, 0.0, u[index])
+        return u
 
-    def _balance(self, x: Tensor, free: Tensor) -> None:
-        """Have the rows at kinks take up what is left of the gradient in free coordinates.
+    def _balance(self, u: Tensor, free: Tensor) -> None:
+        """Let the rows at kinks take up what is left of the gradient in free coordinates.
 
-        Where columns nearly depend on each other they cannot take up all of it. Then it is left on
+        Where columns nearly depend on each other they cannot take up all of it. The rest is left on
         the side where the penalty holds it, so that nothing is to be gained however far one goes.
         """
-        steps = self.steps
-        held = [(hinges.theta > 0).nonzero(as_tuple=True)[0] for hinges in steps.rows]
+        form, model = self.form, self.problem.model
+        held = [(hinges.theta > 0).nonzero(as_tuple=True)[0] for hinges in form.rows]
         index, sizes = torch.cat(held), [len(rows) for rows in held]
-        Z = steps.model.Z[index][:, free]
-        gram = weighted_gram(Z, steps.model.share[index])
+        Z = model.Z[index][:, free]
+        gram = weighted_gram(Z, model.share[index])
         lower = factorised(gram + (_GENTLE * gram.diagonal()).diag())
-        aim, outward = torch.zeros_like(x[free]), steps.corners.outward(steps.best[1])[free]
+        outward = self.problem.kinks.outward(self.result.u)[free]
+        aim = torch.zeros_like(u[free])
         for i in range(2 * _CROSSINGS):
-            pull = steps.pull_at(x)[free] - aim
-            turn = Z @ torch.cholesky_solve(pull[:, None], lower)[:, 0]
-            for hinges, rows, part in zip(steps.rows, held, turn.split(sizes), strict=True):
+            excess = form.gradient(u)[free] - aim
+            turn = Z @ torch.cholesky_solve(excess[:, None], lower)[:, 0]
+            for hinges, rows, part in zip(form.rows, held, turn.split(sizes), strict=True):
                 hinges.turn(rows, part)
             if i >= _CROSSINGS - 1:
-                short = float((-steps.pull_at(x)[free] * outward).max())
+                short = float((-form.gradient(u)[free] * outward).max())
                 aim = aim + 2 * max(short, 0.0) * outward
 
     def _has_zeros(self, anew: bool) -> bool:
         """Return whether what is surely zero is zero, if need be after a descent without it."""
-        if not self.steps.best[1][self.zero].any():
+        if not self.result.u[self.zero].any():
             return bool(self.zero.any())
         return anew and self._descended_anew()
 
     def _descended_anew(self) -> bool:
         """Descend without coefficients that are surely zero; return whether that is no higher."""
-        steps = self.steps
         (index,) = (~self.zero).nonzero(as_tuple=True)
-        if not len(index):
-            return steps.keep(torch.zeros_like(steps.x), worth=self.worth)
-        model, corners = steps.model, steps.corners
+        u = torch.zeros_like(self.steps.u)
+        if len(index):
+            again = InteriorPoint(self._problem_over(index), self.result.start[index])
+            descend(again, self.tol, anew=False)
+            self.result.n_iter += again.result.n_iter
+            u[index] = again.result.u
+        return self.steps.keep(u, worth=self.worth)
+
+    def _problem_over(self, index: Tensor) -> LocalProblem:
+        """Return the problem with zero for the coefficients that are not in the index."""
+        problem, model = self.problem, self.problem.model
         value, gradient = model.far(torch.where(self.zero, 0.0, model.point))
         part = replace(
             model,
@@ -147,16 +216,5 @@ class CrossOver:
             hessian=model.hessian[index][:, index],
             Z=model.Z[:, index],
         )
-        again = type(steps)(
-            part,
-            steps.loss,
-            Corners(corners.slope[index], corners.bounded[index]),
-            steps.curvature[index][:, index],
-            steps.bound,
-            steps.start[index],
-        )
-        again.descend(self.tol, anew=False)
-        steps.n_iter += again.n_iter
-        x = torch.zeros_like(steps.x)
-        x[index] = again.best[1]
-        return steps.keep(x, worth=self.worth)
+        curvature = problem.curvature[index][:, index]
+        return LocalProblem(part, problem.loss, problem.kinks.over(index), curvature, problem.bound)

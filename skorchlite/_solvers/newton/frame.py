@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..._objective.local_model import Model
 from ..._objective.objective import Objective
-from .kinks import Corners
-from .least_squares import least_norm, quadratic_model, resolves
-from .preconditioner import made_by_rounding
+from .data_rounding import made_by_rounding
+from .kinks import Kinks
+from .quadratic_model import QuadraticModel, quadratic_model
 from .reparametrization import Coordinates
 
 _BLOCK = 8_192  # rows that are multiplied at a time
@@ -36,6 +36,7 @@ class Frame:
 
     def __init__(self, objective: Objective, dtype: torch.dtype, data_eps: float):
         self.objective = objective
+        self.model: QuadraticModel | None = None
         self.rank: int | None = None
         self.resolved = True
         self.n_rows = objective.n_features + objective.fit_intercept
@@ -44,18 +45,16 @@ class Frame:
 
     def _whiten(self, dtype: torch.dtype, data_eps: float) -> None:
         """Take the directions that least squares tells apart; start at its solution."""
-        model = quadratic_model(self.objective, dtype, data_eps)
+        self.model = model = quadratic_model(self.objective, dtype, data_eps)
         self.objective = objective = model.objective
-        self.quadratic, self.metric = model.quadratic, model.metric
         # Least norm from the start, where that is near: to look for it at the end moves what is
         # measured by then. Of a direction alone it may be far, though not of the solution.
-        parts = self.quadratic.hessian, self.metric, self.metric.factor
-        factor = least_norm(objective, *parts, far=_NEAR_UNITS)
-        self.rank = self.metric.rank
-        self.deviation = self.metric.live * self.metric.scale
-        start = -(factor.T @ self.quadratic.gradient)
-        _, gradient = self.quadratic.at(factor @ start)
-        self.resolved = resolves(self.metric, self.quadratic, factor @ start, gradient)
+        factor = model.least_norm(model.metric.factor, far=_NEAR_UNITS)
+        self.rank = model.metric.rank
+        self.deviation = model.metric.live * model.metric.scale
+        start = -(factor.T @ model.quadratic.gradient)
+        _, gradient = model.quadratic.at(factor @ start)
+        self.resolved = model.resolves(factor @ start, gradient)
         curvature = objective.column_penalty.hessian_along(factor)
         if objective.fit_intercept:
             one = factor.new_ones(1, 1)
@@ -64,7 +63,7 @@ class Frame:
         self.coordinates = Coordinates(self.n_rows, factor=factor)
         self.start, self.curvature = start, curvature
         nothing = torch.zeros(len(start), dtype=torch.float64)
-        self.corners = Corners(nothing, nothing.bool())
+        self.corners = Kinks(nothing, nothing.bool())
 
     def _scale(self, dtype: torch.dtype, data_eps: float) -> None:
         """Take the coefficients of columns of unit deviation; start at the mean."""
@@ -78,7 +77,7 @@ class Frame:
         # A constant column has no curvature of its own, and stays at zero with any.
         curvature = torch.where(live, objective.column_penalty.curvature * unit**2, 1.0)
         bounded = torch.full((len(unit),), objective.penalty.positive)
-        self.corners = Corners(
+        self.corners = Kinks(
             torch.cat((objective.column_penalty.corner * unit, free)),
             torch.cat((bounded, free > 0)),
         )
@@ -95,10 +94,9 @@ class Frame:
     def solution(self, x: Tensor) -> Tensor:
         """Return the points at x, of minimum norm where the data leaves a choice."""
         v = self.points(x)
-        if self.rank is None or self.rank == self.objective.n_features:
+        if self.model is None or self.rank == self.objective.n_features:
             return v
-        w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
-        return torch.cat((w, v[-1:]))
+        return torch.cat((self.model.least_norm(v[:-1]), v[-1:]))
 
     def made_of(self, x: Tensor) -> Tensor:
         """Return the sizes of what the coefficients at x are sums of."""

@@ -12,7 +12,6 @@ of single coefficients, columns are scaled alone.
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,11 +20,13 @@ from ..._objective.local_model import Model
 from ..._objective.objective import Objective
 from ..base import Solution, SolverControl
 from .bounds import AtZero, Bound
+from .damped_newton import minimise_round
+from .dual_form import lower_bound
 from .frame import Frame
-from .interior_point import InteriorPoint
-from .local_newton import LocalDescent
+from .local_problem import LocalProblem, LocalResult
 from .measured import explained, measured
-from .preconditioner import cheap
+from .piecewise_descent import minimise_in_pieces
+from .small_problems import cheap
 
 _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
 _ROOM_ROWS = 8  # at least, for each column
@@ -124,8 +125,8 @@ class _Descent:
         """Return the minimum over a sample; set the reach so that the room holds its share."""
         # The sample is further from all rows than that from its own minimum.
         local = self._descended(self.frame.seen(model, x), x, torch.inf, rough=True)
-        self.at_zero = local.at_zero
-        r = model.y - local.model.Z @ local.best[1]
+        self.at_zero = local.problem.at_zero
+        r = local.problem.residual(local.u)
         breaks = [(r - at).abs() for at in self.loss.breaks]
         self.reach = 0.0
         if breaks:
@@ -133,7 +134,7 @@ class _Descent:
             distance = torch.stack(breaks).amin(0).sort().values[len(x) :]
             share = min(_FULL * self.room / n_rows, 1.0)
             self.reach = float(distance[int(share * (len(distance) - 1))]) if len(distance) else 0.0
-        return local.best[1]
+        return local.u
 
     def advance(self, value: float, model: Model, x: Tensor) -> Tensor:
         """Return the next point, from value and model at the present one."""
@@ -153,9 +154,8 @@ class _Descent:
         local = self._minimise(self.frame.seen(model, x), x)
         if self.loss.corners:  # lines that rows are kept as are below them
             self.floor = max(self.floor, self.under)
-        new = local.best[1]
         if model.exact:
-            self.gap, self.lower = local.gap, local.best[0] - local.left
+            self.gap, self.lower = local.gap, local.lower
             self.curve += local.curve[:-1]
             enough = max(self.tol, local.blurred)
             self.status = "converged" if self.gap <= enough else self._end(idle=True)
@@ -168,8 +168,8 @@ class _Descent:
             self.status = self._status(local.moved)
             if self.status and self.loss.corners:
                 return x  # the bound is on this one
-        self.curve.append(local.best[0])
-        return new
+        self.curve.append(local.value)
+        return local.u
 
     def _is_lowest(self, value: float) -> bool:
         """End where the objective came out as low as the model of an earlier pass says it can.
@@ -191,10 +191,10 @@ class _Descent:
         self.at_zero, self.gap, self.status = zero, zero.relative(value, value), "converged"
         return True
 
-    def _minimise(self, model: Model, x: Tensor) -> Any:
+    def _minimise(self, model: Model, x: Tensor) -> LocalResult:
         bounded = self.loss.corners and not model.exact
         local = self._descended(model, x, self.reach if bounded else torch.inf)
-        self.at_zero = local.at_zero
+        self.at_zero = local.problem.at_zero
         if self.loss.corners:
             self.under = local.lower
         if local.at_edge:
@@ -203,26 +203,33 @@ class _Descent:
             jump = self.loss.slopes[-1] - self.loss.slopes[0]
             bend = jump * float(model.share.sum()) / (2 * self.reach * len(self.loss.breaks))
             model = replace(model, hessian=model.hessian + bend * torch.eye(len(x)).double())
-            plain, local = local, self._descended(model, x, torch.inf)
-            self.under = max(self.under, plain.lower_by(local.duals))
+            plain, local = local.problem, self._descended(model, x, torch.inf)
+            self.under = max(self.under, lower_bound(plain, x, local.duals))
         return local
 
-    def _descended(self, model: Model, x: Tensor, radius: float, rough: bool = False) -> Any:
-        descend: Any = InteriorPoint if self.loss.hinges else LocalDescent
+    def _descended(
+        self, model: Model, x: Tensor, radius: float, rough: bool = False
+    ) -> LocalResult:
         frame = self.frame
-        local = descend(model, self.loss, frame.corners, frame.curvature, self.bound, x, radius)
+        problem = LocalProblem(model, self.loss, frame.corners, frame.curvature, self.bound)
         tol = max(self.tol, _SAMPLE_TOL) if rough else self.tol
-        local.minimise(tol, self.max_iter - self.n_iter, rough)
+        max_iter = self.max_iter - self.n_iter
+        if self.loss.hinges:
+            local = minimise_in_pieces(problem, x, tol, max_iter, radius, rough)
+        else:
+            local = minimise_round(problem, x, tol, max_iter)
         self.n_iter += max(local.n_iter, 1)
         return local
 
-    def _gap(self, local: Any) -> float:
+    def _gap(self, local: LocalResult) -> float:
         """Return the relative gap at the base, of a model that does not hold all rows."""
         assert self.base is not None
         if self.loss.corners:
             left = self.value - self.floor
         else:
-            left = self.bound.left(self.base, local.first_gradient, self.value, local.gram)
+            problem = local.problem
+            gradient = problem.gradient(self.base)
+            left = self.bound.left(self.base, gradient, self.value, problem.gram)
         self.lower = self.value - left
         return self.at_zero.relative(left, self.value)
 

@@ -1,4 +1,4 @@
-"""Full-batch descent preconditioned with the Gram matrix.
+"""Squared error with a smooth penalty: descent preconditioned with the Gram matrix.
 
 One pass makes the Gram matrix of the centred columns, hence the first step. Where the condition
 of that matrix leaves fewer digits than ``tol`` asks for, further passes take the gradient from the
@@ -13,39 +13,28 @@ computing the QR factorization of ill-conditioned matrices". Hestenes, Stiefel (
 conjugate gradients for solving linear systems".
 """
 
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..._objective.moments import Moments
-from ..._objective.objective import Objective, Quadratic
+from ..._objective.objective import Objective
 from ..base import CANCELLED, Monitor, Solution, SolverControl
 from .bounds import AtZero
-from .preconditioner import FAR_UNITS, Metric, cheap, cholesky_metric, rounded_by, spectral_metric
-from .underdetermined import wide_metric, wide_quadratic
+from .quadratic_model import CONTRACTION, QuadraticModel, quadratic_model
+from .small_problems import cheap
 
-_SOME_COLUMNS = 600  # whose Gram matrix is factorised in a moment
+BLURRED = 1e-6  # of a curvature, or the objective: what rounding may make without a warning
 _MARGIN = 0.1  # of tol, for an error that is estimated beforehand and not measured
 _SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
-_CONTRACTION = 0.1  # a metric that shrinks the error by less a step is made anew
-_PRODUCT = 100.0  # times eps: the rounding error of a form, of its diagonal
-_SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
-_FLAT = 1e-6  # of the gradient at zero: more than that is a direction that was not seen
-_ROUNDED = 1e-12  # of the targets: a gradient that is made of rounding errors
-_FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
 _EPS = torch.finfo(torch.float64).eps
-CLEAR = 1e-8  # a part of a curvature that rounding may make and nobody sees
-BLURRED = 1e-6  # one that changes the objective by more than rounding, and coefficients visibly
 
 
 def descend_quadratic(
     objective: Objective, start: Tensor | None, control: SolverControl
 ) -> Solution:
-    """Minimise a quadratic objective without corners.
+    """Minimise a quadratic objective without kinks.
 
     Parameters
     ----------
@@ -60,176 +49,49 @@ def descend_quadratic(
     Solution
     """
     model = quadratic_model(objective, control.dtype, control.data_eps)
-    objective, quadratic, metric = model.objective, model.quadratic, model.metric
-    descent = _Descent(objective, quadratic, metric, control.monitor)
+    descent = _Descent(model, control.monitor)
     descent.first_step(start)
-    # Of a metric by eigenvectors, whose condition may be anything, it is not known beforehand.
-    rate = min(_SAFETY * metric.condition * torch.finfo(model.dtype).eps, _CONTRACTION)
+    # The condition is an estimate for some metrics, and CONTRACTION is what all of them achieve.
+    rate = min(_SAFETY * model.metric.condition * torch.finfo(model.dtype).eps, CONTRACTION)
     status = descent.refine(control.gap, control.max_iter, rate)
-    lost = _digits_lost(objective, metric.rank)
+    lost = _digits_lost(model.objective, model.metric.rank)
     if lost > CANCELLED:
         status = "cancelled"
     return descent.solution(status).knowing(cancelled=lost)
 
 
 def _digits_lost(objective: Objective, rank: int) -> float:
-    """Return how many digits cancel in powers that a descent had to be in, where they matter.
+    """Return how many digits cancel in the powers that the descent was in, where that matters.
 
-    A penalty is on them, or the rows, fewer than terms, are not all apart in them.
+    It does where a penalty is on their coefficients, and where rows, fewer than powers, are not all
+    distinct in them.
     """
     basis = objective.basis
     if objective.penalty.curvature or not basis.digits_lost:
         return basis.digits_lost
     if basis.sampled_rows is None or not objective.rows.fewer_than(objective.n_features):
         return 0.0
-    n_apart = len(np.unique(basis.sampled_rows, axis=0)) - objective.fit_intercept
-    return basis.digits_lost if rank < n_apart else 0.0
-
-
-@dataclass
-class QuadraticModel:
-    """Least squares about the mean of the columns.
-
-    Parameters
-    ----------
-    objective : Objective
-        Measured from the mean.
-    quadratic : Quadratic
-    metric : Metric
-    dtype : torch.dtype
-        Of the products that these are made of.
-    """
-
-    objective: Objective
-    quadratic: Quadratic
-    metric: Metric
-    dtype: torch.dtype
-
-
-def quadratic_model(objective: Objective, dtype: torch.dtype, data_eps: float) -> QuadraticModel:
-    """Return the quadratic objective about the mean of the columns, and its metric."""
-    diagonal = objective.basis.diagonal
-    if diagonal and objective.rows.fewer_than(objective.n_features):
-        objective, quadratic = wide_quadratic(objective)
-        rounding = _rounding(objective, quadratic.moments.cross, 1.0, data_eps)
-        wide = wide_metric(objective, quadratic, rounding)
-        full = len(quadratic.hessian.Z) - objective.fit_intercept
-        # In the caller's units, directions among small columns are lost beside large ones.
-        if wide.rank >= full or objective.n_features > _SOME_COLUMNS:
-            return QuadraticModel(objective, quadratic, wide, objective.double)
-    objective, quadratic = measure(objective, dtype)
-    metric = _precondition(objective, quadratic, dtype, data_eps)
-    if metric is None and dtype != objective.double:
-        dtype = objective.double
-        objective, quadratic = measure(objective, dtype)
-        metric = _precondition(objective, quadratic, dtype, data_eps)
-    if metric is None:
-        moments = quadratic.moments
-        rounding = _rounding(objective, moments.cross.diagonal(), moments.weight, data_eps)
-        metric = spectral_metric(objective, quadratic.hessian, rounding)
-    return QuadraticModel(objective, quadratic, metric, dtype)
-
-
-def measure(objective: Objective, dtype: torch.dtype) -> tuple[Any, Quadratic]:
-    """Return the objective about the mean of the columns, and as a quadratic."""
-    quadratic = objective.quadratic(dtype)
-    if not objective.fit_intercept:
-        return objective, quadratic
-    moments = quadratic.moments
-    spread = moments.cross.diagonal()
-    far = moments.mean**2 > (_FAR_MEAN / moments.weight) * spread
-    objective = objective.centred(moments.mean)
-    quadratic.moments = Moments(moments.weight, torch.zeros_like(spread), moments.cross)
-    again = far.any() and (far & (spread > 0)).any()  # a constant column is never far
-    return objective, objective.quadratic(dtype) if again else quadratic
-
-
-def _precondition(
-    objective: Objective, quadratic: Quadratic, dtype: torch.dtype, data_eps: float
-) -> Metric | None:
-    """Return the metric by a Cholesky factorization, or None if that is not exact enough."""
-    metric = cholesky_metric(quadratic.hessian)
-    if metric is None:
-        return None
-    made = _rounded_part(objective, data_eps, metric.scale)
-    noise = max(torch.finfo(dtype).eps, float(made.max()) ** 2)
-    if objective.rounded is not None:
-        form = objective.rounded
-        summed = (form if form.ndim == 1 else form.diagonal()) / metric.scale**2
-        if metric.condition * float(summed.max()) > CLEAR:
-            return None
-    return metric if _SAFETY * metric.condition * noise < _CONTRACTION else None
-
-
-def _rounding(objective: Objective, squares: Tensor, weight: float, data_eps: float) -> Tensor:
-    """Return the part of each column's deviation that the rounding of its entries may have made.
-
-    A column that depends on others does so only up to the rounding of its entries, which is
-    relative to their distance from zero and not to their deviation.
-    """
-    deviation = (squares[-objective.n_features :] / weight).sqrt()
-    return torch.where(deviation > 0, _rounded_part(objective, data_eps, deviation), torch.inf)
-
-
-def _rounded_part(objective: Objective, data_eps: float, deviation: Tensor) -> Tensor:
-    """Return the same where no deviation is zero.
-
-    With a penalty on them there are no coefficients that the data leaves undetermined.
-    """
-    if objective.penalty.curvature:
-        return torch.zeros_like(deviation)
-    moved = rounded_by(objective, data_eps, deviation)
-    return _SAFETY * objective.n_features**0.5 * moved / deviation
-
-
-def least_norm(
-    objective: Objective, hessian: Any, metric: Metric, w: Tensor, far: float = FAR_UNITS
-) -> Tensor:
-    """Return the coefficients of least norm that predict what w does, if there are others.
-
-    They would not where columns that are taken for constant are not quite.
-    """
-    excess = metric.excess(w, objective.units.to_caller, far)
-    moved, size = ((part * (hessian @ part)).sum(0) for part in (excess, w))
-    # Beside a large excess the products have a rounding error of their own.
-    rounding = (hessian.diagonal()[:, None] * excess * excess).sum(0)
-    same = _SAME**2 * size + _PRODUCT * torch.finfo(w.dtype).eps * rounding
-    return w - torch.where(moved <= same, excess, torch.zeros_like(excess))
-
-
-def resolves(metric: Metric, quadratic: Quadratic, w: Tensor, gradient: Tensor) -> bool:
-    """Return whether the gradient at the minimum that a metric leads to is next to nothing.
-
-    Beside large columns, directions among small ones may be lost to it.
-    """
-    if metric.rank == len(w):
-        return True
-    first = metric.norm(quadratic.gradient)
-    sizes = quadratic.hessian.diagonal().clamp(min=0).sqrt()
-    rounding = len(sizes) ** 0.5 * _SAFETY * torch.finfo(w.dtype).eps * (sizes @ w.abs())
-    made = _ROUNDED + len(sizes) ** 0.5 * metric.noise
-    enough = torch.maximum(_FLAT * first, made * (2 * quadratic.value).sqrt())
-    return bool((metric.norm(gradient) <= torch.maximum(enough, rounding)).all())
+    n_distinct = len(np.unique(basis.sampled_rows, axis=0)) - objective.fit_intercept
+    return basis.digits_lost if rank < n_distinct else 0.0
 
 
 class _Descent:
     """The iterate ``v``, with ``v_low`` for what a double cannot hold of it."""
 
-    def __init__(
-        self, objective: Objective, quadratic: Quadratic, metric: Metric, monitor: Monitor
-    ):
-        self.objective, self.quadratic, self.metric = objective, quadratic, metric
-        self.monitor = monitor
+    def __init__(self, model: QuadraticModel, monitor: Monitor):
+        self.model, self.monitor = model, monitor
+        self.objective, self.quadratic, self.metric = model.objective, model.quadratic, model.metric
         self.n_iter, self.change = 0, 0.0
         self.curve: list[float] = []
 
     def first_step(self, start: Tensor | None) -> None:
         """Step to the minimum of the quadratic that the Gram matrix holds.
 
-        It is there from anywhere. From zero no rounding of a start that is far away stays in it.
+        A Newton step leads there from anywhere. It is taken from zero, so that no rounding of a
+        start that is far away stays in the minimum.
         """
         value, gradient = self.quadratic.value, self.quadratic.gradient
-        self.first_norm, self.first_value = self.metric.norm(gradient), value
+        self.first_value = value
         w = -self.metric.apply(gradient)
         if start is not None:
             there, _ = self.quadratic.at(start)
@@ -282,9 +144,9 @@ class _Descent:
         """Return the record of the descent, at the solution of minimum norm."""
         v = self.v
         if self.metric.rank < self.objective.n_features:
-            w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
+            w = self.model.least_norm(v[:-1])
             v = self._unless_worse(torch.cat((w, v[-1:])))
-        if status == "converged" and not self._resolved:
+        if status == "converged" and not self.model.resolves(self.v[:-1], self.gradient):
             status = "unresolved"
         gap = self._gap
         if status == "converged" and gap > BLURRED:
@@ -345,27 +207,12 @@ class _Descent:
     @property
     def _gap(self) -> float:
         """How far a target may be above its least objective, relatively."""
-        triples = (part.tolist() for part in (self._left, self.value, self.first_value))
+        left = self.model.left(self.gradient)
+        triples = (part.tolist() for part in (left, self.value, self.first_value))
         return max(
             AtZero.of(first).relative(left, value)
             for left, value, first in zip(*triples, strict=True)
         )
-
-    @property
-    def _left(self) -> Tensor:
-        """How far each target may be above its least objective.
-
-        A Newton step gains half the squared gradient in the metric, and what it leaves of the
-        gradient no more than against the curvature of the penalty alone.
-        """
-        gradient, metric = self.gradient, self.metric
-        along = metric.factor.T @ gradient
-        left = 0.5 * (along * along).sum(0)
-        bent = self.objective.column_penalty.curvature[:, None]
-        if self.objective.penalty.curvature:
-            rest = gradient - self.quadratic.hessian @ (metric.factor @ along)
-            left = left + 0.5 * torch.where(bent > 0, rest * rest / bent, 0.0).sum(0)
-        return left
 
     def _measured_status(self) -> str:
         """Return how it ended where more seems to be left than anyone would not see.
@@ -374,7 +221,7 @@ class _Descent:
         """
         self.value, gradient = self.objective.evaluate(self.v, self.v_low)
         self.gradient = gradient[:-1]
-        close = (self._left <= self._unseen(self.value, self.v.abs())).all()
+        close = (self.model.left(self.gradient) <= self._unseen(self.value, self.v.abs())).all()
         return "converged" if close else "stalled_gap"
 
     def _unless_worse(self, v: Tensor) -> Tensor:
@@ -392,7 +239,3 @@ class _Descent:
         """Return a change of the objective that nobody sees, or that rounding makes."""
         moved = _EPS * (self.metric.scale @ sizes[:-1])
         return BLURRED * value + _SAFETY**2 * moved * ((2 * value).sqrt() + moved)
-
-    @property
-    def _resolved(self) -> bool:
-        return resolves(self.metric, self.quadratic, self.v[:-1], self.gradient)

@@ -11,8 +11,9 @@ from ..._objective.objective import Objective
 from ..._objective.rounded_value import value_as_returned
 from ..base import Solution
 from .bounds import AtZero
+from .data_rounding import rounded_by
 from .frame import Frame
-from .preconditioner import cheap, gather, rounded_by
+from .small_problems import cheap, gather
 
 _EXPLAINED = 1e-8  # of the objective at zero: what rounding of coefficients may be, if all is met
 _BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a word

@@ -1,9 +1,9 @@
-"""Descent among the rows that can still change their piece of a loss with corners.
+"""Descent among the rows that can still change their piece of a loss with kinks.
 
-Some steps into a descent on many rows most of them are far from any kink, compared with how far the
-rest of the way leads. These stay in their line, so that one line stands for all of them, and the
-descent goes on among the others as on a smaller problem. Lines are below the loss, so that a bound
-from below on the smaller one is a bound on the whole; a row that crossed shows in the gap.
+Some steps into a descent on many rows, most of them are far from any kink compared with how far the
+rest of the way leads. These rows stay on their line, so that one line stands for all of them, and
+the descent goes on among the others as on a smaller problem. Lines are below the loss, so that a
+lower bound on the smaller problem is one on the whole; a row that crossed a kink shows in the gap.
 
 References
 ----------
@@ -11,30 +11,33 @@ Portnoy, Koenker (1997), "The Gaussian hare and the Laplacian tortoise", Statist
 the same, of rows that are sorted out by a sample.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from .crossover import descend
+from .interior_point import InteriorPoint
+from .local_problem import LocalProblem, LocalResult
+
 MANY_ROWS = 16_384  # fewer cost hardly more than the calls
-_FAR = 6.0  # times the last step: rows further from a kink are taken to stay in their line
+_FAR = 6.0  # times the last step: rows further from a kink are taken to stay on their line
 _FEWEST = 10  # rows for each coordinate: fewer have no minimum like that of all
 _CROSSED, _ROUNDED = 1e-3, 1e-13  # of the tolerance, or the objective: what other rows may add
 _SHARE = 0.1  # of the tolerance: what may be left
 _PART = 0.2  # of the rows, if residuals were spread evenly: more are not worth a descent
 
 
-def first_still(steps: Any) -> float:
+def first_still(steps: InteriorPoint) -> float:
     """Return the length of a step, root mean square, after which few rows can change their piece.
 
-    Zero where there are few rows, or no corners.
+    Zero where there are few rows, or no kinks.
     """
-    if not steps.loss.corners or len(steps.model.y) < MANY_ROWS:
+    problem = steps.problem
+    if not problem.loss.corners or len(problem.model.y) < MANY_ROWS:
         return 0.0
-    return _PART * float(_distance(steps, steps.residual_at(steps.x)).mean()) / _FAR
+    return _PART * float(_distance(problem, steps.u).mean()) / _FAR
 
 
-def minimised_among_few(steps: Any, tol: float, max_iter: int) -> bool:
+def minimised_among_few(steps: InteriorPoint, tol: float, max_iter: int) -> bool:
     """Take a descent to its end among the rows near a kink; return whether it ends there.
 
     Parameters
@@ -44,38 +47,59 @@ def minimised_among_few(steps: Any, tol: float, max_iter: int) -> bool:
     tol : float
     max_iter : int
     """
-    x, Z = steps.best[1], steps.model.Z
-    residual = steps.residual_at(x)
-    # In coordinates of like spread a row of large entries moves by as much more than others.
-    size = torch.linalg.vector_norm(Z, dim=1) / len(x) ** 0.5
-    near = _distance(steps, residual) <= _FAR * steps.way * size.clamp(min=1)
-    (rows,) = near.nonzero(as_tuple=True)
-    if len(rows) < _FEWEST * len(x) or 2 * len(rows) > len(near):
+    problem, result = steps.problem, steps.result
+    u, reach = result.u, _FAR * steps.moved
+    # In coordinates of like spread, predictions of a row of large entries move by more.
+    size = torch.linalg.vector_norm(problem.model.Z, dim=1) / len(u) ** 0.5
+    near = _distance(problem, u) <= reach * size.clamp(min=1)
+    n_near = int(near.sum())
+    if n_near < _FEWEST * len(u) or 2 * n_near > len(near):
         return False
-    model, reach = steps.model.narrowed(steps.loss, x, near), _FAR * steps.way
-    few = type(steps)(model, steps.loss, steps.corners, steps.curvature, steps.bound, x, reach)
-    few.at_zero, few.first_value = steps.at_zero, steps.first_value
-    few.descend(tol, max_iter - steps.n_iter)
-    steps.n_iter += few.n_iter
-    if few.at_edge:
+    few = InteriorPoint(_among(problem, u, near), u, reach)
+    few.ceiling = steps.ceiling
+    descend(few, tol, max_iter - result.n_iter)
+    result.n_iter += few.result.n_iter
+    if few.result.at_edge:
         return False
     few.find_bound()
-    value, here = few.best
-    crossed = steps.value(here) - value > max(_CROSSED * tol, _ROUNDED) * abs(value)
-    if crossed or few.left > _SHARE * tol * abs(value):
+    value = few.result.value
+    crossed = problem.value(few.result.u) - value > max(_CROSSED * tol, _ROUNDED) * abs(value)
+    if crossed or few.result.left > _SHARE * tol * abs(value):
         return False
-    steps.curve += few.curve
-    lines = [torch.where(hinges.of(residual) > 0, hinges.high, hinges.low) for hinges in steps.rows]
-    steps.duals = [
-        [line.index_copy(0, rows, d) for line, d in zip(lines, each, strict=True)]
-        for each in few.duals
-    ]
+    result.curve += few.result.curve
+    result.duals = _duals_of_all(steps, near, few.result)
     # Not by the slopes of all rows: their sum has more rounding than the bound of few leaves.
-    steps.close(here)
-    steps.left = max(steps.best[0] - few.lower, 0.0)
+    steps.close(few.result.u)
+    result.left = max(result.value - few.result.lower, 0.0)
     return True
 
 
-def _distance(steps: Any, residual: Tensor) -> Tensor:
+def _among(problem: LocalProblem, u: Tensor, near: Tensor) -> LocalProblem:
+    """Return the problem about u in which the rows that are not near stay on their line."""
+    return LocalProblem(
+        problem.model.narrowed(problem.loss, u, near),
+        problem.loss,
+        problem.kinks,
+        problem.curvature,
+        problem.bound,
+        problem.at_zero,
+    )
+
+
+def _duals_of_all(steps: InteriorPoint, near: Tensor, few: LocalResult) -> list[list[Tensor]]:
+    """Return the dual variables of all rows: those found for few, and the slopes of the others."""
+    residual = steps.problem.residual(few.start)
+    (rows,) = near.nonzero(as_tuple=True)
+    lines = [
+        torch.where(hinges.t(residual) > 0, hinges.high, hinges.low) for hinges in steps.form.rows
+    ]
+    return [
+        [line.index_copy(0, rows, d) for line, d in zip(lines, each, strict=True)]
+        for each in few.duals
+    ]
+
+
+def _distance(problem: LocalProblem, u: Tensor) -> Tensor:
     """Return how far residuals are from the nearest kink."""
-    return torch.stack([(residual - at).abs() for at in steps.loss.breaks]).amin(0)
+    residual = problem.residual(u)
+    return torch.stack([(residual - at).abs() for at in problem.loss.breaks]).amin(0)

@@ -1,8 +1,8 @@
-"""Squared error with a penalty that has corners: proximal Newton steps on the columns that matter.
+"""Squared error with a penalty that has kinks: proximal Newton steps on the columns that matter.
 
 The Gram matrix gives the step, the data the gradient of the next one, so that a step corrects what
 rounding left. Of many columns the matrix is made for a working set only: those with a coefficient
-and those whose gradients exceed the corner of the penalty by most, until no gradient does.
+and those whose gradients exceed the kink of the penalty by most, until no gradient does.
 
 References
 ----------
@@ -21,23 +21,23 @@ from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
-from .kinks import Corners
-from .least_squares import measure
+from .kinks import Kinks
+from .quadratic_model import measure
+from .working_columns import steepness, widened
 
 _NARROW = 256  # up to here the whole Gram matrix costs no more than the passes it saves
 _FEW_PRODUCTS = 4e8  # with so few it does not either, up to a number of columns
 _MEDIUM = 600
-_ENTERING = 64  # columns in the first working set, and later at least
-_VIOLATION = 1e-14  # of a corner, relative to the largest gradient at zero, that is rounding
+_VIOLATION = 1e-14  # of a kink, relative to the largest gradient at zero, that is rounding
 _ROUNDING = 1e-14  # of the objective
 _STEPS = 12  # of all columns at once: more do not find what their matrix has lost
 _STEPS_UP = 5  # that do not come lower, before rounding is all that is left
 
 
-def descend_with_corners(
+def descend_with_kinks(
     objective: Objective, start: Tensor | None, control: SolverControl
 ) -> Solution:
-    """Minimise squared error plus a penalty with corners; see ``newton``."""
+    """Minimise squared error plus a penalty with kinks; see ``newton``."""
     descent = _Descent(objective, start, control)
     return descent.solution(descent.run(control.gap, control.max_iter))
 
@@ -78,9 +78,8 @@ class _Descent:
                 return self._at_best("stalled_gap")
             self._move(*(self._newton_step() if entered else (step, gain)))
             self.value, self.gradient = self.objective.evaluate(self.v)
-            self.curve[-1] = self.objective.units.total(
-                self.value
-            )  # measured, where it was the model's
+            # Measured, where it was the model's.
+            self.curve[-1] = self.objective.units.total(self.value)
 
     def _without_gain(self) -> int:
         """Return how many steps ago the objective was as low but for rounding; keep the lowest."""
@@ -119,8 +118,8 @@ class _Descent:
         self._scale_by(self.unit)
         w = self.v[:-1]
         value, gradient = quadratic.at(w)
-        corner = self.objective.column_penalty.corner @ w.abs()
-        return value + corner, torch.cat((gradient, self.v[-1:]))
+        penalty = self.objective.column_penalty.corner @ w.abs()
+        return value + penalty, torch.cat((gradient, self.v[-1:]))
 
     def _correlate(self) -> tuple[Tensor, Tensor]:
         """Measure the columns from their mean; return value and gradient at the start."""
@@ -143,18 +142,16 @@ class _Descent:
     def _scale_by(self, scale: Tensor) -> None:
         """Set the unit in which a coefficient has the spread of its column."""
         self.scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-        self.all_corners = _corners(self.objective, self.scale)
+        self.all_kinks = _kinks(self.objective, self.scale)
 
     def _bound(self) -> Bound:
         objective = self.objective
-        free = self.scale.new_zeros(int(objective.fit_intercept))
-        corners = Corners(
-            torch.cat((self.all_corners.slope, free)),
-            torch.cat((self.all_corners.bounded, free > 0)),
-        )
-        curvature = torch.cat((objective.column_penalty.curvature / self.scale**2, free))
+        n_free = int(objective.fit_intercept)
+        kinks = self.all_kinks.followed_by_free(n_free)
+        curvature = objective.column_penalty.curvature / self.scale**2
+        curvature = torch.cat((curvature, curvature.new_zeros(n_free)))
         # Of squared error the objective says how far predictions are, root mean square.
-        return Bound(objective.loss, corners, curvature, 1.0, whitened=False, n_free=len(free))
+        return Bound(objective.loss, kinks, curvature, 1.0, whitened=False, n_free=n_free)
 
     def _gram(self) -> Tensor:
         """Return the Hessian of all columns, or one that bounds nothing where it is not made."""
@@ -165,10 +162,9 @@ class _Descent:
 
     def _violators(self) -> Tensor:
         """Return the columns outside the working set that would leave zero, the steepest first."""
-        slope = self.gradient[:-1] / self.scale[:, None]
-        slope[self.index] = 0
-        columns = [self.all_corners.subgradient(torch.zeros_like(s), s).abs() for s in slope.T]
-        excess = torch.stack(columns).amax(0)
+        gradient = self.gradient[:-1] / self.scale[:, None]
+        gradient[self.index] = 0
+        excess = steepness(self.all_kinks, gradient)
         (index,) = (excess > _VIOLATION * self.first).nonzero(as_tuple=True)
         return index[excess[index].argsort(descending=True)]
 
@@ -177,9 +173,7 @@ class _Descent:
         entering = self._violators()
         if not len(entering):
             return False
-        (support,) = self.v[:-1].any(1).nonzero(as_tuple=True)
-        entering = entering[: max(_ENTERING, len(support))]
-        index = torch.cat((support, entering)).unique()
+        index = widened(self.v, entering)
         part = self.objective.over(index)
         self._take(index, part.quadratic(self.objective.double).hessian)
         return True
@@ -190,17 +184,17 @@ class _Descent:
         self.index, self.unit = index, torch.where(scale > 0, scale, torch.ones_like(scale))
         self.hessian = hessian / torch.outer(self.unit, self.unit)
         self.hessian += (scale == 0).double().diag()  # a constant column stays at zero
-        self.corners = _corners(self.objective, self.unit, index)
+        self.kinks = _kinks(self.objective, self.unit, index)
 
     def _move(self, step: Tensor, gain: Tensor) -> None:
         """Step to the minimum of the quadratic over the working set."""
-        bent = 0.5 * (step * (self.hessian @ step)).sum(0)
+        curved = 0.5 * (step * (self.hessian @ step)).sum(0)
         self.v = self.v.clone()
         self.v[self.index] += step / self.unit[:, None]
         self.v[self.index] *= self.landed  # adding a step leaves rounding where zero is meant
         self.v[-1] -= self.gradient[-1]
         self.n_iter += 1
-        self.curve.append(self.objective.units.total((self.value - gain + bent).clamp(min=0)))
+        self.curve.append(self.objective.units.total((self.value - gain + curved).clamp(min=0)))
         ended = partial(self.solution, "completed")
         self.monitor(self.n_iter, self.curve[-1], self.gap, ended)
 
@@ -222,13 +216,12 @@ class _Descent:
 
         Both are relative to the objective.
         """
-        unit = torch.cat((self.scale, self.scale.new_ones(1)))[: len(self.bound.corners.slope)]
-        x, gradient = self.v[: len(unit), target] * unit, self.gradient[: len(unit), target] / unit
+        unit = torch.cat((self.scale, self.scale.new_ones(1)))[: len(self.bound.kinks.slope)]
+        u, gradient = self.v[: len(unit), target] * unit, self.gradient[: len(unit), target] / unit
         value = float(self.value[target])
-        left = self.bound.left(x, gradient, value, self._gram)
+        left = self.bound.left(u, gradient, value, self._gram)
         first = self.at_zero[target]
-        blurred = first.relative(self.bound.blurred(x, value), value) + first.rounded(value)
-        return first.relative(left, value), blurred
+        return first.relative(left, value), first.blurred(self.bound.blurred(u, value), value)
 
     def _newton_step(self) -> tuple[Tensor, Tensor]:
         """Return the step in scaled coordinates, and its gain to first order."""
@@ -239,10 +232,10 @@ class _Descent:
             return w, w.new_zeros(w.shape[1])
         columns = zip(slope.T, w.T, strict=True)
         new = torch.stack(
-            [minimise_quadratic(self.hessian, g, self.corners, x) for g, x in columns], 1
+            [minimise_quadratic(self.hessian, g, self.kinks, x) for g, x in columns], 1
         )
         self.landed = new != 0
-        change = self.corners.slope @ (new.abs() - w.abs())
+        change = self.kinks.slope @ (new.abs() - w.abs())
         return new - w, (-(slope * (new - w)).sum(0) - change).clamp(min=0)
 
 
@@ -252,10 +245,8 @@ def _is_narrow(objective: Objective) -> bool:
     return d <= _NARROW or (d <= _MEDIUM and objective.rows.fewer_than(int(_FEW_PRODUCTS // d**2)))
 
 
-def _corners(objective: Objective, unit: Tensor, index: Tensor | None = None) -> Corners:
-    """Return the corners of the penalty for coefficients times ``unit``."""
-    slope = (
-        objective.column_penalty.corner if index is None else objective.column_penalty.corner[index]
-    )
+def _kinks(objective: Objective, unit: Tensor, index: Tensor | slice = slice(None)) -> Kinks:
+    """Return the kinks of the penalty for coefficients times ``unit``."""
+    slope = objective.column_penalty.corner[index]
     bounded = torch.full((len(unit),), objective.penalty.positive)
-    return Corners(slope / unit, bounded)
+    return Kinks(slope / unit, bounded)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..._objective.moments import MANY_COLUMNS
 from ..._objective.objective import Objective
-from .least_squares import quadratic_model
 from .preconditioner import Metric
+from .quadratic_model import quadratic_model
 from .scaled import Scaled
 
 

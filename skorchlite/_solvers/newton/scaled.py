@@ -10,19 +10,39 @@ from ..._objective.moments import MANY_COLUMNS
 from ..._objective.objective import Objective
 from ..base import is_near
 from .bounds import Bound, least_share
-from .kinks import Corners
-from .least_squares import least_norm, quadratic_model, resolves
-from .preconditioner import Metric, made_by_rounding
+from .data_rounding import made_by_rounding
+from .kinks import Kinks
+from .preconditioner import Metric
+from .quadratic_model import quadratic_model
 
 
 class Scaled:
-    """The objective in coordinates ``x = v / unit``, in which columns have like curvature.
+    """The objective in coordinates ``u = v / unit``, in which columns have like curvature.
 
-    ``unit`` is zero for what stays zero: constant columns, and an intercept that is not fitted.
+    Parameters
+    ----------
+    objective : Objective
+    data_eps : float
+        Relative rounding of the data itself.
+
+    Attributes
+    ----------
+    objective : Objective
+        With columns measured from their mean.
+    unit : Tensor of shape (n_features + 1, 1)
+        Zero for what stays zero: constant columns, and an intercept that is not fitted.
+    kinks : Kinks
+        Of the penalty, columns of shape (k, 1).
+    kinked : Tensor of shape (k, 1), bool
+        Which coordinates have a kink or bound at zero.
+    metric : Metric or None
+        By which the rank is known.
+    resolved : bool
+        Whether the coordinates have all directions of the data.
     """
 
-    metric: Metric | None = None  # by which the rank is known
-    resolved = True  # whether it has all directions
+    metric: Metric | None = None
+    resolved = True
 
     def __init__(self, objective: Objective, data_eps: float):
         t = objective.rows.n_targets
@@ -32,8 +52,7 @@ class Scaled:
         self.objective = objective = objective.centred(mean)
         live = deviation[t:] > made_by_rounding(objective, data_eps)
         scale = (deviation[t:] ** 2 + objective.column_penalty.curvature).sqrt()
-        diagonal = objective.basis.diagonal
-        wide = diagonal and objective.rows.fewer_than(objective.n_features + 1)
+        wide = objective.basis.diagonal and objective.rows.fewer_than(objective.n_features + 1)
         if wide and objective.penalty.smooth:
             # In the caller's units steps stay in the span of the rows, where the solution is: the
             # one of minimum norm, where the rows leave a choice.
@@ -41,65 +60,62 @@ class Scaled:
             scale = unit * torch.linalg.vector_norm(scale / unit) / len(scale) ** 0.5
         unit = torch.where(live, 1 / scale, 0.0)
         self.unit = torch.cat((unit, unit.new_full((1,), objective.fit_intercept)))[:, None]
-        self.corner = torch.cat((objective.column_penalty.corner * unit, unit.new_zeros(1)))[
-            :, None
-        ]
         self.positive = objective.penalty.positive
-        self.bounded = torch.cat((unit, unit.new_zeros(1)))[:, None] > 0
-        self.bounded &= (self.corner > 0) | self.positive
+        kinks = Kinks(objective.column_penalty.corner * unit, (unit > 0) & self.positive)
+        kinks = kinks.followed_by_free(1)
+        self.kinks = Kinks(kinks.slope[:, None], kinks.bounded[:, None])
+        self.kinked = (self.kinks.slope > 0) | self.kinks.bounded
 
     def start(self, w: Tensor | None) -> Tensor:
         """Return where to start: at the mean of the targets, with coefficients w if near."""
-        x = self.corner.new_zeros(len(self.corner), len(self.target_mean))
+        u = self.kinks.slope.new_zeros(len(self.kinked), len(self.target_mean))
         if w is not None and is_near(w, self.deviation):
-            x[:-1] = self.coordinates_of(w)
-            x = x.clamp(min=0) if self.positive else x
+            u[:-1] = self.coordinates_of(w)
+            u = u.clamp(min=0) if self.positive else u
         if not self.objective.loss.residual:
-            x[-1] = self.target_mean
-        return x
+            u[-1] = self.target_mean
+        return u
 
-    def point(self, x: Tensor) -> Tensor:
-        """Return x in the coordinates of the objective."""
-        return self.unit * x
+    def point(self, u: Tensor) -> Tensor:
+        """Return u in the coordinates of the objective."""
+        return self.unit * u
 
     def pull(self, gradient: Tensor) -> Tensor:
-        """Return a gradient of the objective in these coordinates."""
+        """Return the gradient in u from that in the coordinates of the objective."""
         return self.unit * gradient
 
-    def solution(self, x: Tensor) -> Tensor:
-        """Return the point at which a descent ended."""
-        return self.point(x)
+    def coordinates_of(self, w: Tensor) -> Tensor:
+        """Return coefficients in these coordinates."""
+        return torch.where(self.unit[:-1] > 0, w / self.unit[:-1], 0.0)
 
-    def evaluate(self, x: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    def solution(self, u: Tensor) -> Tensor:
+        """Return the point at which a descent ended, in the coordinates of the objective."""
+        return self.point(u)
+
+    def evaluate(self, u: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         """Return the value for each target and the gradient of what is smooth."""
-        value, gradient = self.objective.evaluate(self.point(x), loss=loss)
+        value, gradient = self.objective.evaluate(self.point(u), loss=loss)
         return value, self.pull(gradient)
 
-    def hessian_product(self, x: Tensor) -> Tensor:
-        """Return the Hessian times x, of squared error with a smooth penalty."""
-        return self.pull(self.objective.hessian_product(self.point(x)))
+    def hessian_product(self, u: Tensor) -> Tensor:
+        """Return the Hessian times u, of squared error with a smooth penalty."""
+        return self.pull(self.objective.hessian_product(self.point(u)))
 
-    def size(self, x: Tensor) -> Tensor:
+    def size(self, u: Tensor) -> Tensor:
         """Return about how far the solution may be for each target, in these units."""
-        return torch.linalg.vector_norm(x[:-1], dim=0) + self.target_deviation
+        return torch.linalg.vector_norm(u[:-1], dim=0) + self.target_deviation
 
     def bound(self) -> Bound:
         """Return what bounds the gap at a point."""
         objective, n_free = self.objective, int(self.objective.fit_intercept)
-        live = slice(None) if n_free else slice(-1)
-        curvature = torch.cat(
-            (
-                objective.column_penalty.curvature,
-                objective.column_penalty.curvature[:0].new_zeros(1),
-            )
-        )
-        curvature = (curvature[:, None] * self.unit**2)[live, 0]
-        bounded = torch.cat(
-            (torch.full_like(self.unit[:-1] > 0, self.positive), self.unit[-1:] < 0)
-        )
-        corners = Corners(self.corner[live, 0], bounded[live, 0])
+        fitted = slice(None) if n_free else slice(-1)
+        penalty = objective.column_penalty.curvature
+        curvature = torch.cat((penalty, penalty.new_zeros(1)))[:, None] * self.unit**2
+        kinks = Kinks(self.kinks.slope[fitted, 0], self.kinks.bounded[fitted, 0])
         least = least_share(objective)
-        return Bound(objective.loss, corners, curvature, least, whitened=False, n_free=n_free)
+        return Bound(
+            objective.loss, kinks, curvature[fitted, 0], least, whitened=False, n_free=n_free
+        )
 
     @cached_property
     def gram(self) -> Tensor:
@@ -110,76 +126,71 @@ class Scaled:
             gram[:-1, :-1] = objective.quadratic(objective.double).hessian
         return self.unit * gram * self.unit.T
 
-    def coordinates_of(self, w: Tensor) -> Tensor:
-        """Return coefficients in these coordinates."""
-        return torch.where(self.unit[:-1] > 0, w / self.unit[:-1], 0.0)
+    def subgradient(self, u: Tensor, gradient: Tensor) -> Tensor:
+        """Return the subgradient of least norm."""
+        return self.kinks.subgradient(u, gradient) if self.kinked.any() else gradient
 
-    def subgradient(self, x: Tensor, gradient: Tensor) -> Tensor:
-        """Return the subgradient of minimum norm."""
-        corner = self.corner
-        if self.positive:
-            at_zero = (gradient + corner).clamp(max=0)
-        else:
-            at_zero = gradient - torch.minimum(torch.maximum(gradient, -corner), corner)
-        beside = gradient + corner * x.sign()
-        return torch.where(self.bounded & (x == 0), at_zero, beside)
-
-    def orthant(self, x: Tensor, subgradient: Tensor) -> Tensor:
+    def orthant(self, u: Tensor, subgradient: Tensor) -> Tensor:
         """Return the sign that each coefficient may take in the next step."""
-        return torch.where(x == 0, -subgradient, x).sign()
+        return torch.where(u == 0, -subgradient, u).sign()
 
-    def within(self, x: Tensor, orthant: Tensor) -> Tensor:
-        """Return x with zero for what left the orthant."""
-        return torch.where(self.bounded & (x.sign() != orthant), 0.0, x)
+    def within(self, u: Tensor, orthant: Tensor) -> Tensor:
+        """Return u with zero for kinked coordinates that left the orthant."""
+        return torch.where(self.kinked & (u.sign() != orthant), 0.0, u)
 
 
 class Whitened(Scaled):
-    """The objective in coordinates in which predictions change by as much as x does.
+    """The objective in coordinates in which predictions change by as much as u does.
 
-    They are those of the directions that least squares tells apart, so that columns that depend on
+    They are those of the directions that least squares resolves, so that columns that depend on
     each other are no harder than others, and of all minima the one of minimum norm is found.
+
+    Parameters
+    ----------
+    objective : Objective
+        Its penalty is smooth.
+    dtype : torch.dtype
+        Of the blocks in the pass that makes the Gram matrix.
+    data_eps : float
     """
 
     def __init__(self, objective: Objective, dtype: torch.dtype, data_eps: float):
         super().__init__(objective, data_eps)
-        model = quadratic_model(self.objective, dtype, data_eps)
-        self.objective, self.quadratic, self.metric = model.objective, model.quadratic, model.metric
-        self.w_factor = factor = self.metric.factor
+        self.model = model = quadratic_model(self.objective, dtype, data_eps)
+        self.objective, self.metric = model.objective, model.metric
+        self.w_factor = factor = model.metric.factor
         free = factor.new_full((1, 1), objective.fit_intercept)
         self.factor = torch.block_diag(factor, free)
-        w = -self.metric.apply(self.quadratic.gradient)
-        self.resolved = resolves(self.metric, self.quadratic, w, self.quadratic.at(w)[1])
+        w = -model.metric.apply(model.quadratic.gradient)
+        self.resolved = model.resolves(w, model.quadratic.at(w)[1])
         self.curvature = self.objective.column_penalty.hessian_along(factor)
-        self.corner = self.factor.new_zeros(self.factor.shape[1], 1)
-        self.bounded = self.corner > 0
+        self.kinks = Kinks.none(self.factor.new_zeros(self.factor.shape[1], 1))
+        self.kinked = self.kinks.bounded
 
     def coordinates_of(self, w: Tensor) -> Tensor:
         """Return coefficients in these coordinates."""
-        return self.w_factor.T @ (self.quadratic.hessian @ w)
+        return self.w_factor.T @ (self.model.quadratic.hessian @ w)
 
-    def point(self, x: Tensor) -> Tensor:
-        """Return x in the coordinates of the objective."""
-        return self.factor @ x
+    def point(self, u: Tensor) -> Tensor:
+        """Return u in the coordinates of the objective."""
+        return self.factor @ u
 
     def pull(self, gradient: Tensor) -> Tensor:
-        """Return a gradient of the objective in these coordinates."""
+        """Return the gradient in u from that in the coordinates of the objective."""
         return self.factor.T @ gradient
 
-    def solution(self, x: Tensor) -> Tensor:
+    def solution(self, u: Tensor) -> Tensor:
         """Return the point at which a descent ended, of minimum norm."""
-        v = self.point(x)
+        v = self.point(u)
         if self.w_factor.shape[1] == self.objective.n_features:
             return v
-        assert self.metric is not None
-        w = least_norm(self.objective, self.quadratic.hessian, self.metric, v[:-1])
-        return torch.cat((w, v[-1:]))
+        return torch.cat((self.model.least_norm(v[:-1]), v[-1:]))
 
     def bound(self) -> Bound:
         """Return what bounds the gap at a point."""
         n_free = int(self.objective.fit_intercept)
-        k = len(self.corner) - 1 + n_free
-        none = self.corner[:k, 0]
-        free = none.new_zeros(n_free, n_free)
-        curvature = torch.block_diag(self.curvature, free)
-        corners, least = Corners(none, none > 0), least_share(self.objective)
-        return Bound(self.objective.loss, corners, curvature, least, whitened=True, n_free=n_free)
+        k = len(self.kinked) - 1 + n_free
+        kinks = Kinks.none(self.kinks.slope[:k, 0])
+        curvature = torch.block_diag(self.curvature, kinks.slope.new_zeros(n_free, n_free))
+        least = least_share(self.objective)
+        return Bound(self.objective.loss, kinks, curvature, least, whitened=True, n_free=n_free)

@@ -1,7 +1,7 @@
 """Full-batch Newton descent, for every built-in loss and penalty.
 
 Squared error with a smooth penalty is one quadratic, whose coefficients are refined to the last
-digit; with corners in the penalty it is minimised on a working set of the columns. Other losses
+digit; with kinks in the penalty it is minimised on a working set of the columns. Other losses
 take local models, on a working set where the columns are many.
 """
 
@@ -11,7 +11,7 @@ from ..._objective.objective import Objective
 from ..base import Solution, SolverControl
 from .general_loss import descend_by_models
 from .least_squares import descend_quadratic
-from .prox_newton import descend_with_corners
+from .prox_newton import descend_with_kinks
 from .working_set import descend_on_columns
 
 _MANY_COLUMNS = 1_000  # whose Hessian is made whole at each step
@@ -38,5 +38,5 @@ def newton(objective: Objective, start: Tensor | None, control: SolverControl) -
             return descend_on_columns(objective, start, control)
         return descend_by_models(objective, control)
     if not objective.penalty.smooth:
-        return descend_with_corners(objective, start, control)
+        return descend_with_kinks(objective, start, control)
     return descend_quadratic(objective, start, control)

@@ -4,15 +4,15 @@ An orthogonal basis of the rows takes the place of the Gram matrix of the column
 is larger than the data. The solution lies in the span of the rows, and so has minimum norm.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
 from ..._objective.moments import Moments
 from ..._objective.objective import Objective, Quadratic
-from .preconditioner import Metric, gather, resolved
+from .preconditioner import Metric
+from .small_problems import gather
+from .spectral_metric import resolved
 
 _ROUNDING = 4.0  # of a product with a unit vector, in units of eps * dimension
 
@@ -39,7 +39,7 @@ class RowGram:
         return (self.Z * self.Z).sum(0) + self.penalty[:, 0]
 
 
-def wide_quadratic(objective: Objective) -> tuple[Any, Quadratic]:
+def wide_quadratic(objective: Objective) -> tuple[Objective, Quadratic]:
     """Return the objective about the mean of the columns, and as a quadratic, in one pass."""
     t = objective.rows.n_targets
     columns, weight = gather(objective)
@@ -86,6 +86,6 @@ def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Tensor) ->
     span, length = basis @ turn[:, keep], length[keep]
     noise = torch.where(live, rounding, torch.zeros_like(rounding)) * deviation / unit
     values = length**2 + objective.penalty.curvature
-    factor, _, condition, _ = resolved(objective, values, span, unit, noise)
+    found = resolved(objective, values, span, unit, noise)
     largest = float(torch.where(live, rounding, 0.0).max())
-    return Metric(factor, scale, condition, live, noise=largest)
+    return Metric(found.factor, scale, found.condition, live, noise=largest)

@@ -1,8 +1,8 @@
-"""Descent on the columns that matter, where a penalty with corners leaves most coefficients zero.
+"""Descent on the columns that matter, where a penalty with kinks leaves most coefficients zero.
 
 The minimum over a working set of the columns is the minimum over all when no other gradient exceeds
-the corner of the penalty. A loss with corners has the gradient that its dual variables make: rows
-at a corner may have any slope between those beside it, and have the ones that balance.
+the kink of the penalty. A loss with kinks has the gradient that its dual variables make: rows at a
+kink may have any slope between those beside it, and have the ones that balance.
 
 References
 ----------
@@ -10,177 +10,171 @@ Tibshirani, Bien, Friedman, Hastie, Simon, Taylor, Tibshirani (2012), "Strong ru
 predictors in lasso-type problems", JRSS B 74(2).
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..._objective.local_model import Model
 from ..._objective.objective import Objective
-from ..base import Monitor, Solution, SolverControl, is_near
+from ..base import Solution, SolverControl, is_near
+from ..continuation import continued, monitor_of_whole
 from .bounds import Bound
+from .crossover import descend
 from .general_loss import descend_by_models
 from .interior_point import InteriorPoint
-from .kinks import Corners
+from .kinks import Kinks
+from .local_problem import LocalProblem
+from .working_columns import steepness, widened
 
-_ENTERING = 64  # columns in the first working set, and later at least
 _ROUGH = 1e-3  # accuracy while columns enter
-_VIOLATION = 1e-11  # of a corner, relative to the largest gradient at zero, that is rounding
-_TIED = 1e-6  # of the objective: a residual that is at a corner but for rounding
-_ROOM = 4  # rows at a corner for each column
+_VIOLATION = 1e-11  # of a kink, relative to the largest gradient at zero, that is rounding
+_TIED = 1e-6  # of the objective: a residual that is at a kink but for rounding
+_ROOM = 4  # rows at a kink for each column
 
 
 def descend_on_columns(
     objective: Objective, start: Tensor | None, control: SolverControl
 ) -> Solution:
-    """Minimise an objective whose loss is no quadratic and whose penalty has corners.
+    """Minimise an objective whose loss is no quadratic and whose penalty has kinks.
 
     ``max_iter`` is for each working set.
     """
-    tol = control.gap
-    d, t = objective.n_features, objective.rows.n_targets
+    tol, t = control.gap, objective.rows.n_targets
     mean, deviation, covariance = objective.spread()
-    objective = objective.centred(mean)
-    scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))[t:]
-    bounded = torch.full((d,), objective.penalty.positive)
-    corners = Corners(objective.column_penalty.corner / scale, bounded)
-    steep = (covariance.abs() / scale[:, None]).amax(1)
-    v = torch.zeros(d + 1, t, dtype=torch.float64)
+    whole = _AllColumns(objective.centred(mean), deviation[t:])
+    v = torch.zeros(objective.n_features + 1, t, dtype=torch.float64)
     if start is not None and is_near(start, deviation):
         v[:-1] = start
-    index = _widened(v, steep)
+    index = _entered(v, (covariance.abs() / whole.scale[:, None]).amax(1))
     largest, last, accuracy = 0.0, torch.inf, max(tol, _ROUGH)
     n_iter, curve = 0, list[float]()
     while True:
-        part = objective.over(index)
-        so_far = partial(_whole, objective, index, n_iter, curve)
-        monitor = _of_whole(control.monitor, n_iter, so_far)
-        solution = descend_by_models(part, replace(control, tol=accuracy, monitor=monitor))
-        whole = so_far(solution)
-        n_iter, curve, v = whole.n_iter, whole.loss_curve, whole.v
-        slope = _slopes(objective, v, index, scale, corners) / scale[:, None]
-        largest = max(largest, float(slope.abs().max()))
-        slope[index] = 0
-        pull = [corners.subgradient(torch.zeros_like(scale), column).abs() for column in slope.T]
-        steep = torch.stack(pull).amax(0)
-        missed = _missed(objective, v, steep, corners, scale, _VIOLATION * largest)
+        so_far = partial(whole.solution, index, n_iter, curve)
+        monitor = monitor_of_whole(control.monitor, n_iter, so_far)
+        part = descend_by_models(
+            whole.objective.over(index), replace(control, tol=accuracy, monitor=monitor)
+        )
+        solution = so_far(part)
+        n_iter, curve, v = solution.n_iter, solution.loss_curve, solution.v
+        gradient = whole.gradient(v, index)
+        largest = max(largest, float(gradient.abs().max()))
+        gradient[index] = 0
+        steep = steepness(whole.kinks, gradient)
+        missed = whole.missed(v, steep, _VIOLATION * largest)
         steep[steep <= max(_VIOLATION, accuracy * (accuracy > tol)) * largest] = 0
         # Roughly solved, working sets may follow each other without end.
-        idle = solution.loss_curve[-1] >= last * (1 - 0.1 * accuracy)
+        idle = part.loss_curve[-1] >= last * (1 - 0.1 * accuracy)
         settled = not steep.any() or (idle and accuracy > tol)
-        last = solution.loss_curve[-1]
-        if (settled and accuracy <= tol) or solution.status != "converged":
-            return replace(whole, optimality=whole.optimality + missed)
+        last = part.loss_curve[-1]
+        if (settled and accuracy <= tol) or part.status != "converged":
+            return replace(solution, optimality=solution.optimality + missed)
         accuracy = tol if settled else accuracy
-        index = index if settled else _widened(v, steep)
+        index = index if settled else _entered(v, steep)
 
 
-def _missed(
-    objective: Objective, v: Tensor, steep: Tensor, corners: Corners, scale: Tensor, rounding: float
-) -> float:
-    """Return what columns at zero may gain with slopes beyond the corner, relatively.
-
-    The sum of the coefficients, each times its corner, is at most the objective. Without a corner
-    they gain no more than against the curvature of the penalty, and anything where it has none,
-    but for what is rounding.
-    """
-    held = corners.slope > 0
-    if held.any():
-        return float((steep / corners.slope)[held].max())
-    steep, bent = (
-        torch.where(steep > rounding, steep, 0.0),
-        objective.column_penalty.curvature / scale**2,
-    )
-    if not steep.any():
-        return 0.0
-    gain = 0.5 * float((steep**2 / bent).sum()) if (bent > 0).all() else torch.nan
-    least = float(objective.evaluate(v)[0].min())
-    return gain / least if least > 0 else torch.nan
-
-
-def _of_whole(monitor: Monitor, before: int, whole: Callable[[Solution], Solution]) -> Monitor:
-    """Return what tells of a part of the descent as of one of the whole."""
-
-    def tell(n_iter: int, value: float, gap: float | None, ended: Callable[[], Solution]) -> None:
-        monitor(before + n_iter, value, gap, lambda: whole(ended()))
-
-    return tell
-
-
-def _whole(
-    objective: Objective,
-    index: Tensor,
-    n_iter: int,
-    curve: list[float],
-    solution: Solution,
-) -> Solution:
-    """Return a solution over a part of the columns as one over all, after what went before."""
-    v = _embedded(objective, solution.objective, index, solution.v)
-    return replace(
-        solution,
-        objective=objective,
-        v=v,
-        v_low=torch.zeros_like(v),
-        n_iter=n_iter + solution.n_iter,
-        loss_curve=curve + solution.loss_curve,
-    )
-
-
-def _widened(v: Tensor, steep: Tensor) -> Tensor:
+def _entered(v: Tensor, steep: Tensor) -> Tensor:
     """Return the columns that have a coefficient and those that would leave zero by most."""
-    (support,) = v[:-1].any(1).nonzero(as_tuple=True)
-    order = steep.argsort(descending=True)[: max(_ENTERING, len(support))]
-    return torch.cat((support, order[steep[order] > 0])).unique()
+    order = steep.argsort(descending=True)
+    return widened(v, order[steep[order] > 0])
 
 
-def _embedded(objective: Objective, part: Any, index: Tensor, v: Tensor) -> Tensor:
-    """Return coefficients and intercept of the part as those of the whole."""
-    t = objective.rows.n_targets
-    moved = part.origin.shift - objective.over(index).origin.shift
-    whole = v.new_zeros(objective.n_features + 1, v.shape[1])
-    whole[index] = v[:-1]
-    whole[-1] = v[-1] + moved[:t] - (moved[t:] / part.origin.unit()[t:]) @ v[:-1]
-    return whole
+class _AllColumns:
+    """The objective over all columns, of which a working set is a part.
 
+    Parameters
+    ----------
+    objective : Objective
+        With columns measured from their mean.
+    deviation : Tensor of shape (n_features,)
 
-def _slopes(
-    objective: Objective, v: Tensor, index: Tensor, scale: Tensor, corners: Corners
-) -> Tensor:
-    """Return the gradient for all columns at the minimum over some of them."""
-    if not objective.loss.corners:
-        return objective.evaluate(v)[1][:-1]
-    value, _ = objective.evaluate(v)
-    reach = {j: _TIED * float(value[j]) for j in range(v.shape[1])}
-    n = len(index) + 1
-    _, models = objective.models(v, reach, _ROOM * n)
-    whole = torch.stack(
-        [_balanced(objective, models[j][1], index, scale, corners) for j in reach], 1
-    )
-    return whole + objective.column_penalty.curvature[:, None] * v[:-1]
+    Attributes
+    ----------
+    scale : Tensor of shape (n_features,)
+        The deviation of each column, 1 for a constant one.
+    kinks : Kinks
+        Of the penalty, for columns in units of their scale.
+    """
 
+    def __init__(self, objective: Objective, deviation: Tensor):
+        self.objective = objective
+        self.scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+        bounded = torch.full((objective.n_features,), objective.penalty.positive)
+        self.kinks = Kinks(objective.column_penalty.corner / self.scale, bounded)
 
-def _balanced(
-    objective: Objective, model: Any, index: Tensor, scale: Tensor, corners: Corners
-) -> Tensor:
-    """Return the gradient of the loss whose slopes balance over some of the columns."""
-    free = scale.new_zeros(int(objective.fit_intercept))
-    unit = torch.cat((1 / scale[index], free + 1))
-    columns = torch.cat((index, torch.full((len(free),), objective.n_features)))
-    own = Corners(
-        torch.cat((corners.slope[index], free)), torch.cat((corners.bounded[index], free > 0))
-    )
-    x = model.point[columns] / unit
-    part = replace(
-        model,
-        point=x,
-        gradient=model.gradient[columns] * unit,
-        hessian=model.hessian[columns][:, columns] * torch.outer(unit, unit),
-        Z=model.Z[:, columns] * unit,
-    )
-    curvature = (torch.cat((objective.column_penalty.curvature[index], free)) * unit**2).diag()
-    bound = Bound(objective.loss, own, curvature.diagonal(), 1.0, whitened=False, n_free=len(free))
-    descent = InteriorPoint(part, objective.loss, own, curvature, bound, x)
-    descent.descend(0.0)
-    return (model.gradient - model.Z.T @ (model.share * descent.slopes()))[:-1]
+    def solution(self, index: Tensor, n_iter: int, curve: list[float], part: Solution) -> Solution:
+        """Return a solution over a part of the columns as one over all, after what went before."""
+        v = self._embedded(part.objective, index, part.v)
+        last = replace(part, objective=self.objective, v=v, v_low=torch.zeros_like(v))
+        return continued(last, n_iter, curve)
+
+    def _embedded(self, part: Objective, index: Tensor, v: Tensor) -> Tensor:
+        """Return coefficients and intercept of the part as those of the whole."""
+        t = part.rows.n_targets
+        moved = part.origin.shift - self.objective.over(index).origin.shift
+        whole = v.new_zeros(self.objective.n_features + 1, v.shape[1])
+        whole[index] = v[:-1]
+        whole[-1] = v[-1] + moved[:t] - (moved[t:] / part.origin.unit()[t:]) @ v[:-1]
+        return whole
+
+    def gradient(self, v: Tensor, index: Tensor) -> Tensor:
+        """Return the gradient for all columns, scaled, at the minimum v over some of them."""
+        objective = self.objective
+        if not objective.loss.corners:
+            return objective.evaluate(v)[1][:-1] / self.scale[:, None]
+        value, _ = objective.evaluate(v)
+        reach = {j: _TIED * float(value[j]) for j in range(v.shape[1])}
+        _, models = objective.models(v, reach, _ROOM * (len(index) + 1))
+        gradient = torch.stack([self._balanced(models[j][1], index) for j in reach], 1)
+        gradient = gradient + objective.column_penalty.curvature[:, None] * v[:-1]
+        return gradient / self.scale[:, None]
+
+    def _balanced(self, model: Model, index: Tensor) -> Tensor:
+        """Return the gradient of the loss whose slopes balance over some of the columns."""
+        objective, n_free = self.objective, int(self.objective.fit_intercept)
+        free = self.scale.new_zeros(n_free)
+        unit = torch.cat((1 / self.scale[index], free + 1))
+        columns = torch.cat((index, torch.full((n_free,), objective.n_features)))
+        kinks = self.kinks.over(index).followed_by_free(n_free)
+        u = model.point[columns] / unit
+        part = replace(
+            model,
+            point=u,
+            gradient=model.gradient[columns] * unit,
+            hessian=model.hessian[columns][:, columns] * torch.outer(unit, unit),
+            Z=model.Z[:, columns] * unit,
+        )
+        curvature = torch.cat((objective.column_penalty.curvature[index], free)) * unit**2
+        bound = Bound(objective.loss, kinks, curvature, 1.0, whitened=False, n_free=n_free)
+        problem = LocalProblem(part, objective.loss, kinks, curvature.diag(), bound)
+        steps = InteriorPoint(problem, u)
+        descend(steps, 0.0)
+        return (model.gradient - model.Z.T @ (model.share * steps.form.row_slopes()))[:-1]
+
+    def missed(self, v: Tensor, steep: Tensor, rounding: float) -> float:
+        """Return what columns at zero may gain with slopes beyond the kink, relatively.
+
+        The sum of the coefficients, each times its kink, is at most the objective. Without a kink,
+        columns gain at most what their slopes gain against the curvature of the penalty; where it
+        has none, there is no limit.
+
+        Parameters
+        ----------
+        v : Tensor of shape (n_features + 1, n_targets)
+        steep : Tensor of shape (n_features,)
+            By how much slopes are beyond the kink.
+        rounding : float
+            A slope that is smaller is rounding.
+        """
+        held = self.kinks.slope > 0
+        if held.any():
+            return float((steep / self.kinks.slope)[held].max())
+        steep = torch.where(steep > rounding, steep, 0.0)
+        if not steep.any():
+            return 0.0
+        curvature = self.objective.column_penalty.curvature / self.scale**2
+        least = float(self.objective.evaluate(v)[0].min())
+        if least <= 0 or not (curvature > 0).all():
+            return torch.nan
+        return 0.5 * float((steep**2 / curvature).sum()) / least

@@ -9,7 +9,6 @@ find.
 from dataclasses import replace
 from functools import cached_property
 from math import inf, isfinite, nan
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +17,11 @@ from ..._exceptions import OutOfRangeError
 from ..._objective.moments import MANY_COLUMNS
 from ..base import SolverControl, nobody
 from ..newton.bounds import AtZero, Bound, least_share
-from ..newton.kinks import Corners
+from ..newton.kinks import Kinks
+from ..newton.preconditioner import Metric
 from ..newton.scaled import Scaled
 from ..newton.solver import newton
+from .svrg import VarianceReduced
 
 _SMALL = 1 << 21  # rows times columns, whose Newton steps take no longer than the epochs before
 _NEWTON_STEPS = 200
@@ -43,8 +44,8 @@ class Certificate:
     control : SolverControl
     """
 
-    def __init__(self, descent: Any, metric: Any, control: SolverControl):
-        self.objective, self.descent = descent.objective, descent
+    def __init__(self, descent: VarianceReduced, metric: Metric | None, control: SolverControl):
+        self.objective, self.descent = descent.problem.objective, descent
         self.metric, self.control = metric, control
         self.n_free = int(self.objective.fit_intercept)
 
@@ -83,7 +84,7 @@ class Certificate:
 
     def tangent_gap(self, v: Tensor) -> float:
         """Return the relative gap that the tangent at v leaves, the largest over the targets."""
-        objective, tangents = self.objective, self.descent.tangents
+        objective, tangents = self.objective, self.descent.problem.tangents
         if self.metric is None:
             objective = self._scaled[0].objective
             v = objective.units.carried(v, self.objective.origin)
@@ -165,13 +166,14 @@ class Certificate:
     @cached_property
     def _whitened(self) -> Bound:
         """The bound in the coordinates of the metric."""
+        assert self.metric is not None
         factor = self.metric.factor
         free = factor.new_zeros(self.n_free, self.n_free)
         curvature = factor.T @ (self.objective.column_penalty.curvature[:, None] * factor)
         none = factor.new_zeros(factor.shape[1] + self.n_free)
         return Bound(
             self.objective.loss,
-            Corners(none, none > 0),
+            Kinks(none, none > 0),
             torch.block_diag(curvature, free),
             least_share(self.objective),
             whitened=True,
@@ -179,26 +181,23 @@ class Certificate:
         )
 
 
-def curved_gap(descent: Any) -> float:
+def curved_gap(descent: VarianceReduced) -> float:
     """Return the relative gap that the least curvature about the last point leaves.
 
     A convex function that is as curved as h within some distance of a point is least there if
     that is far for its subgradient g, and at most ``g^2 / 2h`` lower. Infinite where it is not.
-
-    Parameters
-    ----------
-    descent : VarianceReduced
     """
-    anchor, gaps = descent.anchor, []
-    if descent.loss.corners or not descent.loss.convex:
+    problem, snapshot, gaps = descent.problem, descent.snapshot, []
+    loss, coordinates = problem.objective.loss, problem.coordinates
+    if loss.corners or not loss.convex:
         return inf
-    residual = descent.pilot.residual(descent.coordinates.model(anchor.u))
-    for j, value in enumerate(anchor.value.tolist()):
-        slope = float(anchor.norm[j] + _SLOPES_ROUNDING * descent.reference[j])
+    residual = problem.pilot.residual(coordinates.model(snapshot.u))
+    for j, value in enumerate(snapshot.value.tolist()):
+        slope = float(snapshot.norm[j] + _SLOPES_ROUNDING * descent.first_norm[j])
         r, gap = residual[:, j : j + 1], inf
         for part in _REACHES:
             reach = part * float(r.abs().mean())
-            h = descent.pilot.least_near(descent.loss, r, reach, descent.coordinates)
+            h = problem.pilot.least_near(loss, r, reach, coordinates)
             if slope < 0.5 * h * reach:
                 gap = 0.5 * slope**2 / h
                 break

@@ -1,7 +1,6 @@
 """The end of a descent where rows that are set aside are no longer predicted better."""
 
 from dataclasses import replace
-from functools import cached_property
 from math import inf
 
 import torch
@@ -31,6 +30,7 @@ class Watch:
         self.idle, self.best = 0, inf
         self.curve: list[float] | None = None if self.rows is None else []
         self.point: Tensor | None = None
+        self._unit: Tensor | None = None  # the loss of predicting the mean of these rows' targets
 
     def record(self, solution: Solution) -> Solution:
         """Return a solution with the curve so far."""
@@ -39,12 +39,14 @@ class Watch:
 
     def __call__(self, v: Tensor) -> bool:
         """Take note of the point that an epoch led to; return whether to stop."""
-        if self.curve is None:
+        if self.rows is None or self.curve is None:
             return False
         loss = self.objective.mean_loss(v, self.rows)
         self.curve.append(self.objective.units.total(loss))
         if not self.stops:
             return False
+        if self._unit is None:
+            self._unit = self.objective.mean_loss(mean_point(self.objective, self.rows), self.rows)
         relative = float((loss / self._unit).nan_to_num(0.0).mean())  # 0/0: a constant target
         slow = self.tol is not None and not relative < self.best - self.tol
         self.idle = self.idle + 1 if slow else 0
@@ -52,13 +54,8 @@ class Watch:
             self.best, self.point = relative, v
         return self.idle >= self.patience
 
-    @cached_property
-    def _unit(self) -> Tensor:
-        """The loss of predicting the mean of the validation targets."""
-        return self.objective.mean_loss(_mean_point(self.objective, self.rows), self.rows)
 
-
-def _mean_point(objective: Objective, rows: Rows) -> Tensor:
+def mean_point(objective: Objective, rows: Rows) -> Tensor:
     """Return the point that predicts the mean of the targets of rows, with no coefficients."""
     t = objective.rows.n_targets
     total, count = rows.total(_sum_targets)
@@ -71,7 +68,7 @@ def _sum_targets(rows: Rows) -> tuple[Tensor, float]:
     """Return the sum of the targets, and that of weights."""
     total, count = torch.zeros(rows.n_targets, dtype=torch.float64), 0.0
     for _, y, weight in rows.blocks(rows.bound(rows.n_features, 8)):
-        share = torch.ones_like(y[:, :1]) if weight is None else weight[:, None].to(y)
-        total += (y * share).sum(0, dtype=torch.float64).cpu()
-        count += float(share.sum())
+        each = torch.ones_like(y[:, :1]) if weight is None else weight[:, None].to(y)
+        total += (y * each).sum(0, dtype=torch.float64).cpu()
+        count += float(each.sum())
     return total, count

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..._linalg.sparse_batch import SparseBatch, TransposedBatch
 from ..._objective.objective import Objective
 from ..._sources.design import staged
 from ..._sources.row_source import Rows
@@ -15,17 +16,42 @@ _MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05  # of sparse rows, from where dense on
 _BLOCK_BYTES = 1 << 20  # stays in the cache while its batches are learned from
 
 
+BatchColumns = Tensor | SparseBatch  # the features and, if there is an intercept, ones
+BatchTransposed = Tensor | TransposedBatch
+
+
+class Batch(NamedTuple):
+    """The rows of a step, or a part of them.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (n, d), or SparseBatch
+    Zt : Tensor of shape (d, n), or what multiplies like one
+        The transpose.
+    y : Tensor of shape (n, n_targets)
+    weight : Tensor of shape (n, 1) or None
+    parts : tuple of Tensor, each of n rows
+        Of the columns that ``Block.batches`` was given.
+    """
+
+    Z: BatchColumns
+    Zt: BatchTransposed
+    y: Tensor
+    weight: Tensor | None
+    parts: tuple[Tensor, ...]
+
+
 @dataclass
 class Block:
     """Some staged rows: whole batches, or a part of one.
 
     Parameters
     ----------
-    Z : Tensor of shape (n, d), or what multiplies like one
-        The columns and, if there is an intercept, ones.
+    Z : Tensor of shape (n, d), or SparseBatch
+        The features and, if there is an intercept, ones.
     y : Tensor of shape (n, n_targets)
-    share : Tensor of shape (n, 1) or None
-        The weight of each row, relative to the mean.
+    weight : Tensor of shape (n, 1) or None
+        Of each row, relative to the mean of all; None where each is one.
     n_batch : int
         Rows of a batch; the last batch may have fewer.
     whole : bool
@@ -34,23 +60,28 @@ class Block:
         Whether a batch ends with it.
     """
 
-    Z: Any
+    Z: BatchColumns
     y: Tensor
-    share: Tensor | None
+    weight: Tensor | None
     n_batch: int
     whole: bool
     last: bool
 
-    def batches(self, *columns: Tensor) -> Iterator[tuple]:
-        """Yield ``(Z, Z.T, y, share, *columns)`` for each batch, or for the part of one."""
+    def batches(self, *columns: Tensor) -> Iterator[Batch]:
+        """Yield each batch, or the part of one, with its part of some columns."""
         if self.n_batch >= len(self.Z):  # most of the time of a small one would go into splitting
-            return iter([(self.Z, self.Z.T, self.y, self.share, *columns)])
+            yield Batch(self.Z, self.Z.T, self.y, self.weight, columns)
+            return
         size = self.n_batch
-        shares = [None] * len(self.Z) if self.share is None else self.share.split(size)
+        weights = [None] * len(self.Z) if self.weight is None else self.weight.split(size)
         rest = [column.split(size) for column in columns]
-        return zip(  # noqa: B905 (checking the lengths would cost as much as a step)
-            self.Z.split(size), self.Z.T.split(size, 1), self.y.split(size), shares, *rest
-        )
+        split = self.Z.split(size), self.Z.T.split(size, 1), self.y.split(size), weights
+        for Z, Zt, y, weight, *parts in zip(*split, *rest):  # noqa: B905 (a check takes time)
+            yield Batch(Z, Zt, y, weight, tuple(parts))
+
+    def weighed(self, losses: Tensor) -> Tensor:
+        """Return the losses of the rows times their weight."""
+        return losses if self.weight is None else losses * self.weight
 
 
 def _stays_sparse(rows: Rows) -> bool:
@@ -58,7 +89,7 @@ def _stays_sparse(rows: Rows) -> bool:
     return rows.n_features > _MANY_COLUMNS and rows.density <= _FEW_ENTRIES
 
 
-def multiply(Z: Any, v: Tensor, out: Tensor) -> None:
+def multiply(Z: BatchColumns, v: Tensor, out: Tensor) -> None:
     """Write the product of a batch with coefficients."""
     if isinstance(Z, Tensor):
         torch.mm(Z, v, out=out)
@@ -67,7 +98,7 @@ def multiply(Z: Any, v: Tensor, out: Tensor) -> None:
 
 
 def add_product(
-    start: Tensor, Zt: Any, slope: Tensor, beta: float, alpha: float, out: Tensor
+    start: Tensor, Zt: BatchTransposed, slope: Tensor, beta: float, alpha: float, out: Tensor
 ) -> None:
     """Write ``beta * start + alpha * Zt @ slope``."""
     if isinstance(Zt, Tensor):
@@ -78,7 +109,7 @@ def add_product(
         torch.mul(Zt @ slope, alpha, out=out)
 
 
-def squared_rows(Z: Any, n_features: int) -> Tensor:
+def squared_rows(Z: BatchColumns, n_features: int) -> Tensor:
     """Return the squared norm of each row of a batch, without the ones."""
     if not isinstance(Z, Tensor):
         return Z.row_squares()[:, None]
@@ -168,7 +199,7 @@ class Minibatches:
                 n_batch = stop - start if split else self.n_batch
                 yield Block(Z, y, share, n_batch, not split, not split or end == stop)
 
-    def _blocks(self, part: Tensor | None) -> Iterator[tuple[Tensor, Any, Tensor | None]]:
+    def _blocks(self, part: Tensor | None) -> Iterator[tuple[Tensor, BatchColumns, Tensor | None]]:
         """Yield ``(y, Z, sample_weight)`` for the rows with these numbers."""
         rows, origin, intercept = self.objective.rows, self.objective.origin, self._intercept
         if not self._sparse:

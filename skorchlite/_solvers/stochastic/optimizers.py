@@ -10,6 +10,8 @@ L1-regularized log-linear models with cumulative penalty".
 """
 
 import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,7 +25,53 @@ _IN_GRADIENTS = (torch.optim.SGD, torch.optim.ASGD, torch.optim.LBFGS)
 # --- updates -----------------------------------------------------------------------------
 
 
-class GradientDescent:
+class Optimizer(ABC):
+    """One update of a point along a gradient.
+
+    Attributes
+    ----------
+    x : Tensor
+        The point, which is moved in place.
+    needs_closure : bool
+        Whether the update evaluates the batch itself, by a closure.
+    own_scale : bool
+        Whether the length of a step does not depend on that of the gradient.
+    """
+
+    x: Tensor
+    needs_closure = False
+    own_scale = False
+
+    @property
+    @abstractmethod
+    def proximal(self) -> bool:
+        """Whether a proximal map after the step leads to the penalised optimum."""
+
+    @property
+    @abstractmethod
+    def damping(self) -> float:
+        """How much shorter than without momentum a step must be."""
+
+    @abstractmethod
+    def step(
+        self, gradient: Tensor, rate: float, closure: Callable[[], Tensor] | None = None
+    ) -> None:
+        """Take one step; the gradient may be overwritten.
+
+        Parameters
+        ----------
+        gradient : Tensor
+        rate : float
+        closure : callable, default=None
+            Evaluates the batch at the present x: sets ``x.grad`` and returns the objective.
+        """
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Forget the steps so far."""
+
+
+class GradientDescent(Optimizer):
     """``x <- x - rate * gradient``, with momentum if asked for.
 
     Parameters
@@ -38,9 +86,6 @@ class GradientDescent:
     nesterov : bool, default=False
         Whether to look ahead along the momentum.
     """
-
-    needs_closure = False
-    own_scale = False  # whether the length of a step does not depend on that of the gradient
 
     def __init__(
         self,
@@ -67,7 +112,9 @@ class GradientDescent:
         """How much shorter than without momentum a step must be."""
         return 1 - self.momentum
 
-    def step(self, gradient: Tensor, rate: float, closure: Any = None) -> None:
+    def step(
+        self, gradient: Tensor, rate: float, closure: Callable[[], Tensor] | None = None
+    ) -> None:
         """Take one step; the gradient may be overwritten."""
         if self.momentum:
             if self._velocity is None:
@@ -83,7 +130,7 @@ class GradientDescent:
         self._velocity = None
 
 
-class TorchOptimizer:
+class TorchOptimizer(Optimizer):
     """A ``torch.optim.Optimizer`` as one update.
 
     Parameters
@@ -97,24 +144,36 @@ class TorchOptimizer:
         To the class.
     """
 
-    proximal = False  # a momentum or a scaling of its own sends a proximal map elsewhere
-
     def __init__(self, x: Tensor, rate: float, kind: type[torch.optim.Optimizer], **params: Any):
         self.x, self._make = x, partial(kind, [x], lr=rate, **params)  # type: ignore[call-arg]
         self.optimizer = self._make()
         self.needs_closure = _needs_closure(kind)
         self.own_scale = not issubclass(kind, _IN_GRADIENTS)
-        self.damping = 1 - self.optimizer.defaults.get("momentum", 0)
         self._rate = rate
 
-    def step(self, gradient: Tensor, rate: float, closure: Any = None) -> None:
+    @property
+    def proximal(self) -> bool:
+        """False: a momentum or a scaling of its own sends a proximal map elsewhere."""
+        return False
+
+    @property
+    def damping(self) -> float:
+        """How much shorter than without momentum a step must be."""
+        return 1 - self.optimizer.defaults.get("momentum", 0)
+
+    def step(
+        self, gradient: Tensor, rate: float, closure: Callable[[], Tensor] | None = None
+    ) -> None:
         """Take one step."""
         if rate != self._rate:
             self._rate = rate
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
         self.x.grad = gradient
-        self.optimizer.step(closure) if self.needs_closure else self.optimizer.step()
+        if self.needs_closure:  # which torch's types have return a float
+            self.optimizer.step(closure)  # type: ignore[arg-type]
+        else:
+            self.optimizer.step()
 
     def restart(self) -> None:
         """Forget the steps so far."""
@@ -122,7 +181,7 @@ class TorchOptimizer:
         self._rate = -1.0
 
 
-def check_optimizer(solver: Any, own_step: bool) -> None:
+def check_optimizer(solver: str | type[torch.optim.Optimizer], own_step: bool) -> None:
     """Raise if a class cannot make the steps that are wanted, before there is work for it.
 
     Parameters
@@ -151,8 +210,12 @@ def _needs_closure(kind: type[torch.optim.Optimizer]) -> bool:
 
 
 def make_optimizer(
-    solver: Any, x: Tensor, rate: float, params: dict | None, own_step: bool = False
-) -> Any:
+    solver: str | type[torch.optim.Optimizer],
+    x: Tensor,
+    rate: float,
+    params: dict[str, Any] | None,
+    own_step: bool = False,
+) -> Optimizer:
     """Return the update for a name of ``OPTIMIZERS`` or a ``torch.optim.Optimizer`` class.
 
     One by its name, or that is to find its own step, decays no weights unless ``params`` says so.
@@ -196,83 +259,3 @@ OPTIMIZERS = {
 
 
 # --- what follows an update --------------------------------------------------------------
-
-
-class Average:
-    """The mean of the points, once ``first`` samples have been seen."""
-
-    def __init__(self, x: Tensor, first: int):
-        self.mean, self.first, self.n_points = x.clone(), first, 0
-
-    def add(self, x: Tensor, n_seen: int) -> None:
-        """Take up a point, before which so many samples were seen."""
-        if n_seen >= self.first:
-            self.n_points += 1
-            self.mean.lerp_(x, 1 / self.n_points)
-
-    def value(self, x: Tensor) -> Tensor:
-        """Return the mean, or x where there is none yet."""
-        return self.mean if self.n_points else x
-
-
-class RecentAverage(Average):
-    """A mean in which a point counts with a power of the number of samples seen before it.
-
-    Parameters
-    ----------
-    mean : Tensor
-        Of the points so far.
-    n_before : float
-        Samples seen so far.
-    power : float
-    """
-
-    def __init__(self, mean: Tensor, n_before: float, power: float):
-        super().__init__(mean, 0)
-        self.n_before, self.power, self._last = n_before, power, 0
-
-    def add(self, x: Tensor, n_seen: int) -> None:
-        """Take up a point, before which so many more samples were seen."""
-        share = (self.power + 1) * (n_seen - self._last) / (self.n_before + n_seen)
-        self.mean.lerp_(x, min(share, 1.0))
-        self.n_points, self._last = self.n_points + 1, n_seen
-
-
-class ProximalPenalty:
-    """``"l1"`` and ``positive`` after a step: where the corners of the penalty send its end."""
-
-    def __init__(self, corner: Tensor, positive: bool):
-        self.corner, self.positive = corner, positive
-
-    def apply(self, x: Tensor, rate: float) -> None:
-        """Move coefficients towards zero, after a step of that rate."""
-        corner = rate * self.corner
-        if self.positive:
-            x.sub_(corner).clamp_(min=0)
-        else:
-            x.sub_(torch.minimum(torch.maximum(x, -corner), corner))
-
-
-class CumulativePenalty:
-    """``"l1"`` and ``positive`` after a step, so that noise does not lift coefficients off zero.
-
-    A coefficient is moved towards zero by what all steps so far would have moved it, less what it
-    was moved already.
-    """
-
-    def __init__(self, x: Tensor, corner: Tensor, positive: bool):
-        self.corner, self.positive = corner, positive
-        self._due, self._paid = 0.0, torch.zeros_like(x)
-
-    def apply(self, x: Tensor, rate: float) -> None:
-        """Move coefficients towards zero, after a step of that rate."""
-        if self.corner.any():
-            self._due += rate
-            due = self._due * self.corner
-            lowered = (x - (due + self._paid)).clamp_(min=0)
-            raised = (x + (due - self._paid)).clamp_(max=0)
-            moved = torch.where(x > 0, lowered, torch.where(x < 0, raised, x))
-            self._paid += moved - x
-            x.copy_(moved)
-        if self.positive:
-            x.clamp_(min=0)

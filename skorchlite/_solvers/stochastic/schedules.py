@@ -9,33 +9,50 @@ Learning Research 7.
 
 import inspect
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import sqrt
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import lr_scheduler
 
 from ..._objective.loss import Loss
-from .optimizers import TorchOptimizer
+from .optimizers import GradientDescent, Optimizer, TorchOptimizer
+from .settings import Settings
 
 _LEAST_RATE = 1e-6  # below which "adaptive" stops, as SGDRegressor does
 _CUT = 5.0  # by which "adaptive" divides, as SGDRegressor does
 
 
-class Constant:
-    """``eta0`` at each step."""
+class Schedule(ABC):
+    """The step of each update.
+
+    Parameters
+    ----------
+    eta0 : float
+        The step that it starts with.
+
+    Attributes
+    ----------
+    by_row : bool
+        Whether each row of a batch has a step of its own; see ``rates``.
+    """
 
     by_row = False
 
     def __init__(self, eta0: float):
         self.eta0 = eta0
 
+    @abstractmethod
     def rate(self, t: int) -> float:
         """Return the step of the t-th update, counted from 1."""
-        return self.eta0
 
-    def after_epoch(self, objective: float) -> None:
+    def rates(self, losses: Tensor, squares: Tensor) -> Tensor:
+        """Return the step of each row from its loss and its squared norm."""
+        raise TypeError(f"{type(self).__name__} has one step for all rows of a batch")
+
+    def after_epoch(self, objective: float) -> None:  # noqa: B027 (most have no use for it)
         """Take note of the objective of an epoch."""
 
     def stalled(self) -> bool:
@@ -43,7 +60,15 @@ class Constant:
         return True
 
 
-class InverseScaling(Constant):
+class Constant(Schedule):
+    """``eta0`` at each step."""
+
+    def rate(self, t: int) -> float:
+        """Return the step of the t-th update."""
+        return self.eta0
+
+
+class InverseScaling(Schedule):
     """``eta0 / t^power_t``."""
 
     def __init__(self, eta0: float, power_t: float):
@@ -55,7 +80,7 @@ class InverseScaling(Constant):
         return self.eta0 / t**self.power_t
 
 
-class Optimal(Constant):
+class Optimal(Schedule):
     """``1 / (alpha (t0 + t - 1))``, with Bottou's t0 as in SGDRegressor."""
 
     def __init__(self, alpha: float, loss: Loss):
@@ -75,7 +100,7 @@ class Optimal(Constant):
         return 1 / (self.alpha * (self.t0 + t - 1))
 
 
-class Shrinking(Constant):
+class Shrinking(Schedule):
     """``least(first, later / (samples seen / n_unit)^power)``, over steps of some samples each."""
 
     def __init__(
@@ -118,19 +143,24 @@ class PassiveAggressive(Constant):
         return losses / (squares + 0.5 / self.eta0)
 
 
-class TorchSchedule(Constant):
+class TorchSchedule(Schedule):
     """A ``torch.optim.lr_scheduler``, stepped after each epoch."""
 
-    def __init__(self, eta0: float, make: Callable[[Any], Any], optimizer: Any):
+    def __init__(
+        self,
+        eta0: float,
+        make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler],
+        optimizer: Optimizer,
+    ):
         super().__init__(eta0)
         # A scheduler writes into the optimizer that it is given; ours has nothing to write into.
-        self.follower = None if isinstance(optimizer, TorchOptimizer) else optimizer
-        if self.follower is not None:
-            momentum = self.follower.momentum
-            self.carrier: Any = torch.optim.SGD([torch.zeros(1)], lr=eta0, momentum=momentum)
-            self.carrier.step()
-        else:
+        self.follower = optimizer if isinstance(optimizer, GradientDescent) else None
+        if isinstance(optimizer, TorchOptimizer):
             self.carrier = optimizer.optimizer
+        else:
+            momentum = 0.0 if self.follower is None else self.follower.momentum
+            self.carrier = torch.optim.SGD([torch.zeros(1)], lr=eta0, momentum=momentum)
+            self.carrier.step()
         self.scheduler = make(self.carrier)
         self._follow()
         self._takes_objective = "metrics" in inspect.signature(self.scheduler.step).parameters
@@ -153,16 +183,18 @@ class TorchSchedule(Constant):
             self.follower.momentum = self.carrier.param_groups[0]["momentum"]
 
 
-def make_schedule(
-    learning_rate: Any, eta0: float, power_t: float, alpha: float, loss: Loss, optimizer: Any
-) -> Any:
-    """Return the schedule for a name of ``SCHEDULES``, a number or a ``lr_scheduler`` class."""
+def make_schedule(settings: Settings, loss: Loss, optimizer: Optimizer) -> Schedule:
+    """Return the schedule that ``settings.learning_rate`` asks for.
+
+    That is a name of ``SCHEDULES``, a number, or what makes a scheduler of a torch optimizer.
+    """
+    learning_rate = settings.learning_rate
     if isinstance(learning_rate, str):
-        return SCHEDULES[learning_rate](eta0, power_t, alpha, loss)
+        return SCHEDULES[learning_rate](settings, loss)
     if not callable(learning_rate):
         return Constant(float(learning_rate))
     try:
-        return TorchSchedule(eta0, learning_rate, optimizer)
+        return TorchSchedule(settings.eta0, learning_rate, optimizer)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         name = getattr(learning_rate, "__name__", repr(learning_rate))
         raise ValueError(
@@ -171,11 +203,11 @@ def make_schedule(
         ) from error
 
 
-SCHEDULES = {
-    "constant": lambda eta0, power_t, alpha, loss: Constant(eta0),
-    "invscaling": lambda eta0, power_t, alpha, loss: InverseScaling(eta0, power_t),
-    "optimal": lambda eta0, power_t, alpha, loss: Optimal(alpha, loss),
-    "adaptive": lambda eta0, power_t, alpha, loss: Adaptive(eta0),
-    "pa1": lambda eta0, power_t, alpha, loss: PassiveAggressive(eta0, bounded=True),
-    "pa2": lambda eta0, power_t, alpha, loss: PassiveAggressive(eta0, bounded=False),
+SCHEDULES: dict[str, Callable[[Settings, Loss], Schedule]] = {
+    "constant": lambda settings, loss: Constant(settings.eta0),
+    "invscaling": lambda settings, loss: InverseScaling(settings.eta0, settings.power_t),
+    "optimal": lambda settings, loss: Optimal(settings.alpha, loss),
+    "adaptive": lambda settings, loss: Adaptive(settings.eta0),
+    "pa1": lambda settings, loss: PassiveAggressive(settings.eta0, bounded=True),
+    "pa2": lambda settings, loss: PassiveAggressive(settings.eta0, bounded=False),
 }

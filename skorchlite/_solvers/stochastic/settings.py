@@ -1,9 +1,15 @@
 """What a caller may set of a descent along batches."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from ..._sources.row_source import Rows
+
+# A name ("auto", or of a schedule), a number, or what makes a torch scheduler of an optimizer.
+LearningRate = str | float | Callable[..., Any]
 
 
 @dataclass
@@ -14,14 +20,14 @@ class Settings:
     ----------
     seed : int
         Of the order of the rows.
-    validation : row source or None
+    validation : Rows or None
         Rows to measure the loss on after each epoch.
     """
 
-    solver: Any
-    solver_params: dict | None
+    solver: str | type[torch.optim.Optimizer]
+    solver_params: dict[str, Any] | None
     preconditioner: str | None
-    learning_rate: Any
+    learning_rate: LearningRate
     eta0: float
     power_t: float
     alpha: float
@@ -31,7 +37,7 @@ class Settings:
     n_iter_no_change: int
     early_stopping: bool
     seed: int
-    validation: Any = None
+    validation: Rows | None = None
 
     @property
     def solver_name(self) -> str:

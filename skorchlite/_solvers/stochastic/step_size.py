@@ -3,12 +3,11 @@
 References
 ----------
 Gower, Loizou, Qian, Sailanbayev, Shulgin, Richtarik (2019), "SGD: general analysis and improved
-rates". Needell, Srebro, Ward (2014), "Stochastic gradient descent, weighted sampling, and the
-randomized Kaczmarz algorithm".
+rates".
 """
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -28,7 +27,6 @@ _PILOT_ROWS, _PILOT_ENTRIES = 4_096, 1 << 21
 _FEW_COORDINATES, _POWER_STEPS = 256, 20
 _WORST = 1e12  # condition of a Hessian in scaled columns, above which it is flat in a direction
 _BLUR = 1e-12  # of the trace: what rounding may have made of a least eigenvalue
-_FAR = 4.0  # times the mean squared norm, above which a row is drawn more often
 _DIFFERENCE = 1e-4  # of a residual, over which the slope of a callable is differenced
 
 
@@ -89,21 +87,6 @@ def _squared_norms(
         result[done : done + len(A)] = squares
         done += len(A)
     return ([result],)
-
-
-def drawing(squares: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
-    """Return which rows an epoch draws, what each draw counts, and its squared norm times that.
-
-    Rows far from the others are drawn more often and count less each time, so that no batch is
-    much more curved than another. The sum over an epoch is the same. An epoch is longer by a
-    quarter at most.
-    """
-    times = torch.ceil(squares / (_FAR * squares.mean())).clamp(min=1).nan_to_num(1.0).long()
-    if int(times.max()) == 1:
-        return None, None, squares
-    drawn = torch.repeat_interleave(torch.arange(len(squares)), times)
-    weight = len(drawn) / len(squares) / times[drawn].double()
-    return drawn, weight, squares[drawn] * weight
 
 
 def row_curvature(loss: Loss, y: Tensor, raw: Tensor) -> Tensor:
@@ -183,6 +166,11 @@ class Pilot:
         self.coordinates = coordinates.to(self.Z)
         curvature = objective.column_penalty.curvature[:, None].to(self.Z)
         self.penalty = torch.cat((curvature, curvature.new_zeros(int(objective.fit_intercept), 1)))
+
+    @cached_property
+    def deviation(self) -> float:
+        """The largest deviation of a target."""
+        return float(self.y.std(0, correction=0).max())
 
     def largest(self, rows: float, penalty: float) -> float:
         """Return the largest curvature of so much of rows of unit curvature and of the penalty."""

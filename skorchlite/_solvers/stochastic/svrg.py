@@ -1,13 +1,13 @@
 """Stochastic descent whose noise vanishes at the optimum, with a step that it finds itself.
 
-Each epoch begins with a pass that takes the gradient of the objective at a point. The steps of the
-epoch then follow the gradient of a batch less that of the same batch at this point, plus the
-objective's there: exact on average, and without noise at the optimum. The mean of the second half
-of the points begins the next epoch, or the point that the last epochs point at, if the objective is
-lower there. An epoch that raises the objective is undone, and the step halved.
+Each epoch begins with a snapshot: a pass that takes the gradient of the objective at a point. The
+steps of the epoch reduce the variance of the batches' gradients by it (see ``inner_epoch``). The
+next epoch begins from the mean of the points of the second half or, if the objective is lower
+there, from the point that the last epochs lead to. An epoch that raises the objective is undone,
+and the step halved.
 
-A loss with corners is smoothed, in ever narrower bands about its corners, as far as batches can
-tell one side of a band from the other.
+A loss with kinks is smoothed in a band about each, which is narrowed from epoch to epoch as far as
+batches can descend in it.
 
 References
 ----------
@@ -16,12 +16,9 @@ reduction". Xiao, Zhang (2014), "A proximal stochastic gradient method with
 progressive variance reduction", SIAM Journal on Optimization 24(4).
 """
 
-import contextlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import inf
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -30,53 +27,23 @@ from ..._exceptions import OutOfRangeError
 from ..._linalg.anderson import extrapolated
 from ..._runtime import threads_for
 from ..base import SolverControl
-from ..newton.kinks import Corners
-from .minibatches import Minibatches, add_product, multiply
-from .optimizers import ProximalPenalty
+from .inner_epoch import InnerEpoch
+from .preconditioned import Preconditioned
+from .progress import GapCheck, Progress
+from .sampling import Curvature, Sampling
 from .settings import Settings
-from .sgd import Loop
-from .step_size import Pilot, batch_noise, curved_coordinates, drawing, squared_norms
+from .start import Start
+from .step_size import curved_coordinates, squared_norms
 
-_STEP = 0.5  # of the step that noise and curvature allow
-_FEW_BATCHES = 4  # with fewer in an epoch, its last point begins the next one
 _LENGTH = 0.1  # of a deviation of the targets: the first step of an optimizer with its own scale
 _BOLD, _SHY = 1.2, 0.5  # how its step grows after an epoch that gained, and shrinks after another
 _ROUNDING = 1e-12  # of the first objective: by so much it may rise
-_SMOOTHING = 1e-3  # of the objective of a loss with corners: by so much it may rise
+_SMOOTHING = 1e-3  # of the objective of a loss with kinks: by so much it may rise
 _EPOCHS, _EPOCHS_TO_EXTRAPOLATE = 6, 4  # most, and fewest, that tell where they lead
 _NARROWER = 0.3  # of a band, from epoch to epoch
-_FOLDS = 2.0  # by how many factors of e an epoch is to shrink the error in the narrowest band
-_UNDONE = 0.2  # of an epoch without gain: one that was undone, and whose step was too long
-_GAIN, _FALL = 0.9, 1 - 1e-8  # of optimality, of objective: an epoch that leaves more was idle
-_CLOSER, _CLOSEST = 0.3, 1e-3  # of optimality, as it is aimed at where the gap is above tol
 _FLAT = 1e-6  # optimality of what is the optimum to rounding
 _TINY = 1e-300
 _EXACT_FIT = 1e-6  # of the first objective: smaller ones are no scale to measure a gap by
-
-
-@dataclass
-class _Measured:
-    """What a pass tells of a point.
-
-    Parameters
-    ----------
-    u : Tensor of shape (n_coordinates, n_targets)
-    value, norm : Tensor of shape (n_targets,)
-        Of the objective, and of its subgradient in u.
-    gradient : Tensor of shape (n_rows of v, n_targets)
-        In v.
-    curvature, weighted : float
-        The mean curvature of the loss, and the mean weighted by itself.
-    optimality : float
-    """
-
-    u: Tensor
-    value: Tensor
-    norm: Tensor
-    gradient: Tensor
-    curvature: float
-    weighted: float
-    optimality: float
 
 
 class VarianceReduced:
@@ -84,31 +51,40 @@ class VarianceReduced:
 
     Parameters
     ----------
-    loop : Loop
-        Whose point is moved in place.
+    start : Start
+        Its point is moved in place.
     settings : Settings
+
+    Attributes
+    ----------
+    snapshot : Snapshot
+        Of the point that the next epoch begins from.
+    optimality : float
+        Of that point: the norm of the subgradient, relative to that at the constant model. Of a
+        loss with kinks: how far the objective may be above its least, relatively, by an estimate.
+    first_value, first_norm : Tensor of shape (n_targets,)
+        The objective of the constant model, and the norm of its subgradient.
+    curve : list of float
+        The objective at the start and after each epoch, summed over the targets.
     """
 
-    def __init__(self, loop: Loop, settings: Settings):
-        objective, coordinates, u = loop.objective, loop.coordinates, loop.u
-        self.objective, self.loss, self.learned = objective, objective.loss, objective.loss
-        self.coordinates, self.u, self.optimizer = coordinates, u, loop.optimizer
+    def __init__(self, start: Start, settings: Settings):
+        objective, coordinates = start.objective, start.coordinates
+        self.optimizer, self.u = start.optimizer, start.optimizer.x
         self.batch_size, self.generator = settings.batch_size, settings.generator
-        corner, positive = coordinates.corner(objective).to(u), objective.penalty.positive
-        bounded = torch.arange(len(corner), device=u.device)[:, None] < objective.n_features
-        self.corners = Corners(corner, bounded & positive)
-        self.proximal = ProximalPenalty(corner[: objective.n_features], positive)
-        self.pilot = Pilot(objective, coordinates)
-        self.rows_curvature = self.pilot.largest(1.0, 0.0)
-        self.penalty_curvature = self.pilot.largest(0.0, 1.0)
-        self.deviation = float(self.pilot.y.std(0, correction=0).max())
-        self._draw(squared_norms(objective, coordinates, u.dtype))
-        # Of the loss where the coordinates were made: mean, and mean weighted by itself.
-        self.made_at = 1.0, 1.0
-        self.n_iter, self.n_updates, self.caution, self.curve = 0, 0, 1.0, list[float]()
-        self.epochs: deque[tuple[Tensor, Tensor]] = deque(maxlen=_EPOCHS)
-        self.reference: Any = inf
-        self.least: tuple[Tensor, Tensor] | None = None  # objectives of targets, and their points
+        self.problem = Preconditioned.of(objective, coordinates, self.u)
+        pilot = self.problem.pilot
+        curvature = Curvature(pilot.largest(1.0, 0.0), pilot.largest(0.0, 1.0))
+        squares = squared_norms(objective, coordinates, self.u.dtype)
+        self.sampling = self._sampling(squares, curvature)
+        self.caution, self.curve, self.n_updates = 1.0, list[float](), 0
+        self._epochs: deque[tuple[Tensor, Tensor]] = deque(maxlen=_EPOCHS)
+        self._lowest: tuple[Tensor, Tensor] | None = None  # objectives of targets, and their points
+
+    @property
+    def n_iter(self) -> int:
+        """The number of epochs so far."""
+        return max(len(self.curve) - 1, 0)
 
     def run(
         self,
@@ -130,295 +106,213 @@ class VarianceReduced:
         monitor : callable
             Called with the point after each epoch; returns whether to stop.
         gap : callable
-            Returns the relative gap at a point, NaN where none is known. It is asked for where
-            what the epochs measure for themselves is small enough.
+            Returns the relative gap at a point, NaN where no bound is known. It is asked for where
+            the optimality is small enough.
         """
-        tol = control.tol
+        tol, total = control.tol, self.problem.objective.units.total
         self._begin()
+        self.curve.append(total(self.snapshot.value))
         if not self.first_value.any():  # the constant model is exact
-            self.curve = [0.0]
-            self.u.copy_(self.constant())
             return "converged"
-        least, lowest, idle, caution, enough = inf, inf, 0.0, 1.0, tol
-        self.curve.append(self.objective.units.total(self.anchor.value))
+        check, progress, undone = GapCheck(lambda: gap(self.end()[0]), tol), Progress(), False
         report(self.n_iter, self.curve[-1])
-        while True:
-            if tol is not None and self.anchor.optimality <= (enough or 0.0):
-                left = gap(self.end()[0])
-                if not left > tol:
-                    return "converged"
-                enough = self.anchor.optimality * min(max(tol / left, _CLOSEST), _CLOSER)
-            undone = self.caution < caution
-            caution = self.caution
-            gained = self.anchor.optimality < _GAIN * least or self.curve[-1] < _FALL * lowest
-            idle = 0 if gained else idle + (_UNDONE if undone else 1)
-            least, lowest = min(least, self.anchor.optimality), min(lowest, self.curve[-1])
-            if tol is not None and idle > patience:
+        while not check.met(self.optimality):
+            progress.take(self.optimality, self.curve[-1], undone)
+            if tol is not None and progress.idle > patience:
                 return self._stalled()
             if self.n_iter == control.max_iter:
                 return "completed" if tol is None else "max_iter_epochs"
-            self._keep_least()
-            with threads_for(self.batches.n_batch * len(self.u)):
-                self._epoch()
-            self.n_iter += 1
-            self._judge()
-            self.curve.append(self.objective.units.total(self.anchor.value))
-            stop = monitor(self.point(self.u))
+            undone = not self._epoch()
+            self.curve.append(total(self.snapshot.value))
+            stop = monitor(self.problem.point(self.u))
             report(self.n_iter, self.curve[-1])
             if stop:
                 return "watched"
-
-    def point(self, u: Tensor) -> Tensor:
-        """Return coefficients and intercept at u, in double precision."""
-        v = self.coordinates.model(u).to("cpu", torch.float64)
-        return v if self.objective.fit_intercept else torch.cat((v, torch.zeros_like(v[:1])))
+        return "converged"
 
     def end(self) -> tuple[Tensor, list[float]]:
-        """Return the point with the least objective so far, and the curve up to it.
+        """Return the v with the least objective so far, and the curve up to it.
 
-        Bands are narrowed at the cost of a little, so that it need not be the last one.
+        Narrower bands may cost a little of the objective, so that it need not be the last one.
         """
-        v, value = self.point(self.u), self.anchor.value
-        if self.least is None:
+        v, value = self.problem.point(self.u), self.snapshot.value
+        if self._lowest is None:
             return v, self.curve
-        before, least = self.least
-        total = self.objective.units.total(torch.minimum(before, value))
-        return torch.where(before < value, least, v), [*self.curve[:-1], total]
-
-    @property
-    def tangents(self) -> Any:
-        """Lines below a loss with corners, as close as it was learned; None of others."""
-        return None if self.learned is self.loss else self.learned.tangents()
-
-    def _keep_least(self) -> None:
-        """Take note of the point that an epoch begins from."""
-        if self.loss.corners:
-            value = self.anchor.value
-            least = value if self.least is None else torch.minimum(self.least[0], value)
-            self.least = least, self.end()[0]
-
-    def constant(self) -> Tensor:
-        """Return the point with all coefficients zero, predictions at about the mean."""
-        u = torch.zeros_like(self.u)
-        if not self.loss.residual and self.objective.fit_intercept:
-            u[-1] = self.pilot.y.mean(0)
-        return u
+        value, v = _lower(self._lowest, (value, v))
+        return v, [*self.curve[:-1], self.problem.objective.units.total(value)]
 
     # --- from epoch to epoch ---
 
     def _begin(self) -> None:
         """Measure the constant model, which all else is relative to, and the start."""
-        constant = self.constant()
-        value, gradient = self.objective.evaluate(self.point(constant))
-        self.first_value = value
-        if self.loss.corners and value.any():
-            self.learned = self.loss.smoothed(float(value.max()) / self.loss.smoothed(1.0).bound)
-        self.anchor = self._measured(constant, value, gradient)
-        self.reference = self.anchor.norm
-        if not self.first_value.any():
-            self.anchor.optimality = 0.0
+        loss, constant = self.problem.objective.loss, self.problem.constant(self.u)
+        value, gradient = self.problem.evaluate(constant)
+        self.first_value, self.first_norm = value, self.problem.norm(constant, gradient)
+        if not value.any():
+            self.u.copy_(constant)
+            self.snapshot, _ = self.problem.snapshot(constant, value, gradient)
+            self.optimality = 0.0
             return
+        if loss.corners:
+            width = float(value.max()) / loss.smoothed(1.0).bound
+            self.problem = replace(self.problem, loss=loss.smoothed(width))
         if not torch.equal(self.u, constant):
-            value, gradient = self.objective.evaluate(self.point(self.u))
-        self.anchor = self._measured(self.u, value, gradient)
+            value, gradient = self.problem.evaluate(self.u)
+        self._take(value, gradient)
 
-    def _measured(self, u: Tensor, value: Tensor, gradient: Tensor) -> _Measured:
-        """Return what is known of a point, given the objective and its gradient there."""
-        v, lower = self.point(u), value
-        if self.learned is not self.loss:
-            lower, gradient = self.objective.evaluate(v, loss=self.learned.tangents())
-        gradient = self._fitted(gradient)
-        curvature, weighted = self.pilot.of_loss(self.learned, self.coordinates.model(u))
-        norm = self._norm(u, gradient)
-        if self.learned is self.loss:
-            relative = norm / self.reference
-        else:
-            below = self._below(u, norm)
-            relative = (value - lower + below) / torch.maximum(value, _EXACT_FIT * self.first_value)
-        optimality = float(relative.nan_to_num(0.0).clamp(min=0).max())  # 0/0: a constant target
-        return _Measured(u.clone(), value, norm, gradient, curvature, weighted, optimality)
+    def _take(self, value: Tensor, gradient: Tensor) -> None:
+        """Take the snapshot of the present point, from the objective and its gradient there."""
+        self.snapshot, lower = self.problem.snapshot(self.u, value, gradient)
+        relative = self.snapshot.norm / self.first_norm
+        if self.problem.smoothed:
+            scale = torch.maximum(value, _EXACT_FIT * self.first_value)
+            relative = (value - lower + self._below()) / scale
+        # Of a constant target it is 0/0.
+        self.optimality = float(relative.nan_to_num(0.0).clamp(min=0).max())
 
-    def _below(self, u: Tensor, norm: Tensor) -> Tensor:
-        """Return by how much the smoothed objective may fall, where its subgradient has this norm.
+    def _below(self) -> Tensor:
+        """Return by how much the smoothed objective may fall, from the norm of its subgradient.
 
         It may be flat all the way to its minimum, which is about as far as the targets are.
         """
-        size = torch.linalg.vector_norm(u, dim=0).cpu().double()
-        made = self.made_at[0] / max(self.rows_curvature, _TINY)
-        return norm * (size + self.deviation * made**0.5)
-
-    def _fitted(self, gradient: Tensor) -> Tensor:
-        """Return the gradient as the steps have it: no intercept where none is fitted."""
-        return gradient[: self.objective.n_features + self.objective.fit_intercept].to(self.u)
-
-    def _norm(self, u: Tensor, gradient: Tensor) -> Tensor:
-        """Return the norm of the subgradient for each target, from the gradient in v."""
-        steepest = self.corners.subgradient(u, self.coordinates.pull(self._fitted(gradient)))
-        return torch.linalg.vector_norm(steepest, dim=0).to("cpu", torch.float64)
+        size = torch.linalg.vector_norm(self.u, dim=0).cpu().double()
+        reach = self.problem.pilot.deviation * self.sampling.curvature.reach
+        return self.snapshot.norm * (size + reach)
 
     def _stalled(self) -> str:
         """Return what to call an end without gain: an optimum to rounding, or none."""
-        anchor = self.anchor
-        if self.learned is not self.loss:
+        snapshot, loss = self.snapshot, self.problem.objective.loss
+        if self.problem.smoothed:
             return "stalled_gap"
-        below = 0.5 * anchor.norm**2 / max(anchor.curvature, _TINY)
-        if not self.loss.convex and anchor.optimality > _FLAT:
+        below = 0.5 * snapshot.norm**2 / max(snapshot.curvature, _TINY)
+        if not loss.convex and self.optimality > _FLAT:
             return "stalled_epochs"  # a curvature that is measured is as large as a jump of a slope
-        return "converged" if (below <= _ROUNDING * anchor.value).all() else "stalled_epochs"
+        return "converged" if (below <= _ROUNDING * snapshot.value).all() else "stalled_epochs"
 
-    def _judge(self) -> None:
-        """Take the point that the epoch led to, or undo the epoch and be more careful."""
-        value = torch.full_like(self.first_value, inf)
-        if torch.isfinite(self.u).all():
-            with contextlib.suppress(OutOfRangeError):
-                value, gradient = self.objective.evaluate(self.point(self.u))
-        before = self.anchor.value
-        slack = _SMOOTHING * before if self.loss.corners else _ROUNDING * self.first_value
-        if (value <= before + slack).all():
-            value, gradient = self._extrapolate(value, gradient)
-            self._narrow()
-            self.anchor = self._measured(self.u, value, gradient)
-            self.caution *= _BOLD if self.optimizer.own_scale else 1.0
-            self._follow_curvature()
-        else:
-            self.u.copy_(self.anchor.u)
-            self.optimizer.restart()
-            self.epochs.clear()
+    def _epoch(self) -> bool:
+        """Take the steps of an epoch and judge where they led to; return whether that is kept."""
+        batches = self.sampling.batches
+        if self.problem.objective.loss.corners:
+            here = self.snapshot.value, self.problem.point(self.u)
+            self._lowest = here if self._lowest is None else _lower(self._lowest, here)
+        with threads_for(batches.n_batch * len(self.u)):
+            epoch = InnerEpoch(self.problem, self.snapshot, self.optimizer, self._rate())
+            self.n_updates += epoch.run(batches)
+        found = self._evaluate(self.u)
+        if found is None or not (found[0] <= self.snapshot.value + self._slack()).all():
+            self.u.copy_(self.snapshot.u)
+            self._restart()
             self.caution *= _SHY
+            return False
+        found = self._extrapolate(*found)
+        self._narrow()
+        self._take(*found)
+        self.caution *= _BOLD if self.optimizer.own_scale else 1.0
+        self._follow_curvature()
+        return True
 
-    def _follow_curvature(self) -> None:
-        """Make the coordinates anew where the curvature of the loss is not what it was.
+    def _rate(self) -> float:
+        """Return the step, which curvature and noise bound."""
+        if self.optimizer.own_scale:
+            reach = max(self.sampling.curvature.rows, _TINY) ** 0.5
+            return self.caution * _LENGTH * self.problem.pilot.deviation / reach
+        return self.sampling.step(self.snapshot, self.caution * self.optimizer.damping)
 
-        That of the rows alone would leave directions flat in which few rows are curved.
-        """
-        doubling = self.n_iter & (self.n_iter - 1) == 0
-        if self.loss.quadratic or self.coordinates.factor is None or not doubling:
-            return
-        v = self.coordinates.model(self.u)
-        made = curved_coordinates(self.objective, self.learned, v)
-        if made is None or made.size != self.coordinates.size:
-            return
-        made.metric = self.coordinates.metric
-        self.coordinates = made.to(self.u)
-        self._draw(squared_norms(self.objective, self.coordinates, self.u.dtype, self.learned, v))
-        self.made_at = self.anchor.curvature, self.anchor.weighted
-        self.rows_curvature, self.penalty_curvature = 1.0, 0.0
-        self.u.copy_(self.coordinates.start(v))
-        self.optimizer.restart()
-        self.epochs.clear()
-        before, self.reference = self.reference, inf
-        anchor = self._measured(self.u, self.anchor.value, self.anchor.gradient)
-        # Norms are in other units now: what is relative to the first one stays so.
-        self.reference = before * anchor.norm / self.anchor.norm.clamp(min=_TINY)
-        anchor.optimality = self.anchor.optimality
-        self.anchor = anchor
+    def _slack(self) -> Tensor:
+        """Return by how much an epoch may raise the objective."""
+        kinked = self.problem.objective.loss.corners
+        return _SMOOTHING * self.snapshot.value if kinked else _ROUNDING * self.first_value
 
-    def _draw(self, squares: Tensor) -> None:
-        """Choose how often to draw each row, from its squared norm times its curvature."""
-        drawn, weight = None, None
-        if self.objective.rows.indexed:
-            drawn, weight, squares = drawing(squares)
-        self.batches = Minibatches(
-            self.objective,
-            self.batch_size,
-            self.generator,
-            self.u.dtype,
-            drawn=drawn,
-            weight=weight,
-        )
-        total = float(squares.sum())
-        self.row = float((squares**2).sum()) / total if total > 0 else 0.0
-        self.noise = self.row * batch_noise(self.batches.n_rows, self.batches.n_batch)
+    def _evaluate(self, u: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the objective and its gradient at u; None where they are out of range."""
+        try:
+            return self.problem.evaluate(u) if torch.isfinite(u).all() else None
+        except OutOfRangeError:
+            return None
 
     def _extrapolate(self, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Move on to where the last epochs lead, if that is lower; return value and gradient.
 
         Where curvature is uneven, an epoch shrinks the error by little, and this by much.
         """
-        self.epochs.append((self.anchor.u, self.u.clone()))
-        if len(self.epochs) < _EPOCHS_TO_EXTRAPOLATE:
+        self._epochs.append((self.snapshot.u, self.u.clone()))
+        if len(self._epochs) < _EPOCHS_TO_EXTRAPOLATE:
             return value, gradient
-        ahead = extrapolated(self.epochs)
+        ahead, objective = extrapolated(self._epochs), self.problem.objective
         ahead = torch.where(self.u == 0, self.u, ahead)
-        if self.objective.penalty.positive:
-            ahead[: self.objective.n_features].clamp_(min=0)
-        if not torch.isfinite(ahead).all():
+        if objective.penalty.positive:
+            ahead[: objective.n_features].clamp_(min=0)
+        found = self._evaluate(ahead)
+        if found is None:
             return value, gradient
-        with contextlib.suppress(OutOfRangeError):
-            other, slope = self.objective.evaluate(self.point(ahead))
-            equal = (other - value).abs() <= _ROUNDING * value
-            flatter = self._norm(ahead, slope) < self._norm(self.u, gradient)
-            better = torch.where(equal, flatter, other < value)
-            self.u.copy_(torch.where(better.to(self.u.device), ahead, self.u))
-            return torch.where(better, other, value), torch.where(better, slope, gradient)
-        return value, gradient
+        other, slope = found
+        equal = (other - value).abs() <= _ROUNDING * value
+        flatter = self.problem.norm(ahead, slope) < self.problem.norm(self.u, gradient)
+        better = torch.where(equal, flatter, other < value)
+        self.u.copy_(torch.where(better.to(self.u.device), ahead, self.u))
+        return torch.where(better, other, value), torch.where(better, slope, gradient)
+
+    def _restart(self) -> None:
+        """Forget the way so far, which no longer says where the descent goes."""
+        self.optimizer.restart()
+        self._epochs.clear()
+
+    # --- what changes from epoch to epoch ---
 
     def _narrow(self) -> None:
         """Narrow the bands of a smoothed loss, as far as an epoch can follow."""
-        if self.learned is self.loss:
+        if not self.problem.smoothed:
             return
-        width = self.learned.width
-        mean, weighted = self.made_at
-        row = self.row * self.anchor.weighted / weighted
-        curvature = self.batches.n_rows * self.anchor.curvature / mean
-        least = 2 * _FOLDS * width * row / curvature
+        loss, width = self.problem.objective.loss, self.problem.loss.width
         # Narrower bands hide less than the rounding of the objective.
-        size = max(float(self.anchor.value.max()), _EXACT_FIT * float(self.first_value.max()))
-        least = max(least, torch.finfo(torch.float64).eps * size / self.loss.smoothed(1.0).bound)
+        size = max(float(self.snapshot.value.max()), _EXACT_FIT * float(self.first_value.max()))
+        rounding = torch.finfo(torch.float64).eps * size / loss.smoothed(1.0).bound
+        least = max(self.sampling.narrowest(self.snapshot, width), rounding)
         narrower = min(width, max(_NARROWER * width, least))
         if narrower < width:
-            self.learned = self.loss.smoothed(narrower)
-            self.epochs.clear()
+            self.problem = replace(self.problem, loss=loss.smoothed(narrower))
+            self._epochs.clear()
 
-    # --- within an epoch ---
+    def _follow_curvature(self) -> None:
+        """Make the coordinates anew where the curvature of the loss is not what it was.
 
-    def _rate(self) -> float:
-        """Return the step, which curvature and noise bound."""
-        anchor, optimizer = self.anchor, self.optimizer
-        if optimizer.own_scale:
-            return self.caution * _LENGTH * self.deviation / max(self.rows_curvature, _TINY) ** 0.5
-        mean, weighted = self.made_at
-        curvature = anchor.curvature / mean * self.rows_curvature + self.penalty_curvature
-        curvature += anchor.weighted / weighted * self.noise
-        share = 1.0 if len(self.batches) == 1 else _STEP
-        return self.caution * share * optimizer.damping / curvature if curvature > 0 else 1.0
+        That of the rows alone would leave directions flat in which few rows are curved.
+        """
+        problem, doubling = self.problem, self.n_iter & (self.n_iter + 1) == 0
+        objective, coordinates = problem.objective, problem.coordinates
+        if objective.loss.quadratic or coordinates.factor is None or not doubling:
+            return
+        v = coordinates.model(self.u)
+        made = curved_coordinates(objective, problem.loss, v)
+        if made is None or made.size != coordinates.size:
+            return
+        made.metric = coordinates.metric
+        self.problem = replace(problem, coordinates=made.to(self.u))
+        before, optimality = self.snapshot, self.optimality
+        curvature = Curvature(1.0, 0.0, before.curvature, before.weighted_curvature)
+        coordinates = self.problem.coordinates
+        squares = squared_norms(objective, coordinates, self.u.dtype, problem.loss, v)
+        self.sampling = self._sampling(squares, curvature)
+        self.u.copy_(coordinates.start(v))
+        self._restart()
+        self._take(before.value, before.gradient)
+        # Norms are in other units now: what is relative to the first one stays so.
+        self.first_norm = self.first_norm * self.snapshot.norm / before.norm.clamp(min=_TINY)
+        self.optimality = optimality
 
-    def _epoch(self) -> None:
-        rate, steps = self._rate(), len(self.batches)
-        total, begun, done = torch.zeros_like(self.u), False, 0
-        anchor, gradient = self.coordinates.model(self.anchor.u).clone(), self.anchor.gradient
-        v = self.coordinates.model(self.u).clone()
-        change = torch.empty_like(gradient)
-        for block in self.batches:
-            raw = block.Z @ anchor
-            before = self.learned.gradient(block.y, raw)
-            for Z, Zt, y, share, raw_part, before_part in block.batches(raw, before):
-                multiply(Z, v, raw_part)
-                slope = self.learned.gradient(y, raw_part).sub_(before_part)
-                if share is not None:
-                    slope.mul_(share)
-                size = len(Z) if block.whole else block.n_batch
-                start = change if begun else gradient
-                add_product(start, Zt, slope, 1.0, 1 / size, change)
-                begun = not block.last
-                if begun:
-                    continue
-                self._step(change, v, anchor, rate)
-                done += 1
-                self.n_updates += 1
-                if 2 * done > steps:
-                    total.add_(self.u)
-        if steps >= _FEW_BATCHES:
-            mean = total.div_(done - steps // 2)
-            # An average of coefficients that left zero on the way would not come back to it.
-            self.u.copy_(torch.where(self.u == 0, self.u, mean))
+    def _sampling(self, squares: Tensor, curvature: Curvature) -> Sampling:
+        """Return how often to draw each row, from its squared norm times its curvature."""
+        return Sampling(
+            self.problem.objective,
+            squares,
+            curvature,
+            self.batch_size,
+            self.generator,
+            self.u.dtype,
+        )
 
-    def _step(self, gradient: Tensor, v: Tensor, anchor: Tensor, rate: float) -> None:
-        """Step along the gradient and bring v up to it."""
-        d = self.objective.n_features
-        if self.objective.penalty.curvature:
-            gradient[:d].addcmul_(self.pilot.penalty[:d], v[:d] - anchor[:d])
-        self.optimizer.step(self.coordinates.pull(gradient), rate)
-        if not self.objective.penalty.smooth:
-            self.proximal.apply(self.u[:d], rate)
-        v.copy_(self.coordinates.model(self.u))
+
+def _lower(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the lower of two objectives for each target, with its point."""
+    (value, v), (other, w) = first, second
+    return torch.minimum(value, other), torch.where(value < other, v, w)

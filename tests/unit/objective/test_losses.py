@@ -16,8 +16,8 @@ from skorchlite._objective.losses import LOSSES, make_loss
 from skorchlite._objective.penalties import PENALTIES, make_penalty
 from skorchlite._solvers.newton import general_loss
 from skorchlite._solvers.newton.active_set import minimise_quadratic
-from skorchlite._solvers.newton.kinks import Corners
-from tests.support.solvers_of_peers import FORMULAS, SHARES
+from skorchlite._solvers.newton.kinks import Kinks
+from tests.support.solvers_of_peers import FORMULAS, PARTS_OF_ALPHA
 
 EPS = np.finfo(np.float64).eps
 PARAMETERS = [(0.125, 0.5), (1.35, 0.9), (2.0, 0.001)]  # (epsilon, quantile)
@@ -364,7 +364,7 @@ both_signs = pytest.mark.parametrize("positive", [False, True])
 
 
 def penalty_in_numpy(name, w, alpha=0.7, l1_ratio=0.25):
-    l1, l2 = SHARES[name](l1_ratio)
+    l1, l2 = PARTS_OF_ALPHA[name](l1_ratio)
     return alpha * (l1 * np.abs(w).sum(0) + l2 / 2 * (w**2).sum(0))
 
 
@@ -374,7 +374,7 @@ def test_penalty_is_its_formula_and_its_gradient_that_of_the_smooth_part(name, p
     penalty = make_penalty(name, 0.7, 0.25, positive)
     w = np.linspace(-2, 3, 8).reshape(4, 2)
     np.testing.assert_allclose(penalty.value(tensor(w)), penalty_in_numpy(name, w), rtol=8 * EPS)
-    smooth = 0.7 * SHARES[name](0.25)[1] * w
+    smooth = 0.7 * PARTS_OF_ALPHA[name](0.25)[1] * w
     np.testing.assert_allclose(penalty.gradient(tensor(w)), smooth, rtol=8 * EPS)
     assert penalty.smooth == (name in (None, "l2") and not positive)
 
@@ -382,7 +382,7 @@ def test_penalty_is_its_formula_and_its_gradient_that_of_the_smooth_part(name, p
 @both_signs
 @given(slope=st.sampled_from([0.0, 0.3]), w=st.floats(-10, 10), step=st.floats(1e-3, 1e3))
 def test_prox_is_the_least_of_the_corner_and_the_distance(positive, slope, w, step):
-    corners = Corners(tensor([slope]), torch.tensor([positive]))
+    corners = Kinks(tensor([slope]), torch.tensor([positive]))
     found = float(corners.prox(tensor([w]), tensor([step]))[0])
 
     def distance(u):
@@ -395,7 +395,7 @@ def test_prox_is_the_least_of_the_corner_and_the_distance(positive, slope, w, st
 
 
 def test_prox_of_a_small_coefficient_is_exactly_zero():
-    corners = Corners(tensor([1.0, 1.0, 1.0]), torch.tensor([False, False, False]))
+    corners = Kinks(tensor([1.0, 1.0, 1.0]), torch.tensor([False, False, False]))
     shrunk = corners.prox(tensor([0.3, -0.3, 2.0]), tensor([0.5, 0.5, 0.5]))
     np.testing.assert_array_equal(shrunk, [0.0, 0.0, 1.5])
 
@@ -412,7 +412,7 @@ def test_quadratic_with_corners_has_its_minimum_where_nothing_pulls(shape, share
     )
     slope /= shape[0]
     corner = share * slope.abs().max()
-    corners = Corners(corner.expand(shape[1]), torch.full((shape[1],), positive))
+    corners = Kinks(corner.expand(shape[1]), torch.full((shape[1],), positive))
     start = torch.zeros(shape[1], dtype=torch.float64)
     found = minimise_quadratic(hessian, slope, corners, start)
     pull = corners.subgradient(found, slope + hessian @ found)

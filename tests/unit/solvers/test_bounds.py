@@ -5,12 +5,12 @@ import torch
 
 from skorchlite._objective.losses import make_loss
 from skorchlite._solvers.newton.bounds import Bound
-from skorchlite._solvers.newton.kinks import Corners
+from skorchlite._solvers.newton.kinks import Kinks
 
 
 def lasso_bound(slope, k=3):
     """The bound of squared error with an l1 penalty on k columns, without an intercept."""
-    corners = Corners(torch.full((k,), slope).double(), torch.zeros(k, dtype=torch.bool))
+    corners = Kinks(torch.full((k,), slope).double(), torch.zeros(k, dtype=torch.bool))
     loss = make_loss("squared_error", 0.1, 0.5)
     return Bound(loss, corners, torch.zeros(k).double(), 1.0, whitened=False, n_free=0)
 

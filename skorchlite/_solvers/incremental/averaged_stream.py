@@ -19,14 +19,18 @@ from ..._objective.moments_objective import RunningMoments, SummedObjective, mom
 from ..._objective.objective import Objective
 from ..._sources.feature_map import FeatureMap
 from ..._sources.origin import Origin
-from ..base import IncrementalLearner, Solution, SolverControl
+from ..base import Solution, SolverControl
 from ..newton.reparametrization import Coordinates, make_coordinates
-from .minibatches import Minibatches
-from .optimizers import GradientDescent, ProximalPenalty, RecentAverage
-from .schedules import Shrinking
-from .settings import Settings
-from .sgd import Loop
-from .step_size import Pilot, squared_norms
+from ..stochastic.averages import RecentAverage
+from ..stochastic.minibatches import Minibatches
+from ..stochastic.optimizers import GradientDescent
+from ..stochastic.preconditioned import constant_point
+from ..stochastic.proximal import ProximalPenalty
+from ..stochastic.schedules import Shrinking
+from ..stochastic.settings import Settings
+from ..stochastic.sgd import Loop, Steps
+from ..stochastic.step_size import Pilot, squared_norms
+from .learner import IncrementalLearner
 
 _BATCH = 32
 _STEP = 0.5  # of the step that noise and curvature allow
@@ -41,10 +45,9 @@ class AveragedStream(IncrementalLearner):
 
     Parameters
     ----------
-    basis : FeatureMap
-        Of the row source.
     settings : Settings
-    fit_intercept : bool
+    basis, fit_intercept
+        See ``IncrementalLearner``.
     n_seen : int
         Rows that an earlier fit has seen, which the first chunk starts from.
     """
@@ -54,46 +57,41 @@ class AveragedStream(IncrementalLearner):
     def __init__(self, basis: FeatureMap, settings: Settings, fit_intercept: bool, n_seen: int):
         super().__init__(basis, fit_intercept)
         self.follow(settings)
+        self.seed, self.n_seen = settings.seed, n_seen
         self.moments: RunningMoments | None = None
         self.coordinates: Coordinates | None = None
-        self.n_seen, self.made_of = n_seen, 0.0
+        # Which moments the coordinates were made of, by their weight, and for which preconditioner
+        # and kind of penalty.
+        self.made_of = 0.0
         self.made_for: tuple[str | None, bool] | None = None
         self.apart = 0.0  # the mean size of a residual
-        # Mean curvature of the loss, the same weighted by itself, and of rows: mean and weighted.
+        # The mean curvature of the loss, and the mean weighted by itself; the largest curvature of
+        # the mean over the rows, and the mean squared norm of a row, weighted by itself.
         self.curvature = torch.zeros(4, dtype=torch.float64)
         # The last point and the average, measured from zero.
         self.points: tuple[Tensor, Tensor] | None = None
 
     def follow(self, settings: Settings) -> None:
-        """Go on as the caller has it now."""
+        """Go on with this preconditioner, and with batches of this size."""
         self.preconditioner, self.shuffle = settings.preconditioner, settings.shuffle
-        self.batch_size, self.seed = settings.batch_size or _BATCH, settings.seed
+        self.batch_size = settings.batch_size or _BATCH
 
     def learn(self, objective: Objective, start: Tensor | None, control: SolverControl) -> Solution:
-        """Take the steps of a chunk; return the average that they led to."""
-        zero = Origin(torch.zeros_like(objective.origin.shift))
+        """Take the steps of a chunk; return the average that they lead to."""
         if start is not None and self.points is None:
-            v = _from(zero, objective, start)
+            v = _from_zero(objective, start)
             self.points = v, v
-        many = objective.n_features > MANY_COLUMNS
-        objective, moments = moments_of_chunk(objective, diagonal=many)
-        if self.moments is not None:
-            moments = self.moments.merged(moments, objective.fit_intercept)
-        made_for = self.preconditioner, objective.penalty.smooth
-        if made_for != self.made_for or moments.weight > _GROWTH * self.made_of:
-            self._make_coordinates(objective, moments)
-            self.made_for = made_for
-        self.moments, objective = moments, objective.at(self.origin)
-        loop = self._loop(objective)
+        objective = self._summed(objective)
+        steps = Steps(self._loop(objective), objective)
         self.seed += 1  # the next chunk has an order of its own
         generator = torch.Generator().manual_seed(self.seed) if self.shuffle else None
         batches = Minibatches(objective, self.batch_size, generator, torch.float64)
-        value = loop.epoch(batches)
+        value, loop = steps.epoch(batches), steps.loop
         self.n_seen += batches.n_rows
-        mean = torch.where(loop.u == 0, loop.u, loop.average.mean)
-        v = loop.point(mean)
-        self.points = _from(zero, objective, loop.point(loop.u)), _from(zero, objective, v)
-        solution = Solution(
+        # A mean over coefficients that left zero on the way would not come back to it.
+        v = steps.point(torch.where(loop.u == 0, loop.u, loop.end))
+        self.points = _from_zero(objective, steps.point(loop.u)), _from_zero(objective, v)
+        return Solution(
             objective=objective,
             v=v,
             v_low=torch.zeros_like(v),
@@ -101,10 +99,22 @@ class AveragedStream(IncrementalLearner):
             loss_curve=[value],
             n_updates=loop.t - 1,
         )
-        return solution
+
+    def _summed(self, objective: Objective) -> Objective:
+        """Add the moments of a chunk, and return its objective from where the coordinates are."""
+        many = objective.n_features > MANY_COLUMNS
+        objective, moments = moments_of_chunk(objective, diagonal=many)
+        if self.moments is not None:
+            moments = self.moments.merged(moments, objective.fit_intercept)
+        made_for = self.preconditioner, objective.penalty.smooth
+        if made_for != self.made_for or moments.weight > _GROWTH * self.made_of:
+            self._make_coordinates(objective, moments)
+            self.made_of, self.made_for = moments.weight, made_for
+        self.moments = moments
+        return objective.at(self.origin)
 
     def _make_coordinates(self, objective: Objective, moments: RunningMoments) -> None:
-        """Make the metric of the rows so far; few of them are made safe by a ridge."""
+        """Make the coordinates for the rows so far, with a ridge where these are few."""
         n_rows = self.n_seen + objective.rows.n_rows
         summed = SummedObjective(
             moments,
@@ -121,38 +131,37 @@ class AveragedStream(IncrementalLearner):
         self.origin = Origin(shift)
         eps = torch.finfo(torch.float64).eps
         _, self.coordinates = make_coordinates(summed, self.preconditioner, torch.float64, eps)
-        self.made_of = moments.weight
 
     def _loop(self, objective: Objective) -> Loop:
         """Return the loop over a chunk, at the last point."""
         coordinates = self.coordinates
         assert coordinates is not None
-        zero = Origin(torch.zeros_like(self.origin.shift))
         pilot = Pilot(objective, coordinates)
         if self.points is None:
             u = torch.zeros(coordinates.size, objective.rows.n_targets, dtype=torch.float64)
-            if not objective.loss.residual and objective.fit_intercept:
-                u[-1] = pilot.y.mean(0)
+            u = constant_point(objective, pilot, u)
             mean = u.clone()
         else:
+            zero = _zero(objective)
             n_rows = objective.n_features + objective.fit_intercept
             u, mean = (
                 coordinates.start(objective.units.carried(v, zero)[:n_rows]) for v in self.points
             )
-        first, later = self._steps(objective, pilot, coordinates.model(mean))
+        first, later = self._step_sizes(objective, pilot, coordinates.model(mean))
         size = min(self.batch_size, objective.rows.n_rows)
         schedule = Shrinking(first, later, _DECAY, self.n_seen, size, _BATCH)
         average = RecentAverage(mean, self.n_seen, _RECENT)
-        corners = None
+        proximal = None
         if not objective.penalty.smooth:
-            corner = coordinates.corner(objective)[: objective.n_features]
-            corners = ProximalPenalty(corner, objective.penalty.positive)
-        return Loop(
-            objective, coordinates, u, GradientDescent(u, first), schedule, average, corners
-        )
+            slope = coordinates.corner(objective)[: objective.n_features]
+            proximal = ProximalPenalty(slope, objective.penalty.positive)
+        return Loop(coordinates, GradientDescent(u, first), schedule, average, proximal)
 
-    def _steps(self, objective: Objective, pilot: Pilot, v: Tensor) -> tuple[float, float]:
-        """Return the largest step, and the step that later ones shrink from."""
+    def _step_sizes(self, objective: Objective, pilot: Pilot, v: Tensor) -> tuple[float, float]:
+        """Return the largest step, and the step that later ones shrink from.
+
+        They go by curvatures that are averaged over the chunks, and measured here at v.
+        """
         loss, n_rows = objective.loss, objective.rows.n_rows
         share = min((_RECENT + 1) * n_rows / (self.n_seen + n_rows), 1.0)
         self.apart += share * (float((pilot.y - pilot.Z @ v).abs().mean()) - self.apart)
@@ -168,6 +177,7 @@ class AveragedStream(IncrementalLearner):
         return self._bounds(n_rows, penalty)
 
     def _bounds(self, n_rows: int, penalty: float) -> tuple[float, float]:
+        """Return both steps for a chunk of so many rows and the curvature of the penalty."""
         mean, weighted, rows, row = self.curvature.tolist()
         curvature = mean * rows + penalty
         if not curvature > 0:
@@ -175,6 +185,10 @@ class AveragedStream(IncrementalLearner):
         return _STEP / (curvature + weighted * row / min(self.batch_size, n_rows)), 1 / curvature
 
 
-def _from(origin: Origin, objective: Objective, v: Tensor) -> Tensor:
-    """Return v, which is relative to the origin of the objective, relative to another."""
-    return objective.at(origin).units.carried(v, objective.origin)
+def _from_zero(objective: Objective, v: Tensor) -> Tensor:
+    """Return v, which is relative to the origin of the objective, relative to zero."""
+    return objective.at(_zero(objective)).units.carried(v, objective.origin)
+
+
+def _zero(objective: Objective) -> Origin:
+    return Origin(torch.zeros_like(objective.origin.shift))

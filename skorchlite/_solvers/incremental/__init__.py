@@ -1,0 +1,1 @@
+"""Learners of chunks, of which no row is kept."""

@@ -1,0 +1,256 @@
+"""Damped Newton steps on a local problem whose loss has a curvature everywhere.
+
+Where hardly a row is within the round part of the loss, the descent begins with a wider one. Kinks
+of the penalty are left to the quadratic model of each step, as long as a few steps are enough. Such
+a model is as hard to minimise as the whole problem is by interior point steps, which take over
+then.
+
+References
+----------
+Lee, Sun, Saunders (2014), "Proximal Newton-type methods for minimizing composite functions", SIAM
+Journal on Optimization 24(3).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..._linalg.gram import weighted_gram
+from ..._objective.loss import Loss
+from .active_set import minimise_quadratic
+from .kinks import solve_positive
+from .local_problem import LocalProblem, LocalResult
+from .piecewise_descent import minimise_in_pieces
+
+_SHRINK = 0.1  # of the width of the loss, from one stage to the next
+_STEPS = 100  # in a stage
+_FEW_STEPS = 10  # where the penalty has kinks
+_LOST = 10.0  # of the objective: a quadratic model that gains as much is wrong
+_SLACK = 1e-3  # what a stage but the last may leave to gain, relative to the objective
+_DAMPING = 1e-3  # relative to the mean curvature, where few rows have any
+_FEW = 10  # rows with curvature for each coordinate
+_GENTLE = 1e-12  # damping otherwise
+_FLAT = 0.1  # slope at which a line search ends, relative to that at its start
+_LONGEST = 1e9  # times the Newton step
+_TRIALS = 40
+_WIDE = 10.0  # times as wide as its round part, a loss begins with wider ones
+_ROUNDING = 1e-14  # of the objective
+
+
+def minimise_round(problem: LocalProblem, start: Tensor, tol: float, max_iter: int) -> LocalResult:
+    """Descend until rounding is all that is left to gain; the last steps cost little.
+
+    Parameters
+    ----------
+    problem : LocalProblem
+        Its loss is ``widened`` by a factor.
+    start : Tensor of shape (k,)
+    tol : float
+    max_iter : int
+    """
+    descent = DampedNewton(problem, start)
+    result, has_rows = descent.result, len(problem.model.y) > 0
+    if descent.smooth:
+        descent.run(_STEPS, max_iter)
+        return result
+    if result.value <= _WIDE * problem.loss.bend**2 or not has_rows:
+        descent.run(_FEW_STEPS, max_iter)
+    if result.gap > tol and has_rows:
+        _go_on_in_pieces(result, tol, max_iter)
+    return result
+
+
+def _go_on_in_pieces(result: LocalResult, tol: float, max_iter: int) -> None:
+    """Take interior point steps from the start, and keep the better end."""
+    other = minimise_in_pieces(result.problem, result.start, tol, max_iter - result.n_iter)
+    result.n_iter += other.n_iter
+    result.curve += [min(value, result.value) for value in other.curve]
+    if other.value <= result.value:
+        result.u, result.value, result.left = other.u, other.value, other.left
+    else:
+        result.left = min(result.left, result.value - other.lower)
+
+
+@dataclass
+class Expansion:
+    """The objective to second order about a point.
+
+    Parameters
+    ----------
+    value : float
+    gradient : Tensor of shape (k,)
+        Without the kinks of the penalty.
+    hessian : Tensor of shape (k, k)
+    subgradient : Tensor of shape (k,)
+        Of least norm.
+    mean_curvature : float
+        The weighted mean of the curvature that the loss has in each row.
+    """
+
+    value: float
+    gradient: Tensor
+    hessian: Tensor
+    subgradient: Tensor
+    mean_curvature: float
+
+
+class DampedNewton:
+    """Newton steps with a line search, of a loss in several widths.
+
+    Parameters
+    ----------
+    problem : LocalProblem
+    start : Tensor of shape (k,)
+    """
+
+    def __init__(self, problem: LocalProblem, start: Tensor):
+        self.problem, self.u = problem, start
+        self.smooth = not (problem.kinks.slope.any() or problem.has_bounds)
+        self.result = LocalResult(problem, start, problem.value(start))
+
+    def run(self, n_steps: int, max_iter: int) -> None:
+        """Take as many steps at most with each width of the loss, and bound what is left then."""
+        loss, result = self.problem.loss, self.result
+        times = result.value / loss.bend / loss.bend
+        while times > _WIDE:
+            self._stage(loss.widened(times), _SLACK, n_steps, max_iter)
+            times = max(_SHRINK * times, 1.0)
+        self._stage(loss, 0.0, n_steps, max_iter)
+        about = self._expansion(loss)
+        self._settle(about)
+        gradient = about.gradient + about.hessian @ (result.u - self.u)
+        result.left = self.problem.bound.left(result.u, gradient, result.value, self.problem.gram)
+
+    def _stage(self, loss: Loss, slack: float, n_steps: int, max_iter: int) -> None:
+        """Take Newton steps on a loss until they gain no more than that part of it."""
+        for _ in range(n_steps):
+            about = self._expansion(loss)
+            target, gain = self._newton_step(about)
+            if (slack and gain < slack * about.value) or self.result.n_iter >= max_iter:
+                break
+            if not self.smooth and gain > _LOST * about.value:  # no loss is below zero
+                break
+            length = self._move(loss, target, gain)
+            if not length:  # the gain was made of rounding, and would be again
+                break
+            if gain <= _ROUNDING**1.5 * about.value:  # no step after this one sees a gain
+                break
+
+    def _move(self, loss: Loss, target: Tensor, gain: float) -> float:
+        """Go as far towards the target as the objective falls, and return the part of the way."""
+        step, result = target - self.u, self.result
+        noise = gain <= _ROUNDING * abs(result.value)
+        length = 1.0 if noise else self._search_line(loss, step, gain)
+        u = self.u + length * step if length != 1 else target  # whose zeros are exact
+        self.u = self.problem.feasible(u)
+        result.n_iter += 1
+        self._keep(self.u)
+        result.curve.append(result.value)
+        return length
+
+    def _keep(self, u: Tensor) -> None:
+        # Of values that differ by rounding the later is the better: it has the smaller gradient,
+        # and its zeros are exact.
+        result = self.result
+        result.keep(u, _ROUNDING * abs(result.value) + self.problem.at_zero.nothing)
+
+    def _settle(self, about: Expansion) -> None:
+        """Send coefficients to zero that a proximal step from the best point would."""
+        u = self.result.u
+        step = 1 / about.hessian.diagonal().clamp(min=torch.finfo(u.dtype).tiny)
+        gradient = about.gradient + about.hessian @ (u - self.u)
+        landed = self.problem.kinks.prox(u - gradient * step, step)
+        settled = torch.where(landed == 0, torch.zeros_like(u), u)
+        if not torch.equal(settled, u):
+            self._keep(settled)
+
+    def _expansion(self, loss: Loss) -> Expansion:
+        """Return the objective to second order about the present point."""
+        problem, model = self.problem, self.problem.model
+        curvature = model.share * loss.curvature(model.y, problem.raw_prediction(self.u))
+        gradient = problem.gradient(self.u, loss)
+        return Expansion(
+            value=problem.value(self.u, loss),
+            gradient=gradient,
+            hessian=weighted_gram(model.Z, curvature) + problem.quadratic,
+            subgradient=problem.kinks.subgradient(self.u, gradient),
+            mean_curvature=float(curvature.sum()),
+        )
+
+    def _newton_step(self, about: Expansion) -> tuple[Tensor, float]:
+        """Return the minimum of the quadratic model, and what going there is to gain."""
+        hessian, kinks = self._damped(about), self.problem.kinks
+        if self.smooth:
+            step, _ = solve_positive(hessian, -about.gradient)
+            return self.u + step, float(-(about.gradient @ step))
+        target = minimise_quadratic(hessian, about.gradient, kinks, self.u)
+        change = kinks.value(target) - kinks.value(self.u)
+        return target, float(-(about.gradient @ (target - self.u)) - change)
+
+    def _damped(self, about: Expansion) -> Tensor:
+        """Return the Hessian with a shift for directions in which hardly a row has curvature.
+
+        The shift is a part of the curvature that all kept rows would have, so that directions in
+        which all of them hardly differ are damped no more than others. It is proportional to the
+        gradient.
+        """
+        diagonal = about.hessian.diagonal()
+        hessian = about.hessian + (_GENTLE * diagonal).diag()
+        if about.mean_curvature < _FEW * _DAMPING and len(self.problem.model.y):
+            residual = float(self.problem.residual(self.u).abs().mean())
+            if residual:
+                shift = float(torch.linalg.vector_norm(about.subgradient)) / residual
+                hessian = hessian + shift * self.problem.gram()
+        flat = hessian.diagonal() <= 0
+        return hessian + flat.double().diag() if flat.any() else hessian
+
+    def _search_line(self, loss: Loss, step: Tensor, gain: float) -> float:
+        """Return how far to go along a step: to where the objective no longer falls.
+
+        With kinks a step ends at its end at the latest, where coefficients are exactly zero.
+        """
+        problem, model, u = self.problem, self.problem.model, self.u
+        raw, raw_step = problem.raw_prediction(u), model.Z @ step
+        curvature = float(step @ (problem.quadratic @ step))
+        start = float(problem.gradient_of_rest(u) @ step)
+
+        def slope(length: float) -> float:
+            """Return the derivative of the objective along the step."""
+            rows = (model.share * loss.gradient(model.y, raw + length * raw_step)) @ raw_step
+            kinks = (problem.kinks.slope * (u + length * step).sign()) @ step
+            return float(rows + curvature * length + kinks) + start
+
+        return flat_point(slope, -gain, beyond=self.smooth)
+
+
+def flat_point(slope: Callable[[float], float], at_zero: float, beyond: bool) -> float:
+    """Return a length at which the slope along a line is next to zero, or the last one below it.
+
+    The slope never falls, so that its zero lies between a length at which it is negative and one
+    at which it is not. It is found by false position, kept away from the ends.
+
+    Parameters
+    ----------
+    slope : callable
+        Of a length.
+    at_zero : float
+        The slope at length 0, which is negative.
+    beyond : bool
+        Whether the length may be more than 1.
+    """
+    flat = -_FLAT * at_zero
+    low, high = (0.0, at_zero), (1.0, slope(1.0))
+    while beyond and high[1] < -flat and high[0] < _LONGEST:
+        low, high = high, (3 * high[0], slope(3 * high[0]))
+    for _ in range(_TRIALS):
+        if abs(high[1]) <= flat or high[1] <= 0:
+            return high[0]
+        part = min(max(low[1] / (low[1] - high[1]), 0.05), 0.95)
+        length = low[0] + (high[0] - low[0]) * part
+        here = (length, slope(length))
+        if abs(here[1]) <= flat:
+            return length
+        low, high = (here, high) if here[1] < 0 else (low, here)
+    return low[0]

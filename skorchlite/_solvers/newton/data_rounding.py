@@ -1,0 +1,57 @@
+"""What the rounding of the data may have made of its columns, which decides their rank."""
+
+import torch
+from torch import Tensor
+
+from ..._objective.objective import Objective
+
+_SAFETY = 4.0  # rounding errors, in units of those of one entry
+_EPS = torch.finfo(torch.float64).eps
+
+
+def rounded_by(objective: Objective, data_eps: float, size: Tensor | float = 0.0) -> Tensor:
+    """Return how far the rounding of the data may have moved the entries of each column.
+
+    It is relative to the size of an entry and to how far from zero columns are measured. Columns
+    that are made from others amplify it; where they do so differently in each row, and it is cheap,
+    the rounding of each row is followed.
+
+    Parameters
+    ----------
+    objective : Objective
+    data_eps : float
+    size : Tensor of shape (d,), default=0.0
+    """
+    rounding = objective.basis.rounding
+    made = data_eps * rounding.amplification * (size + objective.units.distance())
+    found = None if rounding.uniform else objective.units.followed()
+    if found is None:
+        return made
+    moved, distance = found
+    return torch.minimum(made, data_eps * moved + _EPS * rounding.n_roundings * (size + distance))
+
+
+def made_by_rounding(objective: Objective, data_eps: float) -> Tensor:
+    """Return the deviation of each column that the rounding of its entries may have made.
+
+    With a penalty, a column of single precision that hardly varies is not taken for constant.
+    """
+    if objective.penalty.corner or objective.penalty.curvature:
+        data_eps = _EPS
+    return _SAFETY * rounded_by(objective, data_eps)
+
+
+def rounded_part(objective: Objective, data_eps: float, deviation: Tensor) -> Tensor:
+    """Return the part of each column's deviation that the rounding of its entries may have made.
+
+    A column that depends on others does so only up to the rounding of its entries. That is
+    relative to their distance from zero, and not to their deviation. With a penalty on the
+    coefficients the data leaves none of them undetermined, and the parts are zero. The part of a
+    constant column is infinite.
+    """
+    if objective.penalty.curvature:
+        part = torch.zeros_like(deviation)
+    else:
+        moved = rounded_by(objective, data_eps, deviation)
+        part = _SAFETY * objective.n_features**0.5 * moved / deviation
+    return torch.where(deviation > 0, part, torch.inf)

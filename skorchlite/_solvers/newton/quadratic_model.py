@@ -1,0 +1,163 @@
+"""The objective of squared error about the mean of its columns, with its preconditioner."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..._objective.moments import Moments
+from ..._objective.objective import Objective, Quadratic
+from .data_rounding import rounded_part
+from .preconditioner import FAR_UNITS, Metric, cholesky_metric
+from .spectral_metric import spectral_metric
+from .underdetermined import wide_metric, wide_quadratic
+
+CLEAR = 1e-8  # of a curvature: what rounding may have made of it without an effect
+CONTRACTION = 0.1  # the factor by which a step shrinks the error at least, or else sums are doubles
+_SOME_COLUMNS = 600  # whose Gram matrix is factorised in a moment
+_SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
+_PRODUCT = 100.0  # times eps: the rounding error of a quadratic form, relative to its diagonal
+_SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
+_FLAT = 1e-6  # of the gradient at zero: more than that is a direction that was not resolved
+_ROUNDED = 1e-12  # of the targets: a gradient that is made of rounding errors
+_FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
+
+
+@dataclass(frozen=True)
+class QuadraticModel:
+    """Least squares about the mean of the columns.
+
+    Parameters
+    ----------
+    objective : Objective
+        With columns measured from their mean.
+    quadratic : Quadratic
+    metric : Metric
+        The preconditioner.
+    dtype : torch.dtype
+        Of the products that these are made of.
+    """
+
+    objective: Objective
+    quadratic: Quadratic
+    metric: Metric
+    dtype: torch.dtype
+
+    def least_norm(self, w: Tensor, far: float = FAR_UNITS) -> Tensor:
+        """Return the coefficients of least norm that predict what w does, if there are others.
+
+        Where columns that are taken for constant are not quite, others would not; then it is w.
+
+        Parameters
+        ----------
+        w : Tensor of shape (n_features, n_targets)
+        far : float
+            See ``Metric.excess``.
+        """
+        hessian = self.quadratic.hessian
+        excess = self.metric.excess(w, self.objective.units.to_caller, far)
+        moved, size = ((part * (hessian @ part)).sum(0) for part in (excess, w))
+        # Beside a large excess the products have a rounding error of their own.
+        rounding = (hessian.diagonal()[:, None] * excess * excess).sum(0)
+        same = _SAME**2 * size + _PRODUCT * torch.finfo(w.dtype).eps * rounding
+        return w - torch.where(moved <= same, excess, torch.zeros_like(excess))
+
+    def resolves(self, w: Tensor, gradient: Tensor) -> bool:
+        """Return whether the gradient at the minimum w that the metric leads to is next to zero.
+
+        Where columns are of very different sizes, directions among the small ones may be lost.
+        """
+        metric, quadratic = self.metric, self.quadratic
+        if metric.rank == len(w):
+            return True
+        first = metric.norm(quadratic.gradient)
+        sizes = quadratic.hessian.diagonal().clamp(min=0).sqrt()
+        rounding = len(sizes) ** 0.5 * _SAFETY * torch.finfo(w.dtype).eps * (sizes @ w.abs())
+        made = _ROUNDED + len(sizes) ** 0.5 * metric.noise
+        enough = torch.maximum(_FLAT * first, made * (2 * quadratic.value).sqrt())
+        return bool((metric.norm(gradient) <= torch.maximum(enough, rounding)).all())
+
+    def left(self, gradient: Tensor) -> Tensor:
+        """Return how much lower than at a point with this gradient each target may be.
+
+        A Newton step gains half the squared gradient in the metric, and what it leaves of the
+        gradient no more than against the curvature of the penalty alone.
+        """
+        factor = self.metric.factor
+        along = factor.T @ gradient
+        left = 0.5 * (along * along).sum(0)
+        if self.objective.penalty.curvature:
+            curvature = self.objective.column_penalty.curvature[:, None]
+            rest = gradient - self.quadratic.hessian @ (factor @ along)
+            left = left + 0.5 * torch.where(curvature > 0, rest * rest / curvature, 0.0).sum(0)
+        return left
+
+
+def quadratic_model(objective: Objective, dtype: torch.dtype, data_eps: float) -> QuadraticModel:
+    """Return the quadratic objective about the mean of the columns, and its metric.
+
+    Parameters
+    ----------
+    objective : Objective
+    dtype : torch.dtype
+        Of the products, unless doubles are needed.
+    data_eps : float
+        Relative rounding of the data itself.
+    """
+    if objective.basis.diagonal and objective.rows.fewer_than(objective.n_features):
+        model = _wide_model(objective, data_eps)
+        # In the caller's units, directions among small columns are lost beside large ones.
+        full = len(model.quadratic.hessian.Z) - objective.fit_intercept
+        if model.metric.rank >= full or objective.n_features > _SOME_COLUMNS:
+            return model
+        objective = model.objective
+    for precision in dict.fromkeys((dtype, objective.double)):
+        objective, quadratic = measure(objective, precision)
+        metric = _exact_enough(objective, quadratic, precision, data_eps)
+        if metric is not None:
+            return QuadraticModel(objective, quadratic, metric, precision)
+    moments = quadratic.moments
+    deviation = (moments.cross.diagonal() / moments.weight).sqrt()[-objective.n_features :]
+    rounding = rounded_part(objective, data_eps, deviation)
+    metric = spectral_metric(objective, quadratic.hessian, rounding)
+    return QuadraticModel(objective, quadratic, metric, precision)
+
+
+def measure(objective: Objective, dtype: torch.dtype) -> tuple[Objective, Quadratic]:
+    """Return the objective about the mean of the columns, and as a quadratic."""
+    quadratic = objective.quadratic(dtype)
+    if not objective.fit_intercept:
+        return objective, quadratic
+    moments = quadratic.moments
+    spread = moments.cross.diagonal()
+    far = moments.mean**2 > (_FAR_MEAN / moments.weight) * spread
+    objective = objective.centred(moments.mean)
+    quadratic.moments = Moments(moments.weight, torch.zeros_like(spread), moments.cross)
+    again = far.any() and (far & (spread > 0)).any()  # a constant column is never far
+    return objective, objective.quadratic(dtype) if again else quadratic
+
+
+def _wide_model(objective: Objective, data_eps: float) -> QuadraticModel:
+    """Return the model of fewer rows than columns."""
+    objective, quadratic = wide_quadratic(objective)
+    deviation = quadratic.moments.cross[-objective.n_features :].sqrt()
+    rounding = rounded_part(objective, data_eps, deviation)
+    metric = wide_metric(objective, quadratic, rounding)
+    return QuadraticModel(objective, quadratic, metric, objective.double)
+
+
+def _exact_enough(
+    objective: Objective, quadratic: Quadratic, dtype: torch.dtype, data_eps: float
+) -> Metric | None:
+    """Return the metric by a Cholesky factorization, or None if that is not exact enough."""
+    metric = cholesky_metric(quadratic.hessian)
+    if metric is None:
+        return None
+    made = rounded_part(objective, data_eps, metric.scale)
+    noise = max(torch.finfo(dtype).eps, float(made.max()) ** 2)
+    if objective.rounded is not None:
+        form = objective.rounded
+        summed = (form if form.ndim == 1 else form.diagonal()) / metric.scale**2
+        if metric.condition * float(summed.max()) > CLEAR:
+            return None
+    return metric if _SAFETY * metric.condition * noise < CONTRACTION else None

@@ -1,0 +1,175 @@
+"""The preconditioner by eigenvectors, with the rank decided at the rounding of the data."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..._objective.objective import Objective
+from .preconditioner import Metric
+from .small_problems import cheap, gather
+
+_ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
+_SUMMED = 100.0  # times that may be left of the sums of a Gram matrix, measured off their mean
+_DEPENDENT = 0.01  # a direction with more than this part of the mean curvature is no dependence
+
+
+@dataclass(frozen=True)
+class Directions:
+    """The directions in which rows differ by more than rounding, and the others.
+
+    Parameters
+    ----------
+    factor : Tensor of shape (d, rank)
+        ``factor @ factor.T`` is the pseudo-inverse of the Hessian.
+    null : Tensor of shape (d, d - rank)
+        Directions along which the objective does not change.
+    condition : float
+        An upper estimate of the condition number, columns scaled.
+    blur : Tensor of shape (d,) or None
+        See ``Metric``.
+    """
+
+    factor: Tensor
+    null: Tensor
+    condition: float
+    blur: Tensor | None = None
+
+
+def spectral_metric(objective: Objective, hessian: Tensor, rounding: Tensor) -> Metric:
+    """Return the metric by eigenvectors.
+
+    Parameters
+    ----------
+    objective : Objective
+    hessian : Tensor of shape (d, d)
+    rounding : Tensor of shape (d,)
+        The part of the deviation of each column that the rounding of its entries may have made.
+    """
+    # A column that rounding may have made is constant: its coefficient stays zero.
+    live = (hessian.diagonal() > 0) & (rounding < 1)
+    scale = torch.where(live, hessian.diagonal(), torch.ones_like(rounding)).sqrt()
+    eye = torch.ones_like(scale).diag()
+    constant = eye[:, ~live]
+    if not live.any():
+        return Metric(eye[:, live], scale, 1.0, live, constant)
+    rounding = torch.where(live, rounding, torch.zeros_like(rounding))
+    scaled = (hessian / torch.outer(scale, scale))[live][:, live]
+    values, vectors = torch.linalg.eigh(scaled)
+    found = resolved(objective, values, eye[:, live] @ vectors, scale, rounding)
+    blur = found.blur
+    if found.null.shape[1] and cheap(objective):
+        found = _of_rows(objective, scale, live, rounding)
+    null, noise = torch.cat((found.null, constant), 1), float(rounding.max())
+    return Metric(found.factor, scale, found.condition, live, null, blur, noise)
+
+
+def resolved(
+    objective: Objective,
+    values: Tensor,
+    vectors: Tensor,
+    scale: Tensor,
+    rounding: Tensor,
+) -> Directions:
+    """Return the directions from eigenvalues and eigenvectors of the Hessian.
+
+    A Gram matrix holds singular values down to ``sqrt(eps)`` of the largest only. Where smaller
+    ones matter, the columns are multiplied by the inverse root of that matrix and a second pass
+    makes the Gram matrix of the product, which holds them down to ``1000 eps``.
+
+    Parameters
+    ----------
+    objective : Objective
+    values : Tensor of shape (k,)
+        Curvatures.
+    vectors : Tensor of shape (d, k)
+        Unit directions that have them, in coordinates ``scale * w``.
+    scale : Tensor of shape (d,)
+    rounding : Tensor of shape (d,)
+        The part of the deviation of each coordinate that the rounding of the data may have made.
+    """
+    eps = _ROUNDING * len(values) * torch.finfo(values.dtype).eps
+    top, mean = float(values.max()), float(values.mean())
+    clipped = values.clamp(min=_SUMMED * eps * top)
+    directions, curvature, least = vectors / clipped.sqrt(), values / clipped, 1.0
+    unresolved = (curvature < 1) & (_made_by_rounding(directions, rounding, mean) < 1)
+    if unresolved.any():
+        whitened = objective.quadratic(objective.double, directions / scale[:, None])
+        curvature, turn = torch.linalg.eigh(whitened.hessian)
+        directions, least = directions @ turn, eps * float(curvature[-1])
+    made, blur = _made_by_rounding(directions, rounding, mean), None
+    if objective.rounded is not None:
+        summed = _rounding_of_sums(objective.rounded, directions / scale[:, None])
+        # What the rounding of the data may have made is not known from the rows either.
+        blur = (summed / torch.maximum(curvature, made)).nan_to_num(0.0).clamp(max=1)
+        made = torch.maximum(made, summed)
+    keep = curvature >= made.clamp(min=least)
+    keep &= _rows_have(objective, curvature / (directions * directions).sum(0))
+    factor = directions[:, keep] / curvature[keep].sqrt()
+    condition = top * float((factor * factor).sum(0).max()) if keep.any() else 1.0
+    null = directions[:, ~keep] / scale[:, None]
+    return Directions(factor / scale[:, None], null, condition, blur)
+
+
+def _of_rows(objective: Objective, scale: Tensor, live: Tensor, rounding: Tensor) -> Directions:
+    """Return the directions from the rows themselves, of a small problem.
+
+    They are those in which predictions change by most relative to what the rounding of the data may
+    change: columns are taken in units of that. Directions in which predictions change by most in
+    absolute terms would mix columns of much and of little rounding, and digits of the latter would
+    be lost.
+    """
+    columns, share = gather(objective)
+    Z = columns[:, -objective.n_features :] * share.sqrt()[:, None]
+    if objective.penalty.curvature:  # a quadratic penalty acts like further rows
+        Z = torch.cat((Z, objective.column_penalty.rooted(torch.ones_like(scale).diag())))
+    Z = (Z / scale)[:, live]
+    eps = _ROUNDING * max(Z.shape) ** 0.5 * torch.finfo(Z.dtype).eps
+    noise = rounding[live].clamp(min=eps * float(torch.linalg.vector_norm(Z)))
+    _, times, turn = torch.linalg.svd(Z / noise, full_matrices=True)
+    times = torch.nn.functional.pad(times, (0, len(turn) - len(times)))
+    directions = turn.T / noise[:, None]
+    directions /= torch.linalg.vector_norm(directions, dim=0)
+    curvature = (Z @ directions).square().sum(0)
+    mean = float(Z.square().sum()) / len(turn)
+    keep = (times >= 1) | (curvature >= _DEPENDENT * mean)
+    keep &= _rows_have(objective, times)
+    unit = torch.ones_like(scale).diag()[:, live] / scale[:, None]
+    null = directions[:, ~keep]
+    if not keep.any():
+        return Directions(unit[:, :0], unit @ null, 1.0)
+    # Rounding has left parts of the directions that are kept in the others.
+    _, length, turn = torch.linalg.svd(Z @ directions[:, keep], full_matrices=False)
+    factor = directions[:, keep] @ turn.T / length
+    null = null - factor @ ((Z @ factor).T @ (Z @ null))
+    condition = float(curvature.max()) * float(factor.square().sum(0).max())
+    return Directions(unit @ factor, unit @ null, condition)
+
+
+def _rows_have(objective: Objective, curvature: Tensor) -> Tensor:
+    """Return which directions there are rows for, the most curved first."""
+    most = len(curvature)
+    if not objective.penalty.curvature:
+        most = min(most, objective.rows.n_rows - objective.fit_intercept)
+    has = torch.zeros_like(curvature, dtype=torch.bool)
+    has[curvature.argsort(descending=True)[:most]] = True
+    return has
+
+
+def _made_by_rounding(directions: Tensor, rounding: Tensor, mean: float) -> Tensor:
+    """Return the curvature that the rounding of the data may have made along directions."""
+    made = ((directions * rounding[:, None]) ** 2).sum(0)
+    return torch.minimum(made, _DEPENDENT * mean * (directions * directions).sum(0))
+
+
+def _rounding_of_sums(form: Tensor, directions: Tensor) -> Tensor:
+    """Return the curvature along directions that the rounding of sums over rows may have made.
+
+    Parameters
+    ----------
+    form : Tensor of shape (d,) or (d, d)
+        See ``Objective.rounded``.
+    directions : Tensor of shape (d, k)
+    """
+    across = form[:, None] * directions if form.ndim == 1 else form @ directions
+    return (directions * across).sum(0)
