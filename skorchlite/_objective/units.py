@@ -99,7 +99,7 @@ class Units:
         scale = self.origin.scale
         return (distance if scale is None else distance / scale)[self.n_targets :]
 
-    def followed(self) -> tuple[Tensor, Tensor] | None:
+    def propagated(self) -> tuple[Tensor, Tensor] | None:
         """Return how far relative errors of the data move each column, and its ``distance``.
 
         Both are for the very rows, and in present units; None where they are not cheap to have.

@@ -57,8 +57,8 @@ class BoundedRows(View):
         if n_beyond:
             message = (
                 f"{n_beyond} of {n_rows} samples are outside of domain_, the range of the columns "
-                "that the polynomial was fitted to. It may grow fast there. Use "
-                "extrapolation='clip' or 'nan', or 'allow' to do without this warning."
+                "that the polynomial was fitted to. Its values may grow fast there. Use "
+                "extrapolation='clip' or 'nan', or 'allow' for no warning."
             )
             warnings.warn(message, UserWarning, stacklevel=2)
 

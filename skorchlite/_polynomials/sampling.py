@@ -60,7 +60,7 @@ def column_ranges(rows: Rows, sampled: bool = False) -> ColumnRanges:
 def _extremes_and_sample(rows: Rows, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:
     """Return the extremes of each block, and every so many-th row."""
     extremes, samples = [], []
-    counted, step = rows.counted is not None, 1  # whether the number of rows to sample is known
+    counted, step = rows.counted is not None, 1  # counted: the number of rows is known
     for X, _, weight in rows.blocks(rows.bound(rows.n_features, 8)):
         if weight is not None:  # rows without weight are not part of the data
             X, counted = X[weight > 0], False

@@ -1,6 +1,7 @@
 """How large the rounding errors of the terms of a polynomial are."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,22 @@ from .kinds import Kind
 _FEW_ENTRIES = 1 << 18  # rows times terms, which take a few milliseconds
 _FAR_SLOPE = 1e3  # a slope that terms have beside a row that is far from the others
 
-Factor = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+class Factor(NamedTuple):
+    """The factor of a column in each term and row; arrays of shape (n_terms, n_rows).
+
+    Parameters
+    ----------
+    value : ndarray
+    error : ndarray
+        The error of the value for a relative error of size 1 in the column.
+    lowest : ndarray
+        The lowest power of the column in it.
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    lowest: np.ndarray
 
 
 class TermRounding(ColumnRounding):
@@ -106,25 +122,21 @@ class TermRounding(ColumnRounding):
         after = [before]  # products of the factors after each, from the last
         for value, _, _ in factors[:0:-1]:
             after.append(after[-1] * value)
-        for value, slope, root in factors:
-            squares += (before * slope * after.pop()) ** 2
-            before, lowest = before * value, lowest * root
+        for value, error, lowest_factor in factors:
+            squares += (before * error * after.pop()) ** 2
+            before, lowest = before * value, lowest * lowest_factor
         sizes = self.least_size + 0 * lowest[:, 0]
         if not self.kind.uniform_rounding:
             sizes = np.sqrt((lowest**2).mean(1))
         return np.sqrt(squares.mean(1)), sizes
 
     def _factors(self, X: np.ndarray) -> Iterator[Factor]:
-        """Yield the factor of each column in each term, of shape (n_terms, n_rows).
-
-        With it come its error for a relative error of size 1 in the column, and the lowest power of
-        the column in it.
-        """
+        """Yield the factors of each column."""
         centre, half = self.expansion.centre, self.expansion.half
         terms, t, far = self.expansion.terms, (X - centre) / half, X / half
         least, one = max(terms.degrees.least, 1), np.ones((1, len(X)))
         columns = zip(self.expansion.steps, t.T, far.T, terms.powers.T, strict=True)
-        for steps, x, error, k in columns:
+        for steps, x, error_of_t, k in columns:
             value = np.concatenate((one, values(steps, x)))
-            slope = np.concatenate((0 * one, derivatives(steps, x) * error))
-            yield value[k], slope[k], x ** np.minimum(k, least)[:, None]
+            error = np.concatenate((0 * one, derivatives(steps, x) * error_of_t))
+            yield Factor(value[k], error[k], x ** np.minimum(k, least)[:, None])

@@ -24,7 +24,7 @@ def rounded_by(objective: Objective, data_eps: float, size: Tensor | float = 0.0
     """
     rounding = objective.basis.rounding
     made = data_eps * rounding.amplification * (size + objective.units.distance())
-    found = None if rounding.uniform else objective.units.followed()
+    found = None if rounding.uniform else objective.units.propagated()
     if found is None:
         return made
     moved, distance = found
