@@ -47,6 +47,13 @@ _STORED: tuple[Any, ...] = (
     *(Constant, InverseScaling, Optimal, Shrinking, Adaptive, PassiveAggressive, TorchSchedule),
 )
 _NAMED = {kind.__name__: kind for kind in _STORED}
+# Attributes that pickles of version 0.1.0 may have under another name.
+_RENAMED = {
+    "Loop": {"corners": "proximal"},
+    "LoopStream": {"corner": "kinks"},
+    "ProximalPenalty": {"corner": "l1"},
+    "CumulativePenalty": {"corner": "l1"},
+}
 
 
 def packed(state: dict) -> dict:
@@ -102,7 +109,8 @@ def _made_object(value: Any, through: Any) -> Any:
     if not isinstance(make, type):
         return make(*args)
     made = make.__new__(make, *args)
-    vars(made).update(state or {})
+    renamed = _RENAMED.get(value[_KIND], {})
+    vars(made).update({renamed.get(name, name): part for name, part in (state or {}).items()})
     if isinstance(made, IncrementalLearner) and made.basis is None:  # as version 0.1.0 had it
         made.basis = IDENTITY
     return made

@@ -176,6 +176,6 @@ def _is_held(solution: Solution) -> bool:
     """
     objective = solution.objective
     felt = _FELT * objective.loss.largest_slope(solution.loss_curve[-1])
-    kinked = objective.column_penalty.corner >= felt
+    kinked = objective.column_penalty.l1 >= felt
     curved = objective.column_penalty.curvature >= _FELT
     return solution.optimality <= _FELT and bool(kinked.all() or curved.all())

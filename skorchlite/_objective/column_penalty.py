@@ -30,9 +30,9 @@ class ColumnPenalty:
         return part
 
     @property
-    def corner(self) -> Tensor:
+    def l1(self) -> Tensor:
         """The slope of the l1 penalty in each coefficient of z."""
-        return self.penalty.corner * self.unit
+        return self.penalty.l1 * self.unit
 
     @property
     def curvature(self) -> Tensor:
@@ -49,7 +49,7 @@ class ColumnPenalty:
         """
         ones = torch.ones(self.n_features, 1, dtype=torch.float64, device="cpu")
         penalty = self.penalty
-        if not (penalty.curvature or penalty.corner or penalty.positive):
+        if not (penalty.curvature or penalty.l1 or penalty.positive):
             return ones[:, 0]
         unit = self.units.to_caller(ones)[:, 0]
         if not torch.isfinite(unit).all():

@@ -139,7 +139,7 @@ class Sums:
         far = weight * ~near
         self.far_value += (losses * ~near).sum().cpu()
         self.gradient += (Z.T @ (far * self.loss.gradient(y, raw_prediction))).cpu()
-        if not self.loss.corners:
+        if not self.loss.kinked:
             curvature = far * self.loss.curvature(y, raw_prediction)
             self.hessian += weighted_gram(Z, curvature).cpu()
 

@@ -17,7 +17,7 @@ ROUNDED = 1e-14  # the relative rounding error of residuals, which are sums over
 
 @dataclass(frozen=True)
 class Hinge:
-    """``max over low <= d <= high of  d t - bend * phi(d)``, where ``t = sign * r - at``.
+    """``max over low <= d <= high of  d t - smoothing * phi(d)``, where ``t = sign * r - at``.
 
     ``phi(d)`` is ``1/2 d^2``: losses that are linear or quadratic in pieces are sums of these. Of a
     round hinge it is ``((1 + d) log(1 + d) + (1 - d) log(1 - d)) / 2`` instead, and d is between -1
@@ -28,7 +28,7 @@ class Hinge:
     at: float = 0.0
     low: float = 0.0
     high: float = inf
-    bend: float = 0.0
+    smoothing: float = 0.0
     round: bool = False
 
 
@@ -39,7 +39,7 @@ class Loss(ABC):
     ----------
     quadratic : bool
         Whether the curvature is the same everywhere.
-    corners : bool
+    kinked : bool
         Whether it has kinks, where the slope jumps.
     pieces : bool
         Whether it is quadratic, or linear, between its breaks.
@@ -57,7 +57,7 @@ class Loss(ABC):
         Their sum is the loss, if it is in pieces and not quadratic.
     round_hinges : tuple of Hinge
         Their sum is the loss, if it has a curvature everywhere and linear ends.
-    bend : float
+    curved_to : float
         The residual up to which a smooth loss with linear ends is curved.
     width : float
         Of the smoothing of kinks.
@@ -71,12 +71,12 @@ class Loss(ABC):
         Returns how large residuals can be where the mean loss is a value.
     """
 
-    quadratic, corners, pieces = False, False, True
+    quadratic, kinked, pieces = False, False, True
     residual, convex, by_row, separable = True, True, True, True
     breaks: tuple[float, ...] = ()
     hinges: tuple[Hinge, ...] = ()
     round_hinges: tuple[Hinge, ...] = ()
-    bend, width, smoothness, steepest = 0.0, 0.0, 1.0, inf
+    curved_to, width, smoothness, steepest = 0.0, 0.0, 1.0, inf
     slopes: tuple[float, ...] = ()
     largest_residual: Callable[[float], float]
 

@@ -115,7 +115,7 @@ class LogCosh(Loss):
     """
 
     pieces = False
-    bend = 1.0
+    curved_to = 1.0
     steepest = 1.0
 
     def __init__(self, times: float = 1.0):

@@ -143,7 +143,7 @@ class Objective:
         if not torch.isfinite(sums.sum() + squares.sum()):
             raise OutOfRangeError
         # For a loss with kinks nothing depends on the squares of the targets.
-        matter = slice(t if self.loss.corners else 0, self._last_measured)
+        matter = slice(t if self.loss.kinked else 0, self._last_measured)
         check_underflow(squares, sums[:, 0], self.double, matter, self.rows, self.origin)
         mean = sums[:, 0] / total if self.fit_intercept else torch.zeros_like(squares)
         covariance = sums[t:, 1:] / total - torch.outer(mean[t:], mean[:t])
@@ -283,7 +283,7 @@ class Objective:
             raise OutOfRangeError
         if not self.fit_intercept:
             gradient[-1] = 0
-        if self.penalty.curvature or self.penalty.corner:
+        if self.penalty.curvature or self.penalty.l1:
             value = value + self.column_penalty.value(v[:-1])
             gradient[:-1] += self.column_penalty.hessian_product(v[:-1])
         return value, gradient

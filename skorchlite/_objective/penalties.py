@@ -4,30 +4,30 @@ from torch import Tensor
 
 
 class Penalty:
-    """``curvature / 2 ||w||^2 + corner ||w||_1``, over ``w >= 0`` where ``positive``.
+    """``curvature / 2 ||w||^2 + l1 ||w||_1``, over ``w >= 0`` where ``positive``.
 
     Parameters
     ----------
-    curvature, corner : float
+    curvature, l1 : float
         Weights of the two norms, ``alpha`` included.
     positive : bool
         Whether coefficients below zero are excluded.
     """
 
-    def __init__(self, curvature: float, corner: float, positive: bool):
-        self.curvature, self.corner, self.positive = curvature, corner, positive
+    def __init__(self, curvature: float, l1: float, positive: bool):
+        self.curvature, self.l1, self.positive = curvature, l1, positive
 
     @property
     def smooth(self) -> bool:
         """Whether it has a gradient everywhere: no l1 norm and no bound."""
-        return not (self.corner or self.positive)
+        return not (self.l1 or self.positive)
 
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty of each column of w."""
         value = w.new_zeros(w.shape[1])
         if self.curvature:  # zero times a square that overflows is NaN
             value += 0.5 * self.curvature * (w * w).sum(0)
-        return value + self.corner * w.abs().sum(0) if self.corner else value
+        return value + self.l1 * w.abs().sum(0) if self.l1 else value
 
     def gradient(self, w: Tensor) -> Tensor:
         """Return the gradient of the smooth part at w."""

@@ -26,7 +26,7 @@ class PiecewiseLinear(Loss):
         In r; one more than breaks, ascending.
     """
 
-    corners = True
+    kinked = True
     smoothness = 0.0
 
     def __init__(self, breaks: tuple[float, ...], slopes: tuple[float, ...]):

@@ -177,7 +177,7 @@ def test_warm_start_ends_at_the_same_optimum(loss):
     cold, value = estimator.n_iter_, value_of(estimator, problem)
     estimator.fit(problem.X, problem.y)
     assert_equally_good(value_of(estimator, problem), value)
-    if not LOSSES[loss](0.5, 0.5).corners:  # those begin with the widest smoothing again
+    if not LOSSES[loss](0.5, 0.5).kinked:  # those begin with the widest smoothing again
         assert estimator.n_iter_ <= cold
 
 

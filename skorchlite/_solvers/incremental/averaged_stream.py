@@ -171,7 +171,7 @@ class AveragedStream(IncrementalLearner):
         loss, n_rows = objective.loss, objective.rows.n_rows
         share = min((_RECENT + 1) * n_rows / (self.n_seen + n_rows), 1.0)
         self.apart += share * (float((pilot.y - pilot.Z @ v).abs().mean()) - self.apart)
-        if loss.corners:
+        if loss.kinked:
             if not self.apart > 0:  # all residuals so far were zero
                 return self._bounds(n_rows, 0.0)
             loss = loss.smoothed(_BAND * self.apart)

@@ -37,7 +37,7 @@ class LoopStream(IncrementalLearner):
         self.solver = settings.solver_name
         self.loop: Loop | None = None
         self.origin: Origin | None = None
-        self.corner: tuple[float, bool] = 0.0, False  # of the penalty of the last chunk
+        self.kinks: tuple[float, bool] = 0.0, False  # (l1, positive) of the last chunk
         self._steps_changed = False
 
     def follow(self, settings: Settings) -> None:
@@ -53,18 +53,18 @@ class LoopStream(IncrementalLearner):
 
     def _prepare(self, objective: Objective, start: Tensor | None, control: SolverControl) -> Steps:
         """Return the steps along a chunk."""
-        kind = objective.penalty.corner, objective.penalty.positive
+        kind = objective.penalty.l1, objective.penalty.positive
         if self.loop is None:
             begun = make_start(objective, start, self.settings, control)
             self.loop = make_loop(begun, self.settings)
-            self.origin, self.corner = begun.objective.origin, kind
+            self.origin, self.kinks = begun.objective.origin, kind
         loop = self.loop
         assert self.origin is not None
         objective = objective.at(self.origin)
-        if kind != self.corner:
+        if kind != self.kinks:
             check_kinks(loop.optimizer, self.settings, objective)
-            loop.corners = proximal_of(loop, objective)
-            self.corner = kind
+            loop.proximal = proximal_of(loop, objective)
+            self.kinks = kind
         if self._steps_changed:
             loop.schedule = make_schedule(self.settings, objective.loss, loop.optimizer)
             self._steps_changed = False

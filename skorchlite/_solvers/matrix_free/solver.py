@@ -102,7 +102,7 @@ def _by_conjugate_gradients(problem: Scaled, u: Tensor, control: SolverControl) 
 def _by_quasi_newton(problem: Scaled, u: Tensor, control: SolverControl) -> Solution:
     most = _PASSES if _is_small(problem.objective) else torch.inf
     descent = QuasiNewton(problem, u, control.max_iter, control.monitor, most)
-    solve = minimise_smoothed if problem.objective.loss.corners else _minimise_smooth
+    solve = minimise_smoothed if problem.objective.loss.kinked else _minimise_smooth
     status, gap = solve(descent, control.gap)
     if not problem.resolved:
         status, gap = "unresolved", torch.nan

@@ -150,7 +150,7 @@ class CrossOver:
             u, change = u + step, -(problem.model.Z @ step)
             for hinges in form.rows:
                 hinges.follow(change)
-        if problem.loss.corners and len(free):
+        if problem.loss.kinked and len(free):
             self._balance(u, free)
         return u
 

@@ -55,7 +55,7 @@ def minimise_round(problem: LocalProblem, start: Tensor, tol: float, max_iter: i
     if descent.smooth:
         descent.run(_STEPS, max_iter)
         return result
-    if result.value <= _WIDE * problem.loss.bend**2 or not has_rows:
+    if result.value <= _WIDE * problem.loss.curved_to**2 or not has_rows:
         descent.run(_FEW_STEPS, max_iter)
     if result.gap > tol and has_rows:
         _go_on_in_pieces(result, tol, max_iter)
@@ -113,7 +113,7 @@ class DampedNewton:
     def run(self, n_steps: int, max_iter: int) -> None:
         """Take as many steps at most with each width of the loss, and bound what is left then."""
         loss, result = self.problem.loss, self.result
-        times = result.value / loss.bend / loss.bend
+        times = result.value / loss.curved_to / loss.curved_to
         while times > _WIDE:
             self._stage(loss.widened(times), _SLACK, n_steps, max_iter)
             times = max(_SHRINK * times, 1.0)

@@ -36,7 +36,7 @@ def made_by_rounding(objective: Objective, data_eps: float) -> Tensor:
 
     With a penalty, a column of single precision that hardly varies is not taken for constant.
     """
-    if objective.penalty.corner or objective.penalty.curvature:
+    if objective.penalty.l1 or objective.penalty.curvature:
         data_eps = _EPS
     return _SAFETY * rounded_by(objective, data_eps)
 

@@ -96,7 +96,7 @@ class Frame:
         # A constant column has no curvature of its own, and stays at zero with any.
         curvature = torch.where(live, objective.column_penalty.curvature * unit**2, 1.0)
         bounded = torch.full((len(unit),), objective.penalty.positive)
-        kinks = Kinks(objective.column_penalty.corner * unit, bounded)
+        kinks = Kinks(objective.column_penalty.l1 * unit, bounded)
         free = unit.new_zeros(int(objective.fit_intercept))
         self.kinks = kinks.followed_by_free(len(free))
         unit = torch.cat((unit, free + 1))[:, None]

@@ -118,7 +118,7 @@ class _Descent:
     def __init__(self, objective: Objective, frame: Frame, control: SolverControl, room: int):
         self.loss, self.frame, self.room = objective.loss, frame, room
         self.tol, self.max_iter = control.gap, control.max_iter
-        self.free = not (objective.penalty.curvature or objective.penalty.corner)
+        self.free = not (objective.penalty.curvature or objective.penalty.l1)
         self.bound = frame.bound()
         self.reach = torch.inf
         self.base: Tensor | None = None
@@ -162,11 +162,11 @@ class _Descent:
         self.curve = [*self.curve[:-1], value]  # measured, where it was the model's
         if self._is_lowest(value) or (self.free and not model.exact and self._is_met(value, u)):
             return u
-        if self.loss.corners and not model.exact and len(model.y) < len(u):
+        if self.loss.kinked and not model.exact and len(model.y) < len(u):
             self.reach, self.n_iter = 10 * self.reach or value, self.n_iter + 1
             return u  # too few rows are near a kink to make a minimum
         local = self._minimise(self.frame.in_frame(model, u), u)
-        if self.loss.corners:  # the lines that take the place of rows are below the loss
+        if self.loss.kinked:  # the lines that take the place of rows are below the loss
             self.floor = max(self.floor, self.under)
         if model.exact:
             self.gap, self.lower = local.gap, local.lower
@@ -177,10 +177,10 @@ class _Descent:
             self.gap = self._gap(local)
             if len(model.y) >= self.room:  # further rows near a kink were summed with the others
                 self.reach /= 2
-            elif self.loss.corners and not local.moved:  # the same model would not move again
+            elif self.loss.kinked and not local.moved:  # the same model would not move again
                 self.reach /= 4
             self.status = self._status(local.moved)
-            if self.status and self.loss.corners:
+            if self.status and self.loss.kinked:
                 return u  # the bound is on this point
         self.curve.append(local.value)
         return local.u
@@ -207,10 +207,10 @@ class _Descent:
 
     def _minimise(self, model: Model, u: Tensor) -> LocalResult:
         """Return the minimum of a model, within the reach where it does not hold all rows."""
-        bounded = self.loss.corners and not model.exact
+        bounded = self.loss.kinked and not model.exact
         local = self._descended(model, u, self.reach if bounded else torch.inf)
         self.at_zero = local.problem.at_zero
-        if self.loss.corners:
+        if self.loss.kinked:
             self.under = local.lower
         if local.at_edge:
             # Rows that are not kept would meet their kinks further on. They are given a curvature,
@@ -241,7 +241,7 @@ class _Descent:
     def _gap(self, local: LocalResult) -> float:
         """Return the relative gap at the base, of a model that does not hold all rows."""
         assert self.base is not None
-        if self.loss.corners:
+        if self.loss.kinked:
             left = self.value - self.floor
         else:
             problem = local.problem
@@ -252,7 +252,7 @@ class _Descent:
 
     def _status(self, moved: float) -> str:
         """Return how the descent ended with a step that far, "" where it goes on."""
-        near = self.loss.corners or moved <= _NEAR * self.reach or not self.loss.breaks
+        near = self.loss.kinked or moved <= _NEAR * self.reach or not self.loss.breaks
         if self.gap <= self._enough and near:
             return "converged"
         return self._unfinished(idle=self.idle > _IDLE)
@@ -272,7 +272,7 @@ class _Descent:
         """Return a point on the way from the base to one that is higher."""
         assert self.base is not None
         self.halvings += 1
-        if self.loss.corners and self.halvings > _FEW_HALVINGS:
+        if self.loss.kinked and self.halvings > _FEW_HALVINGS:
             # Rows that were not kept have crossed their kinks: begin anew, with shorter steps.
             base, self.base, self.reach = self.base, None, self.reach / 4
             return base

@@ -36,7 +36,7 @@ class Hinges:
         low: Tensor | None = None,
         high: Tensor | None = None,
     ):
-        self.sign, self.at, self.width, self.weight = hinge.sign, hinge.at, hinge.bend, weight
+        self.sign, self.at, self.width, self.weight = hinge.sign, hinge.at, hinge.smoothing, weight
         self.low = torch.full_like(weight, hinge.low) if low is None else low
         self.high = torch.full_like(weight, hinge.high) if high is None else high
         self.capped = bool(torch.isfinite(self.high).all())

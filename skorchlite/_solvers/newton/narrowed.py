@@ -32,7 +32,7 @@ def first_still(steps: InteriorPoint) -> float:
     Zero where there are few rows, or no kinks.
     """
     problem = steps.problem
-    if not problem.loss.corners or len(problem.model.y) < MANY_ROWS:
+    if not problem.loss.kinked or len(problem.model.y) < MANY_ROWS:
         return 0.0
     return _PART * float(_distance(problem, steps.u).mean()) / _FAR
 

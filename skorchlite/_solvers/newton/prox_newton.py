@@ -134,7 +134,7 @@ class _Descent:
         self._scale_by(self.unit)
         w = self.v[:-1]
         value, gradient = quadratic.at(w)
-        penalty = self.objective.column_penalty.corner @ w.abs()
+        penalty = self.objective.column_penalty.l1 @ w.abs()
         return value + penalty, torch.cat((gradient, self.v[-1:]))
 
     def _correlate(self) -> tuple[Tensor, Tensor]:
@@ -262,6 +262,6 @@ def _is_narrow(objective: Objective) -> bool:
 
 def _kinks(objective: Objective, unit: Tensor, index: Tensor | slice = slice(None)) -> Kinks:
     """Return the kinks of the penalty for coefficients times ``unit``."""
-    slope = objective.column_penalty.corner[index]
+    slope = objective.column_penalty.l1[index]
     bounded = torch.full((len(unit),), objective.penalty.positive)
     return Kinks(slope / unit, bounded)

@@ -66,7 +66,7 @@ class Coordinates:
         slopes = torch.zeros(self.size, 1, dtype=torch.float64)
         if objective.penalty.smooth:
             return slopes
-        slopes[: objective.n_features, 0] = objective.column_penalty.corner
+        slopes[: objective.n_features, 0] = objective.column_penalty.l1
         return slopes if self.unit is None else slopes * self.unit.cpu()
 
     def start(self, v: Tensor) -> Tensor:

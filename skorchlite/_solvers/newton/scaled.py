@@ -61,7 +61,7 @@ class Scaled:
         unit = torch.where(live, 1 / scale, 0.0)
         self.unit = torch.cat((unit, unit.new_full((1,), objective.fit_intercept)))[:, None]
         self.positive = objective.penalty.positive
-        kinks = Kinks(objective.column_penalty.corner * unit, (unit > 0) & self.positive)
+        kinks = Kinks(objective.column_penalty.l1 * unit, (unit > 0) & self.positive)
         kinks = kinks.followed_by_free(1)
         self.kinks = Kinks(kinks.slope[:, None], kinks.bounded[:, None])
         self.kinked = (self.kinks.slope > 0) | self.kinks.bounded

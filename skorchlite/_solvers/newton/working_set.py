@@ -101,7 +101,7 @@ class _AllColumns:
         self.objective = objective
         self.scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
         bounded = torch.full((objective.n_features,), objective.penalty.positive)
-        self.kinks = Kinks(objective.column_penalty.corner / self.scale, bounded)
+        self.kinks = Kinks(objective.column_penalty.l1 / self.scale, bounded)
 
     def solution(self, index: Tensor, n_iter: int, curve: list[float], part: Solution) -> Solution:
         """Return a solution over a part of the columns as one over all, after what went before."""
@@ -121,7 +121,7 @@ class _AllColumns:
     def gradient(self, v: Tensor, index: Tensor) -> Tensor:
         """Return the gradient for all columns, scaled, at the minimum v over some of them."""
         objective = self.objective
-        if not objective.loss.corners:
+        if not objective.loss.kinked:
             return objective.evaluate(v)[1][:-1] / self.scale[:, None]
         value, _ = objective.evaluate(v)
         reach = {j: _TIED * float(value[j]) for j in range(v.shape[1])}

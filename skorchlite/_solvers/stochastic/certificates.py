@@ -200,7 +200,7 @@ def curved_gap(descent: VarianceReduced) -> float:
     """
     problem, snapshot, gaps = descent.problem, descent.snapshot, []
     loss, coordinates = problem.objective.loss, problem.coordinates
-    if loss.corners or not loss.convex:
+    if loss.kinked or not loss.convex:
         return inf
     residual = problem.pilot.residual(coordinates.to_v(snapshot.u))
     for j, value in enumerate(snapshot.value.tolist()):

@@ -24,22 +24,22 @@ class ProximalPenalty:
 
     Parameters
     ----------
-    corner : Tensor of shape (n_features, 1)
+    l1 : Tensor of shape (n_features, 1)
         The slope of the penalty on either side of zero.
     positive : bool
         Whether coefficients below zero are excluded.
     """
 
-    def __init__(self, corner: Tensor, positive: bool):
-        self.corner, self.positive = corner, positive
+    def __init__(self, l1: Tensor, positive: bool):
+        self.l1, self.positive = l1, positive
 
     def apply(self, x: Tensor, rate: float) -> None:
         """Move coefficients x towards zero in place, after a step of that rate."""
-        corner = rate * self.corner
+        l1 = rate * self.l1
         if self.positive:
-            x.sub_(corner).clamp_(min=0)
+            x.sub_(l1).clamp_(min=0)
         else:
-            x.sub_(torch.minimum(torch.maximum(x, -corner), corner))
+            x.sub_(torch.minimum(torch.maximum(x, -l1), l1))
 
 
 class CumulativePenalty:
@@ -52,19 +52,19 @@ class CumulativePenalty:
     ----------
     x : Tensor
         The coefficients.
-    corner, positive
+    l1, positive
         See ``ProximalPenalty``.
     """
 
-    def __init__(self, x: Tensor, corner: Tensor, positive: bool):
-        self.corner, self.positive = corner, positive
+    def __init__(self, x: Tensor, l1: Tensor, positive: bool):
+        self.l1, self.positive = l1, positive
         self._due, self._paid = 0.0, torch.zeros_like(x)
 
     def apply(self, x: Tensor, rate: float) -> None:
         """Move coefficients x towards zero in place, after a step of that rate."""
-        if self.corner.any():
+        if self.l1.any():
             self._due += rate
-            due = self._due * self.corner
+            due = self._due * self.l1
             lowered = (x - (due + self._paid)).clamp_(min=0)
             raised = (x + (due - self._paid)).clamp_(max=0)
             moved = torch.where(x > 0, lowered, torch.where(x < 0, raised, x))

@@ -49,7 +49,7 @@ class Loop:
     schedule : Schedule
     average : Average or None, default=None
         The average of the points, which is then the answer.
-    corners : Proximal or None, default=None
+    proximal : Proximal or None, default=None
         The proximal step that follows each update where the penalty has kinks.
 
     Attributes
@@ -68,10 +68,10 @@ class Loop:
         optimizer: Optimizer,
         schedule: Schedule,
         average: Average | None = None,
-        corners: Proximal | None = None,
+        proximal: Proximal | None = None,
     ):
         self.coordinates, self.optimizer, self.schedule = coordinates, optimizer, schedule
-        self.average, self.corners = average, corners
+        self.average, self.proximal = average, proximal
         self.u, self.v = optimizer.x, coordinates.to_v(optimizer.x)
         self.t, self.n_seen = 1, 0
 
@@ -198,8 +198,8 @@ class Steps:
         rate = loop.schedule.rate(loop.t)
         loop.optimizer.step(self._pulled(), rate, closure)
         loop.t += 1
-        if loop.corners is not None:
-            loop.corners.apply(loop.u[: self.objective.n_features], rate)
+        if loop.proximal is not None:
+            loop.proximal.apply(loop.u[: self.objective.n_features], rate)
         if loop.average is not None:
             loop.average.add(loop.u, loop.n_seen)
         loop.follow()
@@ -207,7 +207,7 @@ class Steps:
     def _penalty(self) -> Tensor | float:
         """Return the penalty for each target."""
         penalty = self.objective.penalty
-        if not (penalty.curvature or penalty.corner):
+        if not (penalty.curvature or penalty.l1):
             return 0.0
         return penalty.value(self.loop.v[: self.objective.n_features] * self._unit)
 
@@ -238,7 +238,7 @@ def make_loop(start: Start, settings: Settings) -> Loop:
     schedule = make_schedule(settings, start.objective.loss, optimizer)
     average = Average(optimizer.x, settings.average) if settings.average else None
     loop = Loop(start.coordinates, optimizer, schedule, average)
-    loop.corners = proximal_of(loop, start.objective)
+    loop.proximal = proximal_of(loop, start.objective)
     return loop
 
 

@@ -160,7 +160,7 @@ class VarianceReduced:
             self.snapshot, _ = self.problem.snapshot(constant, value, gradient)
             self.optimality = 0.0
             return
-        if loss.corners:
+        if loss.kinked:
             width = float(value.max()) / loss.smoothed(1.0).bound
             self.problem = replace(self.problem, loss=loss.smoothed(width))
         if not torch.equal(self.u, constant):
@@ -204,7 +204,7 @@ class VarianceReduced:
         kept : bool
         """
         batches = self.sampling.batches
-        if self.problem.objective.loss.corners:
+        if self.problem.objective.loss.kinked:
             here = self.snapshot.value, self.problem.point(self.u)
             self._lowest = here if self._lowest is None else _lower(self._lowest, here)
         with threads_for(batches.n_batch * len(self.u)):
@@ -232,7 +232,7 @@ class VarianceReduced:
 
     def _slack(self) -> Tensor:
         """Return by how much an epoch may raise the objective."""
-        kinked = self.problem.objective.loss.corners
+        kinked = self.problem.objective.loss.kinked
         return _SMOOTHING * self.snapshot.value if kinked else _ROUNDING * self.first_value
 
     def _evaluate(self, u: Tensor) -> tuple[Tensor, Tensor] | None:

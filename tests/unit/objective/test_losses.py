@@ -21,7 +21,7 @@ from tests.support.solvers_of_peers import FORMULAS, PARTS_OF_ALPHA
 
 EPS = np.finfo(np.float64).eps
 PARAMETERS = [(0.125, 0.5), (1.35, 0.9), (2.0, 0.001)]  # (epsilon, quantile)
-WITH_CORNERS = [name for name in LOSSES if make_loss(name, 1.0, 0.5).corners]
+WITH_CORNERS = [name for name in LOSSES if make_loss(name, 1.0, 0.5).kinked]
 IN_PIECES = [name for name in LOSSES if make_loss(name, 1.0, 0.5).pieces]
 residuals = st.floats(-1e4, 1e4)
 
@@ -128,7 +128,7 @@ def assert_quadratic_between_breaks(loss):
     right = gradient[1:, 0] - curvature[1:, 0] * (loss.breaks - r[1:, 0])
     jumps = np.abs(left - right) > rounding
     assert np.all(jumps | (curvature[:-1, 0] != curvature[1:, 0]))
-    assert jumps.any() == loss.corners
+    assert jumps.any() == loss.kinked
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_smoothed_loss_is_below_the_loss_by_at_most_its_bound(name, r, power, pa
 def test_smoothed_loss_has_its_derivatives_and_breaks(name, epsilon, quantile, width):
     smoothed = make_loss(name, epsilon, quantile).smoothed(width)
     assert list(smoothed.breaks) == sorted(smoothed.breaks)
-    assert not smoothed.corners
+    assert not smoothed.kinked
     assert_derivatives(smoothed)
     assert_quadratic_between_breaks(smoothed)
 
