@@ -161,7 +161,7 @@ def test_small_problems_take_no_second(name):
 
 @pytest.mark.parametrize("penalty", [{"positive": True}, {"penalty": "l1", "alpha": 2e-5}])
 @pytest.mark.parametrize("far", [1e4, 1e8, 1e16])
-def test_log_cosh_with_corners_far_outside_its_bend(far, penalty):
+def test_log_cosh_with_kinks_far_outside_its_curved_part(far, penalty):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(22, 33)) + 100, rng.normal(size=22)
     y[:2] = far

@@ -168,12 +168,12 @@ def test_chunks_after_such_a_fit():
 def test_sums_in_such_powers_say_what_they_are(by_chunks):
     X, y = years()
     model = TorchPolyRegressor(10, penalty="l2", alpha=1e-6)
-    with pytest.warns(ConvergenceWarning, match="cancel where the columns are this far") as told:
+    with pytest.warns(ConvergenceWarning, match="cancel where the columns are this far") as caught:
         if by_chunks:
             model.partial_fit(X, y)
         else:
             model.fit(iter([(X, y)]))
-    assert len(told) == 1
+    assert len(caught) == 1
     assert not model.converged_
 
 
@@ -217,7 +217,7 @@ def test_robust_losses_are_as_exact_under_such_a_penalty(loss):
     X, y = years()
     parameters = {"degree": 10, "penalty": "l2", "alpha": 1e-3, **loss}
     outcome = judge(Draw(0, X, y, estimator=TorchPolyRegressor, parameters=parameters))
-    assert not outcome.failures + outcome.told
+    assert not outcome.failures + outcome.warned
     assert not outcome.unsure
 
 

@@ -44,10 +44,10 @@ natural = pytest.mark.parametrize(
 
 
 def told_by(model, X, y):
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(X, y)
-    return [str(warning.message) for warning in told]
+    return [str(warning.message) for warning in caught]
 
 
 @all_pairs(name=NATURAL, basis=["power", "legendre"], fit_intercept=[True, False])
@@ -126,13 +126,13 @@ def test_cure_is_one():
 
 def test_warnings_point_to_the_line_that_called_through_libraries():
     grid = {"degree": [3]}
-    with pytest.warns(np.exceptions.RankWarning) as told:
+    with pytest.warns(np.exceptions.RankWarning) as caught:
         GridSearchCV(TorchPolyRegressor(), grid, cv=2).fit(CLASSES, Y)
-    with pytest.warns(np.exceptions.RankWarning) as told_through_pipeline:
+    with pytest.warns(np.exceptions.RankWarning) as caught_through_pipeline:
         make_pipeline(StandardScaler(), TorchPolyRegressor(3)).fit(CLASSES, Y)
-    files = {warning.filename for warning in [*told, *told_through_pipeline]}
+    files = {warning.filename for warning in [*caught, *caught_through_pipeline]}
     assert files == {__file__}
-    assert len(told) == 3 and len(told_through_pipeline) == 1  # once a fit
+    assert len(caught) == 3 and len(caught_through_pipeline) == 1  # once a fit
 
 
 def test_rows_are_not_kept():

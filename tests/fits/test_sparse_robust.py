@@ -132,7 +132,7 @@ def test_objective_is_the_least_and_certified(loss, penalty, positive, weighted,
     if not fit_intercept:
         assert estimator.intercept_ == 0.0
     if loss in ("squared_error", "log_cosh"):
-        # Bent everywhere: the last of Newton's steps squares the error of that before.
+        # Curved everywhere: the last of Newton's steps squares the error of that before.
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * largest)
     assert estimator.converged_
     assert estimator.loss_curve_[-1] == pytest.approx(value, rel=1e-9)
@@ -589,13 +589,13 @@ def test_targets_whose_squares_vanish_are_refused(loss):
 @pytest.mark.parametrize("loss", ["log_cosh", "huber"])
 @pytest.mark.parametrize("unit", [30.0, 1e3, 1e5])
 def test_targets_far_outside_the_bend_of_a_loss(loss, unit):
-    """Where hardly a row is within the bend the loss has next to no curvature to step by."""
+    """Where hardly a row is within the curved part the loss has next to no curvature to step by."""
     for seed in range(8):
         rng = np.random.default_rng(seed)
         X = rng.standard_normal((300, 3))
         y = unit * (X @ np.ones(3) + rng.standard_normal(300))
         estimator = TorchSGDRegressor(loss, epsilon=1.0).fit(X, y)
-        # So far out either loss is the absolute error, less what a bend takes off a row.
+        # So far out either loss is the absolute error, less what the curved part takes off a row.
         absolute = TorchSGDRegressor("absolute_error").fit(X, y)
         assert estimator.converged_
         taken_off = 1.0 if loss == "log_cosh" else 0.5

@@ -37,7 +37,7 @@ def main(arguments=None):
             tally.add(drawn, outcome)
             if asked.quiet:
                 continue
-            for failure in outcome.failures + (outcome.told if asked.told else []):
+            for failure in outcome.failures + (outcome.warned if asked.warned else []):
                 if not shown or failure.kind in shown:
                     print("\n".join(lines_of(drawn, failure)), end="\n\n", flush=True)
     print("\n".join(tally.lines(time.monotonic() - start)))
@@ -57,7 +57,7 @@ def parsed(arguments):
         "(+ is positive=True), or a part of it",
     )
     parser.add_argument("--kinds", default="", help="print these verdicts alone, with commas")
-    parser.add_argument("--told", action="store_true", help="print wrong answers that say so too")
+    parser.add_argument("--warned", action="store_true", help="print wrong answers that say so too")
     parser.add_argument("--quiet", action="store_true", help="print counts alone")
     asked = parser.parse_args(arguments)
     if asked.seconds is None and asked.draws is None:

@@ -60,7 +60,7 @@ WORK = 60_000  # products of mpmath that a draw is worth
 
 
 def smooth_coordinates(problem):
-    """Return orthonormal coordinates, for a penalty without corners."""
+    """Return orthonormal coordinates, for a penalty without kinks."""
     if problem.polynomial is not None:
         return polynomial_coordinates(problem)
     root, Z = np.sqrt(problem.s)[:, None], usable(problem)
@@ -148,7 +148,7 @@ def triangular_coordinates(problem, plain):
 
 
 def column_coordinates(problem):
-    """Return the columns scaled, for a penalty with corners and for signs."""
+    """Return the columns scaled, for a penalty with kinks and for signs."""
     if problem.polynomial is None:
         Z = usable(problem)
     else:
@@ -317,10 +317,10 @@ class Solver:
         cones = [clarabel.ZeroConeT(sum(map(len, b)))]
         rows, start = [], self._start()[self.first :]
         problem = self.problem
-        corners = problem.l1 > 0 and not problem.positive
+        kinks = problem.l1 > 0 and not problem.positive
         if problem.l1 > 0 and problem.positive:
             costs[0][:k] += l1
-        if corners:
+        if kinks:
             costs.append(l1[self.first :])
             d = k - self.first
             curves.append(sp.csc_matrix((d, d)))

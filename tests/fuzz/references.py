@@ -98,15 +98,15 @@ class Search:
         value = max(self.point.value, 1e-12 * self.constant, 1e-300)
         quadratic = self.solver.factor == self.solver.unit**2
         unit = value**0.5 if quadratic else value
-        corners = self.problem.l1 or self.problem.positive
-        coordinates = self.triangular if corners else self.solver.coordinates
+        kinks = self.problem.l1 or self.problem.positive
+        coordinates = self.triangular if kinks else self.solver.coordinates
         near = Solver(self.problem, coordinates, around=self.v, unit=unit)
         return near, *near.solve()
 
     def reach(self):
         """Return how large the numbers of a better point may be.
 
-        A penalty with corners is no more than the objective of the constant; and we take it that
+        A penalty with kinks is no more than the objective of the constant; and we take it that
         no number is a thousand times what points so far have, the constant aside, which has none.
         """
         l1, seen = self.solver.coordinates.l1, SEEN * self.sizes[self.solver.first :]
@@ -134,7 +134,7 @@ class Search:
 
 
 def without_columns(solver):
-    """Yield the best intercept alone, which a strong penalty with corners leaves."""
+    """Yield the best intercept alone, which a strong penalty with kinks leaves."""
     problem, c = solver.problem, solver.coordinates
     if not (problem.l1 and problem.fit_intercept):
         return
@@ -194,15 +194,15 @@ def newton(solver, u):
     epsilon = problem.epsilon
     times = unit / float(solver.factor)  # of a slope
     l1, H = solver._penalty()
-    corners = np.arange(len(u)) >= solver.first
-    corners &= bool(problem.l1 or problem.positive)
-    size = np.abs(u[corners]).max(initial=0)
-    free = ~corners | (np.abs(u) > 1e-7 * size)
+    kinks = np.arange(len(u)) >= solver.first
+    kinks &= bool(problem.l1 or problem.positive)
+    size = np.abs(u[kinks]).max(initial=0)
+    free = ~kinks | (np.abs(u) > 1e-7 * size)
     if problem.positive:
-        free &= ~corners | (u > 0)
+        free &= ~kinks | (u > 0)
     u = np.where(free, u, 0.0)
     B, signs, H = solver.B[:, free], np.sign(u[free]) * l1[free], H[np.ix_(free, free)]
-    held = corners[free]
+    held = kinks[free]
 
     def value(x):
         r = (solver.y - B @ x) * unit

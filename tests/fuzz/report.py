@@ -36,7 +36,7 @@ class Tally:
         self.n_draws += 1
         self.last = drawn.seed
         self.seconds += outcome.seconds
-        self.counts["told"] += bool(outcome.told)
+        self.counts["warned"] += bool(outcome.warned)
         self.counts["unsure"] += outcome.unsure
         for kind in sorted({failure.kind for failure in outcome.failures}):
             self.counts[kind] += 1
@@ -67,7 +67,7 @@ class Tally:
             for count, name in sorted(parts, reverse=True)[:LISTED]:
                 seeds = ", ".join(map(str, self.examples[kind, name][:4]))
                 yield f"          {count:4d}  {name}  (seeds {seeds})"
-        yield f"{self.counts['told']:6d}  wrong, and says so"
+        yield f"{self.counts['warned']:6d}  wrong, and says so"
         yield f"{self.counts['unsure']:6d}  the references leave room for doubt"
         if self.counts["broke"]:
             yield f"{self.counts['broke']:6d}  the judge broke"

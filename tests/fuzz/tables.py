@@ -154,7 +154,7 @@ def target(rng, X):
 
 
 def curve(rng, X):
-    """Return a target that bends, or one as any other, and words for it."""
+    """Return a target that is no straight line, or one as any other, and words for it."""
     if rng.uniform() < 0.4:
         return target(rng, X)
     low, high = X.min(0), X.max(0)

@@ -99,7 +99,7 @@ def test_a_fit_that_was_cut_short_may_not_say_converged():
     drawn = plain(loss="huber", epsilon=0.1)
     assert SILENT in kinds(drawn, lying)
     outcome = judge(drawn, fit)
-    assert outcome.told
+    assert outcome.warned
     assert SILENT not in {failure.kind for failure in outcome.failures}
 
 

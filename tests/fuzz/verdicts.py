@@ -19,7 +19,7 @@ from .references import reference
 
 SILENT, CRASH, SLOW, CONSTRAINT = "SILENT", "CRASH", "SLOW", "CONSTRAINT"
 ALARM, BOUND, ABSURD, PREDICT = "FALSE ALARM", "FALSE BOUND", "ABSURD", "PREDICT"
-TOLD = "TOLD"
+WARNED = "WARNED"
 KINDS = (SILENT, CRASH, SLOW, CONSTRAINT, ABSURD, BOUND, PREDICT, ALARM)
 
 WRONG = 1e-6  # a relative excess of the objective that is no rounding
@@ -48,7 +48,7 @@ class Outcome:
     """All that is said of one draw."""
 
     failures: list = field(default_factory=list)
-    told: list = field(default_factory=list)  # what is wrong, and says so
+    warned: list = field(default_factory=list)  # what is wrong, and says so
     unsure: bool = False  # the references leave room for doubt
     seconds: float = 0.0
 
@@ -97,9 +97,9 @@ def judge(drawn, fit=None):
     if not (np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()):
         outcome.fail(ABSURD, "assert np.isfinite(m.coef_).all()", "not finite")
         return outcome
-    told = {w.category for w in caught}
-    _judge_values(drawn, model, told, outcome)
-    if np.exceptions.RankWarning in told and by_nature(drawn):
+    categories = {w.category for w in caught}
+    _judge_values(drawn, model, categories, outcome)
+    if np.exceptions.RankWarning in categories and by_nature(drawn):
         words = "a RankWarning for terms that are equal by the nature of a column"
         outcome.fail(ALARM, "assert True, 'without a warning'", words)
     return outcome
@@ -150,10 +150,10 @@ def _judge_warnings(caught, outcome):
         outcome.fail(CRASH, "assert m.coef_ is not None", f"{kind}: {words}")
 
 
-def _judge_values(drawn, model, told, outcome):
-    converged, warned = bool(model.converged_), ConvergenceWarning in told
+def _judge_values(drawn, model, categories, outcome):
+    converged, warned = bool(model.converged_), ConvergenceWarning in categories
     # A bound is over the directions that rank_ counts; of how many it does there is a word.
-    fewer = np.exceptions.RankWarning in told and not converged
+    fewer = np.exceptions.RankWarning in categories and not converged
     right, wrong, worst = [], None, 0.0
     _judge_terms(drawn, model, outcome)
     for index, found in enumerate(beside_references(drawn, model)):
@@ -172,11 +172,11 @@ def _judge_values(drawn, model, told, outcome):
     if wrong:
         index, found = wrong
         failure = Failure(
-            SILENT if converged else TOLD,
+            SILENT if converged else WARNED,
             f"assert d.objective(m)[{index}] <= {found.limit!r}",
             f"{found.value:.9g} where {found.best.value:.9g} is there",
         )
-        (outcome.failures if converged else outcome.told).append(failure)
+        (outcome.failures if converged else outcome.warned).append(failure)
     if all(right) and (warned or not converged):
         how = "converged_ is False" if not converged else "a ConvergenceWarning"
         outcome.fail(ALARM, "assert m.converged_", f"{how}, within {worst:.0e} of the least")

@@ -14,7 +14,7 @@ from tests.support.processes import outcome_of
 N_ROWS = 400_000
 SCALE = np.logspace(-2, 2, capped.N_COLUMNS)
 ROOM = 260_000_000  # bytes, some of them for stacks of threads of Arrow; X has 307 million
-OTHERS = ["huber", "absolute_error", "log_cosh"]  # with bends, with corners, round
+OTHERS = ["huber", "absolute_error", "log_cosh"]  # curved in a part, with kinks, curved everywhere
 
 pytestmark = [
     pytest.mark.slow,

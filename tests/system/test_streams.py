@@ -167,8 +167,8 @@ def test_every_loss(loss, weighted):
     whole = TorchSGDRegressor(**parameters).fit(*parts)
     model = TorchSGDRegressor(**parameters).fit(blocks(*parts))
     assert model.converged_
-    corners = loss in ("absolute_error", "quantile", "epsilon_insensitive")
-    if corners:  # many points are as good to the tol of the objective
+    kinks = loss in ("absolute_error", "quantile", "epsilon_insensitive")
+    if kinks:  # many points are as good to the tol of the objective
         np.testing.assert_allclose(model.loss_curve_[-1], whole.loss_curve_[-1], rtol=whole.tol)
     else:
         assert_same(model, whole, OPTIMUM)

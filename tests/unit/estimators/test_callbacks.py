@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks: what they are told, what they may ask for, and what stays after."""
+"""scikit-learn's callbacks: what they are called with, what they may ask for, and what stays after."""
 
 import pickle
 from itertools import pairwise
@@ -20,10 +20,10 @@ X = RNG.normal(3, 2, (300, 4))
 Y = np.stack((X @ [1.0, -2.0, 0.0, 0.5], np.abs(X[:, 0]) + X[:, 3]), 1) + RNG.normal(size=(300, 2))
 y = Y[:, 0]
 
-# One of each road that a fit may take.
+# One of each way that a fit may go.
 FITS = {
     "newton": TorchSGDRegressor(),
-    "corners": TorchSGDRegressor(penalty="l1", alpha=0.1),
+    "kinks": TorchSGDRegressor(penalty="l1", alpha=0.1),
     "models": TorchSGDRegressor(loss="huber"),
     "quantile": TorchSGDRegressor(loss="quantile", quantile=0.3),
     "conjugate": TorchSGDRegressor(solver="gradient"),
@@ -44,7 +44,7 @@ FITS = {
 
 
 class Recorder:
-    """Keeps what it is told; asks for the end of the fit after so many steps."""
+    """Keeps what it is called with; asks for the end of the fit after so many steps."""
 
     def __init__(self, stop_after=np.inf):
         self.stop_after = stop_after

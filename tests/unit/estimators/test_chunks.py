@@ -106,7 +106,7 @@ def test_steps_and_penalties_follow_those_of_sgdregressor(changes):
     ],
     ids=str,
 )
-def test_penalty_with_corners_may_begin_between_chunks(change, parameters):
+def test_penalty_with_kinks_may_begin_between_chunks(change, parameters):
     A, b = problem(200)
     model = TorchSGDRegressor(random_state=0, **parameters).partial_fit(A, -b)
     assert model.coef_.any() and (model.coef_ < 0).any()
@@ -116,7 +116,7 @@ def test_penalty_with_corners_may_begin_between_chunks(change, parameters):
     assert not model.coef_.any() if "penalty" in change else (model.coef_ >= 0).all()
 
 
-def test_penalty_with_corners_cannot_follow_mixed_coordinates():
+def test_penalty_with_kinks_cannot_follow_mixed_coordinates():
     A, b = problem(100)
     model = TorchSGDRegressor(learning_rate=0.01, random_state=0).partial_fit(A, b)
     before = pickle.dumps(model)

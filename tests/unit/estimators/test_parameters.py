@@ -214,22 +214,22 @@ IDLE = [
 @pytest.mark.parametrize("parameters, wording", IDLE, ids=str)
 def test_parameters_without_an_effect_are_told_once_a_fit(Estimator, parameters, wording):
     model = Estimator(random_state=0, **parameters)
-    with pytest.warns(UserWarning, match=wording + r".*\. Leave") as told:
+    with pytest.warns(UserWarning, match=wording + r".*\. Leave") as caught:
         model.fit(X, y)
-    own = [w for w in told if w.category is UserWarning]
+    own = [w for w in caught if w.category is UserWarning]
     assert len(own) == 1
     assert own[0].filename == __file__
-    with pytest.warns(UserWarning, match=wording) as told:
+    with pytest.warns(UserWarning, match=wording) as caught:
         chunks = Estimator(random_state=0, **parameters).partial_fit(X, y)
-        chunks.partial_fit(X, y)  # which has been told
-    assert [w.filename for w in told if w.category is UserWarning] == [__file__]
+        chunks.partial_fit(X, y)  # which has been warned
+    assert [w.filename for w in caught if w.category is UserWarning] == [__file__]
 
 
 def test_all_parameters_without_an_effect_are_in_one_warning():
     model = TorchSGDRegressor(alpha=1.0, quantile=0.9, epsilon=1.0)
-    with pytest.warns(UserWarning, match=r"alpha has.*; epsilon has.*; quantile has") as told:
+    with pytest.warns(UserWarning, match=r"alpha has.*; epsilon has.*; quantile has") as caught:
         model.fit(X, y)
-    assert len(told) == 1
+    assert len(caught) == 1
 
 
 @every_parameter
@@ -251,6 +251,6 @@ def test_step_of_optimal_depends_on_alpha():
 def test_search_over_losses_tells_where_a_quantile_has_no_effect():
     grid = {"loss": ["quantile", "huber"]}
     model = GridSearchCV(TorchSGDRegressor(quantile=0.9, tol=1e-6), grid, cv=2)
-    with pytest.warns(UserWarning, match="quantile has no effect with loss='huber'") as told:
+    with pytest.warns(UserWarning, match="quantile has no effect with loss='huber'") as caught:
         model.fit(X, y)
-    assert {str(w.message) for w in told} == {str(told[0].message)}
+    assert {str(w.message) for w in caught} == {str(caught[0].message)}

@@ -217,7 +217,7 @@ def test_stream_goes_on_from_a_fit():
 
 
 @pytest.mark.parametrize("penalty", [{"penalty": "l1", "alpha": 0.05}, {"positive": True}])
-def test_stream_with_corners_in_the_penalty(penalty):
+def test_stream_with_kinks_in_the_penalty(penalty):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((20_000, 8))
     y = X @ [1, -1, 0.5, 0, 0, 0, 0, 0] + rng.standard_normal(20_000)

@@ -1,4 +1,4 @@
-"""The border: what goes in, what comes out, what is refused, and what is left as it was."""
+"""Inputs: which are taken and which refused, what predict returns, and what a fit leaves unchanged."""
 
 import contextlib
 import copy

@@ -80,9 +80,9 @@ def test_sums_of_a_fit_that_have_lost_digits_say_so(off):
     """A fit keeps its products in doubles; its own answer is by further passes."""
     X, y = halves(off)
     model = TorchSGDRegressor().fit(X, y)
-    with pytest.warns(ConvergenceWarning, match="do not hold the answer") as told:
+    with pytest.warns(ConvergenceWarning, match="do not hold the answer") as caught:
         model.partial_fit(X[:50], y[:50])
-    assert len(told) == 1 and told[0].filename == __file__
+    assert len(caught) == 1 and caught[0].filename == __file__
     assert not model.converged_
 
 

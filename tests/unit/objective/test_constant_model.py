@@ -75,8 +75,8 @@ def test_step_that_is_too_long_is_told_whatever_tol_is(Estimator, steps, tol):
     y = X @ [1.0, 2.0, 3.0, 4.0, 5.0] + rng.standard_normal(200)
     degree = {"degree": 1} if Estimator is TorchPolyRegressor else {}
     model = Estimator(tol=tol, preconditioner=None, random_state=0, **steps, **degree)
-    told = "(The objective rose|The epochs ended with an objective above).*The best"
-    with pytest.warns(ConvergenceWarning, match=told):
+    message = "(The objective rose|The epochs ended with an objective above).*The best"
+    with pytest.warns(ConvergenceWarning, match=message):
         model.fit(X, y)
     assert not model.converged_
     assert model.score(X, y) > -0.01
@@ -97,7 +97,7 @@ def test_each_target_is_kept_where_it_is_best():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["absolute_error", "epsilon_insensitive"])
-def test_bands_of_a_loss_with_corners_do_not_vanish_in_many_epochs(loss):
+def test_bands_of_a_loss_with_kinks_do_not_vanish_in_many_epochs(loss):
     X, y = problem(0)
     model = TorchSGDRegressor(loss, solver="sgd", max_iter=1000, tol=None, random_state=0)
     best = TorchSGDRegressor(loss).fit(X, y)

@@ -21,12 +21,12 @@ from tests.support.solvers_of_peers import FORMULAS, PARTS_OF_ALPHA
 
 EPS = np.finfo(np.float64).eps
 PARAMETERS = [(0.125, 0.5), (1.35, 0.9), (2.0, 0.001)]  # (epsilon, quantile)
-WITH_CORNERS = [name for name in LOSSES if make_loss(name, 1.0, 0.5).kinked]
+WITH_KINKS = [name for name in LOSSES if make_loss(name, 1.0, 0.5).kinked]
 IN_PIECES = [name for name in LOSSES if make_loss(name, 1.0, 0.5).pieces]
 residuals = st.floats(-1e4, 1e4)
 
 every_loss = pytest.mark.parametrize("name", LOSSES)
-every_corner = pytest.mark.parametrize("name", WITH_CORNERS)
+every_kink = pytest.mark.parametrize("name", WITH_KINKS)
 every_parameter = pytest.mark.parametrize("epsilon, quantile", PARAMETERS)
 
 
@@ -120,9 +120,9 @@ def assert_quadratic_between_breaks(loss):
     r = between_breaks(loss)
     curvature, gradient = at_residual(loss.curvature, r), at_residual(loss.gradient, r)
     assert np.all(curvature == curvature[:, :1])
-    bent = gradient[:, :1] - curvature[:, :1] * (r - r[:, :1])
+    line = gradient[:, :1] - curvature[:, :1] * (r - r[:, :1])
     rounding = 32 * EPS * (np.abs(gradient) + np.abs(curvature * r)).max()
-    np.testing.assert_allclose(gradient, bent, rtol=0, atol=rounding)
+    np.testing.assert_allclose(gradient, line, rtol=0, atol=rounding)
     # Slopes continued to the break from the piece before it and from that after it.
     left = gradient[:-1, -1] - curvature[:-1, -1] * (loss.breaks - r[:-1, -1])
     right = gradient[1:, 0] - curvature[1:, 0] * (loss.breaks - r[1:, 0])
@@ -181,8 +181,8 @@ def test_log_cosh_keeps_its_digits(r, sign):
         # Beyond this mpmath's exp(r) has no end, and what it adds is below 10^-400.
         value = mpmath.log(mpmath.cosh(exact)) if r < 1e5 else exact - mpmath.log(2)
         slope = mpmath.tanh(exact) if r < 1e5 else mpmath.mpf(1)
-        bend = mpmath.sech(exact) ** 2 if r < 1e5 else mpmath.mpf(0)
-        expected = [float(value), -sign * float(slope), float(bend)]
+        curvature = mpmath.sech(exact) ** 2 if r < 1e5 else mpmath.mpf(0)
+        expected = [float(value), -sign * float(slope), float(curvature)]
     found = [at_residual(f, [sign * r])[0] for f in (loss.value, loss.gradient, loss.curvature)]
     # The series ends below 1e-13 of its first term at 0.1, where the other form takes over.
     assert found[0] == pytest.approx(expected[0], rel=5e-13, abs=0)
@@ -204,7 +204,7 @@ def size_of_terms(smoothed, r):
     return steepest * (np.abs(r) + np.abs(smoothed.breaks).max())
 
 
-@every_corner
+@every_kink
 @given(
     r=st.lists(residuals, min_size=1, max_size=8),
     power=st.floats(-8, 3),
@@ -213,7 +213,7 @@ def size_of_terms(smoothed, r):
 def test_smoothed_loss_is_below_the_loss_by_at_most_its_bound(name, r, power, parameters):
     loss = make_loss(name, *parameters)
     smoothed = loss.smoothed(10**power)
-    # The corners and the ends of the bands, where the difference is largest and begins.
+    # The kinks and the ends of the bands, where the difference is largest and begins.
     r = np.array([*r, *loss.breaks, *smoothed.breaks])
     difference = at_residual(loss.value, r) - at_residual(smoothed.value, r)
     rounding = 8 * EPS * size_of_terms(smoothed, r)
@@ -224,7 +224,7 @@ def test_smoothed_loss_is_below_the_loss_by_at_most_its_bound(name, r, power, pa
     assert slopes.max() <= loss.slopes[-1] + EPS
 
 
-@every_corner
+@every_kink
 @every_parameter
 @pytest.mark.parametrize("width", [1e-4, 1.0, 1e3])
 def test_smoothed_loss_has_its_derivatives_and_breaks(name, epsilon, quantile, width):
@@ -235,15 +235,15 @@ def test_smoothed_loss_has_its_derivatives_and_breaks(name, epsilon, quantile, w
     assert_quadratic_between_breaks(smoothed)
 
 
-@every_corner
+@every_kink
 @given(r=residuals, power=st.floats(-8, 3), parameters=st.sampled_from(PARAMETERS))
 def test_smoothed_loss_has_the_conjugate_of_the_loss_plus_a_square(name, r, power, parameters):
     loss, width = make_loss(name, *parameters), 10**power
     smoothed = loss.smoothed(width)
     slope = -at_residual(smoothed.gradient, [r])
-    # A line of this slope touches the loss in a corner.
-    corners = np.array(loss.breaks)
-    conjugate = np.max(slope * corners - at_residual(loss.value, corners))
+    # A line of this slope touches the loss in a kink.
+    kinks = np.array(loss.breaks)
+    conjugate = np.max(slope * kinks - at_residual(loss.value, kinks))
     total = at_residual(smoothed.value, [r]) + width / 2 * slope**2 + conjugate
     rounding = 16 * EPS * (size_of_terms(smoothed, r) + width * slope**2)
     assert abs(total - slope * r) <= rounding
@@ -381,9 +381,9 @@ def test_penalty_is_its_formula_and_its_gradient_that_of_the_smooth_part(name, p
 
 @both_signs
 @given(slope=st.sampled_from([0.0, 0.3]), w=st.floats(-10, 10), step=st.floats(1e-3, 1e3))
-def test_prox_is_the_least_of_the_corner_and_the_distance(positive, slope, w, step):
-    corners = Kinks(tensor([slope]), torch.tensor([positive]))
-    found = float(corners.prox(tensor([w]), tensor([step]))[0])
+def test_prox_is_the_least_of_the_kink_and_the_distance(positive, slope, w, step):
+    kinks = Kinks(tensor([slope]), torch.tensor([positive]))
+    found = float(kinks.prox(tensor([w]), tensor([step]))[0])
 
     def distance(u):
         return slope * np.abs(u) + (u - w) ** 2 / (2 * step)
@@ -395,15 +395,15 @@ def test_prox_is_the_least_of_the_corner_and_the_distance(positive, slope, w, st
 
 
 def test_prox_of_a_small_coefficient_is_exactly_zero():
-    corners = Kinks(tensor([1.0, 1.0, 1.0]), torch.tensor([False, False, False]))
-    shrunk = corners.prox(tensor([0.3, -0.3, 2.0]), tensor([0.5, 0.5, 0.5]))
+    kinks = Kinks(tensor([1.0, 1.0, 1.0]), torch.tensor([False, False, False]))
+    shrunk = kinks.prox(tensor([0.3, -0.3, 2.0]), tensor([0.5, 0.5, 0.5]))
     np.testing.assert_array_equal(shrunk, [0.0, 0.0, 1.5])
 
 
 @both_signs
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.001])
 @pytest.mark.parametrize("shape", [(200, 40), (40, 60)], ids=["full rank", "more columns"])
-def test_quadratic_with_corners_has_its_minimum_where_nothing_pulls(shape, share, positive):
+def test_quadratic_with_kinks_has_its_minimum_where_nothing_pulls(shape, share, positive):
     rng = np.random.default_rng(0)
     Z = rng.standard_normal(shape) + rng.standard_normal((shape[0], 1))
     hessian, slope = (
@@ -411,11 +411,11 @@ def test_quadratic_with_corners_has_its_minimum_where_nothing_pulls(shape, share
         -tensor(Z.T @ (Z[:, 0] + rng.standard_normal(shape[0]))),
     )
     slope /= shape[0]
-    corner = share * slope.abs().max()
-    corners = Kinks(corner.expand(shape[1]), torch.full((shape[1],), positive))
+    kink = share * slope.abs().max()
+    kinks = Kinks(kink.expand(shape[1]), torch.full((shape[1],), positive))
     start = torch.zeros(shape[1], dtype=torch.float64)
-    found = minimise_quadratic(hessian, slope, corners, start)
-    pull = corners.subgradient(found, slope + hessian @ found)
+    found = minimise_quadratic(hessian, slope, kinks, start)
+    pull = kinks.subgradient(found, slope + hessian @ found)
     # Rounding of sums of products of that size, through a condition up to the number of columns.
     assert float(pull.abs().max()) <= 1e-12 * float(slope.abs().max())
     assert not positive or float(found.min()) >= 0

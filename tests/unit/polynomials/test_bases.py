@@ -599,8 +599,8 @@ def test_degree_too_high_gives_the_least_norm_and_a_warning(basis, n_distinct):
     x = np.repeat(np.linspace(-1, 2, n_distinct), 4)[:, None]
     y = np.sin(x[:, 0]) + 0.1 * np.random.default_rng(0).standard_normal(len(x))
     model = TorchPolyRegressor(7, basis=basis)
-    told = pytest.warns(np.exceptions.RankWarning, match=f"determines {n_distinct - 1} of the 7")
-    with told if n_distinct > 2 else nullcontext():  # two values are the nature of a column
+    warning = pytest.warns(np.exceptions.RankWarning, match=f"determines {n_distinct - 1} of the 7")
+    with warning if n_distinct > 2 else nullcontext():  # two values are the nature of a column
         model.fit(x, y)
     assert model.rank_ == n_distinct - 1
     coef, intercept, _ = minimum_norm(design(model, x), y, fit_intercept=True)

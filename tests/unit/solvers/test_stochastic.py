@@ -35,9 +35,9 @@ AUTO = {"solver": "sgd", "random_state": 0}
 BOTH = [TorchSGDRegressor, TorchPolyRegressor]
 LITERAL = {"preconditioner": None, "shuffle": False}  # the rows as they come
 EPOCHS = {"tol": None, "random_state": 0}  # as many as max_iter says, without a warning
-CORNERED = [name for name in LOSSES if make_loss(name, 0.5, 0.5).kinked]
-SMOOTH = [name for name in LOSSES if name not in CORNERED]
-CORNERS = [{"penalty": "l1"}, {"penalty": "elasticnet"}, {"positive": True}]
+KINKED = [name for name in LOSSES if make_loss(name, 0.5, 0.5).kinked]
+SMOOTH = [name for name in LOSSES if name not in KINKED]
+KINKS = [{"penalty": "l1"}, {"penalty": "elasticnet"}, {"positive": True}]
 ACCUMULATING = [
     *((name, None) for name in OPTIMIZERS if name != "sgd"),
     *((kind, {"momentum": 0.9}) for kind in ("sgd", torch.optim.SGD)),
@@ -170,29 +170,29 @@ def test_grid_of_sgd_regressor():
 
 @all_pairs(loss=LOSSES, penalty=PENALTIES, positive=[False, True])
 def test_reaches_the_optimum(loss, penalty, positive):
-    """The corners of a loss are smoothed as far as the rows can tell; a penalty costs epochs."""
+    """The kinks of a loss are smoothed as far as the rows can tell; a penalty costs epochs."""
     problem = raw_problem(loss=loss, penalty=penalty, positive=positive, alpha=1e-3)
     epochs = 60 if penalty or positive else 30
     estimator = descend(problem, max_iter=epochs, tol=None)
-    # Coordinates that keep the corners of a penalty do not follow the curvature of the loss.
-    cornered = 1e-3 if positive or penalty in ("l1", "elasticnet") else 1e-4
-    assert excess(problem, estimator) <= (cornered if loss in CORNERED else 1e-9)
+    # Coordinates that keep the kinks of a penalty do not follow the curvature of the loss.
+    kinked = 1e-3 if positive or penalty in ("l1", "elasticnet") else 1e-4
+    assert excess(problem, estimator) <= (kinked if loss in KINKED else 1e-9)
     curve = np.array(estimator.loss_curve_)
     assert len(curve) == estimator.n_iter_ + 1 == epochs + 1
     value = problem.value(estimator.coef_, estimator.intercept_)
     np.testing.assert_allclose(curve[-1], value, rtol=1e-10)
     # What raises the objective by more is undone: rounding, or what smoothing may hide.
-    assert (np.diff(curve) <= (2e-3 if loss in CORNERED else 1e-11) * curve[0]).all()
+    assert (np.diff(curve) <= (2e-3 if loss in KINKED else 1e-11) * curve[0]).all()
 
 
 @each("unit", [1e-3, 1e3])
 @each("loss", [name for name in LOSSES if name != "log_cosh"])  # which has a unit of its own
 def test_unit_of_the_target_does_not_matter(loss, unit):
     """The same problem in another unit, in which a loss that is linear has another alpha."""
-    alpha = 1 / unit if loss in CORNERED else 1.0
+    alpha = 1 / unit if loss in KINKED else 1.0
     problem = raw_problem(unit=unit, loss=loss, penalty="l2", alpha=alpha)
     estimator = descend(problem, max_iter=60, tol=None)
-    assert excess(problem, estimator) <= (1e-4 if loss in CORNERED else 1e-9)
+    assert excess(problem, estimator) <= (1e-4 if loss in KINKED else 1e-9)
 
 
 UPDATES = [(solver, None, 1e-4) for solver in (*OPTIMIZERS, *CLASSES)]
@@ -248,7 +248,7 @@ def test_rows_far_from_the_others(spread, loss, penalty):
 @unfinished
 @each("rows", ["raw", "lognormal", "one"])
 @each("penalty", [None, "l2"])
-@each("loss", CORNERED)
+@each("loss", KINKED)
 def test_optimality_bounds_the_gap(loss, penalty, rows):
     problem = raw_problem(loss=loss, penalty=penalty, alpha=1.0, quantile=0.8)
     if rows != "raw":
@@ -269,7 +269,7 @@ def test_optimality_bounds_the_gap(loss, penalty, rows):
 )
 @each("loss", LOSSES)
 def test_optimality_bounds_the_gap_of_few_rows(loss, given):
-    """Few of them are bent here, and the gradient may be small far from the minimum."""
+    """Few of them are in a curved part of the loss, and the gradient may be small far from the minimum."""
     for seed in range(3):
         rng = np.random.default_rng(seed)
         A, b = rng.normal(size=(15, 18)) + 3, 10 * rng.standard_cauchy(15)
@@ -302,7 +302,7 @@ CONSTANT = {
 @each("loss", LOSSES)
 def test_constant_model_is_found_to_be_the_optimum(loss, A, b, parameters):
     """Of its gradient there is nothing but rounding, and nothing to measure it by."""
-    tol = 1e-3 if loss in CORNERED else 1e-10
+    tol = 1e-3 if loss in KINKED else 1e-10
     estimator = TorchSGDRegressor(loss, tol=tol, **parameters, **AUTO).fit(A, b)
     assert estimator.converged_
     np.testing.assert_allclose(estimator.coef_, 0, atol=1e-12)
@@ -408,8 +408,10 @@ TOO_FAR = [
 def test_divergence_is_told(parameters, tol):
     problem = Problem(*badly_scaled_problem(0, 300, 3, offset=3, decades=1))
     estimator = TorchSGDRegressor(preconditioner=None, tol=tol, random_state=0, **parameters)
-    told = r"step of 0\.5 .*diverges.*Steps below .* are stable.*learning_rate='auto'.*best finite"
-    with pytest.warns(ConvergenceWarning, match=told):
+    message = (
+        r"step of 0\.5 .*diverges.*Steps below .* are stable.*learning_rate='auto'.*best finite"
+    )
+    with pytest.warns(ConvergenceWarning, match=message):
         estimator.fit(problem.X, problem.y)
     assert not estimator.converged_
     at_start = problem.value(np.zeros(3))
@@ -417,9 +419,9 @@ def test_divergence_is_told(parameters, tol):
 
 
 def printed_bound(estimator, A, b):
-    with pytest.warns(ConvergenceWarning, match="Steps below") as told:
+    with pytest.warns(ConvergenceWarning, match="Steps below") as caught:
         clone(estimator).set_params(learning_rate=1e6, max_iter=300).fit(A, b)
-    return float(re.search(r"Steps below (\S+) are stable", str(told[0].message))[1])
+    return float(re.search(r"Steps below (\S+) are stable", str(caught[0].message))[1])
 
 
 @pytest.mark.filterwarnings("ignore:The loss was no longer finite")
@@ -535,8 +537,8 @@ def total(y_pred, y_true):
 
 
 ERRORS = [
-    ({"preconditioner": "gram", **CORNERS[0]}, "'gram' mixes"),
-    ({"preconditioner": "gram", "learning_rate": 0.1, **CORNERS[2]}, "'gram' mixes"),
+    ({"preconditioner": "gram", **KINKS[0]}, "'gram' mixes"),
+    ({"preconditioner": "gram", "learning_rate": 0.1, **KINKS[2]}, "'gram' mixes"),
     ({"learning_rate": "pa1", "loss": "huber"}, "'pa1'.*epsilon_insensitive.*'huber'"),
     ({"learning_rate": "pa2"}, "'pa2'.*epsilon_insensitive.*'squared_error'"),
     ({"learning_rate": "optimal", "alpha": 0.0}, "'optimal' divides by alpha"),
@@ -604,15 +606,15 @@ def test_too_few_rows_to_set_some_aside():
 
 
 @each("step", [0.01, "auto"])
-@each("corner", CORNERS, ids=str)
+@each("kink", KINKS, ids=str)
 @each(("solver", "params"), ACCUMULATING, ids=str)
-def test_corners_of_a_penalty_need_plain_steps(solver, params, corner, step):
+def test_kinks_of_a_penalty_need_plain_steps(solver, params, kink, step):
     name = solver if isinstance(solver, str) else solver.__name__
     kind = make_optimizer(solver, torch.zeros(1, requires_grad=True), 0.1, params)
     assert not kind.proximal
     estimator = TorchSGDRegressor(solver=solver, solver_params=params, learning_rate=step)
     with pytest.raises(ValueError, match=f"solver='{name}'.*('l1'|positive=True).*solver='sgd'"):
-        estimator.set_params(**corner).fit(X, Y)
+        estimator.set_params(**kink).fit(X, Y)
 
 
 # --- schedules, batches, rows ------------------------------------------------------------
