@@ -269,7 +269,7 @@ def test_optimality_bounds_the_gap(loss, penalty, rows):
 )
 @each("loss", LOSSES)
 def test_optimality_bounds_the_gap_of_few_rows(loss, given):
-    """Few of them are in a curved part of the loss, and the gradient may be small far from the minimum."""
+    """Few are in a curved part of the loss, and gradients may be small far from the minimum."""
     for seed in range(3):
         rng = np.random.default_rng(seed)
         A, b = rng.normal(size=(15, 18)) + 3, 10 * rng.standard_cauchy(15)
