@@ -3,10 +3,10 @@
 Powers of a column far from zero are more nearly dependent than doubles can hold, and the penalty is
 on their coefficients. For the orthogonal polynomials that a model without a penalty is fitted in,
 it is a quadratic form whose curvatures span more orders of magnitude than doubles can hold either.
-So the terms here are combinations of these polynomials for which that quadratic form plus the Gram
-matrix of the polynomials is the identity, as far as the polynomials are orthonormal on the rows:
-the Hessian has a small condition number. The combinations are made, and coefficients are converted,
-in decimal arithmetic with enough digits for those that cancel between powers.
+So the terms here are combinations of these polynomials. The sum of the quadratic form and of the
+Gram matrix of the combinations is the identity, as far as the polynomials are orthonormal on the
+rows, and so the Hessian has a small condition number. The combinations are made, and coefficients
+are converted, in decimal arithmetic with enough digits for those that cancel between powers.
 """
 
 from decimal import Context, Decimal, InvalidOperation, localcontext

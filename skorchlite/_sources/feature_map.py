@@ -12,10 +12,7 @@ from torch import Tensor
 
 
 class CoefficientConversion(ABC):
-    """Converts coefficients of the columns of a model to those that the caller asked for, and back.
-
-    The defaults are those of the identity.
-    """
+    """Converts coefficients of a model's columns to those that the caller asked for, and back."""
 
     @abstractmethod
     def to_caller(self, w: Tensor) -> Tensor:
@@ -104,8 +101,8 @@ class FeatureMap(ABC):
     Attributes
     ----------
     derived : bool
-        Whether the columns are others than those of X. Then the caller does not see their
-        coefficients, and the columns have rounding errors of their own.
+        Whether the columns are others than those of X. Such columns have rounding errors of their
+        own, and coefficients that the caller need not see.
     doubled : bool
         Whether sums over the rows are made in doubled precision.
     even : bool

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks: what they are called with, what they may ask for, and what stays after."""
+"""scikit-learn's callbacks: what they are given, what they may ask for, and what stays after."""
 
 import pickle
 from itertools import pairwise

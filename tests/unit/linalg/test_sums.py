@@ -1,4 +1,4 @@
-"""Sums over rows that are far from each other for how little they differ otherwise."""
+"""Sums over chunks whose means are far from each other, compared to their spread."""
 
 from fractions import Fraction
 
@@ -86,7 +86,7 @@ def test_sums_of_a_fit_that_have_lost_digits_say_so(off):
     assert not model.converged_
 
 
-def test_sums_of_a_fit_that_have_their_digits_say_nothing():
+def test_sums_of_a_fit_that_have_their_digits_do_not_warn():
     X, y = halves(1e3)
     model = TorchSGDRegressor().fit(X, y).partial_fit(X[:50], y[:50])
     whole = TorchSGDRegressor().fit(np.r_[X, X[:50]], np.r_[y, y[:50]])

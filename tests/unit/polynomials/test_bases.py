@@ -127,7 +127,7 @@ def test_degree_of_each_column_bounds_its_powers(degree, interaction_only):
     np.testing.assert_allclose(model.predict(X), expected, rtol=0, atol=1e-8)
 
 
-def test_alike_degrees_of_the_columns_are_the_total_degree():
+def test_equal_degrees_of_the_columns_are_the_total_degree():
     X, y = surface()
     of_columns, total = (TorchPolyRegressor(degree).fit(X, y) for degree in ([3, 3, 3], 3))
     np.testing.assert_array_equal(of_columns.coef_, total.coef_)
@@ -148,7 +148,7 @@ def test_alike_degrees_of_the_columns_are_the_total_degree():
         ([1, [2], 3], "for each of the 3 columns"),
     ],
 )
-def test_degrees_that_are_none_are_refused(degree, wording):
+def test_invalid_degrees_are_refused(degree, wording):
     X, y = surface()
     with pytest.raises(ValueError, match=wording):
         TorchPolyRegressor(degree).fit(X, y)
@@ -219,7 +219,7 @@ def test_basis_does_not_change_a_model_without_penalty(basis):
     "basis, name",
     [("power", "x0^2"), ("chebyshev", "T2(x0)"), ("legendre", "P2(x0)"), ("hermite", "H2(x0)")],
 )
-def test_names_tell_the_family(basis, name):
+def test_names_of_terms_show_the_family(basis, name):
     X, y = surface(n_features=2)
     names = TorchPolyRegressor(2, basis=basis).fit(X, y).get_feature_names_out()
     assert name in names
@@ -546,7 +546,7 @@ def test_extrapolation_is_warned_of_if_asked():
     np.testing.assert_allclose(prediction[1], 8.5, rtol=1e-9)
 
 
-def test_extrapolation_is_no_number_if_asked():
+def test_extrapolation_is_nan_if_asked():
     model, X = fitted_on_a_square(extrapolation="nan")
     assert np.isfinite(model.predict(X)).all()
     np.testing.assert_array_equal(np.isnan(model.predict(beyond())), [False, True, True, True])
@@ -599,8 +599,8 @@ def test_degree_too_high_gives_the_least_norm_and_a_warning(basis, n_distinct):
     x = np.repeat(np.linspace(-1, 2, n_distinct), 4)[:, None]
     y = np.sin(x[:, 0]) + 0.1 * np.random.default_rng(0).standard_normal(len(x))
     model = TorchPolyRegressor(7, basis=basis)
-    warning = pytest.warns(np.exceptions.RankWarning, match=f"determines {n_distinct - 1} of the 7")
-    with warning if n_distinct > 2 else nullcontext():  # two values are the nature of a column
+    warns = pytest.warns(np.exceptions.RankWarning, match=f"determines {n_distinct - 1} of the 7")
+    with warns if n_distinct > 2 else nullcontext():  # having two values is the nature of a column
         model.fit(x, y)
     assert model.rank_ == n_distinct - 1
     coef, intercept, _ = minimum_norm(design(model, x), y, fit_intercept=True)
@@ -612,7 +612,7 @@ def test_degree_too_high_gives_the_least_norm_and_a_warning(basis, n_distinct):
 
 
 @every_basis
-def test_two_rows_are_met(basis):
+def test_two_rows_are_fitted_exactly(basis):
     with pytest.warns(np.exceptions.RankWarning):
         model = TorchPolyRegressor(3, basis=basis).fit([[1.0], [2.0]], [5.0, 9.0])
     np.testing.assert_allclose(model.predict([[1.0], [2.0]]), [5.0, 9.0], rtol=1e-12)
@@ -623,7 +623,7 @@ def test_two_rows_are_met(basis):
     [(25, 1900, 1), (50, 1900, 1), (25, 1.6e18, 1e9)],
     ids=["years-25", "years-50", "nanoseconds-25"],
 )
-def test_points_of_far_units_are_met_where_the_degree_is_too_high(degree, offset, unit):
+def test_points_in_far_units_are_fitted_exactly_if_the_degree_is_too_high(degree, offset, unit):
     x = offset + unit * np.arange(20.0)
     y = np.sin(np.arange(20.0) / 3)
     with pytest.warns(np.exceptions.RankWarning):
@@ -704,7 +704,7 @@ def test_degrees_beyond_the_distinct_values_keep_the_fit(basis, more, numbers):
             model.fit(x, y)
     else:
         model.fit(x, y)
-    # Least norm is sought among what the Gram matrix, and so a sum of squares, cannot tell apart.
+    # Least norm is among coefficients that the Gram matrix, a sum of squares, does not distinguish.
     np.testing.assert_allclose(model.predict(x), y, rtol=0, atol=1e-6)
 
 
