@@ -1,4 +1,4 @@
-"""Inputs: which are taken and which refused, what predict returns, and what a fit leaves unchanged."""
+"""Inputs: which are taken or refused, what predict returns, and what a fit leaves unchanged."""
 
 import contextlib
 import copy
