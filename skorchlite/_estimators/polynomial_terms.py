@@ -123,14 +123,11 @@ class PolynomialTerms(Columns):
 
     def certified(self, solution: Solution) -> Solution:
         """Return the solution; where powers cancel, no bound holds beside their rounding errors."""
-        status, optimality, facts = solution.status, solution.optimality, solution.facts
         digits = solution.objective.basis.digits_lost
-        lost = self.penalised and digits > CANCELLED and not _is_held(solution)
-        if lost and status in _SURE:
-            status, facts = "cancelled", {**facts, "cancelled": digits}
-        if status == "cancelled":
-            optimality = nan
-        return replace(solution, status=status, optimality=optimality, facts=facts)
+        lost = self.penalised and digits > CANCELLED and solution.status in _SURE
+        if lost and not _is_held(solution):
+            solution = replace(solution, status="cancelled").knowing(cancelled=digits)
+        return replace(solution, optimality=nan) if solution.status == "cancelled" else solution
 
     def _degrees(self, n_features: int) -> Degrees:
         """Return the degrees that terms may have, if there is memory for so many."""

@@ -14,6 +14,7 @@ from .._objective.loss import Loss
 from .._objective.objective import Objective
 from .._objective.penalties import Penalty
 from .._solvers.base import Solution, Solver, SolverControl
+from .._solvers.messages import MESSAGES
 from .._solvers.selection import FULL_BATCH, choose_full_batch
 from .._solvers.stochastic.settings import Settings
 from .._solvers.stochastic.solver import stochastic
@@ -82,7 +83,10 @@ class Problem:
         if self.settings is None and self.validation is not None:
             curve = self.columns.validated(solution, self.validation)
             solution = replace(solution, validation_curve=curve)
-        return self.columns.certified(solution).knowing(dtype=self.control.dtype)
+        solution = self.columns.certified(solution)
+        if solution.status in MESSAGES:
+            solution = solution.knowing(dtype=self.control.dtype)
+        return solution
 
 
 def point_of(objective: Objective, coef: Any, intercept: Any) -> Tensor:

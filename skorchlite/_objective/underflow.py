@@ -32,10 +32,11 @@ def check_underflow(
     origin : Origin
         That they are measured from.
     """
-    small = torch.zeros(len(squares), dtype=torch.bool, device=squares.device)
-    small[matter] = squares[matter] < _UNDERFLOW * torch.finfo(dtype).tiny
-    if not small.any():
+    below = squares < _UNDERFLOW * torch.finfo(dtype).tiny
+    if not below.any():
         return
+    small = torch.zeros_like(below)
+    small[matter] = below[matter]
     if (sums[small] != 0).any() or (rows is not None and _varies(rows, origin, small)):
         raise OutOfRangeError
 

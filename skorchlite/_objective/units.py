@@ -95,8 +95,9 @@ class Units:
 
         It is how far from zero the origin is and, for columns made of others, the size of these.
         """
-        distance = self.origin.shift.abs().clamp(min=self.basis.rounding.least_size)
-        scale = self.origin.scale
+        distance, scale = self.origin.shift.abs(), self.origin.scale
+        if least := self.basis.rounding.least_size:
+            distance = distance.clamp(min=least)
         return (distance if scale is None else distance / scale)[self.n_targets :]
 
     def propagated(self) -> tuple[Tensor, Tensor] | None:

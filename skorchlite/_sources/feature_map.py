@@ -95,6 +95,9 @@ class ColumnRounding:
         return None
 
 
+_OF_X = ColumnRounding()
+
+
 class FeatureMap(ABC):
     """Derives the columns of a model from those of X; the defaults are those of the identity.
 
@@ -124,7 +127,7 @@ class FeatureMap(ABC):
     @property
     def rounding(self) -> ColumnRounding:
         """How large the rounding errors of the columns are."""
-        return ColumnRounding()
+        return _OF_X
 
     @property
     def digits_lost(self) -> float:

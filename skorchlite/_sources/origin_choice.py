@@ -31,7 +31,8 @@ def pilot_origin(rows: Rows, centre: bool) -> Origin:
     columns = torch.cat((y.to("cpu", torch.float64), X.to("cpu", torch.float64)), 1)
     first = columns[0]
     shift = first + (columns - first).mean(0) if centre else torch.zeros_like(first)
-    shift[rows.n_targets :] *= rows.filled  # the other columns keep their zeros
+    if rows.sparse:  # columns that are not filled keep their zeros
+        shift[rows.n_targets :] *= rows.filled
     return Origin(shift)
 
 

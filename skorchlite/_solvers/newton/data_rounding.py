@@ -45,13 +45,15 @@ def rounded_part(objective: Objective, data_eps: float, deviation: Tensor) -> Te
     """Return the part of each column's deviation that the rounding of its entries may have made.
 
     A column that depends on others does so only up to the rounding of its entries. That is
-    relative to their distance from zero, and not to their deviation. With a penalty on the
-    coefficients the data leaves none of them undetermined, and the parts are zero. The part of a
-    constant column is infinite.
+    relative to their distance from zero, and not to their deviation, which must be positive. With
+    a penalty on the coefficients the data leaves none of them undetermined, and the parts are zero.
     """
     if objective.penalty.curvature:
-        part = torch.zeros_like(deviation)
-    else:
-        moved = rounded_by(objective, data_eps, deviation)
-        part = _SAFETY * objective.n_features**0.5 * moved / deviation
-    return torch.where(deviation > 0, part, torch.inf)
+        return torch.zeros_like(deviation)
+    moved = rounded_by(objective, data_eps, deviation)
+    return _SAFETY * objective.n_features**0.5 * moved / deviation
+
+
+def rounded_part_of_any(objective: Objective, data_eps: float, deviation: Tensor) -> Tensor:
+    """Return the same for columns that may be constant, whose part is infinite."""
+    return torch.where(deviation > 0, rounded_part(objective, data_eps, deviation), torch.inf)

@@ -56,8 +56,8 @@ def descend_quadratic(
     status = descent.refine(control.gap, control.max_iter, rate)
     lost = _digits_lost(model.objective, model.metric.rank)
     if lost > CANCELLED:
-        status = "cancelled"
-    return descent.solution(status).knowing(cancelled=lost)
+        return descent.solution("cancelled").knowing(cancelled=lost)
+    return descent.solution(status)
 
 
 def _digits_lost(objective: Objective, rank: int) -> float:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..._objective.moments import Moments
 from ..._objective.objective import Objective, Quadratic
-from .data_rounding import rounded_part
+from .data_rounding import rounded_part, rounded_part_of_any
 from .preconditioner import FAR_UNITS, Metric, cholesky_metric
 from .spectral_metric import spectral_metric
 from .underdetermined import wide_metric, wide_quadratic
@@ -118,7 +118,7 @@ def quadratic_model(objective: Objective, dtype: torch.dtype, data_eps: float) -
             return QuadraticModel(objective, quadratic, metric, precision)
     moments = quadratic.moments
     deviation = (moments.cross.diagonal() / moments.weight).sqrt()[-objective.n_features :]
-    rounding = rounded_part(objective, data_eps, deviation)
+    rounding = rounded_part_of_any(objective, data_eps, deviation)
     metric = spectral_metric(objective, quadratic.hessian, rounding)
     return QuadraticModel(objective, quadratic, metric, precision)
 
@@ -141,7 +141,7 @@ def _wide_model(objective: Objective, data_eps: float) -> QuadraticModel:
     """Return the model of fewer rows than columns."""
     objective, quadratic = wide_quadratic(objective)
     deviation = quadratic.moments.cross[-objective.n_features :].sqrt()
-    rounding = rounded_part(objective, data_eps, deviation)
+    rounding = rounded_part_of_any(objective, data_eps, deviation)
     metric = wide_metric(objective, quadratic, rounding)
     return QuadraticModel(objective, quadratic, metric, objective.double)
 
