@@ -601,3 +601,21 @@ def test_targets_far_outside_the_bend_of_a_loss(loss, unit):
         taken_off = 1.0 if loss == "log_cosh" else 0.5
         assert estimator.loss_curve_[-1] <= absolute.loss_curve_[-1] + 1e-9 * unit
         assert estimator.loss_curve_[-1] >= absolute.loss_curve_[-1] - taken_off
+
+
+# --- more columns than rows, of which a working set is taken -----------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("alpha", [0.3, 0.1, 0.02])
+def test_working_sets_of_a_linear_program_come_to_an_end(alpha, positive):
+    """With 0.3 the first has no row at a kink; with less, two sets with one optimum took turns."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 1500))
+    y = X[:, :5] @ rng.normal(size=5) + rng.normal(size=120)
+    parameters = {"loss": "quantile", "penalty": "l1", "alpha": alpha, "positive": positive}
+    problem = Problem(X, y, quantile=0.5, **parameters)
+    model = problem.fit()
+    assert model.converged_
+    assert_optimal(model, problem)

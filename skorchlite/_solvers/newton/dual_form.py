@@ -64,12 +64,21 @@ class DualForm:
         """Return the slope of the loss in the residual of each row that is kept."""
         return torch.stack([hinges.sign * hinges.d for hinges in self.rows]).sum(0)
 
-    def begin(self, u: Tensor, value: float) -> float:
-        """Set all dual variables for a start at u; return what sizes of residuals are there."""
+    def begin(self, u: Tensor, value: float, least: float = 0.0) -> float:
+        """Set all dual variables for a start at u; return what sizes of residuals are there.
+
+        Parameters
+        ----------
+        u : Tensor of shape (k,)
+        value : float
+            The objective there.
+        least : float, default=0.0
+            A size that residuals are taken to have where theirs is smaller.
+        """
         problem, residual = self.problem, self.problem.residual(u)
         total = float(problem.model.share.sum())
         if total:
-            margin = float(problem.model.share @ residual.abs()) / total
+            margin = max(float(problem.model.share @ residual.abs()) / total, least)
             steep = problem.loss.largest_slope(value)
         else:
             steep = float(problem.gradient_of_rest(u).abs().max())

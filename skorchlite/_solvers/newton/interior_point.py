@@ -61,9 +61,9 @@ class InteriorPoint:
         self.first_raw = problem.raw_prediction(start)
         self.margin = self.moved = 0.0
 
-    def begin(self) -> None:
-        """Set the dual variables for the present point."""
-        self.margin = self.form.begin(self.u, self.result.value)
+    def begin(self, least: float = 0.0) -> None:
+        """Set the dual variables for the present point, with residuals of at least some size."""
+        self.margin = self.form.begin(self.u, self.result.value, least)
 
     def approach(self, enough: float, max_iter: int, still: float = 0.0) -> bool:
         """Step until the products sum to enough of the objective, or get no smaller.

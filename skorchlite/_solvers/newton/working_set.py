@@ -21,9 +21,8 @@ from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
 from ..continuation import continued, monitor_of_whole
 from .bounds import Bound
-from .crossover import descend
 from .general_loss import descend_by_models
-from .interior_point import InteriorPoint
+from .interior_point import MOST_STEPS, InteriorPoint
 from .kinks import Kinks
 from .local_problem import LocalProblem
 from .working_columns import steepness, widened
@@ -31,6 +30,7 @@ from .working_columns import steepness, widened
 _ROUGH = 1e-3  # accuracy while columns enter
 _VIOLATION = 1e-11  # of a kink, relative to the largest gradient at zero, that is rounding
 _TIED = 1e-6  # of the objective: a residual that is at a kink but for rounding
+_BLURRED = 1e-6  # of the objective: what dual variables may leave without a warning
 _ROOM = 4  # rows at a kink for each column
 
 
@@ -60,18 +60,28 @@ def descend_on_columns(
         n_iter, curve, v = solution.n_iter, solution.loss_curve, solution.v
         gradient = whole.gradient(v, index)
         largest = max(largest, float(gradient.abs().max()))
+        unbalanced = whole.unbalanced(v, gradient, part.loss_curve[-1])
         gradient[index] = 0
         steep = steepness(whole.kinks, gradient)
-        missed = whole.missed(v, steep, _VIOLATION * largest)
+        missed = whole.missed(v, steep, _VIOLATION * largest) + unbalanced
         steep[steep <= max(_VIOLATION, accuracy * (accuracy > tol)) * largest] = 0
         # Roughly solved, working sets may follow each other without end.
         idle = part.loss_curve[-1] >= last * (1 - 0.1 * accuracy)
         settled = not steep.any() or (idle and accuracy > tol)
         last = part.loss_curve[-1]
-        if (settled and accuracy <= tol) or part.status != "converged":
-            return replace(solution, optimality=solution.optimality + missed)
-        accuracy = tol if settled else accuracy
-        index = index if settled else _entered(v, steep)
+        # Where the descent stalls, near its minimum, the set still shows which columns are missing.
+        usable = part.status in ("converged", "stalled_gap")
+        if not usable or (settled and accuracy <= tol):
+            blurred = part.status == "converged" and unbalanced > max(tol, _BLURRED)
+            status = "stalled_gap" if blurred else part.status
+            return replace(solution, optimality=solution.optimality + missed, status=status)
+        if settled:
+            accuracy = tol
+            continue
+        # Where the objective does not fall, dual variables are not unique, and two working sets
+        # may call for each other. So columns then only enter, of which there are so many.
+        kept = index if idle else index[:0]
+        index = torch.cat((kept, _entered(v, steep))).unique()
 
 
 def _entered(v: Tensor, steep: Tensor) -> Tensor:
@@ -132,6 +142,8 @@ class _AllColumns:
 
     def _balanced(self, model: Model, index: Tensor) -> Tensor:
         """Return the gradient of the loss whose slopes balance over some of the columns."""
+        if not len(model.y):  # no row at a kink, whose slope could balance the others
+            return model.gradient[:-1]
         objective, n_free = self.objective, int(self.objective.fit_intercept)
         free = self.scale.new_zeros(n_free)
         unit = torch.cat((1 / self.scale[index], free + 1))
@@ -149,8 +161,31 @@ class _AllColumns:
         bound = Bound(objective.loss, kinks, curvature, 1.0, whitened=False, n_free=n_free)
         problem = LocalProblem(part, objective.loss, kinks, curvature.diag(), bound)
         steps = InteriorPoint(problem, u)
-        descend(steps, 0.0)
+        # Rows at kinks have no residual that a start inside could be sized by.
+        steps.begin(least=problem.at_zero.value / objective.loss.steepest)
+        # Without the end that crosses over: it may change dual variables that balance already.
+        steps.approach(0.0, MOST_STEPS)
         return (model.gradient - model.Z.T @ (model.share * steps.form.row_slopes()))[:-1]
+
+    def unbalanced(self, v: Tensor, gradient: Tensor, value: float) -> float:
+        """Return how far dual variables are from those of the minimum v, relatively.
+
+        Where a loss has kinks, they make the gradient, and say which columns are missing. Those
+        that are right have the slope of the kink in each coefficient that is not zero.
+
+        Parameters
+        ----------
+        v : Tensor of shape (n_features + 1, n_targets)
+        gradient : Tensor of shape (n_features, n_targets)
+            Of columns in units of their scale.
+        value : float
+            The objective, summed over the targets.
+        """
+        if not self.objective.loss.kinked:
+            return 0.0
+        u = v[:-1] * self.scale[:, None]
+        off = (self.kinks.slope[:, None] * u.abs() + gradient * u).abs().sum()
+        return float(off) / value if value else 0.0
 
     def missed(self, v: Tensor, steep: Tensor, rounding: float) -> float:
         """Return what columns at zero may gain with slopes beyond the kink, relatively.
