@@ -1,5 +1,7 @@
 """What descents in scaled coordinates share: the point, its gradient, and the record of the way."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -8,7 +10,7 @@ from ..base import Monitor, Solution
 from ..newton.scaled import Scaled
 
 
-class Iterate:
+class Iterate(ABC):
     """The point ``u`` of a descent, a column for each target. It begins without coefficients.
 
     Parameters
@@ -57,9 +59,9 @@ class Iterate:
         return torch.linalg.vector_norm(self.subgradient, dim=0)
 
     @property
+    @abstractmethod
     def least_curvature(self) -> Tensor:
         """The least curvature that the steps have met, for each target."""
-        raise NotImplementedError
 
     def scale_of_norm(self) -> Tensor:
         """Return the norm of a subgradient that leaves an error as large as the coefficients.
