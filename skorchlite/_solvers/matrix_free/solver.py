@@ -20,13 +20,13 @@ from ..._objective.objective import Objective
 from ..base import Solution, SolverControl
 from ..continuation import continued, monitor_of_whole
 from ..newton.scaled import Scaled, Whitened
+from ..newton.small_problems import newton_is_cheap
 from ..newton.solver import newton
 from .conjugate_gradient import ConjugateDescent
 from .gaps import left_at, relative_gaps, with_zeros
 from .lbfgs import QuasiNewton
 from .smoothing import minimise_smoothed
 
-_SMALL = 1 << 21  # rows times columns, whose Newton steps take no longer than the descent before
 _STEPS = 200  # of a small problem, before it is ended by Newton's
 _PASSES = 250  # over its rows: line searches of a loss with kinks may take ten each
 _CLOSER = 1e-3  # than tol asks for: a bound by the gradient is far from the gap that it bounds
@@ -72,9 +72,7 @@ def _is_quadratic(objective: Objective) -> bool:
 
 def _is_small(objective: Objective) -> bool:
     """Return whether Newton steps are cheap, and can be taken."""
-    d = objective.n_features
-    few = objective.loss.convex and d <= MANY_COLUMNS
-    return few and objective.rows.fewer_than(_SMALL // (d + 1))
+    return objective.loss.convex and newton_is_cheap(objective)
 
 
 def _descend(objective: Objective, start: Tensor | None, control: SolverControl) -> Solution:

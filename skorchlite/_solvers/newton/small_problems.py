@@ -1,15 +1,17 @@
-"""Problems whose rows are so few that another look at them takes no time."""
+"""Problems so small that another pass over the rows, or another solver, takes next to no time."""
 
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from ..._objective.moments import MANY_COLUMNS
 from ..._objective.objective import Objective
 from ..._sources.design import staged
 from ..._sources.origin import Origin
 from ..._sources.row_source import Rows
 
+_NEWTON_ENTRIES = 1 << 21  # rows times columns: above, Newton steps take long beside other descents
 _FEW_ENTRIES = 20_000  # rows times columns: below, a pass takes a fraction of a millisecond
 
 
@@ -19,6 +21,12 @@ def cheap(objective: Objective) -> bool:
     if objective.rounded is not None or rows.partitioned or not rows.rereadable:
         return False
     return rows.n_rows * objective.n_features * rows.n_targets <= _FEW_ENTRIES
+
+
+def newton_is_cheap(objective: Objective) -> bool:
+    """Return whether Newton steps take no longer than a descent by another solver."""
+    d = objective.n_features
+    return d <= MANY_COLUMNS and objective.rows.fewer_than(_NEWTON_ENTRIES // (d + 1))
 
 
 def gather(objective: Objective) -> tuple[Tensor, Tensor]:

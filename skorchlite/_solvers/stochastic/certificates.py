@@ -20,10 +20,10 @@ from ..newton.bounds import AtZero, Bound, least_share
 from ..newton.kinks import Kinks
 from ..newton.preconditioner import Metric
 from ..newton.scaled import Scaled
+from ..newton.small_problems import newton_is_cheap
 from ..newton.solver import newton
 from .svrg import VarianceReduced
 
-_SMALL = 1 << 21  # rows times columns, up to which Newton's method takes no longer than the epochs
 _NEWTON_STEPS = 200
 _REACHES = (1e-2, 1e-4, 1e-6)  # times the mean residual: distances to bound the curvature within
 _GRADIENT_ROUNDING = 1e-14  # of the norm of the first gradient
@@ -113,8 +113,7 @@ class Certificate:
         It is a fit of its own that v is only compared with. Infinite where it would take long.
         """
         objective = self.objective
-        few_rows = objective.rows.fewer_than(_SMALL // (objective.n_features + 1))
-        if not few_rows or objective.n_features > MANY_COLUMNS:
+        if not newton_is_cheap(objective):
             return inf
         value, _ = objective.evaluate(v)
         return self._relative((value - self._least).tolist(), value, v)
