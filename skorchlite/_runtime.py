@@ -20,16 +20,38 @@ _LOCK = threading.Lock()  # held for moments only, as other threads may wait for
 _LEVEL = threading.local()  # how many of our contexts a Python thread is in
 _USUAL: list[int] = []  # torch's number of threads outside, for each Python thread in a context
 _FORKED = False  # whether this process was forked from one that had torch
+_DEVICE_TYPES = "cpu", "cuda", "mps", "xpu"
+_FULL_PRECISION_IN: list[int] = []  # the Python threads for which precision was put aside
+_PRECISION: list[str] = []  # the caller's meanwhile
+
+
+def _switch(owner: Any) -> tuple[Callable[[], str], Callable[[str], None]]:
+    return lambda: owner.fp32_precision, partial(setattr, owner, "fp32_precision")
+
+
+def _set_processor_precision(value: str) -> None:
+    # To set ``mkldnn.fp32_precision`` sets that of all backends in torch 2.13.
+    torch.backends.mkldnn.set_flags(_fp32_precision=value)  # type: ignore[attr-defined]
+
+
+# Those that products of float32 depend on, each below the one that it takes its value from.
+_PRECISION_SWITCHES = [
+    _switch(torch.backends),
+    _switch(torch.backends.cudnn),
+    (_switch(torch.backends.mkldnn)[0], _set_processor_precision),
+    _switch(torch.backends.cuda.matmul),
+    _switch(torch.backends.mkldnn.matmul),  # type: ignore[attr-defined]
+]
 
 
 @contextlib.contextmanager
 def torch_settings() -> Iterator[None]:
     """Compute without autograd, and float32 products in full precision.
 
-    Full precision means neither TF32 nor bfloat16. A default device, an inference mode and the
-    detection of anomalies are set aside. The default dtype is not: the targets that a data set
-    makes, and the constants of a loss, have the dtype that the caller means. All settings are the
-    caller's again at the end.
+    Full precision means neither TF32 nor bfloat16, and no casts by ``torch.autocast``. A default
+    device, an inference mode and the detection of anomalies are set aside. The default dtype is
+    not: the targets that a data set makes, and the constants of a loss, have the dtype that the
+    caller means. All settings are the caller's again at the end.
     """
     with _unset(), torch.no_grad(), threads_for(inf):
         yield
@@ -45,7 +67,9 @@ def _unset() -> AbstractContextManager:
         aside.append(partial(torch.inference_mode, False))
     if torch.is_anomaly_enabled():
         aside.append(partial(torch.autograd.set_detect_anomaly, False))
-    if _precision() != "highest":
+    if any(map(torch.is_autocast_enabled, _DEVICE_TYPES)):
+        aside += [partial(torch.autocast, kind, enabled=False) for kind in _DEVICE_TYPES]
+    if _FULL_PRECISION_IN or not _is_full_precision():
         aside.append(_full_precision)
     return _all(aside) if aside else nullcontext()
 
@@ -58,32 +82,55 @@ def _all(contexts: list[Callable[[], AbstractContextManager]]) -> Iterator[None]
         yield
 
 
-def _precision() -> str | None:
-    """Return the precision of float32 products; None where the caller set it for each backend."""
+def _is_full_precision() -> bool:
+    """Whether products of float32 keep all digits on each backend, by old and new switches."""
     try:
-        return torch.get_float32_matmul_precision()
-    except RuntimeError:
-        return None
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # what the old switch says is not what that of some backend says
+        return False
 
 
 @contextlib.contextmanager
 def _full_precision() -> Iterator[None]:
-    processor: Any = torch.backends.mkldnn
-    backends = torch.backends.cuda.matmul, processor.matmul
-    precision, own = _precision(), [backend.fp32_precision for backend in backends]
-    if precision is not None:  # torch raises where this and the backends' settings differ
-        torch.set_float32_matmul_precision("highest")
-    for backend in backends:
-        backend.fp32_precision = "ieee"
+    """Keep all digits until the last Python thread that asked for it is done.
+
+    The switches are of the process. The first thread to leave must not set them back while others
+    compute.
+    """
+    with _LOCK:
+        if not _FULL_PRECISION_IN:
+            _PRECISION[:] = _put_precision_aside()
+        _FULL_PRECISION_IN.append(threading.get_ident())
     try:
         yield
     finally:
-        if precision is not None:
-            torch.set_float32_matmul_precision(precision)
-        for backend, before in zip(backends, own, strict=True):
-            backend.fp32_precision = "none"  # it then follows the setting for all backends
-            if backend.fp32_precision != before:
-                backend.fp32_precision = before
+        with _LOCK:
+            _FULL_PRECISION_IN.remove(threading.get_ident())
+            if not _FULL_PRECISION_IN:
+                _put_precision_back()
+
+
+def _put_precision_aside() -> list[str]:
+    """Make all products of full precision, and return what each switch itself was set to.
+
+    A switch that is "none" has the value of the one above it. What it is set to itself can be read
+    once that one is "none", and so they are put aside from the top down.
+    """
+    own = []
+    for get, put in _PRECISION_SWITCHES:
+        own.append(get())
+        put("none")
+    # That of all backends can be read only now, as it raises where a backend says something else.
+    own.append(torch.get_float32_matmul_precision())
+    torch.set_float32_matmul_precision("highest")  # and the two switches for products to "ieee"
+    return own
+
+
+def _put_precision_back() -> None:
+    *own, old = _PRECISION
+    torch.set_float32_matmul_precision(old)
+    for (_, put), value in zip(_PRECISION_SWITCHES, own, strict=True):
+        put(value)
 
 
 def threads_for(n_entries: float) -> AbstractContextManager:
@@ -131,6 +178,9 @@ def _note_fork() -> None:
     """
     global _FORKED, _LOCK
     _FORKED, _LOCK = True, threading.Lock()  # a thread of the parent may have held the lock
+    if _FULL_PRECISION_IN and threading.get_ident() not in _FULL_PRECISION_IN:
+        _put_precision_back()
+    _FULL_PRECISION_IN[:] = [i for i in _FULL_PRECISION_IN if i == threading.get_ident()]
     del _USUAL[
         min(getattr(_LEVEL, "number", 0), 1) :
     ]  # those of other Python threads, which are gone

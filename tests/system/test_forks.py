@@ -1,6 +1,7 @@
 """Fits and predictions in processes that were forked from one which had the threads of torch."""
 
 import multiprocessing
+import threading
 import warnings
 
 import joblib
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+from skorchlite._runtime import torch_settings
 
 PATIENCE = 300  # seconds after which a process hangs, and is not only slow
 
@@ -87,3 +89,34 @@ def test_backend_of_joblib_that_forks(threads_of_torch):
         predicted, fitted = joblib.Parallel(timeout=PATIENCE)(tasks)
     np.testing.assert_allclose(predicted, expected.predict(X))
     np.testing.assert_allclose(fitted.coef_, expected.coef_)
+
+
+def values_of_precision():
+    return torch.get_float32_matmul_precision(), torch.backends.mkldnn.matmul.fp32_precision
+
+
+def test_process_forked_while_a_thread_keeps_all_digits_has_the_precision_of_the_caller():
+    inside, forked = threading.Event(), threading.Event()
+
+    def fit():
+        with torch_settings():
+            inside.set()
+            forked.wait(PATIENCE)
+
+    before = values_of_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        outside = values_of_precision()
+        thread = threading.Thread(target=fit)
+        thread.start()
+        assert inside.wait(PATIENCE)
+        assert values_of_precision() == ("highest", "ieee")
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            found = pool.apply_async(values_of_precision).get(timeout=PATIENCE)
+        forked.set()
+        thread.join()
+        assert found == outside == values_of_precision()
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cuda.matmul.fp32_precision = "none"
+        torch.backends.mkldnn.matmul.fp32_precision = "none"

@@ -1,12 +1,16 @@
 """What the caller has set in torch changes no fit and no prediction, and stays as it was."""
 
 import contextlib
+import itertools
+import threading
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+from tests.support.processes import outcome_of
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((120, 4))
@@ -47,7 +51,88 @@ def default(name, value, usual):
         getattr(torch, name)(usual)
 
 
-BACKENDS = torch.backends, torch.backends.mkldnn.matmul, torch.backends.cuda.matmul
+PROCESSOR, CARD = torch.backends.mkldnn, torch.backends.cudnn
+
+# Each switch of precision, how it is set, and the values it has. The first of each is where the
+# process begins. The first five are those that products of float32 take their precision from.
+SWITCHES = {
+    "all": (partial(setattr, torch.backends, "fp32_precision"), ("none", "ieee", "tf32", "bf16")),
+    "card": (partial(setattr, CARD, "fp32_precision"), ("none", "ieee", "tf32")),
+    # To set ``mkldnn.fp32_precision`` sets that of all backends.
+    "processor": (
+        lambda value: PROCESSOR.set_flags(_fp32_precision=value),
+        ("none", "ieee", "tf32", "bf16"),
+    ),
+    "card.matmul": (
+        partial(setattr, torch.backends.cuda.matmul, "fp32_precision"),
+        ("none", "ieee", "tf32"),
+    ),
+    "processor.matmul": (
+        partial(setattr, PROCESSOR.matmul, "fp32_precision"),
+        ("none", "ieee", "tf32", "bf16"),
+    ),
+    "card.conv": (partial(setattr, CARD.conv, "fp32_precision"), ("tf32", "none", "ieee")),
+    "card.rnn": (partial(setattr, CARD.rnn, "fp32_precision"), ("tf32", "none", "ieee")),
+    "processor.conv": (
+        partial(setattr, PROCESSOR.conv, "fp32_precision"),
+        ("none", "ieee", "tf32", "bf16"),
+    ),
+    "processor.rnn": (
+        partial(setattr, PROCESSOR.rnn, "fp32_precision"),
+        ("none", "ieee", "tf32", "bf16"),
+    ),
+    "old": (torch.set_float32_matmul_precision, ("highest", "high", "medium")),
+    "old, card.matmul": (partial(setattr, torch.backends.cuda.matmul, "allow_tf32"), (False, True)),
+    "old, card": (partial(setattr, CARD, "allow_tf32"), (True, False)),
+}
+GETTERS = {
+    "all": lambda: torch.backends.fp32_precision,
+    "card": lambda: CARD.fp32_precision,
+    "processor": lambda: PROCESSOR.fp32_precision,
+    "card.matmul": lambda: torch.backends.cuda.matmul.fp32_precision,
+    "processor.matmul": lambda: PROCESSOR.matmul.fp32_precision,
+    "card.conv": lambda: CARD.conv.fp32_precision,
+    "card.rnn": lambda: CARD.rnn.fp32_precision,
+    "processor.conv": lambda: PROCESSOR.conv.fp32_precision,
+    "processor.rnn": lambda: PROCESSOR.rnn.fp32_precision,
+    "old": torch.get_float32_matmul_precision,
+    "old, card.matmul": lambda: torch.backends.cuda.matmul.allow_tf32,
+    "old, card": lambda: CARD.allow_tf32,
+    "old, processor": lambda: PROCESSOR.allow_tf32,
+}
+
+
+def values_of_switches():
+    """Return what each says, and which of them raise since old and new ones contradict."""
+    values = {}
+    for name, get in GETTERS.items():
+        try:
+            values[name] = get()
+        except RuntimeError:
+            values[name] = "raises"
+    return values
+
+
+def begin_anew():
+    for name in ("old, card", "old, card.matmul", "old", *list(SWITCHES)[:9]):
+        put, values = SWITCHES[name]
+        put(values[0])
+
+
+def values_above(*names):
+    """Change switches, from the last to the first, and return what all say after each change."""
+    seen = []
+    for name in names:
+        put, values = SWITCHES[name]
+        for value in values[::-1]:
+            put(value)
+            seen.append(values_of_switches())
+    return seen
+
+
+def all_about_switches():
+    """Return what each says, and will say once the ones that it may follow are changed."""
+    return [values_of_switches(), *values_above("all", "card", "processor")]
 
 
 @contextlib.contextmanager
@@ -56,9 +141,7 @@ def precision(setting):
         setting()
         yield
     finally:
-        torch.set_float32_matmul_precision("highest")
-        for backend in BACKENDS:
-            backend.fp32_precision = "none"
+        begin_anew()
 
 
 SETTINGS = {
@@ -71,6 +154,7 @@ SETTINGS = {
     "inference mode": torch.inference_mode,
     "no gradients": torch.no_grad,
     "anomalies": lambda: torch.autograd.set_detect_anomaly(True),
+    "casts": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
     "precision of products": lambda: precision(
         lambda: torch.set_float32_matmul_precision("medium")
     ),
@@ -83,14 +167,16 @@ SETTINGS = {
     "precision of the processor": lambda: precision(
         lambda: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16")
     ),
+    "precision of products, and then of a card": lambda: precision(
+        lambda: (
+            torch.set_float32_matmul_precision("high"),
+            setattr(torch.backends.cuda.matmul, "allow_tf32", False),
+        )
+    ),
 }
 
 
 def state():
-    try:
-        products = torch.get_float32_matmul_precision()
-    except RuntimeError:  # there is none where backends have their own
-        products = None
     return (
         torch.get_default_device(),
         torch.get_default_dtype(),
@@ -98,8 +184,9 @@ def state():
         torch.is_grad_enabled(),
         torch.is_anomaly_enabled(),
         torch.is_anomaly_check_nan_enabled(),
-        products,
-        *(backend.fp32_precision for backend in BACKENDS),
+        torch.is_autocast_enabled("cpu"),
+        torch.is_autocast_enabled("cuda"),
+        values_of_switches(),
         torch.get_num_threads(),
     )
 
@@ -164,3 +251,91 @@ def test_data_made_by_a_source_have_the_dtype_that_the_caller_has_made_the_defau
     with default("set_default_dtype", torch.float64, torch.float32):
         coef = TorchSGDRegressor().fit(Items()).coef_
     np.testing.assert_allclose(coef, TorchSGDRegressor().fit(X, y).coef_, rtol=1e-12)
+
+
+X_single, y_single = X.astype("f"), y.astype("f")
+
+
+def fit_under_every_pair_of_switches(connection):
+    """Send the pairs of settings, in either order, that a fit is wrong under, or changes."""
+    settings = [(name, value) for name, (_, values) in SWITCHES.items() for value in values]
+    begin_anew()
+    start, coef = all_about_switches(), TorchSGDRegressor().fit(X_single, y_single).coef_
+    wrong, n_raising = [], 0
+    for pair in itertools.permutations(settings, 2):
+        seen = []
+        for fits in (False, True):
+            begin_anew()
+            for name, value in pair:
+                SWITCHES[name][0](value)
+            if fits and not np.array_equal(TorchSGDRegressor().fit(X_single, y_single).coef_, coef):
+                wrong.append((pair, "coefficients"))
+            seen.append(all_about_switches())
+        n_raising += "raises" in seen[0][0].values()
+        if seen[0] != seen[1]:
+            wrong.append((pair, "switches"))
+    begin_anew()
+    if all_about_switches() != start:
+        wrong.append("begin_anew")
+    connection.send((wrong, n_raising))
+
+
+@pytest.mark.slow
+def test_fits_leave_switches_of_precision_as_they_were_in_any_order():
+    # In a process of its own: the switches of one begin as no setting brings them back.
+    wrong, n_raising = outcome_of(fit_under_every_pair_of_switches)
+    assert wrong == []
+    assert n_raising > 100  # so that there were pairs which contradict each other
+
+
+@pytest.mark.parametrize(
+    "name, value", [(name, value) for name, (_, values) in SWITCHES.items() for value in values]
+)
+@pytest.mark.parametrize("old", ["highest", "high", "medium"])
+def test_all_digits_are_kept_inside_a_fit(old, name, value):
+    inside = []
+
+    def half_squared(prediction, target):
+        inside.append(values_of_switches())
+        return (prediction - target) ** 2 / 2
+
+    with precision(lambda: (torch.set_float32_matmul_precision(old), SWITCHES[name][0](value))):
+        outside = values_of_switches()
+        TorchSGDRegressor(half_squared, tol=None, max_iter=1).fit(X, y)
+        assert values_of_switches() == outside
+    assert inside
+    for values in inside:
+        assert values["old"] == "highest" and values["old, card.matmul"] is False
+        assert {values["card.matmul"], values["processor.matmul"]} <= {"none", "ieee"}
+
+
+def test_all_digits_are_kept_until_the_last_of_several_threads_is_done():
+    one_is_inside, other_is_done = threading.Event(), threading.Event()
+    inside = []
+
+    def waiting_loss(prediction, target):
+        one_is_inside.set()
+        assert other_is_done.wait(60)
+        inside.append(values_of_switches())
+        return (prediction - target) ** 2 / 2
+
+    def fit_and_wait():
+        TorchSGDRegressor(waiting_loss, tol=None, max_iter=1).fit(X, y)
+
+    with precision(lambda: torch.set_float32_matmul_precision("medium")):
+        outside = values_of_switches()
+        one = threading.Thread(target=fit_and_wait)
+
+        def half_squared(prediction, target):
+            # The other thread enters while this one is in a fit, and is left in it.
+            if not one_is_inside.is_set():
+                one.start()
+                assert one_is_inside.wait(60)
+            return (prediction - target) ** 2 / 2
+
+        TorchSGDRegressor(half_squared, tol=None, max_iter=1).fit(X, y)
+        other_is_done.set()
+        one.join()
+        assert values_of_switches() == outside
+    assert [values["old"] for values in inside] == ["highest"] * len(inside)
+    assert [values["processor.matmul"] for values in inside] == ["ieee"] * len(inside)
