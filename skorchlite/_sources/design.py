@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .._linalg.gram import sum_products
 from .._linalg.operators import DenseColumns, DesignOperator
+from .._runtime import lap, mark
 from .origin import Origin
 from .row_source import Rows
 
@@ -43,6 +44,7 @@ def staged(
     shift = origin.shift.to(rows.device, exact)
     buffers: dict[bool, Tensor] = {}
     for X, y, weight in rows.blocks(size, order):
+        mark()
         by_column = X.stride(0) < X.stride(1)
         if by_column not in buffers:
             buffer = buffers[by_column] = _buffer(rows, (size, width), dtype, by_column)
@@ -56,6 +58,7 @@ def staged(
         if weight is not None:
             A[:, k] = 1  # a weighted sum scales the rows in place
         yield A, weight
+        lap()
 
 
 Design = Iterator[tuple[Tensor, DesignOperator, Tensor | None]]
@@ -83,7 +86,9 @@ def _centred(rows: Rows, origin: Origin) -> Design:
     t = rows.n_targets
     shift, scale = origin.shift.to(rows.device), origin.unit().to(rows.device)
     for y, columns, weight in rows.centred(shift[t:], None if origin.scale is None else scale[t:]):
+        mark()
         yield (y - shift[:t]) / scale[:t], columns, weight
+        lap()
 
 
 def width_of(k: int) -> int:

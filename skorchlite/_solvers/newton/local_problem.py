@@ -8,6 +8,7 @@ from torch import Tensor
 from ..._linalg.gram import weighted_gram
 from ..._objective.local_model import Model
 from ..._objective.loss import Loss
+from ..._runtime import lap
 from .bounds import AtZero, Bound
 from .kinks import Kinks
 
@@ -57,6 +58,7 @@ class LocalProblem:
         Those of the last point are remembered, since a step asks for them more than once.
         """
         if self._last[0] is not u:
+            lap()
             self._last = u, self.model.Z @ u
         return self._last[1]
 
