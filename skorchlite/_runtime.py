@@ -211,8 +211,8 @@ def lap() -> None:
     It is to be called after operations that threads share, so that without other processes all of
     them would have been busy.
     """
-    threads = torch.get_num_threads()
-    if threads > 1 and getattr(_LEVEL, "number", 0):
+    threads, level = torch.get_num_threads(), int(getattr(_LEVEL, "number", 0))
+    if threads > 1 and level:
         fewer = _BUSY.measured(threads, len(_USUAL))
         if fewer < threads:
             with _LOCK:
