@@ -29,7 +29,7 @@ def sum_products(blocks: Iterable[tuple[Tensor, Tensor | None]], width: int) -> 
     for A, weight in blocks:
         if weight is not None:
             A *= weight.to(A.dtype).sqrt()[:, None]
-        product = _product(A)
+        product = square_of(A)
         if product.device.type == "mps":
             product = product.cpu()
         product = product.to(torch.float64)
@@ -62,7 +62,7 @@ def cached_rows(width: int) -> int:
     return max(_CACHED_ENTRIES // max(width, 1), 16)
 
 
-def _product(A: Tensor) -> Tensor:
+def square_of(A: Tensor) -> Tensor:
     """Return ``A^T A``.
 
     On a processor only the lower triangle is computed, in panels: half the operations.
