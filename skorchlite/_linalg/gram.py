@@ -51,8 +51,10 @@ def weighted_gram(Z: Tensor, weight: Tensor) -> Tensor:
     """
     if Z.device.type != "cpu":
         return Z.T @ (Z * weight[:, None])
-    gram = Z.new_zeros(Z.shape[1], Z.shape[1])
     size = cached_rows(Z.shape[1])
+    if len(Z) <= size:
+        return Z.T @ (Z * weight[:, None])
+    gram = Z.new_zeros(Z.shape[1], Z.shape[1])
     for rows, weights in zip(Z.split(size), weight.split(size), strict=True):
         gram += rows.T @ (rows * weights[:, None])
     return gram
