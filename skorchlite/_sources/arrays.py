@@ -13,6 +13,7 @@ from .blocks import Block
 from .prefetch import read_ahead
 from .row_source import Rows
 
+_KEPT_ENTRIES = 1 << 16  # of X, of which a copy in another type is kept
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -73,7 +74,8 @@ class ArrayRows(Rows):
 
     def _part(self, n_rows: int) -> "ArrayRows":
         part = copy.copy(self)
-        vars(part).pop("_staging", None)
+        for made in ("_staging", "_kept_block"):
+            vars(part).pop(made, None)
         part.n_rows = n_rows
         return part
 
@@ -91,13 +93,28 @@ class ArrayRows(Rows):
         return read_ahead(blocks, self.device) if getattr(X, "ahead", False) else blocks
 
     def _blocks(self, size: int, order: Tensor | None, device: torch.device) -> Iterator[Block]:
+        if order is None and 0 < self.n_rows <= size and device == self.device:
+            yield self._single_block
+            return
         for start in range(0, self.n_rows if order is None else len(order), size):
-            rows = self._chosen(slice(start, start + size), order)
-            X, y, weight = (
-                None if array is None else rows_of(array, rows, device) for array in self.arrays
-            )
-            assert X is not None
-            yield X, (y[:, None] if y is not None and y.ndim == 1 else y), weight
+            yield self._block(self._chosen(slice(start, start + size), order), device)
+
+    @property
+    def _single_block(self) -> Block:
+        """All rows as one block, which is kept if it is small: few rows are asked for often."""
+        block = vars(self).get("_kept_block")
+        if block is None:
+            block = self._block(self._chosen(slice(0, self.n_rows), None), self.device)
+            if self.n_rows * self.n_features <= _KEPT_ENTRIES:
+                self._kept_block = block
+        return block
+
+    def _block(self, rows: slice | Tensor, device: torch.device) -> Block:
+        X, y, weight = (
+            None if array is None else rows_of(array, rows, device) for array in self.arrays
+        )
+        assert X is not None
+        return X, (y[:, None] if y is not None and y.ndim == 1 else y), weight
 
     def _chosen(self, part: slice, order: Tensor | None) -> slice | Tensor:
         """Return where in the arrays the rows of a part of the order are."""
