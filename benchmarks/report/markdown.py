@@ -15,7 +15,23 @@ def duration(seconds):
     """Render seconds."""
     if seconds is None:
         return "failed"
+    if seconds < 1e-3:
+        return f"{1e6 * seconds:.3g} us"
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
+
+
+def limits(values):
+    """Render two times."""
+    return "" if values is None else " to ".join(map(duration, values))
+
+
+def least_note(case):
+    """Say what the job must cost at least, where that is known, and ours beside it."""
+    least = case.get("least_seconds")
+    if least is None:
+        return ""
+    over = factor(case["rows"][0]["median"] / least)
+    return f"At least {duration(least)} for the bytes and operations; ours takes {over} that.\n\n"
 
 
 def bold_below_one(ratio):
