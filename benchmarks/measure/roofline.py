@@ -12,7 +12,7 @@ from benchmarks.measure.children import ask
 
 SUMMED_BYTES, QUICK_SUMMED_BYTES = 1 << 29, 1 << 24
 PRODUCT_SIZE, QUICK_PRODUCT_SIZE = 2_048, 256
-ROUNDS = 5
+ROUNDS = 10
 DTYPES = ("float64", "float32")
 ALL, ONE = "all threads", "one thread"
 
@@ -26,28 +26,29 @@ class Work:
     dtype: str
 
 
-def gram_work(n_rows, n_columns, dtype="float64"):
+def gram_work(X):
     """The work of least squares from all products of two columns, or of two rows if these are few.
 
     A matrix of products is symmetric, and half of it is enough.
     """
-    small, large = sorted((n_rows, n_columns))
-    return Work(_bytes(n_rows, n_columns, dtype), large * small * (small + 1), dtype)
+    small, large = sorted(X.shape)
+    return _reading(X, large * small * (small + 1))
 
 
-def epoch_work(n_rows, n_columns, dtype="float64", epochs=1):
+def epoch_work(X, epochs=1):
     """The work of steps along every row: its prediction, and its part of the gradient."""
-    return Work(epochs * _bytes(n_rows, n_columns, dtype), 4 * epochs * n_rows * n_columns, dtype)
+    once = _reading(X, 4 * X.size)
+    return Work(epochs * once.bytes, epochs * once.operations, once.dtype)
 
 
-def prediction_work(n_rows, n_columns, dtype="float64"):
+def prediction_work(X):
     """The work of predicting every row."""
-    return Work(_bytes(n_rows, n_columns, dtype), 2 * n_rows * n_columns, dtype)
+    return _reading(X, 2 * X.size)
 
 
 def sparse_work(X):
-    """The work of reading the entries of a sparse matrix once, and of a product with each."""
-    size = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+    """The work of reading the entries of a sparse matrix once, and of two products with each."""
+    size = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes + X.shape[0] * X.dtype.itemsize
     return Work(size, 4 * X.nnz, str(X.dtype))
 
 
@@ -95,8 +96,9 @@ def main(quick):
     }
 
 
-def _bytes(n_rows, n_columns, dtype):
-    return n_rows * (n_columns + 1) * (8 if dtype == "float64" else 4)
+def _reading(X, operations):
+    """The work of reading the rows and their targets once, and of some operations."""
+    return Work(X.nbytes + len(X) * X.dtype.itemsize, operations, str(X.dtype))
 
 
 def _seconds(call):

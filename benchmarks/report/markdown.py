@@ -15,6 +15,8 @@ def duration(seconds):
     """Render seconds."""
     if seconds is None:
         return "failed"
+    if seconds < 1e-6:
+        return f"{1e9 * seconds:.3g} ns"
     if seconds < 1e-3:
         return f"{1e6 * seconds:.3g} us"
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
@@ -25,13 +27,17 @@ def limits(values):
     return "" if values is None else " to ".join(map(duration, values))
 
 
+def over_least(case, row):
+    """Render a time over the least that the job can take, where that is known."""
+    known = "least_seconds" in case and "median" in row
+    return factor(row["median"] / case["least_seconds"]) if known else ""
+
+
 def least_note(case):
-    """Say what the job must cost at least, where that is known, and ours beside it."""
-    least = case.get("least_seconds")
-    if least is None:
+    """Say what the job must cost at least, where that is known."""
+    if "least_seconds" not in case:
         return ""
-    over = factor(case["rows"][0]["median"] / least)
-    return f"At least {duration(least)} for the bytes and operations; ours takes {over} that.\n\n"
+    return f"Its bytes and operations take at least {duration(case['least_seconds'])}.\n\n"
 
 
 def bold_below_one(ratio):

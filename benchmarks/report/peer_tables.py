@@ -7,6 +7,7 @@ from benchmarks.report.markdown import (
     least_note,
     limits,
     mebibytes,
+    over_least,
     small,
     table,
 )
@@ -60,7 +61,7 @@ def peers_table(cases):
                     small(ours.get("excess")),
                     small(row.get("excess")),
                     "" if least is None else duration(least),
-                    "" if least is None else factor(ours["median"] / least),
+                    over_least(case, ours),
                     "; ".join(_remarks(ours, row)),
                 ]
             )
@@ -95,7 +96,7 @@ def small_table(cases):
 def race_section(name, case):
     """Render one case with the spread of the times."""
     head = ["model", "median", "least", "quartiles", "rounds", "time / ours", "of the least"]
-    head += ["wanted", "excess", "apart", "extra memory", "remarks"]
+    head += ["wanted", "time / least possible", "excess", "apart", "extra memory", "remarks"]
     rows = [
         [
             row["model"],
@@ -106,6 +107,7 @@ def race_section(name, case):
             factor(row.get("ratio")),
             factor(row.get("least_ratio")),
             factor(row.get("wanted")),
+            over_least(case, row),
             small(row.get("excess")),
             small(row.get("coef_difference", row.get("values_difference"))),
             mebibytes(row.get("extra_bytes")),

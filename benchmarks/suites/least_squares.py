@@ -1,5 +1,6 @@
 """Plain least squares, linear and polynomial: the models of a case, against the closed form."""
 
+from dataclasses import replace
 from functools import partial
 from math import comb
 
@@ -24,12 +25,11 @@ def least_squares_problems(quick=False):
     ]
 
 
-def expanded_work(degree, n_rows, n_columns, dtype="float64"):
+def expanded_work(degree, X):
     """The work of least squares on terms up to a degree: their products, but the rows once."""
-    read, products = (
-        gram_work(n_rows, columns, dtype) for columns in (n_columns, n_terms(n_columns, degree))
-    )
-    return type(read)(read.bytes, products.operations, dtype)
+    terms = n_terms(X.shape[1], degree)
+    small, large = sorted((len(X), terms))
+    return replace(gram_work(X), operations=large * small * (small + 1))
 
 
 def n_terms(n_columns, degree):

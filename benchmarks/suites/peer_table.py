@@ -18,7 +18,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from benchmarks.measure import peak
 from benchmarks.measure.big_files import N_COLUMNS, NUMBERS, QUICK_NUMBERS, BigFiles
 from benchmarks.measure.model import Model
-from benchmarks.measure.roofline import epoch_work, gram_work
+from benchmarks.measure.roofline import epoch_work, gram_work, sparse_work
 from benchmarks.measure.sides import extra_bytes
 from benchmarks.measure.worth import closed_form_worth, descent_worth
 from benchmarks.suites.cases import (
@@ -91,7 +91,7 @@ def run(line, repeats, budget):
 
 
 def lines(quick=False):
-    """List the lines, on a hundredth of the rows where it is only tried."""
+    """List the lines, on few rows where it is only tried."""
     size = partial(_size, quick)
     return [
         *_small_lines(),
@@ -224,6 +224,7 @@ def _penalised_lines(size, quick):
                 f"peers/sparse ridge, {sparse[2]} a row/{sparse[0]}x{sparse[1]}",
                 partial(random_rows, *sparse),
                 _sparse_models,
+                work=sparse_work,
                 wanted={SPARSE_RIDGE: 1.2},
             )
         ),
@@ -252,6 +253,7 @@ def _penalised_lines(size, quick):
                 f"peers/one-hot interactions, ridge/{groups[0]}x{groups[1]}",
                 partial(one_hot_rows, *groups),
                 _interaction_models,
+                work=sparse_work,
                 wanted={INTERACTIONS: 0.5},
             ),
             memory=True,

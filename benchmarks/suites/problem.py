@@ -27,7 +27,7 @@ class Problem:
         Makes of the models, `X`, `y`, what the models found, and `others` what to add to the
         records.
     work : callable or None
-        Makes of the rows and columns of `X` the least that ours has to do.
+        Makes of `X` the least that ours has to do.
     wanted : dict
         The ratio of its time to ours that is the aim, by the name of the peer.
     """
@@ -46,7 +46,7 @@ def compare_on(problem, repeats, budget):
     X, y = problem.data()
     models = problem.models(X, y)
     worth = partial(problem.worth, models, X, y, others=problem.others)
-    work = problem.work and problem.work(*X.shape, str(X.dtype))
+    work = problem.work and problem.work(X)
     record = race(problem.name, models, X, y, worth, repeats, budget, work)
     for row in record["rows"]:
         if row["model"] in problem.wanted:

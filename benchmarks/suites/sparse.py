@@ -1,5 +1,6 @@
 """Sparse rows: ridge regression at equal objective, and the memory of a fit of one-hot columns."""
 
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -50,7 +51,8 @@ def compare_ridge(size, repeats, budget):
         for excess in EXCESSES
         for record in _race(excess, reached, best, X, y, repeats, budget)
     ]
-    return {"matrix_bytes": matrix_bytes(X), "reached": reached, "rows": rows}
+    work = asdict(sparse_work(X))
+    return {"matrix_bytes": matrix_bytes(X), "reached": reached, "rows": rows, "work": work}
 
 
 def measure_one_hot(size):
@@ -149,8 +151,10 @@ def _race(excess, reached, best, X, y, repeats, budget):
     models = [ridge_at(name, len(y), run["tol"]) for name, run in chosen.items() if run]
     raced = {}
     if models:
-        record = race(OURS, models, X, y, lambda found: {}, repeats, budget, sparse_work(X))
+        record = race(OURS, models, X, y, lambda found: {}, repeats, budget)
         raced = {row["model"]: row for row in record["rows"]}
+    if OURS not in raced:
+        raced = {name: row | {"ratio": None} for name, row in raced.items()}
     records = []
     for name, run in chosen.items():
         if run is None:

@@ -82,7 +82,7 @@ def test_a_race_has_times_and_worth_of_each_and_says_which_peer_failed(tmp_path)
     # One dies in the warm-up, which follows that of ours, the other in its first turn.
     models = [diary("ours"), *(diary(name, dies_after="ours") for name in ("early", "late"))]
     models.append(Model("none", refuse))
-    record = race("case", models, *DATA, worth, 8, 1e-3, gram_work(40, 2))
+    record = race("case", models, *DATA, worth, 8, 1e-3, gram_work(DATA[0]))
     ours, early, late, none = record["rows"]
     assert early["remarks"] == late["remarks"] == ["failed: ended with 3"]
     assert none["remarks"] == ["failed: no such thing"]
