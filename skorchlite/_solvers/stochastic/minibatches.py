@@ -19,6 +19,7 @@ _BLOCK_BYTES = 1 << 20  # a block stays in the cache while its batches are learn
 
 BatchColumns = Tensor | SparseBatch  # the features and, if there is an intercept, ones
 BatchTransposed = Tensor | TransposedBatch
+Staged = tuple[Tensor, BatchColumns, Tensor | None, Tensor | None]  # see ``Block``
 
 
 class Batch(NamedTuple):
@@ -60,6 +61,8 @@ class Block:
         Whether it holds whole batches.
     last : bool
         Whether a batch ends with it.
+    A : Tensor of shape (n, width) or None, default=None
+        The targets, the columns of Z and perhaps more, side by side; None for sparse rows.
     """
 
     y: Tensor
@@ -68,6 +71,7 @@ class Block:
     n_batch: int
     whole: bool
     last: bool
+    A: Tensor | None = None
 
     def batches(self, *columns: Tensor) -> Iterator[Batch]:
         """Return the batches, or the part of one, each with its rows of some more columns."""
@@ -207,12 +211,12 @@ class Minibatches:
         A, weight = self._kept
         if order is not None:
             A, weight = A[order], None if weight is None else weight[order]
-        return Block(*self._split(A), weight, self.n_batch, whole=True, last=True)
+        return Block(*self._split(A), weight, self.n_batch, whole=True, last=True, A=A)
 
     def _of_whole_batches(self, order: Tensor | None) -> Iterator[Block]:
         """Yield blocks that hold whole batches."""
-        for y, Z, weight in self._blocks(order):
-            yield Block(y, Z, weight, self.n_batch, whole=True, last=True)
+        for y, Z, weight, A in self._blocks(order):
+            yield Block(y, Z, weight, self.n_batch, whole=True, last=True, A=A)
 
     def _of_parts(self, order: Tensor | None) -> Iterator[Block]:
         """Yield blocks that are parts of a batch, which is larger than there is room for."""
@@ -220,34 +224,34 @@ class Minibatches:
             order = torch.arange(self.n_rows)
         for start in range(0, self.n_rows, self.n_batch):
             end, stop = start, min(start + self.n_batch, self.n_rows)
-            for y, Z, weight in self._blocks(None if order is None else order[start:stop]):
+            for y, Z, weight, _ in self._blocks(None if order is None else order[start:stop]):
                 end += len(y)
                 yield Block(y, Z, weight, stop - start, whole=False, last=end == stop)
 
-    def _blocks(self, order: Tensor | None) -> Iterator[tuple[Tensor, BatchColumns, Tensor | None]]:
-        """Yield ``(y, Z, weight)`` of the draws with these numbers, None for all."""
+    def _blocks(self, order: Tensor | None) -> Iterator[Staged]:
+        """Yield ``(y, Z, weight, A)`` of the draws with these numbers, None for all."""
         rows, drawn_weight, end = order, None, 0
         if self.draws is not None:
             rows, drawn_weight = (part if order is None else part[order] for part in self.draws)
-        for y, Z, weight in self._rows(rows):
+        for y, Z, weight, A in self._rows(rows):
             begin, end = end, end + len(y)
             own = None if drawn_weight is None else drawn_weight[begin:end]
-            yield y, Z, self._weights(weight, own)
+            yield y, Z, self._weights(weight, own), A
 
-    def _rows(self, numbers: Tensor | None) -> Iterator[tuple[Tensor, BatchColumns, Tensor | None]]:
-        """Yield ``(y, Z, sample_weight)`` for the rows with these numbers, None for all."""
+    def _rows(self, numbers: Tensor | None) -> Iterator[Staged]:
+        """Yield ``(y, Z, sample_weight, A)`` for the rows with these numbers, None for all."""
         rows, origin = self.objective.rows, self.objective.origin
         if not self._sparse:
             for A, weight in staged(rows, origin, self.dtype, self._room, numbers):
                 A, weight = self._mixed(A, weight)
-                yield *self._split(A), weight
+                yield *self._split(A), weight, A
             return
         t, intercept = rows.n_targets, bool(self.objective.fit_intercept)
         shift, unit = origin.shift.to(rows.device), origin.unit().to(rows.device)
         scale = None if origin.scale is None else unit[t:].to(self.dtype)
         away = shift[t:].to(self.dtype)
         for y, Z, weight in rows.batches(self._room, numbers, away, scale, intercept):
-            yield ((y - shift[:t]) / unit[:t]).to(self.dtype), Z, weight
+            yield ((y - shift[:t]) / unit[:t]).to(self.dtype), Z, weight, None
 
     def _mixed(self, A: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return a block in a new order, where the order of the blocks is that of a stream."""

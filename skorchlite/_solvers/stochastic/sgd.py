@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from math import inf, isfinite
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,13 +30,14 @@ from .minibatches import (
     multiply,
     squared_rows,
 )
-from .optimizers import Optimizer
+from .optimizers import GradientDescent, Optimizer
 from .preconditioned import point_at
 from .proximal import CumulativePenalty, Proximal
 from .sampling import stable_step
 from .schedules import Schedule, make_schedule
 from .settings import Settings
 from .start import Start
+from .unrolled import Unrolled
 
 
 class Loop:
@@ -107,6 +109,8 @@ class Steps:
             part[:, None].to(loop.v) for part in (penalty.unit, penalty.curvature)
         )
         self._gradient = torch.zeros_like(loop.v)
+        if isinstance(loop.optimizer, GradientDescent):
+            self._tiles = Unrolled(objective, loop.coordinates, loop.optimizer)
         self._begun = False  # whether the gradient holds parts of the present batch
         self._penalty_sum: Tensor | float = (
             0.0  # the sum of the penalties before the steps of an epoch
@@ -155,13 +159,51 @@ class Steps:
         value, self._penalty_sum = torch.zeros_like(self.loop.v[0]), 0.0
         with threads_for(min(batches.n_batch, batches.n_rows) * len(self.loop.v)):
             for block in batches:
-                value += block.weighed(self._learn(block)).sum(0) / batches.n_rows
+                losses = self._unrolled(block) if self._unrolls(block) else None
+                losses = self._learn(block) if losses is None else losses
+                value += block.weighed(losses).sum(0) / batches.n_rows
                 if at_zero is not None:
                     losses = self.objective.loss.value(block.y, torch.zeros_like(block.y))
                     at_zero += (block.weighed(losses).sum(0) / batches.n_rows).cpu()
                 if not isfinite(value.sum()):
                     return inf
         return self.objective.units.total((value + self._penalty_sum / len(batches)).cpu())
+
+    def _unrolls(self, block: Block) -> bool:
+        """Return whether the steps along a block can be taken together."""
+        loop, objective = self.loop, self.objective
+        if block.A is None or not block.whole or loop.proximal is not None or loop.schedule.by_row:
+            return False
+        mixed = objective.penalty.curvature and loop.coordinates.factor is not None
+        plain = isinstance(loop.optimizer, GradientDescent) and loop.optimizer.begun
+        return plain and objective.loss.convex and not mixed
+
+    def _unrolled(self, block: Block) -> Tensor | None:
+        """Do what ``_learn`` does with many steps at once; return None where it has to do it."""
+        loop, objective = self.loop, self.objective
+        assert isinstance(loop.optimizer, GradientDescent)
+        penalised = bool(objective.penalty.curvature)
+        n_batches = -(-len(block.y) // block.n_batch)
+        rates = loop.schedule.series(loop.t, n_batches)
+        walk = self._tiles.walk(block, rates, penalised or loop.average is not None)
+        if walk is None:
+            return None
+        seen = np.minimum(np.arange(1, n_batches + 1) * block.n_batch, len(block.y)) + loop.n_seen
+        loop.optimizer.move_to(walk.state)
+        loop.follow()
+        loop.t, loop.n_seen = loop.t + n_batches, loop.n_seen + len(block.y)
+        if loop.average is not None and walk.after is not None:
+            loop.average.add_all(walk.after, seen)
+        if penalised and walk.before is not None:
+            self._penalty_sum = self._penalty_sum + self._penalties(walk.before)
+        return objective.loss.value(block.y, walk.raw)
+
+    def _penalties(self, points: Tensor) -> Tensor:
+        """Return the sum of the penalties at some points for each target."""
+        d, t = self.objective.n_features, points.shape[2]
+        v = points if self.loop.coordinates.unit is None else self.loop.coordinates.unit * points
+        w = (v[:, :d] * self._unit).transpose(0, 1).reshape(d, -1)
+        return self.objective.penalty.value(w).view(-1, t).sum(0)
 
     def _learn(self, block: Block) -> Tensor:
         """Take the steps along a block; return the loss of each of its rows before its step."""

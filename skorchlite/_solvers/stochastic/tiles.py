@@ -1,0 +1,188 @@
+"""Tiles: the rows of several batches in a row, whose steps are computed together.
+
+A step needs of the point only what it predicts for the rows of its batch. So take several batches
+in a row, a *tile*, with the rows ``Z`` and the point ``x`` at its start. What the steps of the
+earlier batches change in a prediction are products of rows, ``K = Z Z^T``, and the slopes ``s`` of
+the loss before each step solve a system that is triangular by batches: for squared error and steps
+of length ``c``
+
+    (I + L) s = Z x - y,    L = the part of K below its blocks of batches, times c,
+
+and the tile moves the point once, by ``- c Z^T s``. ``S = (I + L)^-1 [y, Z]`` does not depend on
+the point, and is found for all tiles of a block at once; then a tile costs two small products. A
+tile of one batch needs no system, and is a plain step.
+"""
+
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .transitions import Run
+
+_SMALL = 8_192  # entries of a tile, up to which NumPy's calls are faster, and OpenBLAS has 1 thread
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Tiles of a block, each of some whole batches.
+
+    Parameters
+    ----------
+    y : Tensor of shape (n_tiles, n_rows, n_targets)
+    left : Tensor of shape (n_tiles, n_rows, width)
+        Targets, then what predictions are of the state at the end of the tile.
+    right : Tensor of shape (n_tiles, n_rows, n_state)
+        How scaled slopes pull at the state at the end.
+    scale : Tensor of shape (n_tiles, n_rows, 1)
+        The rate of each row times its share in the batch.
+    run : Run or None
+        None where steps leave the state as it is without a gradient.
+    n_batch : int
+        Rows of a batch.
+    """
+
+    y: Tensor
+    left: Tensor
+    right: Tensor
+    scale: Tensor
+    run: Run | None
+    n_batch: int
+
+    @classmethod
+    def of(
+        cls, y: Tensor, A: Tensor, scale: Tensor, size: int, shape: tuple[int, int], run: Run | None
+    ) -> "Tiles":
+        """Return the tiles of rows.
+
+        Parameters
+        ----------
+        y : Tensor of shape (n, n_targets)
+        A : Tensor of shape (n, width)
+            Targets, then the columns of ``size`` coefficients.
+        scale : Tensor of shape (n, 1)
+        size : int
+        shape : tuple of int
+            How many batches a tile has, and how many rows a batch.
+        run : Run or None
+        """
+        t, n_rows = y.shape[1], shape[0] * shape[1]
+        y, left, scale = (a.reshape(-1, n_rows, a.shape[1]) for a in (y, A, scale))
+        right = left[..., t : t + size]
+        if run is not None:
+            by_batch = right.unflatten(1, shape)[:, :, :, None]
+            points, pulls = run.points[:, :-1, None], run.pulls[:, :, None]
+            seen, right = ((by_batch * part).flatten(3).flatten(1, 2) for part in (points, pulls))
+            left = torch.cat((left[..., :t], seen), 2)
+        return cls(y, left, right, scale, run, shape[1])
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def __getitem__(self, part: slice) -> "Tiles":
+        run = self.run if self.run is None or len(self.run.start) == 1 else self.run[part]
+        rows = (a[part] for a in (self.y, self.left, self.right, self.scale))
+        return Tiles(*rows, run, self.n_batch)
+
+    @property
+    def several(self) -> bool:
+        """Whether a tile has several batches."""
+        return self.left.shape[1] > self.n_batch
+
+    @property
+    def seen(self) -> Tensor:
+        """What predictions are of the state at the end."""
+        t = self.y.shape[2]
+        return self.left[..., t : t + self.right.shape[2]]
+
+    def state(self, x: Tensor) -> Tensor:
+        """Return the part of x that is the state."""
+        t = self.y.shape[2]
+        return x[t : t + self.right.shape[2]]
+
+    def coupling(self, left: Tensor) -> Tensor:
+        """Return what scaled slopes take off ``left`` times the state, of later batches."""
+        t, n_state = self.y.shape[2], self.right.shape[2]
+        coupling = torch.bmm(left[..., t : t + n_state], self.right.mT)
+        return coupling.mul_(self._later) if self.n_batch > 1 else coupling.tril_(-1)
+
+    @property
+    def _later(self) -> Tensor:
+        """Ones where the batch of the row is later than that of the column."""
+        batch = torch.arange(self.left.shape[1], device=self.left.device) // self.n_batch
+        return (batch[:, None] > batch).to(self.left.dtype)
+
+
+def solved(tiles: Tiles, linear: Tensor, coupling: Tensor | None = None) -> Tensor:
+    """Return what scaled slopes are of the state at the start of each tile.
+
+    Parameters
+    ----------
+    tiles : Tiles
+    linear : Tensor of the shape of ``tiles.left``
+        What they are of the state before each step.
+    coupling : Tensor, default=None
+        ``tiles.coupling(linear)``, where it is known.
+    """
+    if not tiles.several:
+        return linear
+    coupling = tiles.coupling(linear) if coupling is None else coupling
+    # Of the transposed system torch copies less: this has the layout of LAPACK.
+    return torch.linalg.solve_triangular(
+        coupling.mT, linear.mT, upper=True, left=False, unitriangular=True
+    ).mT
+
+
+def follow(
+    tiles: Tiles, slopes: Tensor, scale: Tensor | None, x: Tensor, keep: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Move x from the start of the first tile to the end of the last one.
+
+    Parameters
+    ----------
+    tiles : Tiles
+    slopes : Tensor of the shape of ``tiles.left``
+        What the slopes are of x.
+    scale : Tensor or None
+        Of the slopes; None where they are scaled.
+    x : Tensor of shape (width, n_targets)
+        Minus one where ``tiles.left`` has the target, and the state below. It is moved in place.
+    keep : bool
+        Whether to return the states.
+
+    Returns
+    -------
+    slopes : Tensor of shape (n_tiles, n_rows, n_targets)
+    states : Tensor of shape (n_tiles, n_state, n_targets) or None
+        Where each tile would end without a gradient.
+    """
+    t, n_state = tiles.y.shape[2], tiles.right.shape[2]
+    found = slopes.new_empty(*slopes.shape[:2], x.shape[1])
+    states = slopes.new_empty(len(tiles), n_state, x.shape[1]) if keep else None
+    starts = None if tiles.run is None else tiles.run.start[..., None].expand(len(tiles), *[-1] * 4)
+    parts = [slopes, tiles.right.mT, found, scale, starts, states]
+    multiply: Any = torch.mm
+    if x.device.type == "cpu" and slopes[0].numel() <= _SMALL:
+        multiply, x = np.dot, x.numpy()
+        parts = [None if part is None else part.numpy() for part in parts]
+    state = x[t : t + n_state]
+    each = (repeat(None) if part is None else part for part in parts)
+    for S, pull, out, share, start, kept in zip(*each, strict=False):
+        if start is not None:
+            _advance(state, start)
+        if kept is not None:
+            kept[...] = state
+        multiply(S, x, out=out)
+        state -= multiply(pull, out if share is None else share * out)
+    return found, states
+
+
+def _advance(state: Any, start: Any) -> None:
+    """Take a state to where a tile would end without a gradient."""
+    if len(start) == 1:
+        state *= start[0, 0]
+    else:
+        state[...] = (start * state.reshape(start.shape[1:3] + (-1,))).sum(1).reshape(state.shape)
