@@ -41,6 +41,7 @@ def staged(
     # Subtracting in double and rounding once keeps the digits of data far from zero.
     exact = torch.float32 if rows.device.type == "mps" else torch.float64
     shift = origin.shift.to(rows.device, exact)
+    moved = bool(origin.shift.any())
     buffers: dict[bool, Tensor] = {}
     for X, y, weight in rows.blocks(size, order):
         by_column = X.stride(0) < X.stride(1)
@@ -49,8 +50,14 @@ def staged(
             buffer[:, k:] = 0
             buffer[:, k] = 1
         A = buffers[by_column][: len(X)]
-        torch.sub(y, shift[:t], out=A[:, :t])
-        torch.sub(X, shift[t:], out=A[:, t:k])
+        if moved and dtype != exact:
+            torch.sub(y, shift[:t], out=A[:, :t])
+            torch.sub(X, shift[t:], out=A[:, t:k])
+        else:  # numbers of two types are subtracted slowly
+            A[:, :t].copy_(y)
+            A[:, t:k].copy_(X)
+        if moved and dtype == exact:
+            A[:, :k] -= shift
         if origin.scale is not None:
             A[:, :k] /= origin.scale.to(rows.device, dtype)
         if weight is not None:

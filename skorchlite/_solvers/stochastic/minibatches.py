@@ -1,11 +1,12 @@
 """Rows in random order, staged block by block and handed out batch by batch."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..._linalg.sparse_batch import SparseBatch, TransposedBatch
 from ..._objective.objective import Objective
@@ -189,28 +190,74 @@ class Minibatches:
 
     def __iter__(self) -> Iterator[Block]:
         """Yield blocks; the next one is made in the same place."""
-        # The rows of a single batch need no order; those of a stream are mixed block by block.
-        shuffled = self.generator is not None and self.n_batch < self.n_rows
-        order = None
-        if shuffled and self.objective.rows.indexed:
-            order = torch.randperm(self.n_rows, generator=self.generator)
-        if self.n_rows <= self._room and not self._sparse:
+        order = self._order()
+        if self._fits:
             yield self._in_memory(order)
         elif self.n_batch <= self._room:
             yield from self._of_whole_batches(order)
         else:
             yield from self._of_parts(order)
 
+    @property
+    def _fits(self) -> bool:
+        """Whether all rows are one block."""
+        return self.n_rows <= self._room and not self._sparse
+
+    def _order(self) -> Tensor | None:
+        """Return the order of the rows in the next epoch; None for their own.
+
+        The rows of a single batch need no order; those of a stream are mixed block by block.
+        """
+        shuffled = self.generator is not None and self.n_batch < self.n_rows
+        if not (shuffled and self.objective.rows.indexed):
+            return None
+        return torch.randperm(self.n_rows, generator=self.generator)
+
+    @property
+    def most_at_once(self) -> int:
+        """How many epochs may be one block: more than one where there are few rows."""
+        return self._room // (len(self) * self.n_batch) if self._fits else 1
+
+    def several(self, n_epochs: int) -> tuple[Block, Tensor | None]:
+        """Return the rows of some epochs as one block, and what each row counts in the objective.
+
+        The last batch of each epoch is filled up with rows of zeros, and its own rows count more in
+        its gradient.
+        """
+        n, size = self.n_rows, len(self) * self.n_batch
+        order = torch.full((n_epochs, size), n)
+        for row in order:
+            own = self._order()
+            row[:n] = torch.arange(n) if own is None else own
+        block, rest = self._in_memory(order.flatten()), n % self.n_batch
+        weight = block.weight
+        if rest:
+            shares = torch.ones_like(block.y[:size, :1])
+            shares[n - rest :] = self.n_batch / rest
+            shares = shares.repeat(n_epochs, 1)
+            block = replace(block, weight=shares if weight is None else shares * weight)
+        return block, weight
+
+    def part(self, block: Block, weight: Tensor | None, epoch: int) -> Block:
+        """Return the rows of one of several epochs, given what ``several`` returned."""
+        begin = epoch * len(self) * self.n_batch
+        rows = slice(begin, begin + self.n_rows)
+        A = None if block.A is None else block.A[rows]
+        weight = None if weight is None else weight[rows]
+        return Block(block.y[rows], block.Z[rows], weight, self.n_batch, True, True, A)
+
     def _in_memory(self, order: Tensor | None) -> Block:
-        """Return all rows, staged once and kept, in an order."""
+        """Return all rows, staged once and kept, in an order; number ``n_rows`` is a row of zeros."""
         if self._kept is None:
             rows, draws = self.objective.rows, self.draws
             drawn, drawn_weight = (None, None) if draws is None else draws
             ((A, weight),) = staged(rows, self.objective.origin, self.dtype, self.n_rows, drawn)
-            self._kept = A.clone(), self._weights(weight, drawn_weight)
-        A, weight = self._kept
-        if order is not None:
-            A, weight = A[order], None if weight is None else weight[order]
+            weight = self._weights(weight, drawn_weight)
+            row = 0, 0, 0, 1
+            self._kept = pad(A, row), None if weight is None else pad(weight, row)
+        rows: slice | Tensor = slice(self.n_rows) if order is None else order
+        A, weight = (None if part is None else part[rows] for part in self._kept)
+        assert A is not None
         return Block(*self._split(A), weight, self.n_batch, whole=True, last=True, A=A)
 
     def _of_whole_batches(self, order: Tensor | None) -> Iterator[Block]:

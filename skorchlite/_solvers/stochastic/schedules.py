@@ -40,9 +40,12 @@ class Schedule(ABC):
         Whether each row of a batch has a step of its own; see ``rates``.
     steady : bool
         Whether the steps of an epoch are of one length.
+    foreseen : bool
+        Whether no step depends on the objective of earlier epochs, or on how many there were.
     """
 
     by_row = steady = False
+    foreseen = True
 
     def __init__(self, eta0: float):
         self.eta0 = eta0
@@ -139,6 +142,8 @@ class Shrinking(Schedule):
 class Adaptive(Constant):
     """``eta0``, divided by 5 each time that the objective no longer falls."""
 
+    foreseen = False
+
     def stalled(self) -> bool:
         """Divide the step; return whether it is too small to go on."""
         if self.eta0 <= _LEAST_RATE:
@@ -187,7 +192,7 @@ class TorchSchedule(Schedule):
     optimizer : Optimizer
     """
 
-    steady = True
+    steady, foreseen = True, False
 
     def __init__(
         self,

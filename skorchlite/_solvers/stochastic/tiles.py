@@ -13,7 +13,7 @@ the point, and is found for all tiles of a block at once; then a tile costs two 
 tile of one batch needs no system, and is a plain step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
 
@@ -87,6 +87,15 @@ class Tiles:
         rows = (a[part] for a in (self.y, self.left, self.right, self.scale))
         return Tiles(*rows, run, self.n_batch)
 
+    def times(self, root: Tensor) -> "Tiles":
+        """Return the tiles with each row times the root of its scale, on either side.
+
+        The roots of slopes and scales then go the way of slopes that are not scaled.
+        """
+        left, t = self.left * root, self.y.shape[2]
+        right = left[..., t : t + self.right.shape[2]] if self.run is None else self.right * root
+        return replace(self, left=left, right=right)
+
     @property
     def several(self) -> bool:
         """Whether a tile has several batches."""
@@ -104,10 +113,13 @@ class Tiles:
         return x[t : t + self.right.shape[2]]
 
     def coupling(self, left: Tensor) -> Tensor:
-        """Return what scaled slopes take off ``left`` times the state, of later batches."""
+        """Return what slopes take off ``left`` times the state in later batches, and other numbers.
+
+        For rows that are batches themselves, those are on the diagonal and above.
+        """
         t, n_state = self.y.shape[2], self.right.shape[2]
         coupling = torch.bmm(left[..., t : t + n_state], self.right.mT)
-        return coupling.mul_(self._later) if self.n_batch > 1 else coupling.tril_(-1)
+        return coupling.mul_(self._later) if self.n_batch > 1 else coupling
 
     @property
     def _later(self) -> Tensor:
@@ -116,20 +128,16 @@ class Tiles:
         return (batch[:, None] > batch).to(self.left.dtype)
 
 
-def solved(tiles: Tiles, linear: Tensor, coupling: Tensor | None = None) -> Tensor:
-    """Return what scaled slopes are of the state at the start of each tile.
+def solved(linear: Tensor, coupling: Tensor) -> Tensor:
+    """Return what slopes are of the state at the start of each tile.
 
     Parameters
     ----------
-    tiles : Tiles
-    linear : Tensor of the shape of ``tiles.left``
+    linear : Tensor of shape (n_tiles, n_rows, width)
         What they are of the state before each step.
-    coupling : Tensor, default=None
-        ``tiles.coupling(linear)``, where it is known.
+    coupling : Tensor of shape (n_tiles, n_rows, n_rows)
+        What slopes take off those of later batches.
     """
-    if not tiles.several:
-        return linear
-    coupling = tiles.coupling(linear) if coupling is None else coupling
     # Of the transposed system torch copies less: this has the layout of LAPACK.
     return torch.linalg.solve_triangular(
         coupling.mT, linear.mT, upper=True, left=False, unitriangular=True
@@ -159,23 +167,26 @@ def follow(
     states : Tensor of shape (n_tiles, n_state, n_targets) or None
         Where each tile would end without a gradient.
     """
-    t, n_state = tiles.y.shape[2], tiles.right.shape[2]
-    found = slopes.new_empty(*slopes.shape[:2], x.shape[1])
-    states = slopes.new_empty(len(tiles), n_state, x.shape[1]) if keep else None
+    n_targets, pulls = x.shape[1], tiles.right.mT
+    found = slopes.new_empty(*slopes.shape[:2], n_targets)
+    states = slopes.new_empty(len(tiles), pulls.shape[1], n_targets) if keep else None
     starts = None if tiles.run is None else tiles.run.start[..., None].expand(len(tiles), *[-1] * 4)
-    parts = [slopes, tiles.right.mT, found, scale, starts, states]
+    vectors: list[Any] = [found, scale, states, x]
+    matrices: list[Any] = [slopes, pulls, starts]
     multiply: Any = torch.mm
     if x.device.type == "cpu" and slopes[0].numel() <= _SMALL:
-        multiply, x = np.dot, x.numpy()
-        parts = [None if part is None else part.numpy() for part in parts]
-    state = x[t : t + n_state]
-    each = (repeat(None) if part is None else part for part in parts)
-    for S, pull, out, share, start, kept in zip(*each, strict=False):
+        multiply, last = np.dot, 0 if n_targets == 1 else slice(None)
+        vectors = [None if part is None else part.numpy()[..., last] for part in vectors]
+        matrices = [None if part is None else part.numpy() for part in matrices]
+    *vectors, point = vectors
+    state = tiles.state(point)
+    each = (repeat(None) if part is None else part for part in (*matrices, *vectors))
+    for S, pull, start, out, share, kept in zip(*each, strict=False):
         if start is not None:
             _advance(state, start)
         if kept is not None:
             kept[...] = state
-        multiply(S, x, out=out)
+        multiply(S, point, out=out)
         state -= multiply(pull, out if share is None else share * out)
     return found, states
 
@@ -183,6 +194,7 @@ def follow(
 def _advance(state: Any, start: Any) -> None:
     """Take a state to where a tile would end without a gradient."""
     if len(start) == 1:
-        state *= start[0, 0]
+        state *= start[0, 0].reshape(-1, *[1] * (state.ndim - 1))
     else:
-        state[...] = (start * state.reshape(start.shape[1:3] + (-1,))).sum(1).reshape(state.shape)
+        parts = state.reshape(1, len(start), start.shape[2], -1)
+        state[...] = (start * parts).sum(1).reshape(state.shape)

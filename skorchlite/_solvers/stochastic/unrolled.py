@@ -191,9 +191,12 @@ class Unrolled:
         if not tiles.several:
             slopes, states = follow(tiles, tiles.left, tiles.scale, x, keep)
             return tiles.y + slopes, slopes * tiles.scale if keep else slopes, states
-        scaled, states = follow(tiles, solved(tiles, tiles.left * tiles.scale), None, x, keep)
-        slopes = torch.where(tiles.scale > 0, scaled / tiles.scale, 0.0)  # none for rows that pad
-        return tiles.y + slopes, scaled, states
+        root = tiles.scale.sqrt()
+        rooted = tiles.times(root)
+        S = solved(rooted.left, rooted.coupling(rooted.left))
+        found, states = follow(rooted, S, None, x, keep)
+        slopes = found / root.clamp(min=torch.finfo(root.dtype).tiny)  # zero where rows count zero
+        return tiles.y + slopes, found * root if keep else found, states
 
     def _by_windows(self, tiles: Tiles, x: Tensor, keep: bool) -> Found | None:
         """Move x along tiles for another loss, for one target after the other."""

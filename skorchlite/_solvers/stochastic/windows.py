@@ -104,6 +104,7 @@ class _Tangents:
     def at(cls, loss: Loss, tiles: Tiles, target: int, x: Tensor) -> "_Tangents":
         """Return the tangents at a point."""
         coupling = tiles.coupling(tiles.left) if tiles.several else None
+        coupling = None if coupling is None else coupling.tril_(-1)
         return cls(loss, tiles, target, tiles.seen @ tiles.state(x), coupling)
 
     def __getitem__(self, part: slice) -> "_Tangents":
@@ -123,7 +124,7 @@ class _Tangents:
         S = tiles.left * steep
         S[..., self.target, None] = steep * raw - slope
         if self.coupling is not None and not loss.kinked:
-            S = solved(tiles, S, self.coupling * steep)
+            S = solved(S, self.coupling * steep)
         self.slopes, states = follow(tiles, S, None, x, keep=True)
         assert states is not None
         self.states = states
