@@ -15,7 +15,8 @@ from ..._sources.row_source import Rows
 
 # With more columns and a smaller density than these, batches of sparse rows stay sparse.
 _MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05
-_BLOCK_BYTES = 1 << 20  # a block stays in the cache while its batches are learned from
+_EVEN = 128  # rows that a block is a multiple of, where it is of several batches
+_BLOCK_BYTES = 1 << 21  # a block stays in the cache while its batches are learned from
 
 
 BatchColumns = Tensor | SparseBatch  # the features and, if there is an intercept, ones
@@ -181,7 +182,8 @@ class Minibatches:
         if not whole:
             # A batch of a stream cannot be made in parts, which would be read one by one.
             part = room if rows.indexed else self.n_batch
-            self._room = room // self.n_batch * self.n_batch or part
+            even = self.n_batch * max(_EVEN // self.n_batch, 1)
+            self._room = room // even * even or room // self.n_batch * self.n_batch or part
         self._mean_weight = rows.mean_weight()
         self._kept: tuple[Tensor, Tensor | None] | None = None
 

@@ -97,9 +97,17 @@ class Tiles:
         return replace(self, left=left, right=right)
 
     @property
-    def several(self) -> bool:
-        """Whether a tile has several batches."""
-        return self.left.shape[1] > self.n_batch
+    def n_steps(self) -> int:
+        """How many batches a tile has."""
+        return self.left.shape[1] // self.n_batch
+
+    def begun(self, states: Tensor) -> Tensor:
+        """Return where tiles that begin with these states would end without a gradient."""
+        if self.run is None:
+            return states
+        n_states = self.run.start.shape[1]
+        parts = states.view(len(self), 1, n_states, -1, states.shape[2])
+        return (self.run.start[..., None] * parts).sum(2).view(states.shape)
 
     @property
     def seen(self) -> Tensor:
@@ -165,7 +173,7 @@ def follow(
     -------
     slopes : Tensor of shape (n_tiles, n_rows, n_targets)
     states : Tensor of shape (n_tiles, n_state, n_targets) or None
-        Where each tile would end without a gradient.
+        What each tile begins with.
     """
     n_targets, pulls = x.shape[1], tiles.right.mT
     found = slopes.new_empty(*slopes.shape[:2], n_targets)
@@ -181,13 +189,14 @@ def follow(
     *vectors, point = vectors
     state = tiles.state(point)
     each = (repeat(None) if part is None else part for part in (*matrices, *vectors))
-    for S, pull, start, out, share, kept in zip(*each, strict=False):
-        if start is not None:
-            _advance(state, start)
-        if kept is not None:
-            kept[...] = state
-        multiply(S, point, out=out)
-        state -= multiply(pull, out if share is None else share * out)
+    with np.errstate(over="ignore", invalid="ignore"):  # whoever asked looks at the end
+        for S, pull, start, out, share, kept in zip(*each, strict=False):
+            if kept is not None:
+                kept[...] = state
+            if start is not None:
+                _advance(state, start)
+            multiply(S, point, out=out)
+            state -= multiply(pull, out if share is None else share * out)
     return found, states
 
 

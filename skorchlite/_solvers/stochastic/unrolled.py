@@ -78,7 +78,7 @@ class Unrolled:
         self, objective: Objective, coordinates: Coordinates, optimizer: GradientDescent
     ):
         self.objective, self.coordinates, self.optimizer = objective, coordinates, optimizer
-        self.windows = [Windows(objective.loss) for _ in range(objective.rows.n_targets)]
+        self.windows = [Windows(objective.loss, j) for j in range(objective.rows.n_targets)]
         curvature = torch.zeros(coordinates.size, dtype=torch.float64)
         curvature[: objective.n_features] = objective.column_penalty.curvature
         unit = coordinates.unit
@@ -188,7 +188,7 @@ class Unrolled:
 
     def _quadratic(self, tiles: Tiles, x: Tensor, keep: bool) -> Found:
         """Move x along tiles for squared error."""
-        if not tiles.several:
+        if tiles.n_steps == 1:
             slopes, states = follow(tiles, tiles.left, tiles.scale, x, keep)
             return tiles.y + slopes, slopes * tiles.scale if keep else slopes, states
         root = tiles.scale.sqrt()
@@ -203,7 +203,7 @@ class Unrolled:
         parts = []
         for j, windows in enumerate(self.windows):
             column = x[:, j : j + 1].clone()
-            found = windows.follow(tiles, j, column)
+            found = windows.follow(tiles, column)
             if found is None:
                 return None
             x[:, j : j + 1] = column
@@ -226,13 +226,13 @@ def _points(tiles: Tiles, slopes: Tensor, states: Tensor, n_states: int) -> Tens
 
     The result has the shape (n_tiles, n_steps + 1, size, n_targets).
     """
-    n_tiles, n_rows, t = slopes.shape
-    n_steps, n_state = n_rows // tiles.n_batch, states.shape[1]
+    n_tiles, _, t = slopes.shape
+    n_steps, n_state = tiles.n_steps, states.shape[1]
     pulls, slopes = (
         part.reshape(n_tiles * n_steps, tiles.n_batch, -1) for part in (tiles.right, slopes)
     )
     pulled = torch.bmm(pulls.mT, slopes).view(n_tiles, n_steps, n_state, t).cumsum(1)
-    moved = states[:, None] - pad(pulled, (0, 0, 0, 0, 1, 0))
+    moved = tiles.begun(states)[:, None] - pad(pulled, (0, 0, 0, 0, 1, 0))
     if tiles.run is None:
         return moved
     apart = moved.view(n_tiles, n_steps + 1, n_states, -1, t)

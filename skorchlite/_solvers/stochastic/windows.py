@@ -2,11 +2,10 @@
 
 The slopes depend on predictions, and these on the slopes of earlier batches only: a system that is
 nonlinear and triangular. A Newton step puts tangents in place of the slopes and solves that system
-as for squared error. What it finds up to the first row that does not fit is final, since nothing
-later changes it. Where Newton steps end soon a window grows, else it is cut.
+as for squared error. What it finds up to the first tile whose slopes do not fit is final, since
+nothing later changes it, and a window of tiles goes on from there.
 """
 
-from itertools import count
 from math import isfinite
 
 import torch
@@ -15,124 +14,98 @@ from torch import Tensor
 from ..._objective.loss import Loss
 from .tiles import Tiles, follow, solved
 
-_FEW, _MANY = 3, 6  # Newton steps after which a window grows, and after which it is cut
 _ROUNDINGS = 64.0  # units of rounding up to which a slope and its tangent are the same
-_CUT = 4  # what the number of tiles is divided by then
+_PATIENCE = 4  # Newton steps that find no tile, after which a window is cut
 _FIRST = 4  # tiles of the first window
 
 
 class Windows:
-    """How many tiles are solved together, which is learned from tile to tile.
+    """Newton steps for the slopes of one target; how long windows are is learned on the way.
 
     Parameters
     ----------
     loss : Loss
+    target : int
     """
 
-    def __init__(self, loss: Loss):
-        self.loss, self.size = loss, _FIRST
+    def __init__(self, loss: Loss, target: int):
+        self.loss, self.target, self.size = loss, target, _FIRST
 
-    def follow(
-        self, tiles: Tiles, target: int, x: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor] | None:
+    def follow(self, tiles: Tiles, x: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
         """Move x along all tiles, as ``tiles.follow`` does for squared error.
 
         Returns
         -------
         tuple or None
             The predictions before each step, of shape (n_tiles, n_rows, 1), the scaled slopes there
-            and the states. None if they are not finite.
+            and the states that tiles begin with. None if they are not finite.
         """
-        parts, begin = [], 0
+        shape, most = (*tiles.left.shape[:2], 1), tiles.n_steps + 1
+        raw, slopes = x.new_empty(shape), x.new_empty(shape)
+        states = x.new_empty(len(tiles), tiles.right.shape[2], 1)
+        coupling = tiles.coupling(tiles.left).tril_(-1) if tiles.n_steps > 1 else None
+        begin = guessed = idle = 0
         while begin < len(tiles):
-            part = tiles[begin : begin + self.size]
-            found = self._window(part, target, x)
-            if found is None:
-                return None
-            parts.append(found)
-            begin += len(found[0])
-        raw, slopes, states = map(torch.cat, zip(*parts, strict=True))
-        return raw, slopes, states
-
-    def _window(
-        self, tiles: Tiles, target: int, x: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Move x along the first tiles whose slopes are found; return what belongs to these."""
-        start, tangents = x.clone(), _Tangents.at(self.loss, tiles, target, x)
-        for n_newton in count(1):
-            x.copy_(start)
-            fitting = tangents.step(x)
+            end = min(begin + self.size, len(tiles))
+            if end > guessed:
+                raw[guessed:end] = tiles.seen[guessed:end] @ tiles.state(x)
+                guessed = end
+            part, start = slice(begin, end), x.clone()
+            across = None if coupling is None else coupling[part]
+            slopes[part], states[part] = self._newton(tiles[part], raw[part], across, x)
+            fitting = self._fitting(tiles[part], raw[part], slopes[part])
             if fitting is None:
                 return None
-            n_tiles = len(tangents.tiles)
-            last = n_newton > tiles.left.shape[1]  # rounding may keep the last bit from settling
-            if fitting == n_tiles or (n_tiles == 1 and last):
-                self.size = 2 * n_tiles if n_newton <= _FEW else n_tiles
-                return tangents.raw, tangents.slopes, tangents.states
-            if n_newton % _MANY == 0 and n_tiles > 1:
-                self.size = max(fitting, n_tiles // _CUT, 1)
-                tangents = tangents[: self.size]
-        raise AssertionError("a triangular system has a solution")
+            idle = 0 if fitting else idle + 1
+            if idle > most:  # all is found, but for a last bit that does not settle
+                fitting, idle = 1, 0
+            self._learn(fitting, end - begin, idle)
+            begin += fitting
+            if begin < end:
+                x.copy_(start)
+                tiles.state(x).copy_(states[begin])
+        return raw, slopes, states
 
-
-class _Tangents:
-    """Tangents to the loss of each row of some tiles.
-
-    Parameters
-    ----------
-    loss : Loss
-    tiles : Tiles
-    target : int
-    raw : Tensor of shape (n_tiles, n_rows, 1)
-        The predictions where they touch.
-    coupling : Tensor or None
-        That of the tiles, None for tiles of one batch.
-    """
-
-    slopes: Tensor
-    states: Tensor
-
-    def __init__(
-        self, loss: Loss, tiles: Tiles, target: int, raw: Tensor, coupling: Tensor | None
-    ):
-        self.loss, self.tiles, self.target, self.raw, self.coupling = (
-            loss, tiles, target, raw, coupling
-        )
-        self.y = tiles.y[..., target, None]
-
-    @classmethod
-    def at(cls, loss: Loss, tiles: Tiles, target: int, x: Tensor) -> "_Tangents":
-        """Return the tangents at a point."""
-        coupling = tiles.coupling(tiles.left) if tiles.several else None
-        coupling = None if coupling is None else coupling.tril_(-1)
-        return cls(loss, tiles, target, tiles.seen @ tiles.state(x), coupling)
-
-    def __getitem__(self, part: slice) -> "_Tangents":
-        coupling = None if self.coupling is None else self.coupling[part]
-        return _Tangents(self.loss, self.tiles[part], self.target, self.raw[part], coupling)
-
-    def step(self, x: Tensor) -> int | None:
-        """Move x along the tiles by the tangents, and take the tangents at the predictions there.
+    def _newton(
+        self, tiles: Tiles, raw: Tensor, coupling: Tensor | None, x: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Move x along tiles by the tangents at predictions, and put those on its way in place.
 
         Returns
         -------
-        int or None
-            How many tiles the tangents fitted from the first one on; None if not finite.
+        slopes, states : Tensor
+            See ``tiles.follow``.
         """
-        loss, tiles, raw, scale = self.loss, self.tiles, self.raw, self.tiles.scale
-        slope, steep = scale * loss.gradient(self.y, raw), scale * loss.curvature(self.y, raw)
+        y, scale = tiles.y[..., self.target, None], tiles.scale
+        slope, steep = scale * self.loss.gradient(y, raw), scale * self.loss.curvature(y, raw)
         S = tiles.left * steep
         S[..., self.target, None] = steep * raw - slope
-        if self.coupling is not None and not loss.kinked:
-            S = solved(S, self.coupling * steep)
-        self.slopes, states = follow(tiles, S, None, x, keep=True)
+        if coupling is not None and not self.loss.kinked:
+            S = solved(S, coupling * steep)
+        slopes, states = follow(tiles, S, None, x, keep=True)
         assert states is not None
-        self.states = states
-        self.raw = torch.bmm(tiles.seen, states)
-        if self.coupling is not None:
-            self.raw -= torch.bmm(self.coupling, self.slopes)
-        off = (scale * loss.gradient(self.y, self.raw) - self.slopes).abs().amax((1, 2))
-        size = self.raw.abs().amax() + self.y.abs().amax()
-        allowed = _ROUNDINGS * torch.finfo(raw.dtype).eps * loss.smoothness * size * scale.amax()
-        fits = torch.cat((off <= allowed, off.new_zeros(1, dtype=torch.bool)))
-        return int(fits.int().argmin()) if isfinite(size + off.sum()) else None
+        torch.bmm(tiles.seen, tiles.begun(states), out=raw)
+        if coupling is not None:
+            raw.baddbmm_(coupling, slopes, alpha=-1)
+        return slopes, states
+
+    def _fitting(self, tiles: Tiles, raw: Tensor, slopes: Tensor) -> int | None:
+        """Return how many tiles, from the first one on, have the slopes of the loss.
+
+        None if these are not finite.
+        """
+        loss, y = self.loss, tiles.y[..., self.target, None]
+        off = (tiles.scale * loss.gradient(y, raw) - slopes).abs().amax((1, 2))
+        size = raw.abs().amax() + y.abs().amax()
+        if not isfinite(size + off.sum()):
+            return None
+        rounding = _ROUNDINGS * torch.finfo(raw.dtype).eps * size
+        fits = off <= rounding * loss.smoothness * tiles.scale.amax()
+        return len(fits) if fits.all() else int(fits.int().argmin())
+
+    def _learn(self, fitting: int, n_tiles: int, idle: int) -> None:
+        """Choose the length of the next window after one in which so many tiles were found."""
+        if 2 * fitting >= n_tiles:
+            self.size = max(self.size, 2 * n_tiles)
+        elif idle > _PATIENCE or 0 < 8 * fitting < n_tiles and self.loss.pieces:
+            self.size = max(n_tiles // 2, 1)
