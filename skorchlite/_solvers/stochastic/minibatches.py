@@ -227,11 +227,10 @@ class Minibatches:
         its gradient.
         """
         n, size = self.n_rows, len(self) * self.n_batch
-        order = torch.full((n_epochs, size), n)
-        for row in order:
-            own = self._order()
-            row[:n] = torch.arange(n) if own is None else own
-        block, rest = self._in_memory(order.flatten()), n % self.n_batch
+        orders = [self._order() for _ in range(n_epochs)]
+        numbers = torch.stack([torch.arange(n) if order is None else order for order in orders])
+        order = pad(numbers, (0, size - n), value=n).flatten()
+        block, rest = self._in_memory(order), n % self.n_batch
         weight = block.weight
         if rest:
             shares = torch.ones_like(block.y[:size, :1])
@@ -243,23 +242,24 @@ class Minibatches:
     def part(self, block: Block, weight: Tensor | None, epoch: int) -> Block:
         """Return the rows of one of several epochs, given what ``several`` returned."""
         begin = epoch * len(self) * self.n_batch
-        rows = slice(begin, begin + self.n_rows)
-        A = None if block.A is None else block.A[rows]
-        weight = None if weight is None else weight[rows]
-        return Block(block.y[rows], block.Z[rows], weight, self.n_batch, True, True, A)
+        chosen = slice(begin, begin + self.n_rows)
+        assert block.A is not None
+        A, weight = block.A[chosen], None if weight is None else weight[chosen]
+        return Block(*self._split(A), weight, self.n_batch, whole=True, last=True, A=A)
 
     def _in_memory(self, order: Tensor | None) -> Block:
         """Return all rows, staged once and kept, in an order; number ``n_rows`` is a row of zeros."""
         if self._kept is None:
-            rows, draws = self.objective.rows, self.draws
+            objective, draws = self.objective, self.draws
             drawn, drawn_weight = (None, None) if draws is None else draws
-            ((A, weight),) = staged(rows, self.objective.origin, self.dtype, self.n_rows, drawn)
+            blocks = staged(objective.rows, objective.origin, self.dtype, self.n_rows, drawn)
+            ((A, weight),) = blocks
             weight = self._weights(weight, drawn_weight)
             row = 0, 0, 0, 1
             self._kept = pad(A, row), None if weight is None else pad(weight, row)
-        rows: slice | Tensor = slice(self.n_rows) if order is None else order
-        A, weight = (None if part is None else part[rows] for part in self._kept)
-        assert A is not None
+        A, weight = self._kept
+        chosen = slice(self.n_rows) if order is None else order
+        A, weight = A[chosen], None if weight is None else weight[chosen]
         return Block(*self._split(A), weight, self.n_batch, whole=True, last=True, A=A)
 
     def _of_whole_batches(self, order: Tensor | None) -> Iterator[Block]:

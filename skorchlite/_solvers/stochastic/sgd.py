@@ -39,8 +39,7 @@ from .settings import Settings
 from .start import Start
 from .unrolled import Unrolled, Walk
 
-
-_AHEAD = 16  # epochs of few rows that are computed together at first
+_AHEAD = 32  # epochs of few rows that are computed together at first
 
 
 class Loop:
@@ -255,11 +254,11 @@ class Steps:
         if objective.penalty.curvature:
             values += self._penalties(walk.before).view(count, n_batches, -1).mean(1)
         points, state = walk.after.view(count, n_batches, *walk.state.shape[1:]), walk.state
-        for value, after in zip(values.cpu(), points, strict=True):
+        for value, after in zip(objective.units.totals(values.cpu()), points, strict=True):
             # Only the last epoch is gone on from, so that no other needs its velocity.
-            state = torch.cat((after[-1:], state[1:]))
+            state = torch.cat((after[-1:], state[1:])) if len(state) > 1 else after[-1:]
             self._take(state, after, n, batches.n_batch)
-            yield objective.units.total(value)
+            yield value
 
     def _penalties(self, points: Tensor) -> Tensor:
         """Return the penalty at each of some points for each target."""

@@ -13,6 +13,7 @@ the point, and is found for all tiles of a block at once; then a tile costs two 
 tile of one batch needs no system, and is a plain step.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
@@ -23,7 +24,9 @@ from torch import Tensor
 
 from .transitions import Run
 
-_SMALL = 8_192  # entries of a tile, up to which NumPy's calls are faster, and OpenBLAS has 1 thread
+# Entries of a tile, up to which NumPy's calls are faster and its products take one thread.
+_SMALL = 8_192
+_FEW = 20_000  # products that make a tile a matrix, up to which that saves time
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class Tiles:
     Parameters
     ----------
     y : Tensor of shape (n_tiles, n_rows, n_targets)
+    rows : Tensor of shape (n_tiles, n_rows, width)
+        Targets and columns.
     left : Tensor of shape (n_tiles, n_rows, width)
         Targets, then what predictions are of the state at the end of the tile.
     right : Tensor of shape (n_tiles, n_rows, n_state)
         How scaled slopes pull at the state at the end.
-    scale : Tensor of shape (n_tiles, n_rows, 1)
+    scale : Tensor of shape (n_tiles, n_rows, 1) or ()
         The rate of each row times its share in the batch.
     run : Run or None
         None where steps leave the state as it is without a gradient.
@@ -46,6 +51,7 @@ class Tiles:
     """
 
     y: Tensor
+    rows: Tensor
     left: Tensor
     right: Tensor
     scale: Tensor
@@ -63,38 +69,41 @@ class Tiles:
         y : Tensor of shape (n, n_targets)
         A : Tensor of shape (n, width)
             Targets, then the columns of ``size`` coefficients.
-        scale : Tensor of shape (n, 1)
+        scale : Tensor of shape (n, 1) or ()
         size : int
         shape : tuple of int
             How many batches a tile has, and how many rows a batch.
         run : Run or None
         """
         t, n_rows = y.shape[1], shape[0] * shape[1]
-        y, left, scale = (a.reshape(-1, n_rows, a.shape[1]) for a in (y, A, scale))
-        right = left[..., t : t + size]
+        y, rows = (a.reshape(-1, n_rows, a.shape[1]) for a in (y, A))
+        scale = scale.reshape(-1, n_rows, 1) if scale.ndim else scale
+        left, right = rows, rows[..., t : t + size]
         if run is not None:
             by_batch = right.unflatten(1, shape)[:, :, :, None]
             points, pulls = run.points[:, :-1, None], run.pulls[:, :, None]
             seen, right = ((by_batch * part).flatten(3).flatten(1, 2) for part in (points, pulls))
             left = torch.cat((left[..., :t], seen), 2)
-        return cls(y, left, right, scale, run, shape[1])
+        return cls(y, rows, left, right, scale, run, shape[1])
 
     def __len__(self) -> int:
         return len(self.left)
 
     def __getitem__(self, part: slice) -> "Tiles":
         run = self.run if self.run is None or len(self.run.start) == 1 else self.run[part]
-        rows = (a[part] for a in (self.y, self.left, self.right, self.scale))
-        return Tiles(*rows, run, self.n_batch)
+        y, rows, left, right = (a[part] for a in (self.y, self.rows, self.left, self.right))
+        scale = self.scale[part] if self.scale.ndim else self.scale
+        return Tiles(y, rows, left, right, scale, run, self.n_batch)
 
     def times(self, root: Tensor) -> "Tiles":
         """Return the tiles with each row times the root of its scale, on either side.
 
         The roots of slopes and scales then go the way of slopes that are not scaled.
         """
-        left, t = self.left * root, self.y.shape[2]
-        right = left[..., t : t + self.right.shape[2]] if self.run is None else self.right * root
-        return replace(self, left=left, right=right)
+        rows, t = self.rows * root, self.y.shape[2]
+        if self.run is None:
+            return replace(self, rows=rows, left=rows, right=rows[..., t : t + self.right.shape[2]])
+        return replace(self, rows=rows, left=self.left * root, right=self.right * root)
 
     @property
     def n_steps(self) -> int:
@@ -152,9 +161,7 @@ def solved(linear: Tensor, coupling: Tensor) -> Tensor:
     ).mT
 
 
-def follow(
-    tiles: Tiles, slopes: Tensor, scale: Tensor | None, x: Tensor, keep: bool
-) -> tuple[Tensor, Tensor | None]:
+def follow(tiles: Tiles, slopes: Tensor, scale: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
     """Move x from the start of the first tile to the end of the last one.
 
     Parameters
@@ -166,44 +173,82 @@ def follow(
         Of the slopes; None where they are scaled.
     x : Tensor of shape (width, n_targets)
         Minus one where ``tiles.left`` has the target, and the state below. It is moved in place.
-    keep : bool
-        Whether to return the states.
 
     Returns
     -------
     slopes : Tensor of shape (n_tiles, n_rows, n_targets)
-    states : Tensor of shape (n_tiles, n_state, n_targets) or None
+    states : Tensor of shape (n_tiles, n_state, n_targets)
         What each tile begins with.
     """
-    n_targets, pulls = x.shape[1], tiles.right.mT
-    found = slopes.new_empty(*slopes.shape[:2], n_targets)
-    states = slopes.new_empty(len(tiles), pulls.shape[1], n_targets) if keep else None
+    points = x.new_empty(len(tiles) + 1, *x.shape)
+    points[0] = x
+    small = x.device.type == "cpu" and slopes[0].numel() <= _SMALL
+    if small and tiles.run is None and slopes[0].numel() * x.shape[0] <= _FEW:
+        _by_maps(_maps(tiles, slopes, scale), points)
+        found = torch.bmm(slopes, points[:-1])
+    else:
+        found = slopes.new_empty(*slopes.shape[:2], x.shape[1])
+        _by_slopes(tiles, slopes, scale, points, found, small)
+    x.copy_(points[-1])
+    t, n_state = tiles.y.shape[2], tiles.right.shape[2]
+    return found, points[:-1, t : t + n_state]
+
+
+def _maps(tiles: Tiles, slopes: Tensor, scale: Tensor | None) -> Tensor:
+    """Return each tile as a matrix that x is multiplied by."""
+    same = scale is not None and not scale.ndim
+    slopes = slopes if scale is None or same else slopes * scale
+    share = float(scale) if scale is not None and same else 1.0
+    still = torch.eye(slopes.shape[2], dtype=slopes.dtype)
+    # Rows that stay as they are cost less to write again than to leave out of the product.
+    maps = torch.baddbmm(still, tiles.rows.mT, slopes, alpha=-share)
+    t, n_state = tiles.y.shape[2], tiles.right.shape[2]
+    for part in (slice(t), slice(t + n_state, None)):
+        maps[:, part] = still[part]
+    return maps
+
+
+def _by_maps(maps: Tensor, points: Tensor) -> None:
+    """Write the points after each map, where the first one is known."""
+    places = list(points.numpy()[..., 0] if points.shape[2] == 1 else points.numpy())
+    with _unwarned():
+        for matrix, before, after in zip(maps.numpy(), places[:-1], places[1:], strict=True):
+            matrix.dot(before, after)
+
+
+def _by_slopes(
+    tiles: Tiles, slopes: Tensor, scale: Tensor | None, points: Tensor, found: Tensor, small: bool
+) -> None:
+    """Write slopes and points tile by tile, where the first point is known."""
     starts = None if tiles.run is None else tiles.run.start[..., None].expand(len(tiles), *[-1] * 4)
-    vectors: list[Any] = [found, scale, states, x]
-    matrices: list[Any] = [slopes, pulls, starts]
+    same = None if scale is None or scale.ndim else float(scale)
+    parts: list[Any] = [slopes, tiles.right.mT, found, points[1:], starts]
+    parts.append(None if same is not None else scale)
     multiply: Any = torch.mm
-    if x.device.type == "cpu" and slopes[0].numel() <= _SMALL:
-        multiply, last = np.dot, 0 if n_targets == 1 else slice(None)
-        vectors = [None if part is None else part.numpy()[..., last] for part in vectors]
-        matrices = [None if part is None else part.numpy() for part in matrices]
-    *vectors, point = vectors
-    state = tiles.state(point)
-    each = (repeat(None) if part is None else part for part in (*matrices, *vectors))
-    with np.errstate(over="ignore", invalid="ignore"):  # whoever asked looks at the end
-        for S, pull, start, out, share, kept in zip(*each, strict=False):
-            if kept is not None:
-                kept[...] = state
+    x: Any = points[0].clone()
+    if small:
+        multiply, x = np.dot, x.numpy()
+        parts = [None if part is None else part.numpy() for part in parts]
+    state = tiles.state(x)
+    each = [repeat(None) if part is None else part for part in parts]
+    each[-1] = each[-1] if same is None else repeat(same)
+    with _unwarned():
+        for S, pull, out, after, start, share in zip(*each, strict=False):
             if start is not None:
                 _advance(state, start)
-            multiply(S, point, out=out)
+            multiply(S, x, out=out)
             state -= multiply(pull, out if share is None else share * out)
-    return found, states
+            after[...] = x
+
+
+def _unwarned() -> AbstractContextManager:
+    """Return a context in which NumPy does not warn of what overflows: whoever asks looks."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _advance(state: Any, start: Any) -> None:
     """Take a state to where a tile would end without a gradient."""
     if len(start) == 1:
-        state *= start[0, 0].reshape(-1, *[1] * (state.ndim - 1))
+        state *= start[0, 0]
     else:
-        parts = state.reshape(1, len(start), start.shape[2], -1)
-        state[...] = (start * parts).sum(1).reshape(state.shape)
+        state[...] = (start * state.reshape(1, *start.shape[1:3], -1)).sum(1).reshape(state.shape)

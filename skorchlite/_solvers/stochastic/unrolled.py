@@ -36,7 +36,7 @@ from .transitions import Run, longest_run
 from .windows import Windows
 
 # Predictions before each step, scaled slopes there, and the states that tiles begin with.
-Found = tuple[Tensor, Tensor, Tensor | None]
+Found = tuple[Tensor, Tensor, Tensor]
 
 _CALLS = 15_000.0  # products that take as long as the calls of a tile; on a card:
 _CALLS_OF_CARD = 1e7
@@ -74,9 +74,7 @@ class Unrolled:
     optimizer : GradientDescent
     """
 
-    def __init__(
-        self, objective: Objective, coordinates: Coordinates, optimizer: GradientDescent
-    ):
+    def __init__(self, objective: Objective, coordinates: Coordinates, optimizer: GradientDescent):
         self.objective, self.coordinates, self.optimizer = objective, coordinates, optimizer
         self.windows = [Windows(objective.loss, j) for j in range(objective.rows.n_targets)]
         curvature = torch.zeros(coordinates.size, dtype=torch.float64)
@@ -101,19 +99,20 @@ class Unrolled:
             None where they are not finite, and where only single steps have the digits of the loop.
         """
         n, n_batch = len(block.y), min(block.n_batch, len(block.y))
-        n_steps = self._steps_of_tile(n_batch, rates)
-        if not n_steps:
+        longest = self._steps_of_tile(n_batch, rates)
+        if not longest:
             return None
         A, scale = self._columns(block), self._scale(block, rates)
         state, walks = self.optimizer.state, []
-        for begin, end, n_steps in _pieces(n, n_batch, n_steps):
+        for begin, end, n_steps in _pieces(n, n_batch, longest):
             first, last = begin // n_batch, -(-end // n_batch)
             run = self._run(rates if len(rates) == 1 else rates[first:last], n_steps)
             shape = n_steps, n_batch if n_steps > 1 else min(n_batch, end - begin)
             short = (last - first) * shape[1] - (end - begin)
-            rows = (pad(a[begin:end], (0, 0, 0, short)) if short else a[begin:end]
-                    for a in (block.y, A, scale))
-            tiles = Tiles.of(*rows, self.coordinates.size, shape, run)
+            rows = [a[begin:end] if a.ndim else a for a in (block.y, A, scale)]
+            if short:
+                rows = [pad(a, (0, 0, 0, short)) for a in rows]
+            tiles = Tiles.of(rows[0], rows[1], rows[2], self.coordinates.size, shape, run)
             walk = self._along(tiles, state, keep)
             if walk is None:
                 return None
@@ -128,9 +127,8 @@ class Unrolled:
 
     def _steps_of_tile(self, n_batch: int, rates: Tensor) -> int:
         """Return how many batches a tile has; 0 where steps are to be taken one by one."""
-        A = self.coordinates.size
-        card = self.objective.rows.device.type != "cpu"
-        n_rows = 2 ** round(log2(sqrt((_CALLS_OF_CARD if card else _CALLS) / A)))
+        calls = _CALLS if self.objective.rows.device.type == "cpu" else _CALLS_OF_CARD
+        n_rows = 2 ** round(log2(sqrt(calls / self.coordinates.size)))
         n_steps = max(min(n_rows, _LONGEST) // n_batch, 1)
         if not self._turns:
             return n_steps
@@ -142,16 +140,16 @@ class Unrolled:
     def _columns(self, block: Block) -> Tensor:
         """Return the targets and the columns of a block in these coordinates."""
         coordinates, A, t = self.coordinates, block.A, block.y.shape[1]
-        assert A is not None
-        if coordinates.factor is not None:
-            return torch.cat((A[:, :t], block.Z @ coordinates.factor), 1)
-        if coordinates.unit is None:
+        assert A is not None and isinstance(block.Z, Tensor)
+        if coordinates.plain:
             return A
-        return torch.cat((A[:, :t], block.Z * coordinates.unit[:, 0]), 1)
+        return torch.cat((A[:, :t], coordinates.pull(block.Z.T).T), 1)
 
     def _scale(self, block: Block, rates: Tensor) -> Tensor:
-        """Return the rate of each row, times its share in the batch."""
+        """Return the rate of each row, times its share in the batch; one if all are alike."""
         n, n_batch, y = len(block.y), block.n_batch, block.y
+        if len(rates) == 1 and not n % n_batch and block.weight is None:
+            return rates[0] / n_batch
         rates = rates.to(y)
         rates = rates.expand(n) if len(rates) == 1 else rates.repeat_interleave(n_batch)[:n]
         scale, rest = rates[:, None] / n_batch, n % n_batch
@@ -170,35 +168,40 @@ class Unrolled:
 
     def _along(self, tiles: Tiles, state: Tensor, keep: bool) -> Walk | None:
         """Return the steps along tiles, from a state."""
-        t, y = tiles.y.shape[2], tiles.y
+        t = tiles.y.shape[2]
         x = state.new_zeros(tiles.left.shape[2], t)
         x[:t] -= torch.eye(t, dtype=x.dtype, device=x.device)
         tiles.state(x).copy_(state.reshape(-1, t))
         follow = self._quadratic if self.objective.loss.quadratic else self._by_windows
-        found = follow(tiles, x, keep)
+        found = follow(tiles, x)
         if found is None or not isfinite(float(x.sum())):
             return None
         raw, slopes, states = found
-        before = after = None
-        if keep:
-            assert states is not None
+        state, before, after = tiles.state(x).view(state.shape), None, None
+        if keep and tiles.n_steps == 1:
+            before = states[:, : state.shape[1]]
+            after = torch.cat((before[1:], state[:1]))
+        elif keep:
             points = _points(tiles, slopes, states, len(state))
             before, after = points[:, :-1].flatten(0, 1), points[:, 1:].flatten(0, 1)
-        return Walk(raw.flatten(0, 1), tiles.state(x).view(state.shape), before, after)
+        return Walk(raw.flatten(0, 1), state, before, after)
 
-    def _quadratic(self, tiles: Tiles, x: Tensor, keep: bool) -> Found:
+    def _quadratic(self, tiles: Tiles, x: Tensor) -> Found:
         """Move x along tiles for squared error."""
+        scale = tiles.scale
         if tiles.n_steps == 1:
-            slopes, states = follow(tiles, tiles.left, tiles.scale, x, keep)
-            return tiles.y + slopes, slopes * tiles.scale if keep else slopes, states
-        root = tiles.scale.sqrt()
-        rooted = tiles.times(root)
-        S = solved(rooted.left, rooted.coupling(rooted.left))
-        found, states = follow(rooted, S, None, x, keep)
-        slopes = found / root.clamp(min=torch.finfo(root.dtype).tiny)  # zero where rows count zero
-        return tiles.y + slopes, found * root if keep else found, states
+            slopes, states = follow(tiles, tiles.left, scale, x)
+        elif not scale.ndim:
+            S = solved(tiles.left, tiles.coupling(tiles.left).mul_(scale))
+            slopes, states = follow(tiles, S, scale, x)
+        else:
+            root = scale.sqrt()
+            tiles = tiles.times(root)
+            found, states = follow(tiles, solved(tiles.left, tiles.coupling(tiles.left)), None, x)
+            slopes = found / root.clamp(min=torch.finfo(root.dtype).tiny)  # of no weight: zero
+        return tiles.y + slopes, slopes * scale, states
 
-    def _by_windows(self, tiles: Tiles, x: Tensor, keep: bool) -> Found | None:
+    def _by_windows(self, tiles: Tiles, x: Tensor) -> Found | None:
         """Move x along tiles for another loss, for one target after the other."""
         parts = []
         for j, windows in enumerate(self.windows):

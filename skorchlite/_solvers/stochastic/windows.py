@@ -82,8 +82,7 @@ class Windows:
         S[..., self.target, None] = steep * raw - slope
         if coupling is not None and not self.loss.kinked:
             S = solved(S, coupling * steep)
-        slopes, states = follow(tiles, S, None, x, keep=True)
-        assert states is not None
+        slopes, states = follow(tiles, S, None, x)
         torch.bmm(tiles.seen, tiles.begun(states), out=raw)
         if coupling is not None:
             raw.baddbmm_(coupling, slopes, alpha=-1)
@@ -107,5 +106,5 @@ class Windows:
         """Choose the length of the next window after one in which so many tiles were found."""
         if 2 * fitting >= n_tiles:
             self.size = max(self.size, 2 * n_tiles)
-        elif idle > _PATIENCE or 0 < 8 * fitting < n_tiles and self.loss.pieces:
+        elif idle > _PATIENCE or (0 < 8 * fitting < n_tiles and self.loss.pieces):
             self.size = max(n_tiles // 2, 1)
