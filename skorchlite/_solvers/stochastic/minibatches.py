@@ -248,7 +248,7 @@ class Minibatches:
         return Block(*self._split(A), weight, self.n_batch, whole=True, last=True, A=A)
 
     def _in_memory(self, order: Tensor | None) -> Block:
-        """Return all rows, staged once and kept, in an order; number ``n_rows`` is a row of zeros."""
+        """Return all rows, staged once and kept, in an order; one of zeros is after the last."""
         if self._kept is None:
             objective, draws = self.objective, self.draws
             drawn, drawn_weight = (None, None) if draws is None else draws

@@ -186,8 +186,7 @@ class Steps:
     def _unrolls(self) -> bool:
         """Whether many steps can be taken together, whatever the rows."""
         loop, objective = self.loop, self.objective
-        mixed = objective.penalty.curvature and loop.coordinates.factor is not None
-        if mixed or loop.proximal is not None or loop.schedule.by_row:
+        if loop.proximal is not None or loop.schedule.by_row:
             return False
         plain = isinstance(loop.optimizer, GradientDescent) and loop.optimizer.begun
         return plain and objective.loss.convex
@@ -263,7 +262,9 @@ class Steps:
     def _penalties(self, points: Tensor) -> Tensor:
         """Return the penalty at each of some points for each target."""
         d, t = self.objective.n_features, points.shape[2]
-        v = points if self.loop.coordinates.unit is None else self.loop.coordinates.unit * points
+        coordinates = self.loop.coordinates
+        v = points if coordinates.unit is None else coordinates.unit * points
+        v = v if coordinates.factor is None else coordinates.factor @ points
         w = (v[:, :d] * self._unit).transpose(0, 1).reshape(d, -1)
         return self.objective.penalty.value(w).view(-1, t)
 

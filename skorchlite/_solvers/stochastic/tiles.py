@@ -195,16 +195,17 @@ def follow(tiles: Tiles, slopes: Tensor, scale: Tensor | None, x: Tensor) -> tup
 
 
 def _maps(tiles: Tiles, slopes: Tensor, scale: Tensor | None) -> Tensor:
-    """Return each tile as a matrix that x is multiplied by."""
+    """Return what each tile adds to x as a matrix that x is multiplied by.
+
+    With the identity in it, the matrix would lose the digits of short steps to rounding.
+    """
     same = scale is not None and not scale.ndim
     slopes = slopes if scale is None or same else slopes * scale
     share = float(scale) if scale is not None and same else 1.0
-    still = torch.eye(slopes.shape[2], dtype=slopes.dtype)
-    # Rows that stay as they are cost less to write again than to leave out of the product.
-    maps = torch.baddbmm(still, tiles.rows.mT, slopes, alpha=-share)
+    maps = torch.baddbmm(slopes.new_zeros(()), tiles.rows.mT, slopes, beta=0, alpha=-share)
+    # To clear the rows of what stays costs less than to leave them out of the product.
     t, n_state = tiles.y.shape[2], tiles.right.shape[2]
-    for part in (slice(t), slice(t + n_state, None)):
-        maps[:, part] = still[part]
+    maps[:, :t] = maps[:, t + n_state :] = 0
     return maps
 
 
@@ -213,7 +214,7 @@ def _by_maps(maps: Tensor, points: Tensor) -> None:
     places = list(points.numpy()[..., 0] if points.shape[2] == 1 else points.numpy())
     with _unwarned():
         for matrix, before, after in zip(maps.numpy(), places[:-1], places[1:], strict=True):
-            matrix.dot(before, after)
+            np.add(before, matrix.dot(before), out=after)
 
 
 def _by_slopes(

@@ -77,10 +77,20 @@ class Unrolled:
     def __init__(self, objective: Objective, coordinates: Coordinates, optimizer: GradientDescent):
         self.objective, self.coordinates, self.optimizer = objective, coordinates, optimizer
         self.windows = [Windows(objective.loss, j) for j in range(objective.rows.n_targets)]
-        curvature = torch.zeros(coordinates.size, dtype=torch.float64)
-        curvature[: objective.n_features] = objective.column_penalty.curvature
-        unit = coordinates.unit
-        self._curvature = curvature if unit is None else curvature * unit[:, 0].to(curvature) ** 2
+        # Columns times ``_factor`` have coordinates in which the penalty is a sum of squares, and
+        # ``_turn`` leads from these to ours: an orthogonal matrix, with which all steps commute.
+        self._factor, self._turn = coordinates.factor, torch.empty(0, 0)
+        penalty = objective.column_penalty.curvature
+        curvature = torch.zeros(objective.n_features + objective.fit_intercept, dtype=torch.float64)
+        curvature[: objective.n_features] = penalty
+        if coordinates.unit is not None:
+            curvature = curvature * coordinates.unit[:, 0].to(curvature) ** 2
+        elif self._factor is not None and objective.penalty.curvature:
+            factor = self._factor.to(curvature)
+            curvature, turn = torch.linalg.eigh(factor.T @ (curvature[:, None] * factor))
+            self._turn = turn.to(self._factor)
+            self._factor = self._factor @ self._turn
+        self._curvature = curvature.clamp(min=0)
 
     def walk(self, block: Block, rates: Tensor, keep: bool) -> Walk | None:
         """Return the steps along the batches of a block.
@@ -103,7 +113,7 @@ class Unrolled:
         if not longest:
             return None
         A, scale = self._columns(block), self._scale(block, rates)
-        state, walks = self.optimizer.state, []
+        state, walks = self._turned(self.optimizer.state, self._turn.T), []
         for begin, end, n_steps in _pieces(n, n_batch, longest):
             first, last = begin // n_batch, -(-end // n_batch)
             run = self._run(rates if len(rates) == 1 else rates[first:last], n_steps)
@@ -118,7 +128,16 @@ class Unrolled:
                 return None
             state = walk.state
             walks.append(replace(walk, raw=walk.raw[: end - begin]))
-        return walks[0] if len(walks) == 1 else _joined(walks)
+        walk = walks[0] if len(walks) == 1 else _joined(walks)
+        before, after = (
+            None if points is None else self._turned(points, self._turn)
+            for points in (walk.before, walk.after)
+        )
+        return Walk(walk.raw, self._turned(walk.state, self._turn), before, after)
+
+    def _turned(self, points: Tensor, turn: Tensor) -> Tensor:
+        """Return points times an orthogonal matrix, if there is one."""
+        return turn @ points if len(turn) else points
 
     @property
     def _turns(self) -> bool:
@@ -141,9 +160,11 @@ class Unrolled:
         """Return the targets and the columns of a block in these coordinates."""
         coordinates, A, t = self.coordinates, block.A, block.y.shape[1]
         assert A is not None and isinstance(block.Z, Tensor)
-        if coordinates.plain:
-            return A
-        return torch.cat((A[:, :t], coordinates.pull(block.Z.T).T), 1)
+        if self._factor is not None:
+            return torch.cat((A[:, :t], block.Z @ self._factor), 1)
+        if coordinates.unit is not None:
+            return torch.cat((A[:, :t], block.Z * coordinates.unit.T), 1)
+        return A
 
     def _scale(self, block: Block, rates: Tensor) -> Tensor:
         """Return the rate of each row, times its share in the batch; one if all are alike."""
