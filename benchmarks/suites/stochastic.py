@@ -24,8 +24,18 @@ from skorchlite import TorchSGDRegressor
 RATE = 0.01
 SKORCH = "skorch NeuralNetRegressor(nn.Linear)"
 # Rows, columns and rows of a batch.
-SIZES = {"small batches": (100_000, 20, 32), "large batches": (1_000_000, 50, 512)}
-QUICK_SIZES = {"small batches": (1_000, 5, 32), "large batches": (2_000, 5, 512)}
+SIZES = {
+    "small table": (442, 10, 32),
+    "single rows": (100_000, 20, 1),
+    "small batches": (100_000, 20, 32),
+    "large batches": (1_000_000, 50, 512),
+}
+QUICK_SIZES = {
+    "small table": (442, 10, 32),
+    "single rows": (1_000, 5, 1),
+    "small batches": (1_000, 5, 32),
+    "large batches": (2_000, 5, 512),
+}
 RAW_SIZE, QUICK_RAW_SIZE = (100_000, 20), (2_000, 5)
 RAW_BATCH = 256
 EPOCHS = (1, 5, 20)
@@ -46,7 +56,11 @@ def stochastic_problems(quick=False):
     small, large = sizes["small batches"], sizes["large batches"]
     raw = QUICK_RAW_SIZE if quick else RAW_SIZE
     return [
-        _epoch_problem(small, [*_skorch(small[2]), _loader_loop(small[2])]),
+        _literal_problem(sizes["small table"], epochs=20),
+        _literal_problem(sizes["single rows"]),
+        _literal_problem(sizes["single rows"], loss="huber"),
+        _literal_problem(large, dtype="float32"),
+        _epoch_problem(small, [*_skorch(small[2]), _loader_loop(small[2]), _peer_epoch()]),
         _epoch_problem(large, [_peer_epoch()]),
         *(
             Problem(
@@ -112,6 +126,30 @@ class SkorchEpoch(BaseEstimator):
         self.coef_ = net.module_.weight.detach().numpy()[0]
         self.intercept_ = net.module_.bias.item()
         return self
+
+
+def _literal_problem(size, loss="squared_error", epochs=1, dtype="float64"):
+    """Steps of one length along batches, against SGDRegressor's along single rows."""
+    n_rows, n_columns, batch = size
+    given = {"loss": loss, "max_iter": epochs, "tol": None, "random_state": 0}
+    literal = partial(
+        TorchSGDRegressor,
+        solver="sgd",
+        learning_rate=RATE,
+        preconditioner=None,
+        batch_size=batch,
+        **given,
+    )
+    peer = partial(SGDRegressor, penalty=None, learning_rate="constant", eta0=RATE, **given)
+    models = Model(f"TorchSGDRegressor, a step of {RATE:g}", literal), Model("SGDRegressor", peer)
+    many = f"{epochs} epochs" if epochs > 1 else "one epoch"
+    name = f"{many}, {loss}, {dtype}/batches of {batch}/{n_rows}x{n_columns}"
+    return Problem(name, partial(_standardised, n_rows, n_columns, dtype), models)
+
+
+def _standardised(n_rows, n_columns, dtype):
+    X, y = standardised_table(n_rows, n_columns)
+    return X.astype(dtype), y.astype(dtype)
 
 
 def _epoch_problem(size, peers):

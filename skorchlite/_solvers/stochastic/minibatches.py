@@ -16,6 +16,7 @@ from ..._sources.row_source import Rows
 # With more columns and a smaller density than these, batches of sparse rows stay sparse.
 _MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05
 _EVEN = 128  # rows that a block is a multiple of, where it is of several batches
+_SEVERAL = 4  # epochs that have to fit into a block for it to be of more than one
 _BLOCK_BYTES = 1 << 21  # a block stays in the cache while its batches are learned from
 
 
@@ -217,8 +218,9 @@ class Minibatches:
 
     @property
     def most_at_once(self) -> int:
-        """How many epochs may be one block: more than one where there are few rows."""
-        return self._room // (len(self) * self.n_batch) if self._fits else 1
+        """How many epochs may be one block: several where there are few rows, else one."""
+        count = self._room // (len(self) * self.n_batch) if self._fits else 1
+        return count if count >= _SEVERAL else 1
 
     def several(self, n_epochs: int) -> tuple[Block, Tensor | None]:
         """Return the rows of some epochs as one block, and what each row counts in the objective.

@@ -41,6 +41,7 @@ Found = tuple[Tensor, Tensor, Tensor]
 _CALLS = 15_000.0  # products that take as long as the calls of a tile; on a card:
 _CALLS_OF_CARD = 1e7
 _LONGEST = 128  # rows of a tile of several batches
+_NEWTON = 16  # rows of a batch times targets, beyond which single steps beat Newton steps
 _LEAST = 0.1  # a step that leaves less of a state cannot be taken back, as a run of steps needs
 
 
@@ -106,10 +107,12 @@ class Unrolled:
         Returns
         -------
         Walk or None
-            None where they are not finite, and where only single steps have the digits of the loop.
+            None where they are not finite, where only single steps have the digits of the loop,
+            and where these are faster.
         """
         n, n_batch = len(block.y), min(block.n_batch, len(block.y))
-        longest = self._steps_of_tile(n_batch, rates)
+        slow = not self.objective.loss.quadratic and n_batch * block.y.shape[1] > _NEWTON
+        longest = 0 if slow else self._steps_of_tile(n_batch, rates)
         if not longest:
             return None
         A, scale = self._columns(block), self._scale(block, rates)

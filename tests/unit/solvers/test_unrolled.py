@@ -9,7 +9,7 @@ import torch
 
 from skorchlite import TorchSGDRegressor
 from skorchlite._objective.losses import LOSSES
-from skorchlite._solvers.stochastic import minibatches, tiles
+from skorchlite._solvers.stochastic import minibatches, tiles, unrolled
 from skorchlite._solvers.stochastic.averages import Average, RecentAverage
 from skorchlite._solvers.stochastic.optimizers import GradientDescent
 from skorchlite._solvers.stochastic.sgd import Steps
@@ -41,7 +41,8 @@ def one_by_one():
 def both(*data, **parameters):
     """Fits by many steps at once and by single ones; the first took no single step."""
     estimators = [TorchSGDRegressor(**GIVEN | parameters) for _ in range(2)]
-    with mock.patch.object(Steps, "_learn", side_effect=AssertionError("a single step")):
+    single = mock.patch.object(Steps, "_learn", side_effect=AssertionError("a single step"))
+    with single, mock.patch.object(unrolled, "_NEWTON", 10**9):
         estimators[0].fit(*data)
     with one_by_one():
         estimators[1].fit(*data)
