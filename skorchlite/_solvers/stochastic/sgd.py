@@ -239,10 +239,11 @@ class Steps:
     def _several(self, batches: Minibatches, count: int, at_zero: Tensor | None) -> Iterator[float]:
         """Yield the values of some epochs that are computed together."""
         objective, n, n_batches = self.objective, batches.n_rows, len(batches)
-        block, weight = batches.several(count)
-        if at_zero is not None:
-            self._add_at_zero(batches.part(block, weight, 0), n, at_zero)
-        walk = self._walk(block, keep=True)
+        with threads_for(batches.n_batch * len(self.loop.v)):
+            block, weight = batches.several(count)
+            if at_zero is not None:
+                self._add_at_zero(batches.part(block, weight, 0), n, at_zero)
+            walk = self._walk(block, keep=True)
         if walk is None or walk.before is None or walk.after is None:
             for epoch in range(count):
                 yield self._epoch([batches.part(block, weight, epoch)], batches, None)

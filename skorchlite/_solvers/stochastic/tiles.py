@@ -1,16 +1,8 @@
 """Tiles: the rows of several batches in a row, whose steps are computed together.
 
-A step needs of the point only what it predicts for the rows of its batch. So take several batches
-in a row, a *tile*, with the rows ``Z`` and the point ``x`` at its start. What the steps of the
-earlier batches change in a prediction are products of rows, ``K = Z Z^T``, and the slopes ``s`` of
-the loss before each step solve a system that is triangular by batches: for squared error and steps
-of length ``c``
-
-    (I + L) s = Z x - y,    L = the part of K below its blocks of batches, times c,
-
-and the tile moves the point once, by ``- c Z^T s``. ``S = (I + L)^-1 [y, Z]`` does not depend on
-the point, and is found for all tiles of a block at once; then a tile costs two small products. A
-tile of one batch needs no system, and is a plain step.
+See ``unrolled`` for the system of a tile. Its solution does not depend on where the tile begins, so
+that all tiles of a block are solved at once. What is left for each of them, in turn, are two small
+products; where these are small enough, they are made one beforehand.
 """
 
 from contextlib import AbstractContextManager
@@ -36,8 +28,6 @@ class Tiles:
     Parameters
     ----------
     y : Tensor of shape (n_tiles, n_rows, n_targets)
-    rows : Tensor of shape (n_tiles, n_rows, width)
-        Targets and columns.
     left : Tensor of shape (n_tiles, n_rows, width)
         Targets, then what predictions are of the state at the end of the tile.
     right : Tensor of shape (n_tiles, n_rows, n_state)
@@ -51,7 +41,6 @@ class Tiles:
     """
 
     y: Tensor
-    rows: Tensor
     left: Tensor
     right: Tensor
     scale: Tensor
@@ -76,34 +65,33 @@ class Tiles:
         run : Run or None
         """
         t, n_rows = y.shape[1], shape[0] * shape[1]
-        y, rows = (a.reshape(-1, n_rows, a.shape[1]) for a in (y, A))
+        y, left = (a.reshape(-1, n_rows, a.shape[1]) for a in (y, A))
         scale = scale.reshape(-1, n_rows, 1) if scale.ndim else scale
-        left, right = rows, rows[..., t : t + size]
+        right = left[..., t : t + size]
         if run is not None:
             by_batch = right.unflatten(1, shape)[:, :, :, None]
             points, pulls = run.points[:, :-1, None], run.pulls[:, :, None]
             seen, right = ((by_batch * part).flatten(3).flatten(1, 2) for part in (points, pulls))
             left = torch.cat((left[..., :t], seen), 2)
-        return cls(y, rows, left, right, scale, run, shape[1])
+        return cls(y, left, right, scale, run, shape[1])
 
     def __len__(self) -> int:
         return len(self.left)
 
     def __getitem__(self, part: slice) -> "Tiles":
         run = self.run if self.run is None or len(self.run.start) == 1 else self.run[part]
-        y, rows, left, right = (a[part] for a in (self.y, self.rows, self.left, self.right))
+        y, left, right = (a[part] for a in (self.y, self.left, self.right))
         scale = self.scale[part] if self.scale.ndim else self.scale
-        return Tiles(y, rows, left, right, scale, run, self.n_batch)
+        return Tiles(y, left, right, scale, run, self.n_batch)
 
     def times(self, root: Tensor) -> "Tiles":
         """Return the tiles with each row times the root of its scale, on either side.
 
         The roots of slopes and scales then go the way of slopes that are not scaled.
         """
-        rows, t = self.rows * root, self.y.shape[2]
-        if self.run is None:
-            return replace(self, rows=rows, left=rows, right=rows[..., t : t + self.right.shape[2]])
-        return replace(self, rows=rows, left=self.left * root, right=self.right * root)
+        left, t = self.left * root, self.y.shape[2]
+        right = left[..., t : t + self.right.shape[2]] if self.run is None else self.right * root
+        return replace(self, left=left, right=right)
 
     @property
     def n_steps(self) -> int:
@@ -202,7 +190,7 @@ def _maps(tiles: Tiles, slopes: Tensor, scale: Tensor | None) -> Tensor:
     same = scale is not None and not scale.ndim
     slopes = slopes if scale is None or same else slopes * scale
     share = float(scale) if scale is not None and same else 1.0
-    maps = torch.baddbmm(slopes.new_zeros(()), tiles.rows.mT, slopes, beta=0, alpha=-share)
+    maps = torch.baddbmm(slopes.new_zeros(()), tiles.left.mT, slopes, beta=0, alpha=-share)
     # To clear the rows of what stays costs less than to leave them out of the product.
     t, n_state = tiles.y.shape[2], tiles.right.shape[2]
     maps[:, :t] = maps[:, t + n_state :] = 0
