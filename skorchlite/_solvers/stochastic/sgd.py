@@ -227,7 +227,8 @@ class Steps:
         Several epochs of few rows are computed together, ahead of those that are asked for. The
         loop is where an epoch ended when its value is yielded.
         """
-        done, ahead = 0, self._unrolls and self.loop.schedule.foreseen
+        quadratic = self.objective.loss.quadratic  # Newton steps take longer than the calls
+        done, ahead = 0, quadratic and self._unrolls and self.loop.schedule.foreseen
         while True:
             count = min(batches.most_at_once, most - done, max(_AHEAD, done)) if ahead else 1
             if count > 1:
