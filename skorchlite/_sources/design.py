@@ -50,19 +50,23 @@ def staged(
             buffer[:, k:] = 0
             buffer[:, k] = 1
         A = buffers[by_column][: len(X)]
-        if moved and dtype != exact:
-            torch.sub(y, shift[:t], out=A[:, :t])
-            torch.sub(X, shift[t:], out=A[:, t:k])
-        else:  # numbers of two types are subtracted slowly
-            A[:, :t].copy_(y)
-            A[:, t:k].copy_(X)
-        if moved and dtype == exact:
-            A[:, :k] -= shift
+        for part, away, place in ((y, shift[:t], A[:, :t]), (X, shift[t:], A[:, t:k])):
+            _subtract(part, away if moved else None, place)
         if origin.scale is not None:
             A[:, :k] /= origin.scale.to(rows.device, dtype)
         if weight is not None:
             A[:, k] = 1  # a weighted sum scales the rows in place
         yield A, weight
+
+
+def _subtract(part: Tensor, away: Tensor | None, place: Tensor) -> None:
+    """Write some columns less what they are measured from, if that is not zero."""
+    if away is None:
+        place.copy_(part)
+    elif part.dtype == away.dtype or place.dtype != away.dtype:
+        torch.sub(part, away, out=place)
+    else:  # numbers of two types are subtracted slowly
+        torch.sub(place.copy_(part), away, out=place)
 
 
 Design = Iterator[tuple[Tensor, DesignOperator, Tensor | None]]
