@@ -30,6 +30,7 @@ RESULTS = Path(__file__).parent / "results"
 REPEATS = 30
 BUDGET_SECONDS = 20.0
 QUICK_BUDGET_SECONDS = 0.5
+QUICK_MODELS = 2  # of a problem, since each has a process of its own
 # The share of the budget that one problem has of each kind. There are many of losses and penalties,
 # with peers that take seconds a fit, and many more small ones.
 SHARES = {"timed": 1.0, "peers": 0.5, "crowd": 0.5, "losses": 0.2, "stochastic": 0.2, "small": 0.1}
@@ -112,8 +113,9 @@ def _cases(options):
         "losses": loss_problems(quick),
         "stochastic": stochastic_problems(quick),
     }
+    most_models = QUICK_MODELS if quick else None
     raced = {
-        p.name: (kind, partial(compare_on, p, repeats, SHARES[kind] * budget))
+        p.name: (kind, partial(compare_on, p, repeats, SHARES[kind] * budget, most_models))
         for kind, some in problems.items()
         for p in some
     }

@@ -41,10 +41,10 @@ class Problem:
     wanted: Mapping[str, float] = field(default_factory=dict)
 
 
-def compare_on(problem, repeats, budget):
-    """Time the models of one problem and measure how well each answer solves it."""
+def compare_on(problem, repeats, budget, most_models=None):
+    """Time the first models of one problem and measure how well each answer solves it."""
     X, y = problem.data()
-    models = problem.models(X, y)
+    models = problem.models(X, y)[:most_models]
     worth = partial(problem.worth, models, X, y, others=problem.others)
     work = problem.work and problem.work(X)
     record = race(problem.name, models, X, y, worth, repeats, budget, work)
