@@ -41,13 +41,15 @@ class Rows(ABC):
         How many partitions there are, of which these rows are one.
     first : int
         The number of the first row, counted over all partitions.
+    sent : bool
+        Whether the rows come to a card from the memory of the host.
     halvings : int
         How often memory was too short for a block, and its size was halved.
     """
 
     basis: FeatureMap = IDENTITY
     sparse, formed, partitioned = False, True, False
-    indexed, rereadable = True, True
+    indexed, rereadable, sent = True, True, False
     n_partitions, first, halvings = 1, 0, 0
     device: torch.device
     n_features: int
@@ -199,7 +201,7 @@ class Rows(ABC):
 
 def _room(rows: Rows, width: int, itemsize: int) -> int:
     """Return how many rows of ``width`` numbers there is memory for in a block."""
-    return max(block_rows(width, itemsize, rows.device) >> rows.halvings, 1)
+    return max(block_rows(width, itemsize, rows.device, rows.sent) >> rows.halvings, 1)
 
 
 def n_entries_here(rows: Rows) -> float:
@@ -222,7 +224,7 @@ class View(Rows):
         self.n_targets, self.n_features = source.n_targets, source.n_features
         self.indexed, self.rereadable = source.indexed, source.rereadable
         self.partitioned, self.n_partitions = source.partitioned, source.n_partitions
-        self.first, self.halvings = source.first, source.halvings
+        self.first, self.halvings, self.sent = source.first, source.halvings, source.sent
 
     @abstractmethod
     def same_view(self) -> Callable[[Rows], Rows]:

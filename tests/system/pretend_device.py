@@ -130,12 +130,15 @@ class Stream:
 
     def finish(self, event):
         """Note that the host knows what happened before an event to be done."""
-        for stream, tick in [*event.seen.items(), (event.stream, event.tick)]:
-            stream.done = max(stream.done, tick)
-            finished = [call for at, call in stream.unfinished if at <= stream.done]
-            stream.unfinished = [item for item in stream.unfinished if item[0] > stream.done]
-            for call in finished:
-                call()
+        with _LOCK:  # what is found to be finished is looked at before another thread goes on
+            for stream, tick in [*event.seen.items(), (event.stream, event.tick)]:
+                stream.done = max(stream.done, tick)
+                waiting, stream.unfinished = stream.unfinished, []
+                for at, call in waiting:
+                    if at > stream.done:
+                        stream.unfinished.append((at, call))
+                    else:
+                        call()
 
     def query(self):
         return self.done >= self.tick
@@ -452,7 +455,8 @@ def _copied(args, kwargs):
         if _checksum(source) != before:
             MISTAKES.append("pinned memory was overwritten before it was copied")
 
-    stream.unfinished.append((tick, check))
+    with _LOCK:
+        stream.unfinished.append((tick, check))
     return target
 
 

@@ -37,7 +37,7 @@ def test_coefficients_are_those_of_the_cpu(Estimator, penalty, dtype, rtol):
     weight = np.linspace(0.5, 2, len(X))
     on_cpu = Estimator(penalty=penalty, device="cpu").fit(X, y, weight)
     on_card = Estimator(penalty=penalty, device="cuda").fit(X, y, weight)
-    assert on_card.device_ == "cuda"
+    assert on_card.device_ == "cuda:0"
     np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, rtol=rtol)
     assert type(on_card.coef_) is np.ndarray
 
@@ -104,7 +104,7 @@ def test_streams_and_sparse_matrices_come_to_the_card(params):
     scale = X.std(0)
     for given in ((blocks, None), (scipy.sparse.csr_array(X), y)):
         on_card = TorchSGDRegressor(device="cuda", **params).fit(*given)
-        assert on_card.device_ == "cuda"
+        assert on_card.device_ == "cuda:0"
         np.testing.assert_allclose(on_card.coef_ * scale, on_cpu.coef_ * scale, atol=1e-8)
 
 
