@@ -6,6 +6,7 @@ Tsuruoka, Tsujii, Ananiadou (2009), "Stochastic gradient descent training for L1
 log-linear models with cumulative penalty".
 """
 
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -60,9 +61,14 @@ class CumulativePenalty:
         self.l1, self.positive = l1, positive
         self._due, self._paid = 0.0, torch.zeros_like(x)
 
+    @cached_property
+    def _kinked(self) -> bool:
+        """Whether there is a penalty, asked for once: at each step, a card would be waited for."""
+        return bool(self.l1.any())
+
     def apply(self, x: Tensor, rate: float) -> None:
         """Move coefficients x towards zero in place, after a step of that rate."""
-        if self.l1.any():
+        if self._kinked:
             self._due += rate
             due = self._due * self.l1
             lowered = (x - (due + self._paid)).clamp_(min=0)
