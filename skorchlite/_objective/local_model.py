@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._linalg.gram import weighted_gram
-from .device_sums import DeviceSums
+from .._sources.device_sums import DeviceSums, double_device
 from .loss import Loss
 
 
@@ -112,7 +112,7 @@ class Sums:
         self.loss, self.reach, self.room = loss, reach, room
         # Room for all: kept block by block, they would lie between temporaries all over the heap.
         self.kept = [
-            torch.empty(*shape, dtype=torch.float64, device="cpu")
+            torch.empty(*shape, dtype=torch.float64, device=double_device(device))
             for shape in ((room, k), (room,), (room,))
         ]
         self.n_kept, self.n_far = 0, 0.0
@@ -145,7 +145,7 @@ class Sums:
 
     def parts(self) -> tuple:
         """Return the sums, to which those over other rows can be added; see ``model_of``."""
-        Z, y, weight = (part[: self.n_kept] for part in self.kept)
+        Z, y, weight = (part[: self.n_kept].cpu() for part in self.kept)
         if 2 * self.n_kept < len(self.kept[0]):  # pickled, a view would take the whole with it
             Z, y, weight = Z.clone(), y.clone(), weight.clone()
         value, far_value, gradient, hessian = self.sums.fetched()

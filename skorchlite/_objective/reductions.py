@@ -13,9 +13,9 @@ from .._linalg import double_double as dd
 from .._linalg.exact_products import exact_gram
 from .._linalg.gram import sum_products
 from .._sources.design import gram, multiplied, paired, staged, width_of
+from .._sources.device_sums import DeviceSums, weight_of
 from .._sources.origin import Origin
 from .._sources.row_source import Rows
-from .device_sums import DeviceSums, weight_of
 from .local_model import Sums
 from .loss import Loss
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .blocks import Block, block_rows
+from .device_sums import DeviceSums, weight_of
 from .feature_map import IDENTITY, FeatureMap
 from .origin import Origin
 
@@ -181,22 +182,20 @@ class Rows(ABC):
 
     def weighed(self) -> tuple[float, float]:
         """Return the number of rows in this partition, and the sum of their weights."""
-        count, total = 0.0, 0.0
+        count, total = 0.0, DeviceSums(self.device, ())
         for X, _, weight in self.blocks(self.bound(self.n_features, 8)):
             count += len(X)
-            total += len(X) if weight is None else float(weight.sum())
-        return count, total
+            total.add(weight_of(X, weight))
+        return count, float(total.fetched()[0])
 
     def lightest(self) -> tuple[list[float], float]:
         """Return the least positive weight in this partition, and the sum of weights."""
-        least, total = torch.inf, 0.0
+        least, total = None, DeviceSums(self.device, ())
         for X, _, weight in self.blocks(self.bound(self.n_features, 8)):
-            if weight is None:
-                least, total = min(least, 1.0), total + len(X)
-            elif (weight > 0).any():
-                least = min(least, float(weight[weight > 0].min()))
-                total += float(weight.sum())
-        return [least], total
+            part = X.new_ones(()) if weight is None else weight.where(weight > 0, torch.inf).min()
+            least = part if least is None else torch.minimum(least, part)
+            total.add(weight_of(X, weight))
+        return [torch.inf if least is None else float(least)], float(total.fetched()[0])
 
 
 def _room(rows: Rows, width: int, itemsize: int) -> int:

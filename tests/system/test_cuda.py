@@ -9,6 +9,7 @@ import scipy.sparse
 import torch
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+from tests.support.all_pairs import all_pairs
 
 pytestmark = [
     pytest.mark.cuda,
@@ -174,3 +175,61 @@ def test_settings_of_torch_are_left_as_they_were():
         torch.backends.cuda.matmul.allow_tf32 = allowed
     on_cpu = TorchSGDRegressor(device="cpu").fit(X, y)
     np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, rtol=1e-5)
+
+
+LOSSES_HERE = ["squared_error", "huber", "quantile", "epsilon_insensitive", "log_cosh"]
+SOLVERS_HERE = {
+    "auto": {},
+    "gradient": {"solver": "gradient"},
+    "batches": {"batch_size": 50, "max_iter": 3, "tol": None, "random_state": 0},
+    "given": {"batch_size": 50, "learning_rate": 0.001, "max_iter": 2, "tol": None},
+}
+PENALTIES_HERE = {
+    "none": {},
+    "l2": {"penalty": "l2", "alpha": 0.01},
+    "l1": {"penalty": "l1", "alpha": 0.01},
+    "positive": {"positive": True},
+}
+
+
+def _on_card(array):
+    return torch.from_numpy(array).cuda()
+
+
+def _blocks(convert, *arrays):
+    return [tuple(convert(a[i : i + 70]) for a in arrays) for i in range(0, len(arrays[0]), 70)]
+
+
+SOURCES_HERE = {
+    "arrays": lambda *arrays: arrays,
+    "tensors": lambda *arrays: tuple(map(_on_card, arrays)),
+    "targets elsewhere": lambda X, *rest: (_on_card(X), *rest),
+    "stream": lambda *arrays: (_blocks(np.copy, *arrays),),
+    "stream on the card": lambda *arrays: (_blocks(_on_card, *arrays),),
+    "sparse": lambda X, *rest: (scipy.sparse.csr_array(X), *rest),
+}
+
+
+@all_pairs(
+    loss=LOSSES_HERE,
+    penalty=PENALTIES_HERE,
+    solver=SOLVERS_HERE,
+    source=SOURCES_HERE,
+    weighted=[False, True],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_fits_are_those_of_the_processor(loss, penalty, solver, source, weighted):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 5)) * (rng.random((300, 5)) < 0.6)
+    y = np.exp(0.3 * X.sum(1)) * rng.uniform(0.5, 1.5, 300)
+    weight = rng.uniform(0.5, 2, 300) * (rng.random(300) < 0.9)
+    arrays = (X, y, weight) if weighted else (X, y)
+    parameters = {"loss": loss, "random_state": 0}
+    parameters |= PENALTIES_HERE[penalty] | SOLVERS_HERE[solver]
+    # Blocks of a stream have an order of their own, and so have batches of them.
+    like = arrays if "stream" not in source else SOURCES_HERE["stream"](*arrays)
+    on_cpu = TorchSGDRegressor(device="cpu", **parameters).fit(*like)
+    on_card = TorchSGDRegressor(device="cuda", **parameters).fit(*SOURCES_HERE[source](*arrays))
+    assert on_card.converged_ == on_cpu.converged_
+    np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(on_card.loss_curve_[-1], on_cpu.loss_curve_[-1], rtol=1e-8)

@@ -36,7 +36,13 @@ def on_pretended_cards(*arguments):
 
 
 def test_tests_of_cards_pass_on_pretended_cards():
-    assert on_pretended_cards(*(f"tests/system/{name}" for name in FILES)) > 40
+    files = [f"tests/system/{name}" for name in FILES]
+    assert on_pretended_cards(*files, "-m", "not exhaustive") > 90
+
+
+@pytest.mark.exhaustive
+def test_all_tests_of_cards_pass_on_pretended_cards():
+    assert on_pretended_cards("tests/system/test_cuda.py", "-m", "exhaustive") > 800
 
 
 def test_array_api_tests_pass_on_pretended_cards():

@@ -40,7 +40,7 @@ class ProximalPenalty:
         if self.positive:
             x.sub_(l1).clamp_(min=0)
         else:
-            x.sub_(torch.minimum(torch.maximum(x, -l1), l1))
+            x.sub_(torch.clamp(x, -l1, l1))
 
 
 class CumulativePenalty:
@@ -71,9 +71,7 @@ class CumulativePenalty:
         if self._kinked:
             self._due += rate
             due = self._due * self.l1
-            lowered = (x - (due + self._paid)).clamp_(min=0)
-            raised = (x + (due - self._paid)).clamp_(max=0)
-            moved = torch.where(x > 0, lowered, torch.where(x < 0, raised, x))
+            moved = x - torch.clamp(x, self._paid - due, self._paid + due)
             self._paid += moved - x
             x.copy_(moved)
         if self.positive:

@@ -4,6 +4,11 @@ import torch
 from torch import Tensor
 
 
+def double_device(device: torch.device) -> torch.device:
+    """Return where the results of a device are kept in double precision."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 class DeviceSums:
     """Sums in double precision, added up on a device.
 
@@ -20,7 +25,7 @@ class DeviceSums:
     """
 
     def __init__(self, device: torch.device, *shapes: tuple[int, ...]):
-        place = torch.device("cpu") if device.type == "mps" else device
+        place = double_device(device)
         self.sums = [torch.zeros(shape, dtype=torch.float64, device=place) for shape in shapes]
 
     def add(self, *parts: Tensor | float) -> None:
