@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from math import inf
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
 
 _ONE_THREAD = 200_000  # entries that an operation works on, below which one thread is faster
+_LAP_SECONDS = 0.01  # that are measured, to find whether cores are busy
+_BUSY_SECONDS = 1.0  # that they then count as busy
 _LOCK = threading.Lock()  # held for moments only, as other threads may wait for its holder
 _LEVEL = threading.local()  # how many of our contexts a Python thread is in
 _USUAL: list[int] = []  # torch's number of threads outside, for each Python thread in a context
@@ -53,7 +56,7 @@ def torch_settings() -> Iterator[None]:
     not: the targets that a data set makes, and the constants of a loss, have the dtype that the
     caller means. All settings are the caller's again at the end.
     """
-    with _unset(), torch.no_grad(), threads_for(inf):
+    with _unset(), torch.no_grad(), threads_for(inf) if _FORKED else nullcontext():
         yield
 
 
@@ -138,15 +141,82 @@ def threads_for(n_entries: float) -> AbstractContextManager:
 
     For little work, waiting for other threads takes longer than the work itself: a thousand times
     longer where other processes keep the cores busy. A forked process would wait for ever; see
-    ``_note_fork``.
+    ``_note_fork``. For much work the number is the caller's, or less; see ``lap``.
     """
     few = _FORKED or n_entries < _ONE_THREAD
-    return _threads(lambda usual: 1) if few else nullcontext()
+    return _threads(lambda usual: 1 if few else _BUSY.room(usual))
 
 
 def one_thread_less() -> AbstractContextManager:
     """Leave a core to what runs beside us, which all threads of a product would else wait for."""
-    return _threads(lambda usual: 1 if _FORKED else max(usual - 1, 1))
+    return _threads(lambda usual: 1 if _FORKED else _BUSY.room(max(usual - 1, 1)))
+
+
+class _BusyCores:
+    """Finds out, from the time that ours got, how many cores other processes leave to our threads.
+
+    Threads share each operation and wait for the last of them. Where another process has its core,
+    that takes until the system's next turn: milliseconds for work of microseconds, and a fit takes
+    ten times as long as in one thread. The load that the system reports is an average over a
+    minute, of fits that are past as well, and not there on every system.
+    """
+
+    def __init__(self) -> None:
+        self.most, self.until = 0, 0.0  # threads that there was room for, and how long that counts
+        self.wall = self.processor = 0.0  # seconds of the present measurement
+        self.marked: tuple[float, float] = 0.0, 0.0
+
+    def room(self, usual: int) -> int:
+        """Return for how many of the usual threads there is room."""
+        return min(usual, self.most) if perf_counter() < self.until else usual
+
+    def mark(self) -> None:
+        """Begin to measure."""
+        self.marked = perf_counter(), process_time()
+
+    def measured(self, threads: int, sharing: int) -> int:
+        """Measure until now; return how many of the threads go on.
+
+        Parameters
+        ----------
+        threads : int
+        sharing : int
+            How many Python threads compute, with as many threads each.
+        """
+        wall, processor = self.marked
+        self.mark()
+        self.wall += self.marked[0] - wall
+        self.processor += self.marked[1] - processor
+        if self.wall < _LAP_SECONDS:
+            return threads
+        got = round(self.processor / self.wall / sharing)
+        self.wall = self.processor = 0.0
+        if got >= threads:
+            return threads
+        self.most, self.until = max(got, 1), self.marked[0] + _BUSY_SECONDS
+        return self.most
+
+
+_BUSY = _BusyCores()
+
+
+def mark() -> None:
+    """Begin to measure how much of the cores our threads get; what went before is left out."""
+    _BUSY.mark()
+
+
+def lap() -> None:
+    """Go on in fewer threads where other processes keep the cores busy.
+
+    It is to be called after operations that threads share, so that without other processes all of
+    them would have been busy.
+    """
+    threads, level = torch.get_num_threads(), int(getattr(_LEVEL, "number", 0))
+    if threads > 1 and level:
+        fewer = _BUSY.measured(threads, len(_USUAL))
+        if fewer < threads:
+            with _LOCK:
+                torch.set_num_threads(fewer)
 
 
 @contextlib.contextmanager

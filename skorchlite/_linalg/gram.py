@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 # Widths of the column panels of a symmetric product. MKL is fastest on multiples of 24.
-_NARROW_PANEL, _WIDE_PANEL, _WIDE = 24, 96, 256
+_NARROW_PANEL, _WIDE_PANEL, _WIDE = 48, 192, 256
 _SHARED_ENTRIES = 65_536  # fewer are not worth a second thread
 _CACHED_ENTRIES = 1 << 17  # 1 MB, which stays in the cache of a processor
 
@@ -29,12 +29,13 @@ def sum_products(blocks: Iterable[tuple[Tensor, Tensor | None]], width: int) -> 
     for A, weight in blocks:
         if weight is not None:
             A *= weight.to(A.dtype).sqrt()[:, None]
-        product = _product(A)
-        if product.device.type == "mps":
-            product = product.cpu()
-        product = product.to(torch.float64)
-        total = product if total is None else total.add_(product)
-    return torch.zeros(width, width, dtype=torch.float64) if total is None else total
+        if total is None:  # which is on the device of the blocks, if that has doubles
+            device = "cpu" if A.device.type == "mps" else A.device
+            total = torch.zeros(width, width, dtype=torch.float64, device=device)
+        _add_lower(total, A)
+    if total is None:
+        return torch.zeros(width, width, dtype=torch.float64)
+    return _mirrored(total)
 
 
 def weighted_gram(Z: Tensor, weight: Tensor) -> Tensor:
@@ -50,8 +51,10 @@ def weighted_gram(Z: Tensor, weight: Tensor) -> Tensor:
     """
     if Z.device.type != "cpu":
         return Z.T @ (Z * weight[:, None])
-    gram = Z.new_zeros(Z.shape[1], Z.shape[1])
     size = cached_rows(Z.shape[1])
+    if len(Z) <= size:
+        return Z.T @ (Z * weight[:, None])
+    gram = Z.new_zeros(Z.shape[1], Z.shape[1])
     for rows, weights in zip(Z.split(size), weight.split(size), strict=True):
         gram += rows.T @ (rows * weights[:, None])
     return gram
@@ -62,31 +65,57 @@ def cached_rows(width: int) -> int:
     return max(_CACHED_ENTRIES // max(width, 1), 16)
 
 
-def _product(A: Tensor) -> Tensor:
-    """Return ``A^T A``.
+def square_of(A: Tensor) -> Tensor:
+    """Return ``A^T A``."""
+    width = A.shape[1]
+    square = A.new_zeros(width, width)
+    _add_lower(square, A)
+    return _mirrored(square)
 
-    On a processor only the lower triangle is computed, in panels: half the operations.
+
+def _add_lower(total: Tensor, A: Tensor) -> None:
+    """Add the lower triangle of ``A^T A``, and parts of the upper one.
+
+    In panels, which takes half the operations of the whole. It is added where it is computed: the
+    product of a block of many columns is as large as the block.
     """
     width = A.shape[1]
     if A.device.type != "cpu" or A.numel() < _SHARED_ENTRIES:
-        return A.T @ A
+        _add(total, A.T @ A)
+        return
     panel = _NARROW_PANEL if width < _WIDE else _WIDE_PANEL
-    product = A.new_empty(width, width)
     for left in range(0, width, panel):
         right = min(left + panel, width)
-        product[left:, left:right] = product_of(A[:, left:], A[:, left:right])
-        product[left:right, right:] = product[right:, left:right].T
-    return product
+        add_product(total[left:, left:right], A[:, left:], A[:, left:right])
 
 
-def product_of(A: Tensor, B: Tensor) -> Tensor:
-    """Return ``A^T B``.
+def _mirrored(lower: Tensor) -> Tensor:
+    """Return a symmetric matrix from its lower triangle; made in place, by panels."""
+    width = len(lower)
+    for left in range(0, width, _WIDE_PANEL):
+        right = min(left + _WIDE_PANEL, width)
+        square = lower[left:right, left:right]
+        square.copy_(square.tril() + square.tril(-1).T)
+        lower[left:right, right:] = lower[right:, left:right].T
+    return lower
 
-    On a processor each thread multiplies its own rows, since MKL does not share narrow products
+
+def add_product(total: Tensor, A: Tensor, B: Tensor) -> None:
+    """Add ``A^T B``.
+
+    Of few columns, each thread multiplies its own rows, since MKL does not share narrow products
     well between threads.
     """
     n, threads = len(A), torch.get_num_threads()
-    if A.device.type != "cpu" or B.numel() < _SHARED_ENTRIES or n % threads:
-        return A.T @ B
-    left, right = (part.unflatten(0, (threads, n // threads)) for part in (A, B))
-    return torch.bmm(left.transpose(1, 2), right).sum(0)
+    narrow = A.shape[1] < _WIDE and B.numel() >= _SHARED_ENTRIES
+    if threads > 1 and narrow and n % threads == 0:
+        left, right = (part.unflatten(0, (threads, n // threads)) for part in (A, B))
+        _add(total, torch.bmm(left.transpose(1, 2), right).sum(0))
+    elif A.dtype == total.dtype and A.device == total.device:
+        total.addmm_(A.T, B)
+    else:
+        _add(total, A.T @ B)
+
+
+def _add(total: Tensor, part: Tensor) -> None:
+    total += part if part.device == total.device else part.to(total.device)

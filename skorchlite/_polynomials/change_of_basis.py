@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from math import gcd, lcm
+from math import gcd, lcm, prod
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from .column_functions import ColumnFunctions
 from .families import Recurrence
 from .multi_index import Terms
 
+_SHORT = 10  # steps of a recurrence, whose connections take little memory
+_LONG = 4_000  # bits of a common denominator, beyond which fractions take less time
 
-@lru_cache(maxsize=8)  # the columns of a fit often have the same polynomials, and so do many fits
+
 def connection(steps: Recurrence, others: Recurrence, slope: Any = 1, offset: Any = 0) -> Rationals:
     """Return the connection coefficients of two families of polynomials.
 
@@ -30,6 +32,13 @@ def connection(steps: Recurrence, others: Recurrence, slope: Any = 1, offset: An
         That of psi, with as many steps.
     slope, offset : rational number, default=1 and 0
     """
+    # The columns of a fit often have the same polynomials, and those of further fits on the same
+    # rows have them again.
+    kept = _kept_short if len(steps) <= _SHORT else _kept
+    return kept(steps, others, slope, offset)
+
+
+def _connection(steps: Recurrence, others: Recurrence, slope: Any, offset: Any) -> Rationals:
     size = len(steps) + 1
     times_s, denominator_of_s = _multiplication_by_s(others)
     before, last = [0] * size, [1] + [0] * (size - 1)
@@ -58,6 +67,10 @@ def connection(steps: Recurrence, others: Recurrence, slope: Any = 1, offset: An
     for p, row in enumerate(rows):
         numerators[p] = [number * (denominator // denominators[p]) for number in row]
     return Rationals(numerators, denominator)
+
+
+_kept = lru_cache(maxsize=8)(_connection)
+_kept_short = lru_cache(maxsize=512)(_connection)
 
 
 def _multiplication_by_s(others: Recurrence) -> tuple[Callable[[list[int]], list[int]], int]:
@@ -134,13 +147,16 @@ class ChangeOfBasis:
         coefficients : Rationals of shape (n_terms + 1, n_targets)
             The last row holds the constants.
         """
-        if len(self.connections) > 1:  # a common denominator of all columns would be long
+        denominators = [parts.denominator for parts in self.connections]
+        common = prod(denominators)
+        if len(denominators) > 1 and common.bit_length() > _LONG:
             fractions = coefficients.fractions
             matrices = [parts.fractions for parts in self.connections]
             return as_doubles(self.moved(fractions[:-1], fractions[-1], matrices))
-        (parts,), integers = self.connections, coefficients.numerators
-        moved = self.moved(integers[:-1], integers[-1], [parts.numerators], parts.denominator)
-        return Rationals(moved, coefficients.denominator * parts.denominator).doubles
+        integers = coefficients.numerators
+        matrices = [parts.numerators for parts in self.connections]
+        moved = self.moved(integers[:-1], integers[-1], matrices, denominators)
+        return Rationals(moved, coefficients.denominator * common).doubles
 
     def sizes(self, coefficients: np.ndarray) -> np.ndarray:
         """Return the sums of absolute values that make up each coefficient."""
@@ -152,7 +168,7 @@ class ChangeOfBasis:
         coefficients: np.ndarray,
         constant: Any,
         matrices: Sequence[np.ndarray],
-        denominator: int = 1,
+        denominators: Sequence[int] | None = None,
     ) -> np.ndarray:
         """Return the coefficients of the other functions, in the arithmetic of the arguments.
 
@@ -161,18 +177,21 @@ class ChangeOfBasis:
         coefficients, constant
             As of ``__call__``, or arrays of integers, fractions or decimals.
         matrices : list of ndarray
-            The connections in the same arithmetic, times the denominator.
-        denominator : int, default=1
+            The connections in the same arithmetic, times the denominators.
+        denominators : list of int, default=None
+            One for each column; ones by default.
 
         Returns
         -------
         coefficients : ndarray of shape (n_terms + 1, n_targets)
-            With the constants, and times the denominator for each column.
+            With the constants, and times all denominators.
         """
         zeros = np.zeros_like(coefficients[:1])
         below = np.repeat(zeros, self.terms.n_below, 0)
         values = np.concatenate((below, coefficients, zeros + constant))
-        for (source, target, p, q), matrix in zip(self._moves, matrices, strict=True):
+        of_columns = denominators or [1] * len(matrices)
+        columns = zip(self._moves, matrices, of_columns, strict=True)
+        for (source, target, p, q), matrix, denominator in columns:
             moved = values.copy() if denominator == 1 else values * denominator
             moved[source] = 0
             with np.errstate(invalid="ignore"):  # the caller checks for infinite coefficients

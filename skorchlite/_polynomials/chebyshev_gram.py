@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from .._linalg.gram import product_of
+from .._linalg.gram import add_product
 from .._sources.blocks import Block
 from .._sources.design import width_of
 from .._sources.origin import Origin
@@ -49,7 +49,7 @@ def chebyshev_products(
         torch.sub(y.T, shift, out=block[d + 1 :])
         block[d + 1 :] /= unit
         weighted = block[d - 1 :] if weight is None else block[d - 1 :] * weight.to(dtype)
-        total += product_of(weighted.T, block.T).cpu()
+        add_product(total, weighted.T, block.T)
     products = _all_products(total, d, origin)
     mean, square = total[1, :d] / total[1, d], products.diagonal()[t : t + d] / total[1, d]
     centred = mean - origin.shift[t:]

@@ -9,6 +9,7 @@ import numpy as np
 from .degrees import Degrees
 from .term_products import Product, ProductTable, TopTerms, products_of, table_of
 
+_KEPT_MOVES = 1 << 16  # terms times columns: the moves of more are made anew
 _KEPT_ENTRIES = 1 << 20  # of a table of degrees, which is kept in int64
 
 
@@ -35,6 +36,7 @@ class Terms:
 
     def __init__(self, degrees: Degrees):
         self.degrees = degrees
+        self._kept_moves: dict[tuple[int, int], np.ndarray] = {}
         formed = list(_terms_as_columns(degrees))
         self._numbers = {columns: i for i, columns in enumerate(formed)}
         self.n_below = sum(len(columns) < degrees.least for columns in formed)
@@ -142,6 +144,14 @@ class Terms:
             The source term, the target term, and the degrees of the column in both. Terms are
             numbered among all that are formed; the constant comes after the last.
         """
+        found = self._kept_moves.get((column, lowest))
+        if found is None:
+            found = self._moves(column, lowest)
+            if self.n_formed * self.n_features <= _KEPT_MOVES:
+                self._kept_moves[column, lowest] = found
+        return found
+
+    def _moves(self, column: int, lowest: int) -> np.ndarray:
         numbers = {**self._numbers, (): self.n_formed}
         entries = []
         for columns, i in self._numbers.items():

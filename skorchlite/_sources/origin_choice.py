@@ -31,6 +31,8 @@ def pilot_origin(rows: Rows, centre: bool) -> Origin:
     columns = torch.cat((y.to("cpu", torch.float64), X.to("cpu", torch.float64)), 1)
     first = columns[0]
     shift = first + (columns - first).mean(0) if centre else torch.zeros_like(first)
+    if centre and X.dtype == torch.float32:  # single precision can then subtract it exactly
+        shift = shift.to(torch.float32).to(torch.float64)
     if rows.sparse:  # columns that are not filled keep their zeros
         shift[rows.n_targets :] *= rows.filled
     return Origin(shift)

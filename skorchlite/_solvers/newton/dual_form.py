@@ -10,6 +10,10 @@ u of what is left is a lower bound on the minimum of the problem: each point com
 is computed and not estimated.
 """
 
+from collections.abc import Iterator
+from functools import reduce
+from operator import add
+
 import torch
 from torch import Tensor
 
@@ -96,7 +100,9 @@ class DualForm:
 
     def gradient(self, u: Tensor) -> Tensor:
         """Return the gradient in u, with the dual variables as they are."""
-        gradient = self.smooth_gradient(u, self.duals) + self.line
+        gradient = self.smooth_gradient(u, self.duals)
+        if self.problem.has_bounds:
+            gradient = gradient + self.line
         for index, hinges in self.coefficients:
             gradient[index] += hinges.sign * hinges.weight * hinges.d
         return gradient
@@ -104,7 +110,9 @@ class DualForm:
     def smooth_gradient(self, u: Tensor, duals: list[Tensor]) -> Tensor:
         """Return the gradient in u without the kinks of the penalty, for given dual variables."""
         model = self.problem.model
-        slope = sum(hinges.sign * d for hinges, d in zip(self.rows, duals, strict=True))
+        if not self.rows:
+            return self.problem.gradient_of_rest(u).clone()
+        slope = _added(hinges.signed(d) for hinges, d in zip(self.rows, duals, strict=True))
         return self.problem.gradient_of_rest(u) - model.Z.T @ (model.share * slope)
 
     def linearise(self, u: Tensor, target: float, again: float) -> None:
@@ -117,8 +125,12 @@ class DualForm:
 
     def matrix(self) -> Tensor:
         """Return the matrix of the system for a step of u."""
-        model, theta = self.problem.model, sum(hinges.theta for hinges in self.rows)
-        matrix = self.problem.quadratic + weighted_gram(model.Z, model.share * theta)
+        model, matrix = self.problem.model, self.problem.quadratic
+        if self.rows:
+            theta = _added(hinges.theta for hinges in self.rows)
+            matrix = matrix + weighted_gram(model.Z, model.share * theta)
+        else:
+            matrix = matrix.clone()
         for index, hinges in self.coefficients:
             matrix[index, index] += hinges.weight * hinges.theta
         return matrix
@@ -126,7 +138,9 @@ class DualForm:
     def right_side(self, gradient: Tensor) -> Tensor:
         """Return the right side of that system, without the hinges of the penalty."""
         model = self.problem.model
-        slope = sum(hinges.sign * hinges.theta * hinges.rest for hinges in self.rows)
+        if not self.rows:
+            return -gradient
+        slope = _added(hinges.signed(hinges.theta * hinges.rest) for hinges in self.rows)
         return model.Z.T @ (model.share * slope) - gradient
 
     def solve(self, lower: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, float]:
@@ -166,6 +180,11 @@ class DualForm:
         excess = sum(hinges.excess(residual, d) for hinges, d in pairs)
         gradient, problem = self.smooth_gradient(u, duals), self.problem
         return excess + problem.bound.left(u, gradient, ceiling, problem.gram)
+
+
+def _added(parts: Iterator[Tensor]) -> Tensor:
+    """Return the sum of tensors, of which there is one at least."""
+    return reduce(add, parts)
 
 
 def lower_bound(problem: LocalProblem, u: Tensor, duals: list[list[Tensor]]) -> float:

@@ -51,7 +51,12 @@ class Hinges:
 
     def t(self, form: Tensor) -> Tensor:
         """Return t."""
-        return self.sign * form - self.at
+        t = self.signed(form)
+        return t - self.at if self.at else t
+
+    def signed(self, part: Tensor) -> Tensor:
+        """Return the part of each hinge with the sign of t in the form."""
+        return part if self.sign == 1 else self.sign * part
 
     # --- interior point steps ------------------------------------------------------------
 
@@ -137,12 +142,12 @@ class Hinges:
         self.to_d = self.rest.add(change, alpha=self.sign).mul_(self.theta)
         self.to_low = self.goal_low.addcmul(self.at_low, self.to_d, value=-1)
         self.to_low.div_(self.p).sub_(self.at_low)
-        least = [(self.to_d / self.p).min(), (self.to_low / self.at_low).min()]
+        parts = [self.to_d / self.p, self.to_low / self.at_low]
         if self.capped:
             self.to_high = self.goal_high.addcmul(self.at_high, self.to_d)
             self.to_high.div_(self.q).sub_(self.at_high)
-            least += [-(self.to_d / self.q).max(), (self.to_high / self.at_high).min()]
-        return -float(torch.stack(least).min())
+            parts += [(self.to_d / self.q).neg_(), self.to_high / self.at_high]
+        return -float(torch.cat(parts).min())
 
     def move(self, length: float) -> None:
         """Go a part of the step."""

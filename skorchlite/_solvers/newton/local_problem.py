@@ -8,6 +8,7 @@ from torch import Tensor
 from ..._linalg.gram import weighted_gram
 from ..._objective.local_model import Model
 from ..._objective.loss import Loss
+from ..._runtime import lap
 from .bounds import AtZero, Bound
 from .kinks import Kinks
 
@@ -41,6 +42,7 @@ class LocalProblem:
         self.model, self.loss, self.kinks, self.bound = model, loss, kinks, bound
         self.curvature, self.quadratic = curvature, model.hessian + curvature
         self._last: tuple[Tensor | None, Tensor] = None, model.y
+        self._last_rest: tuple[Tensor | None, tuple] = None, ()
         if at_zero is None:
             value = self.value(torch.zeros_like(model.point))
             at_zero = AtZero(value, loss.nothing(max(value, 0.0)))
@@ -51,12 +53,18 @@ class LocalProblem:
         """Whether some coordinates may not be negative."""
         return bool(self.kinks.bounded.any())
 
+    @cached_property
+    def has_slopes(self) -> bool:
+        """Whether the penalty has kinks that cost something beside them."""
+        return bool(self.kinks.slope.any())
+
     def raw_prediction(self, u: Tensor) -> Tensor:
         """Return the raw predictions of the rows that are kept.
 
         Those of the last point are remembered, since a step asks for them more than once.
         """
         if self._last[0] is not u:
+            lap()
             self._last = u, self.model.Z @ u
         return self._last[1]
 
@@ -67,18 +75,39 @@ class LocalProblem:
     def value(self, u: Tensor, loss: Loss | None = None) -> float:
         """Return the objective at u, with another loss if one is given."""
         losses = (loss or self.loss).value(self.model.y, self.raw_prediction(u))
-        penalty = 0.5 * (u @ (self.curvature @ u)) + self.kinks.value(u)
-        return float(self.model.share @ losses + self.model.far(u)[0] + penalty)
+        rest = float(self._rest(u)[0])
+        penalty = float(self.kinks.value(u)) if self.has_slopes else 0.0
+        return float(self.model.share @ losses) + (rest + penalty)
 
     def gradient(self, u: Tensor, loss: Loss | None = None) -> Tensor:
         """Return the gradient at u without the kinks of the penalty."""
         loss = loss or self.loss
         slope = self.model.share * loss.gradient(self.model.y, self.raw_prediction(u))
-        return self.model.Z.T @ slope + self.model.far(u)[1] + self.curvature @ u
+        return self.model.Z.T @ slope + self._rest(u)[1]
 
     def gradient_of_rest(self, u: Tensor) -> Tensor:
         """Return the gradient of all but the rows that are kept and the kinks of the penalty."""
-        return self.model.far(u)[1] + self.curvature @ u
+        return self._rest(u)[1]
+
+    def _rest(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the value and the gradient at u of all but the rows that are kept and the kinks.
+
+        Those of the last point are remembered. Where all rows are kept, and there is no smooth
+        penalty, both are zero everywhere.
+        """
+        if self._is_rows_only:
+            return self.model.value, self.model.gradient
+        if self._last_rest[0] is not u:
+            value, gradient = self.model.far(u)
+            curved = self.curvature @ u
+            self._last_rest = u, (value + 0.5 * (u @ curved), gradient + curved)
+        return self._last_rest[1]
+
+    @cached_property
+    def _is_rows_only(self) -> bool:
+        model = self.model
+        parts = model.value, model.gradient, model.hessian, self.curvature
+        return not any(bool(part.any()) for part in parts)
 
     @cached_property
     def row_gram(self) -> Tensor:

@@ -102,17 +102,29 @@ def cholesky_metric(hessian: Tensor) -> Metric | None:
     """
     scale = hessian.diagonal().sqrt()
     scaled = hessian / torch.outer(scale, scale)
-    lower, info = torch.linalg.cholesky_ex(scaled)
-    if info:
+    inverse, condition = inverse_factor(scaled)
+    if inverse is None:
         return None
-    inverse = torch.linalg.solve_triangular(lower, scale.new_ones(len(scale)).diag(), upper=False)
-    # With a unit diagonal the largest eigenvalue is at most d; the inverse of the smallest is the
-    # square of the 2-norm of this inverse, at most that of its Frobenius norm.
-    condition = len(scale) * float((inverse * inverse).sum())
-    if condition > _PLAIN:  # a closer estimate, which costs more
-        largest = float(scaled.abs().sum(0).max())  # at most the 1-norm
-        condition = min(condition, largest * _squared_norm(inverse))
     return Metric(inverse.T / scale[:, None], scale, condition, torch.ones_like(scale))
+
+
+def inverse_factor(matrix: Tensor) -> tuple[Tensor | None, float]:
+    """Return the inverse of the Cholesky factor of a matrix, and its condition, estimated upwards.
+
+    None and infinity where the factorization breaks down.
+    """
+    lower, info = torch.linalg.cholesky_ex(matrix)
+    if info:
+        return None, torch.inf
+    inverse = matrix.new_ones(len(matrix)).diag()
+    torch.linalg.solve_triangular(lower, inverse, upper=False, out=inverse)
+    # The largest eigenvalue is at most the trace; the inverse of the smallest is the square of the
+    # 2-norm of this inverse, at most that of its Frobenius norm.
+    condition = float(matrix.trace()) * float(torch.linalg.vector_norm(inverse)) ** 2
+    if condition > _PLAIN:  # a closer estimate, which costs more
+        largest = float(matrix.abs().sum(0).max())  # at most the 1-norm
+        condition = min(condition, largest * _squared_norm(inverse))
+    return inverse, condition
 
 
 def _squared_norm(matrix: Tensor) -> float:

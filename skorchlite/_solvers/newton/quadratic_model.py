@@ -55,6 +55,8 @@ class QuadraticModel:
             See ``Metric.excess``.
         """
         hessian = self.quadratic.hessian
+        if self.metric.null is None:
+            return w
         excess = self.metric.excess(w, self.objective.units.to_caller, far)
         moved, size = ((part * (hessian @ part)).sum(0) for part in (excess, w))
         # Beside a large excess the products have a rounding error of their own.
@@ -83,12 +85,11 @@ class QuadraticModel:
         A Newton step gains half the squared gradient in the metric, and what it leaves of the
         gradient no more than against the curvature of the penalty alone.
         """
-        factor = self.metric.factor
-        along = factor.T @ gradient
-        left = 0.5 * (along * along).sum(0)
+        step = self.metric.apply(gradient)
+        left = 0.5 * (gradient * step).sum(0).clamp(min=0)
         if self.objective.penalty.curvature:
             curvature = self.objective.column_penalty.curvature[:, None]
-            rest = gradient - self.quadratic.hessian @ (factor @ along)
+            rest = gradient - self.quadratic.hessian @ step
             left = left + 0.5 * torch.where(curvature > 0, rest * rest / curvature, 0.0).sum(0)
         return left
 

@@ -35,7 +35,8 @@ def gather(objective: Objective) -> tuple[Tensor, Tensor]:
         partial(_gather_rows, origin=objective.origin, dtype=objective.double)
     )
     weight = torch.cat(weights).double()
-    return torch.cat(columns), weight / weight.sum()
+    whole = columns[0] if len(columns) == 1 else torch.cat(columns)
+    return whole, weight / weight.sum()
 
 
 def _gather_rows(
@@ -43,8 +44,21 @@ def _gather_rows(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Return the columns of each block, and the weights of its rows."""
     k = rows.n_targets + rows.n_features
-    columns, weights = [], []
+    if rows.counted is None:
+        columns, weights = [], []
+        for A, weight in staged(rows, origin, dtype):
+            columns.append(A[:, :k].to("cpu", torch.float64, copy=True))
+            weights.append(_weights_of(A, weight))
+        return columns, weights
+    # Into place, since blocks that are put together later take twice the memory.
+    whole = torch.empty(rows.counted, k, dtype=torch.float64, device="cpu")
+    weights, done = [], 0
     for A, weight in staged(rows, origin, dtype):
-        columns.append(A[:, :k].to("cpu", torch.float64, copy=True))
-        weights.append(torch.ones(len(A)) if weight is None else weight.cpu())
-    return columns, weights
+        whole[done : done + len(A)] = A[:, :k]
+        weights.append(_weights_of(A, weight))
+        done += len(A)
+    return [whole], weights
+
+
+def _weights_of(A: Tensor, weight: Tensor | None) -> Tensor:
+    return torch.ones(len(A), device="cpu") if weight is None else weight.cpu()

@@ -11,9 +11,11 @@ from ..._exceptions import OutOfRangeError
 from ..._objective.moments import Moments
 from ..._objective.objective import Objective, Quadratic
 from .preconditioner import Metric
+from .row_space_metric import RowSpaceMetric, row_space_inverses
 from .small_problems import gather
 from .spectral_metric import resolved
 
+_CLEAR = 1e-8  # of a curvature: what rounding of the data may have made of it without an effect
 _ROUNDING = 4.0  # of a product with a unit vector, in units of eps * dimension
 
 
@@ -26,35 +28,43 @@ class RowGram:
         Centred rows times the root of their share of the weight.
     penalty : Tensor of shape (d, 1)
         The diagonal that the penalty adds.
+    root_share : Tensor of shape (n,)
+        The root of the share that each row has of the weight.
+    squares : Tensor of shape (d,)
+        The sums of the squares of the columns of Z.
     """
 
-    def __init__(self, Z: Tensor, penalty: Tensor):
-        self.Z, self.penalty = Z, penalty
+    def __init__(self, Z: Tensor, penalty: Tensor, root_share: Tensor, squares: Tensor):
+        self.Z, self.penalty, self.root_share = Z, penalty, root_share
+        self.squares = squares
 
     def __matmul__(self, w: Tensor) -> Tensor:
         return self.Z.T @ (self.Z @ w) + self.penalty * w
 
     def diagonal(self) -> Tensor:
         """Return the diagonal."""
-        return (self.Z * self.Z).sum(0) + self.penalty[:, 0]
+        return self.squares + self.penalty[:, 0]
 
 
 def wide_quadratic(objective: Objective) -> tuple[Objective, Quadratic]:
     """Return the objective about the mean of the columns, and as a quadratic, in one pass."""
     t = objective.rows.n_targets
     columns, share = gather(objective)
+    if not share.all():  # rows of weight zero are no part of the problem
+        columns, share = columns[share > 0], share[share > 0]
     mean = share @ columns
     if objective.fit_intercept:
         columns -= mean
         objective = objective.centred(mean)
-    columns *= share.sqrt()[:, None]
-    squares = (columns * columns).sum(0)
-    underflow = (squares == 0) & (columns != 0).any(0)
-    if not torch.isfinite(squares).all() or underflow.any():
+    root_share = share.sqrt()
+    columns *= root_share[:, None]
+    squares = torch.linalg.vector_norm(columns, dim=0).square()
+    nothing = columns[:, squares == 0]
+    if not torch.isfinite(squares).all() or (nothing != 0).any():
         raise OutOfRangeError
     y, Z = columns[:, :t], columns[:, t:]
     unit = objective.units.to_caller(Z.new_ones(Z.shape[1], 1))
-    hessian = RowGram(Z, objective.penalty.curvature * unit**2)
+    hessian = RowGram(Z, objective.penalty.curvature * unit**2, root_share, squares[t:])
     moments = Moments(1.0, mean, squares)
     return objective, Quadratic(hessian, -Z.T @ y, 0.5 * squares[:t], moments)
 
@@ -75,9 +85,19 @@ def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Tensor) ->
     deviation = quadratic.moments.cross[-len(unit) :].sqrt()
     live = (deviation > 0) & (rounding < 1)
     scale = torch.where(live, deviation, torch.ones_like(deviation))
-    rows = Z * torch.where(live, 1 / unit, torch.zeros_like(unit))
     if not live.any():
-        return Metric(rows[:0].T, scale, 1.0, live)
+        return Metric(Z[:0].T, scale, 1.0, live)
+    plain = live.all() and (unit == 1).all()  # most often, and then there is no need of a copy
+    rows = Z if plain else Z * torch.where(live, 1 / unit, torch.zeros_like(unit))
+    largest = float(torch.where(live, rounding, 0.0).max())
+    penalty = objective.penalty.curvature
+    mean_free = quadratic.hessian.root_share if objective.fit_intercept else None
+    inverses, condition = row_space_inverses(rows, mean_free, penalty)
+    if inverses is not None and condition * largest**2 < _CLEAR:
+        n_free = int(objective.fit_intercept)
+        return RowSpaceMetric(
+            rows, inverses, n_free, penalty, unit, scale, live, condition, largest
+        )
     # By an orthogonal basis: the Gram matrix of the rows would lose small singular values, and hide
     # which directions depend on others.
     basis, triangle = torch.linalg.qr(rows.T)
@@ -85,7 +105,5 @@ def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Tensor) ->
     keep = length > _ROUNDING * len(rows) * torch.finfo(length.dtype).eps * length[0]
     span, length = basis @ turn[:, keep], length[keep]
     noise = torch.where(live, rounding, torch.zeros_like(rounding)) * deviation / unit
-    values = length**2 + objective.penalty.curvature
-    found = resolved(objective, values, span, unit, noise)
-    largest = float(torch.where(live, rounding, 0.0).max())
+    found = resolved(objective, length**2 + penalty, span, unit, noise)
     return Metric(found.factor, scale, found.condition, live, noise=largest)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skorchlite._linalg import double_double as dd
-from skorchlite._linalg.gram import _product, sum_products
+from skorchlite._linalg.gram import square_of, sum_products
 from skorchlite._linalg.rational import Rationals
 from skorchlite._objective.moments import moments_of
 from skorchlite._objective.reductions import hessian_products, products
@@ -50,7 +50,7 @@ def test_any_split_of_the_rows_adds_up_to_the_whole(cuts, weighted, seed):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_product_by_panels_is_the_whole_product(width, n_rows, dtype):
     A = torch.rand(n_rows, width, dtype=dtype, generator=torch.Generator().manual_seed(0))
-    product = _product(A)
+    product = square_of(A)
     exact = A.double().T @ A.double()
     # All entries are positive, so that the error of a sum is at most n eps of it.
     torch.testing.assert_close(
