@@ -561,6 +561,13 @@ def sparse_csr_tensor(rows, columns, values, **kwargs):
     return CardTensor(made, values.card) if isinstance(values, CardTensor) else made
 
 
+class Generator(torch.Generator):
+    """One of the processor, whichever device it is for."""
+
+    def __new__(cls, device="cpu"):
+        return super().__new__(cls)
+
+
 def from_dlpack(array, **kwargs):
     return array if isinstance(array, CardTensor) else _REAL_DLPACK(array, **kwargs)
 
@@ -632,6 +639,7 @@ def install():
     )
     torch.empty, torch.tensor, torch.sparse_csr_tensor = empty, tensor, sparse_csr_tensor
     torch.from_dlpack = from_dlpack
+    torch.Generator = Generator
     _LIBRARY.fallback(_made, "CUDA")
     return True
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.report.large_tables import card_section
+from benchmarks.suites.card import card_cases
 from skorchlite import TorchSGDRegressor
 from skorchlite._sources import blocks, prefetch
 
@@ -284,3 +286,13 @@ def test_pass_that_ends_early_leaves_the_stream_of_the_caller(monkeypatch):
         with pytest.raises(ValueError, match="NaN"):
             TorchSGDRegressor("huber", device="cuda").fit(*given)
         assert torch.cuda.current_stream() is before
+
+
+def test_benchmark_of_a_card_runs():
+    for name, run in card_cases(quick=True).items():
+        case = run()
+        shown = card_section(name, case)
+        if name == "card/tests":
+            continue
+        assert not any("left_out" in row for row in case["rows"]), name
+        assert shown.count("\n| ") == len(case["rows"]) + 2, shown  # with the head and a line
