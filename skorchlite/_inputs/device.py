@@ -23,13 +23,18 @@ def resolve_device(device: Any, X: Any, distributed: bool = False) -> torch.devi
         The data, checked.
     distributed : bool, default=False
         Whether the processes of torchrun compute together. Each then has a card of its own.
+
+    Returns
+    -------
+    device : torch.device
+        A card with its number. Without one, it would be the current card of whichever thread uses
+        it, and the current card of a reader's thread is the first one.
     """
-    device = _usable(_chosen(device, X))
-    if distributed and device.type == "cuda" and device.index is None:
+    device = _chosen(device, X)
+    if distributed and str(device) == "cuda" and torch.cuda.device_count():
         # torchrun gives every process of a machine a number.
-        index = int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count()
-        device = torch.device("cuda", index)
-    return device
+        device = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+    return _usable(device)
 
 
 def _chosen(device: Any, X: Any) -> Any:
@@ -45,8 +50,7 @@ def _chosen(device: Any, X: Any) -> Any:
 def _usable(device: Any) -> torch.device:
     """Return a device as torch has it; raise if this process cannot use it."""
     try:
-        usable = torch.device(device)
-        torch.empty(0, device=usable)
+        usable = torch.empty(0, device=torch.device(device)).device
     # Which of these torch raises for a device that is missing depends on the kind of device.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .._linalg.gram import weighted_gram
+from .._sources.device_sums import DeviceSums, double_device
 from .loss import Loss
 
 
@@ -93,7 +94,7 @@ def model_of(parts: tuple, point: Tensor, total: float) -> tuple[Tensor, Model]:
 
 
 class Sums:
-    """The sums that a model is made of, added up block by block.
+    """The sums that a model is made of, added up block by block where the blocks are.
 
     Parameters
     ----------
@@ -103,27 +104,23 @@ class Sums:
     room : int
         How many rows may be kept; further ones are summed with the others.
     k : int
+    device : torch.device
+        Where the blocks are.
     """
 
-    def __init__(self, loss: Loss, reach: float, room: int, k: int):
+    def __init__(self, loss: Loss, reach: float, room: int, k: int, device: torch.device):
         self.loss, self.reach, self.room = loss, reach, room
         # Room for all: kept block by block, they would lie between temporaries all over the heap.
-        self.Z, self.y = (
-            torch.empty(*shape, dtype=torch.float64, device="cpu") for shape in ((room, k), (room,))
-        )
-        self.weight, self.n_kept = torch.empty_like(self.y), 0
-        self.value, self.far_value = torch.zeros(()).double(), torch.zeros(()).double()
-        self.gradient = torch.zeros(k).double()
-        self.hessian = torch.zeros(k, k).double()
-        self.n_far = 0.0
+        self.kept = [
+            torch.empty(*shape, dtype=torch.float64, device=double_device(device))
+            for shape in ((room, k), (room,), (room,))
+        ]
+        self.n_kept, self.n_far = 0, 0.0
+        self.sums = DeviceSums(device, (), (), (k,), (k, k))
 
     def add(self, Z: Tensor, y: Tensor, raw_prediction: Tensor, weight: Tensor) -> None:
         """Add the rows of a block."""
-        if bool((weight == 0).any()):  # rows of weight zero are no part of the problem
-            there = weight > 0
-            Z, y, raw_prediction, weight = (part[there] for part in (Z, y, raw_prediction, weight))
         losses = weight * self.loss.value(y, raw_prediction)
-        self.value += losses.sum().cpu()
         near = self._near(y - raw_prediction)
         (rows,) = near.nonzero(as_tuple=True)
         if len(rows) > self.room:
@@ -131,24 +128,28 @@ class Sums:
             rows = rows[: self.room]
         self.room -= len(rows)
         place = slice(self.n_kept, self.n_kept + len(rows))
-        self.Z[place], self.y[place], self.weight[place] = Z[rows], y[rows], weight[rows]
         self.n_kept = place.stop
+        if len(rows):
+            for kept, part in zip(self.kept, (Z, y, weight), strict=True):
+                kept[place] = part[rows]
         if len(rows) == len(y):
+            self.sums.add(losses.sum(), 0.0, 0.0, 0.0)
             return
         self.n_far += len(y) - len(rows)
         far = weight * ~near
-        self.far_value += (losses * ~near).sum().cpu()
-        self.gradient += (Z.T @ (far * self.loss.gradient(y, raw_prediction))).cpu()
+        slope = Z.T @ (far * self.loss.gradient(y, raw_prediction))
+        hessian: Tensor | float = 0.0
         if not self.loss.kinked:
-            curvature = far * self.loss.curvature(y, raw_prediction)
-            self.hessian += weighted_gram(Z, curvature).cpu()
+            hessian = weighted_gram(Z, far * self.loss.curvature(y, raw_prediction))
+        self.sums.add(losses.sum(), (losses * ~near).sum(), slope, hessian)
 
     def parts(self) -> tuple:
         """Return the sums, to which those over other rows can be added; see ``model_of``."""
-        Z, y, weight = self.Z[: self.n_kept], self.y[: self.n_kept], self.weight[: self.n_kept]
-        if 2 * self.n_kept < len(self.Z):  # pickled, a view would take the whole with it
+        Z, y, weight = (part[: self.n_kept].cpu() for part in self.kept)
+        if 2 * self.n_kept < len(self.kept[0]):  # pickled, a view would take the whole with it
             Z, y, weight = Z.clone(), y.clone(), weight.clone()
-        return self.value, self.far_value, self.gradient, self.hessian, self.n_far, [(Z, y, weight)]
+        value, far_value, gradient, hessian = self.sums.fetched()
+        return value, far_value, gradient, hessian, self.n_far, [(Z, y, weight)]
 
     def _near(self, r: Tensor) -> Tensor:
         if self.reach == torch.inf:

@@ -13,6 +13,7 @@ from .._linalg import double_double as dd
 from .._linalg.exact_products import exact_gram
 from .._linalg.gram import sum_products
 from .._sources.design import gram, multiplied, paired, staged, width_of
+from .._sources.device_sums import DeviceSums, weight_of
 from .._sources.origin import Origin
 from .._sources.row_source import Rows
 from .local_model import Sums
@@ -23,45 +24,44 @@ def losses(
     rows: Rows, origin: Origin, dtype: torch.dtype, loss: Loss, v: Tensor
 ) -> tuple[Tensor, float]:
     """Return the sum of losses for each target, and that of weights."""
-    point, value, total = v.to(rows.device, dtype), v.new_zeros(rows.n_targets), 0.0
+    point, sums = v.to(rows.device, dtype), DeviceSums(rows.device, (rows.n_targets,), ())
     for y, Z, weight in multiplied(rows, origin, dtype):
         part = loss.value(y, Z @ point)
         if weight is not None:
             part = part * weight[:, None].to(part.dtype)
-        value += part.sum(0).cpu()
-        total += len(y) if weight is None else float(weight.sum())
-    return value, total
+        sums.add(part.sum(0), weight_of(y, weight))
+    value, total = sums.fetched()
+    return value, float(total)
 
 
 def slopes(
     rows: Rows, origin: Origin, dtype: torch.dtype, loss: Loss, v: Tensor
 ) -> tuple[Tensor, Tensor, float]:
     """Return the sums of losses, for each target, of gradients, and of weights."""
-    point, value = v.to(rows.device, dtype), v.new_zeros(rows.n_targets)
-    gradient, total = torch.zeros_like(v), 0.0
+    point = v.to(rows.device, dtype)
+    sums = DeviceSums(rows.device, (rows.n_targets,), v.shape, ())
     for y, Z, weight in multiplied(rows, origin, dtype):
         raw_prediction = Z @ point
         part, slope = loss.value(y, raw_prediction), loss.gradient(y, raw_prediction)
         if weight is not None:
             weight = weight[:, None].to(part.dtype)
             part, slope = part * weight, slope * weight
-        value += part.sum(0).cpu()
-        gradient += (Z.T @ slope).cpu()
-        total += len(y) if weight is None else float(weight.sum())
-    return value, gradient, total
+        sums.add(part.sum(0), Z.T @ slope, weight_of(y, weight))
+    value, gradient, total = sums.fetched()
+    return value, gradient, float(total)
 
 
 def hessian_products(
     rows: Rows, origin: Origin, dtype: torch.dtype, v: Tensor
 ) -> tuple[Tensor, float]:
     """Return the sums of squared error's Hessian times v, and of weights."""
-    point, product, total = v.to(rows.device, dtype), torch.zeros_like(v), 0.0
+    point, sums = v.to(rows.device, dtype), DeviceSums(rows.device, v.shape, ())
     for y, Z, weight in multiplied(rows, origin, dtype):
         along = Z @ point
         along = along if weight is None else along * weight[:, None].to(along.dtype)
-        product += (Z.T @ along).cpu()
-        total += len(y) if weight is None else float(weight.sum())
-    return product, total
+        sums.add(Z.T @ along, weight_of(y, weight))
+    product, total = sums.fetched()
+    return product, float(total)
 
 
 def spread(rows: Rows, origin: Origin, dtype: torch.dtype) -> tuple[float, Tensor, Tensor]:
@@ -70,17 +70,15 @@ def spread(rows: Rows, origin: Origin, dtype: torch.dtype) -> tuple[float, Tenso
     The columns are the targets, then the features.
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
-    total, sums = 0.0, torch.zeros(k, t + 1, dtype=torch.float64)
-    squares = torch.zeros(k, dtype=torch.float64)
+    of_parts = (), (t, t + 1), (k - t, t + 1), (t,), (k - t,)
+    sums = DeviceSums(rows.device, *of_parts)
     for y, Z, weight in paired(rows, origin, dtype):
         ones = y.new_ones(len(y), 1) if weight is None else weight[:, None].to(y.dtype)
         right = torch.cat((ones, ones * y), 1)
-        total += float(ones.sum())
-        sums[:t] += (y.T @ right).cpu()
-        sums[t:] += (Z.T @ right)[:-1].cpu()
-        squares[:t] += (ones * y**2).sum(0).cpu()
-        squares[t:] += Z.column_squares(weight).cpu()
-    return total, sums, squares
+        columns, squares = (Z.T @ right)[:-1], Z.column_squares(weight)
+        sums.add(ones.sum(), y.T @ right, columns, (ones * y**2).sum(0), squares)
+    total, *parts = sums.fetched()
+    return float(total), torch.cat(parts[:2]), torch.cat(parts[2:])
 
 
 def products(
@@ -122,17 +120,27 @@ def models(
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     room = -(-room // rows.n_partitions)
     room = room if rows.counted is None else min(room, rows.counted)
-    sums = {j: Sums(loss, near, room, k + 1 - t) for j, near in reach.items()}
-    total, least = 0.0, torch.inf
+    device = rows.device
+    sums = {j: Sums(loss, near, room, k + 1 - t, device) for j, near in reach.items()}
+    total, at = DeviceSums(device, ()), points.to(device, dtype)
+    least = torch.full((), torch.inf, dtype=dtype, device=device)
     for A, weight in staged(rows, origin, dtype):
         Z, y = A[:, t : k + 1], A[:, :t]
-        raw_prediction = Z @ points.to(A)
-        weight = A.new_ones(len(A)) if weight is None else weight.to(A.dtype)
-        total += float(weight.sum())
-        least = min(least, float(torch.where(weight > 0, weight, torch.inf).min()))
+        raw_prediction = Z @ at
+        if weight is None:
+            weight = A.new_ones(len(A))
+        elif bool((weight == 0).any()):  # rows of weight zero are no part of the problem
+            there = weight > 0
+            Z, y, raw_prediction, weight = (part[there] for part in (Z, y, raw_prediction, weight))
+        if not len(weight):
+            continue
+        weight = weight.to(A.dtype)
+        total.add(weight.sum())
+        least = torch.minimum(least, weight.min())
         for j, part in sums.items():
             part.add(Z, y[:, j], raw_prediction[:, j], weight)
-    return total, [least], *(part for one in sums.values() for part in one.parts())
+    parts = [part for one in sums.values() for part in one.parts()]
+    return float(total.fetched()[0]), [float(least)], *parts
 
 
 def doubled_products(rows: Rows, origin: Origin) -> tuple[list[dd.Pair]]:

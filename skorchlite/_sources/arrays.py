@@ -39,12 +39,23 @@ class ArrayRows(Rows):
         self.device, self.first = device, first
         self.n_rows, self.n_features = X.shape
         self.n_targets = 1 if y is None or len(y.shape) == 1 else y.shape[1]
+        on_card = isinstance(X, Tensor) and X.is_cuda
+        self.sent = device.type == "cuda" and not on_card
+        if (
+            on_card and X.device == device
+        ):  # with all rows there, each block would wait for its targets and weights
+            rest = (None if c is None else as_tensor(c, X.device) for c in (y, sample_weight))
+            self.arrays = X, *rest
 
     def mean_weight(self) -> float:
         """Return the mean of the sample weights."""
         weight = self.arrays[2]
         if weight is None or not self.n_rows:
             return 1.0
+        if isinstance(weight, Tensor):
+            return float(
+                rows_of(weight, self._chosen(slice(0, self.n_rows), None), weight.device).mean()
+            )
         rows = slice(self._start, None, self._step) if self._index is None else self._index.numpy()
         return float(weight[rows].mean())
 
@@ -86,8 +97,7 @@ class ArrayRows(Rows):
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(X, y, sample_weight)`` tensors on the device; see ``Rows``."""
         X = self.arrays[0]
-        to_card = self.device.type == "cuda" and not (isinstance(X, Tensor) and X.is_cuda)
-        if to_card:
+        if self.sent:
             return read_ahead(self._blocks(size, order, torch.device("cpu")), self.device)
         if getattr(X, "ahead", False):
             return read_ahead(self._blocks(size, order, self.device), self.device)

@@ -64,7 +64,7 @@ class StreamRows(Rows):
     def __init__(self, reader: Reader, device: torch.device, first: int = 0):
         self.reader, self.device, self.first = reader, device, first
         self.n_features, self.n_targets = reader.n_features, reader.n_targets
-        self.rereadable = reader.rereadable
+        self.rereadable, self.sent = reader.rereadable, device.type == "cuda"
 
     @property
     def n_rows(self) -> int:
@@ -90,8 +90,7 @@ class StreamRows(Rows):
         """Return the rows in memory if there are few of them, else None; see ``Rows``."""
         if count * self.n_features > _FEW_NUMBERS or not self.fewer_than(count + 1):
             return None
-        blocks = list(_tensors(self.reader.blocks(), count, torch.device("cpu")))
-        X, y, weight = _joined(blocks)
+        X, y, weight = _joined(list(_tensors(self.reader.blocks(), count, torch.device("cpu"))))
         return ArrayRows(X, y, None if weight is None else weight.numpy(), self.device)
 
     def head(self, size: int) -> Block | None:
@@ -101,7 +100,8 @@ class StreamRows(Rows):
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(X, y, sample_weight)`` tensors on the device; see ``Rows``."""
         assert order is None, "a stream has an order of its own"
-        here = torch.device("cpu") if self.device.type == "cuda" else self.device
+        # Blocks in the memory of the host are sent to a card once they have their size.
+        here = None if self.sent else self.device
         blocks = _tensors(self.reader.blocks(), size, here)
         yield from read_ahead(_of_size(blocks, size), self.device)
 
@@ -182,12 +182,16 @@ class ThinnedStream(View):
         return ThinnedStream(self.source, self.step * step)
 
 
-def _tensors(blocks: Iterable[tuple], size: int, device: torch.device) -> Iterator[Block]:
-    """Yield the blocks as tensors, with at most ``size`` rows each."""
+def _tensors(blocks: Iterable[tuple], size: int, device: torch.device | None) -> Iterator[Block]:
+    """Yield the blocks as tensors, with at most ``size`` rows each.
+
+    They are on the device; None for where the rows of each block are, on a card or the processor.
+    """
     for block in blocks:
+        here = device or (block[0].device if isinstance(block[0], Tensor) else torch.device("cpu"))
         for start in range(0, block[0].shape[0], size):
             X, y, weight = (
-                None if part is None else as_tensor(part[start : start + size], device)
+                None if part is None else as_tensor(part[start : start + size], here)
                 for part in block
             )
             assert X is not None
@@ -229,6 +233,9 @@ def _joined(blocks: list[Block]) -> Block:
 
 def _stacked(parts: tuple[Tensor, ...]) -> Tensor:
     """Return the rows of all parts; columns that are contiguous in the first stay so."""
+    if any(part.is_cuda for part in parts):  # some blocks may have been on a card, and others not
+        device = next(part.device for part in parts if part.is_cuda)
+        parts = tuple(part.to(device) for part in parts)
     if parts[0].ndim == 2 and parts[0].stride(0) < parts[0].stride(1):
         return torch.cat([part.T for part in parts], 1).T
     return torch.cat(parts)

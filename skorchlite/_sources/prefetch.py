@@ -5,9 +5,11 @@ import queue
 import threading
 import weakref
 from collections.abc import Generator, Iterable, Iterator
+from itertools import cycle
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .._runtime import one_thread_less, threads_for
 
@@ -144,17 +146,47 @@ def _sent(blocks: Iterable[Any], device: torch.device) -> Iterator[Any]:
     """Yield each block on its way to a card, and the event of its arrival.
 
     Blocks are sent from pinned memory on a stream of their own, so that neither the CPU nor the
-    computations of the card wait for them. torch uses the pinned memory again afterwards.
+    computations of the card wait for them. There is pinned memory for a few blocks, which are used
+    in turns: to pin memory anew takes longer than to send it.
     """
-    stream = torch.cuda.Stream(device)
+    stream, turns = torch.cuda.Stream(device), cycle([_Pinned() for _ in range(_DEPTH)])
     for block in blocks:
+        # Nothing is yielded inside: where a pass ends early, the stream would stay the current one.
         with torch.cuda.stream(stream):
-            parts = [
-                part if part is None or part.is_cuda else part.contiguous().pin_memory()
-                for part in block
-            ]
-            moved = [None if p is None else p.to(device, non_blocking=True) for p in parts]
-            yield moved, stream.record_event()
+            sent = next(turns).send(block, device), stream.record_event()
+        yield sent
+
+
+class _Pinned:
+    """Pinned memory that blocks are sent from, one after the other."""
+
+    def __init__(self) -> None:
+        self._memory: dict[tuple[int, torch.dtype], Tensor] = {}
+        self._gone: torch.cuda.Event | None = None
+
+    def send(self, block: tuple, device: torch.device) -> list[Tensor | None]:
+        """Return the parts of a block on their way to a card, on the current stream."""
+        if self._gone is not None:
+            self._gone.synchronize()  # the block before is still read from here
+        moved = [
+            part if part is None else self._pinned(i, part).to(device, non_blocking=True)
+            for i, part in enumerate(block)
+        ]
+        self._gone = torch.cuda.current_stream(device).record_event()
+        return moved
+
+    def _pinned(self, place: int, part: Tensor) -> Tensor:
+        """Return a part of a block in pinned memory, or as it is if it needs none."""
+        if part.is_cuda or (part.is_pinned() and 1 in part.stride()):
+            return part
+        memory = self._memory.get((place, part.dtype))
+        if memory is None or memory.numel() < part.numel():
+            memory = torch.empty(part.numel(), dtype=part.dtype, pin_memory=True)
+            self._memory[place, part.dtype] = memory
+        memory = memory[: part.numel()]
+        if part.ndim == 2 and part.stride(0) < part.stride(1):  # to write columns to rows is slow
+            return memory.view(part.shape[::-1]).T.copy_(part)
+        return memory.view(part.shape).copy_(part)
 
 
 def _arrived(sent: Any) -> tuple:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .blocks import Block, block_rows
+from .device_sums import DeviceSums, weight_of
 from .feature_map import IDENTITY, FeatureMap
 from .origin import Origin
 
@@ -41,13 +42,15 @@ class Rows(ABC):
         How many partitions there are, of which these rows are one.
     first : int
         The number of the first row, counted over all partitions.
+    sent : bool
+        Whether the rows come to a card from the memory of the host.
     halvings : int
         How often memory was too short for a block, and its size was halved.
     """
 
     basis: FeatureMap = IDENTITY
     sparse, formed, partitioned = False, True, False
-    indexed, rereadable = True, True
+    indexed, rereadable, sent = True, True, False
     n_partitions, first, halvings = 1, 0, 0
     device: torch.device
     n_features: int
@@ -179,27 +182,25 @@ class Rows(ABC):
 
     def weighed(self) -> tuple[float, float]:
         """Return the number of rows in this partition, and the sum of their weights."""
-        count, total = 0.0, 0.0
+        count, total = 0.0, DeviceSums(self.device, ())
         for X, _, weight in self.blocks(self.bound(self.n_features, 8)):
             count += len(X)
-            total += len(X) if weight is None else float(weight.sum())
-        return count, total
+            total.add(weight_of(X, weight))
+        return count, float(total.fetched()[0])
 
     def lightest(self) -> tuple[list[float], float]:
         """Return the least positive weight in this partition, and the sum of weights."""
-        least, total = torch.inf, 0.0
+        least, total = None, DeviceSums(self.device, ())
         for X, _, weight in self.blocks(self.bound(self.n_features, 8)):
-            if weight is None:
-                least, total = min(least, 1.0), total + len(X)
-            elif (weight > 0).any():
-                least = min(least, float(weight[weight > 0].min()))
-                total += float(weight.sum())
-        return [least], total
+            part = X.new_ones(()) if weight is None else weight.where(weight > 0, torch.inf).min()
+            least = part if least is None else torch.minimum(least, part)
+            total.add(weight_of(X, weight))
+        return [torch.inf if least is None else float(least)], float(total.fetched()[0])
 
 
 def _room(rows: Rows, width: int, itemsize: int) -> int:
     """Return how many rows of ``width`` numbers there is memory for in a block."""
-    return max(block_rows(width, itemsize, rows.device) >> rows.halvings, 1)
+    return max(block_rows(width, itemsize, rows.device, rows.sent) >> rows.halvings, 1)
 
 
 def n_entries_here(rows: Rows) -> float:
@@ -222,7 +223,7 @@ class View(Rows):
         self.n_targets, self.n_features = source.n_targets, source.n_features
         self.indexed, self.rereadable = source.indexed, source.rereadable
         self.partitioned, self.n_partitions = source.partitioned, source.n_partitions
-        self.first, self.halvings = source.first, source.halvings
+        self.first, self.halvings, self.sent = source.first, source.halvings, source.sent
 
     @abstractmethod
     def same_view(self) -> Callable[[Rows], Rows]:

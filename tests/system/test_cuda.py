@@ -9,6 +9,7 @@ import scipy.sparse
 import torch
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+from tests.support.all_pairs import all_pairs
 
 pytestmark = [
     pytest.mark.cuda,
@@ -23,6 +24,13 @@ def problem(n_samples=5000, n_features=6, dtype=np.float64):
     return X.astype(dtype), y.astype(dtype)
 
 
+def _take_workspace():
+    """Take the memory that the first product on a card keeps, which no fit gives back."""
+    for dtype in (torch.float32, torch.float64):
+        square = torch.ones(64, 64, dtype=dtype, device="cuda")
+        torch.linalg.cholesky(square @ square + 64 * torch.eye(64, dtype=dtype, device="cuda"))
+
+
 @pytest.mark.parametrize("dtype, rtol", [(np.float64, 1e-9), (np.float32, 1e-6)])
 @pytest.mark.parametrize("penalty", [None, "l2"])
 def test_coefficients_are_those_of_the_cpu(Estimator, penalty, dtype, rtol):
@@ -30,7 +38,7 @@ def test_coefficients_are_those_of_the_cpu(Estimator, penalty, dtype, rtol):
     weight = np.linspace(0.5, 2, len(X))
     on_cpu = Estimator(penalty=penalty, device="cpu").fit(X, y, weight)
     on_card = Estimator(penalty=penalty, device="cuda").fit(X, y, weight)
-    assert on_card.device_ == "cuda"
+    assert on_card.device_ == "cuda:0"
     np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, rtol=rtol)
     assert type(on_card.coef_) is np.ndarray
 
@@ -56,7 +64,7 @@ def test_tensors_stay_on_the_card(Estimator):
 
 def test_memory_of_the_card_is_free_after_a_fit():
     X, y = problem(200_000, 20)
-    TorchSGDRegressor(device="cuda").fit(X, y)
+    _take_workspace()
     before = torch.cuda.memory_allocated()
     TorchPolyRegressor(2, device="cuda").fit(X, y)
     assert torch.cuda.memory_allocated() == before
@@ -68,8 +76,9 @@ def test_batches_on_the_card_end_where_those_on_the_processor_do(loss, penalty):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((5000, 8)) * np.logspace(-2, 2, 8)
     y = X @ np.logspace(2, -2, 8) + rng.standard_normal(5000)
-    parameters = {"loss": loss, "penalty": penalty, "alpha": 1e-3, "batch_size": 64}
-    parameters |= {"max_iter": 20, "tol": None, "random_state": 0}
+    parameters = {"loss": loss, "batch_size": 64, "max_iter": 20, "tol": None, "random_state": 0}
+    if penalty is not None:
+        parameters |= {"penalty": penalty, "alpha": 1e-3}
     models = [TorchSGDRegressor(device=d, **parameters).fit(X, y) for d in ("cpu", "cuda")]
     assert models[1].device_.startswith("cuda")
     np.testing.assert_allclose(*(m.loss_curve_[-1] for m in models), rtol=1e-6)
@@ -96,7 +105,7 @@ def test_streams_and_sparse_matrices_come_to_the_card(params):
     scale = X.std(0)
     for given in ((blocks, None), (scipy.sparse.csr_array(X), y)):
         on_card = TorchSGDRegressor(device="cuda", **params).fit(*given)
-        assert on_card.device_ == "cuda"
+        assert on_card.device_ == "cuda:0"
         np.testing.assert_allclose(on_card.coef_ * scale, on_cpu.coef_ * scale, atol=1e-8)
 
 
@@ -113,9 +122,11 @@ def test_data_larger_than_the_memory_that_is_left_streams_through_it():
     X, y = problem(400_000, 100)  # 320 MB
     on_cpu = TorchSGDRegressor(device="cpu").fit(X, y)
     total = torch.cuda.get_device_properties(0).total_memory
+    _take_workspace()
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(min((128 << 20) / total, 1.0))
     try:
+        torch.cuda.reset_peak_memory_stats()
         on_card = TorchSGDRegressor(device="cuda").fit(X, y)
         peak = torch.cuda.max_memory_allocated()
     finally:
@@ -127,6 +138,7 @@ def test_data_larger_than_the_memory_that_is_left_streams_through_it():
 def test_memory_of_the_card_is_free_after_an_error():
     X, y = problem()
     X[4000, 2] = np.nan
+    _take_workspace()
     before = torch.cuda.memory_allocated()
     with pytest.raises(ValueError, match="NaN"):
         TorchSGDRegressor(device="cuda").fit(X, y)
@@ -163,3 +175,61 @@ def test_settings_of_torch_are_left_as_they_were():
         torch.backends.cuda.matmul.allow_tf32 = allowed
     on_cpu = TorchSGDRegressor(device="cpu").fit(X, y)
     np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, rtol=1e-5)
+
+
+LOSSES_HERE = ["squared_error", "huber", "quantile", "epsilon_insensitive", "log_cosh"]
+SOLVERS_HERE = {
+    "auto": {},
+    "gradient": {"solver": "gradient"},
+    "batches": {"batch_size": 50, "max_iter": 3, "tol": None, "random_state": 0},
+    "given": {"batch_size": 50, "learning_rate": 0.001, "max_iter": 2, "tol": None},
+}
+PENALTIES_HERE = {
+    "none": {},
+    "l2": {"penalty": "l2", "alpha": 0.01},
+    "l1": {"penalty": "l1", "alpha": 0.01},
+    "positive": {"positive": True},
+}
+
+
+def _on_card(array):
+    return torch.from_numpy(array).cuda()
+
+
+def _blocks(convert, *arrays):
+    return [tuple(convert(a[i : i + 70]) for a in arrays) for i in range(0, len(arrays[0]), 70)]
+
+
+SOURCES_HERE = {
+    "arrays": lambda *arrays: arrays,
+    "tensors": lambda *arrays: tuple(map(_on_card, arrays)),
+    "targets elsewhere": lambda X, *rest: (_on_card(X), *rest),
+    "stream": lambda *arrays: (_blocks(np.copy, *arrays),),
+    "stream on the card": lambda *arrays: (_blocks(_on_card, *arrays),),
+    "sparse": lambda X, *rest: (scipy.sparse.csr_array(X), *rest),
+}
+
+
+@all_pairs(
+    loss=LOSSES_HERE,
+    penalty=PENALTIES_HERE,
+    solver=SOLVERS_HERE,
+    source=SOURCES_HERE,
+    weighted=[False, True],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_fits_are_those_of_the_processor(loss, penalty, solver, source, weighted):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 5)) * (rng.random((300, 5)) < 0.6)
+    y = np.exp(0.3 * X.sum(1)) * rng.uniform(0.5, 1.5, 300)
+    weight = rng.uniform(0.5, 2, 300) * (rng.random(300) < 0.9)
+    arrays = (X, y, weight) if weighted else (X, y)
+    parameters = {"loss": loss, "random_state": 0}
+    parameters |= PENALTIES_HERE[penalty] | SOLVERS_HERE[solver]
+    # Blocks of a stream have an order of their own, and so have batches of them.
+    like = arrays if "stream" not in source else SOURCES_HERE["stream"](*arrays)
+    on_cpu = TorchSGDRegressor(device="cpu", **parameters).fit(*like)
+    on_card = TorchSGDRegressor(device="cuda", **parameters).fit(*SOURCES_HERE[source](*arrays))
+    assert on_card.converged_ == on_cpu.converged_
+    np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(on_card.loss_curve_[-1], on_cpu.loss_curve_[-1], rtol=1e-8)

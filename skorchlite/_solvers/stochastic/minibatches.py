@@ -18,6 +18,7 @@ _MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05
 _EVEN = 128  # rows that a block is a multiple of, where it is of several batches
 _SEVERAL = 4  # epochs that have to fit into a block for it to be of more than one
 _BLOCK_BYTES = 1 << 21  # a block stays in the cache while its batches are learned from
+_DEVICE_BLOCK_BYTES = 128 << 20  # a card has room, and rows that fit into one are sent once
 
 
 BatchColumns = Tensor | SparseBatch  # the features and, if there is an intercept, ones
@@ -178,7 +179,8 @@ class Minibatches:
         self.n_batch = min(batch_size or self.n_rows, self.n_rows)
         self._sparse = _stays_sparse(rows)
         width = rows.n_features * (rows.density if self._sparse else 1.0)
-        room = max(_BLOCK_BYTES // int((rows.n_targets + width + 1) * dtype.itemsize), 1)
+        n_bytes = _BLOCK_BYTES if rows.device.type == "cpu" else _DEVICE_BLOCK_BYTES
+        room = max(n_bytes // int((rows.n_targets + width + 1) * dtype.itemsize), 1)
         self._room = self.n_batch  # rows of a block
         if not whole:
             # A batch of a stream cannot be made in parts, which would be read one by one.

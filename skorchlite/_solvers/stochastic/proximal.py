@@ -6,6 +6,7 @@ Tsuruoka, Tsujii, Ananiadou (2009), "Stochastic gradient descent training for L1
 log-linear models with cumulative penalty".
 """
 
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -39,7 +40,7 @@ class ProximalPenalty:
         if self.positive:
             x.sub_(l1).clamp_(min=0)
         else:
-            x.sub_(torch.minimum(torch.maximum(x, -l1), l1))
+            x.sub_(torch.clamp(x, -l1, l1))
 
 
 class CumulativePenalty:
@@ -60,14 +61,17 @@ class CumulativePenalty:
         self.l1, self.positive = l1, positive
         self._due, self._paid = 0.0, torch.zeros_like(x)
 
+    @cached_property
+    def _kinked(self) -> bool:
+        """Whether there is a penalty, asked for once: at each step, a card would be waited for."""
+        return bool(self.l1.any())
+
     def apply(self, x: Tensor, rate: float) -> None:
         """Move coefficients x towards zero in place, after a step of that rate."""
-        if self.l1.any():
+        if self._kinked:
             self._due += rate
             due = self._due * self.l1
-            lowered = (x - (due + self._paid)).clamp_(min=0)
-            raised = (x + (due - self._paid)).clamp_(max=0)
-            moved = torch.where(x > 0, lowered, torch.where(x < 0, raised, x))
+            moved = x - torch.clamp(x, self._paid - due, self._paid + due)
             self._paid += moved - x
             x.copy_(moved)
         if self.positive:
