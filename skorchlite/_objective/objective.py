@@ -7,7 +7,8 @@ zero keep their digits. ``v`` stacks the coefficients of z and, in its last row,
 import copy
 from dataclasses import dataclass
 from functools import partial
-from math import isfinite
+from itertools import count
+from math import isfinite, isqrt
 from operator import methodcaller
 from typing import Any, Self
 
@@ -241,14 +242,20 @@ class Objective:
         return Objective(rows, self.loss, self.penalty, origin, self.fit_intercept)
 
     def sampled(self, n_rows: int) -> "Objective":
-        """Return the objective over about that many rows, evenly spaced."""
-        rows = self.rows.every(max(self.rows.n_rows // n_rows, 1))
+        """Return the objective over about that many rows, evenly spaced.
+
+        By a prime number: weights or targets often repeat every few rows, and a sample in step with
+        them would have rows of one kind alone.
+        """
+        rows = self.rows.every(_prime_from(self.rows.n_rows // n_rows))
         return Objective(rows, self.loss, self.penalty, self.origin, self.fit_intercept)
 
     def models(
         self, points: Tensor, reach: dict[int, float], room: int
     ) -> tuple[float, dict[int, tuple[float, Model]]]:
         """Return the least relative weight of a row, and the value and local model of some targets.
+
+        There are no models where no row has weight, as may be among a sample of the rows.
 
         Parameters
         ----------
@@ -269,6 +276,8 @@ class Objective:
             room=room,
         )
         total, least, *parts = self.rows.total(add_up)
+        if not total:
+            return 0.0, {}
         penalty = self.column_penalty.value(points[:-1])
         models = {}
         for i, j in enumerate(reach):
@@ -288,3 +297,10 @@ class Objective:
             value = value + self.column_penalty.value(v[:-1])
             gradient[:-1] += self.column_penalty.hessian_product(v[:-1])
         return value, gradient
+
+
+def _prime_from(least: int) -> int:
+    """Return the least prime number that is not below a number, or 1 if that is not above 1."""
+    if least <= 1:
+        return 1
+    return next(n for n in count(least) if all(n % k for k in range(2, isqrt(n) + 1)))

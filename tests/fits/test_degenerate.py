@@ -12,6 +12,7 @@ from sklearn.linear_model import Lasso
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+from skorchlite._solvers.newton import general_loss
 from tests.support.clock import seconds_of
 
 PIECEWISE_LINEAR = ["absolute_error", "quantile", "epsilon_insensitive"]
@@ -276,3 +277,18 @@ def test_directions_that_are_not_resolved_are_said():
             model.fit(X, y)
         assert not model.converged_
         assert np.isnan(model.optimality_)
+
+
+@pytest.mark.parametrize("loss", ["huber", "quantile", "log_cosh"])
+@pytest.mark.parametrize("period", [2, 3, 4, 6])
+def test_sample_of_the_rows_has_rows_of_weight(loss, period, monkeypatch):
+    """A descent begins on a sample of rows that are many; weights may repeat every few rows."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((9600, 2))
+    y = X @ [1.0, 2.0] + rng.standard_t(2, 9600)
+    weight = np.where(np.arange(9600) % period, 1.0, 0.0)
+    monkeypatch.setattr(general_loss, "_ROOM_ENTRIES", 4_800)
+    fitted = TorchSGDRegressor(loss).fit(X, y, sample_weight=weight)
+    without = TorchSGDRegressor(loss).fit(X[weight > 0], y[weight > 0])
+    assert fitted.converged_
+    np.testing.assert_allclose(fitted.coef_, without.coef_, rtol=1e-6)
