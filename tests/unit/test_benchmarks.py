@@ -33,7 +33,7 @@ def test_readme_shows_the_committed_figures():
         "raw columns/1 epochs",
         "nist",
         "out of core/Parquet",
-        "processes",
+        pytest.param("processes", marks=pytest.mark.exhaustive),
         "rows/",
         "sparse/ridge",
         pytest.param("sparse/one-hot", marks=pytest.mark.exhaustive),
