@@ -1,18 +1,20 @@
-"""The present checkout against another revision, each fit in a process of its own, in turns."""
+"""The present checkout against another revision, each in a process of its own, in turns."""
 
-import json
-import os
 import statistics
 import subprocess
-import sys
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.measure.sides import ROOT, running, stored
+from benchmarks.measure.turns import of_all, take_turns, warm_up
 from benchmarks.report.markdown import table
 from benchmarks.suites import regression
 
-ROOT = Path(__file__).parents[2]
+BASE, HEAD = "base", "head"
+SECONDS = 3.0  # of fits in a round
+MOST_TURNS = 30
 THRESHOLD = 1.05  # times the base: what is slower than that has got slower
 ROUNDS = 5
 
@@ -31,28 +33,31 @@ def checkout(revision):
             subprocess.run(["git", "worktree", "remove", "--force", base], cwd=ROOT, check=True)
 
 
-def seconds(name, root):
-    """Return the seconds of a case with the package as it is in a folder."""
-    done = subprocess.run(
-        [sys.executable, regression.__file__, name],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def compare_with(revision, names, rounds):
-    """Return, for each case, the seconds of base and of head in each round, by turns."""
+    """Return, for each case, the seconds of base and of head in each round.
+
+    Each round has new processes, one a side, which take turns; the fastest turn of each counts.
+    """
     with checkout(revision) as base:
-        times = {name: [] for name in names}
-        for i in range(rounds):
-            for name in names:
-                sides = [base, ROOT] if i % 2 else [ROOT, base]
-                pair = {side: seconds(name, side) for side in sides}
-                times[name].append((pair[base], pair[ROOT]))
+        times = {}
+        for name in names:
+            model, data = regression.CASES[name]
+            with stored(*data()) as folder:
+                times[name] = [_pair(model, folder, base) for _ in range(rounds)]
         return times
+
+
+def _pair(model, folder, base):
+    sides = {BASE: base, HEAD: ROOT}
+    with running([replace(model, name=side) for side in sides], folder, sides) as at_work:
+        warm = warm_up(at_work)
+        failed = [f"{side} {found.remarks[0]}" for side, found in warm.items() if not found.works]
+        if failed:
+            raise RuntimeError(f"{model.name}: {failed[0]}")
+        estimates = {side: found.seconds for side, found in warm.items()}
+        count = min(MOST_TURNS, max(1, int(SECONDS / sum(estimates.values()))))
+        seconds = of_all(take_turns(at_work, estimates, dict.fromkeys(sides, count)))
+    return tuple(min(seconds[side]) for side in sides)
 
 
 def ratios(times):

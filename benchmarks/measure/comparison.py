@@ -1,40 +1,12 @@
-"""One timed case: every model fitted in turn, and what each answer is worth."""
+"""One case: models in processes of their own, timed in turns, and what each answer is worth."""
 
-from functools import partial
-from statistics import median
+from dataclasses import asdict
 
-from sklearn.preprocessing import PolynomialFeatures
-
-from benchmarks.measure.oracle import half_square, least_squares, mean_loss, scaled_error
-from benchmarks.measure.timing import interleave, median_ratio, plan_rounds, warm_up
-from benchmarks.suites.models import linear_answer, linear_models, polynomial_models
+from benchmarks.measure.sides import SideError, running, stored
+from benchmarks.measure.turns import plan_rounds, take_turns, times_of, warm_up
 
 
-def compare(case, repeats, budget):
-    """Time the models of one case and measure the objective that each reaches.
-
-    Parameters
-    ----------
-    case : Case
-    repeats : int
-        Most rounds.
-    budget : float
-        Seconds of timed fits.
-
-    Returns
-    -------
-    record : dict
-        For each model, ours first, its times, the ratio of its time to ours, the relative excess
-        of its objective over the best of all, and its largest coefficient error. A peer that
-        fails says so in its remarks.
-    """
-    X, y = case.data()
-    linear = case.degree == 1
-    models = linear_models() if linear else polynomial_models(case.degree, case.n_columns)
-    return race(case.name, models, X, y, partial(_worth, case, X, y), repeats, budget)
-
-
-def race(name, models, X, y, worth_of, repeats, budget):
+def race(name, models, X, y, worth_of, repeats, budget, work=None):
     """Time models on the same data and measure what each answer is worth.
 
     Parameters
@@ -43,71 +15,44 @@ def race(name, models, X, y, worth_of, repeats, budget):
         Of the case.
     models : list of Model
         Ours first.
-    X : ndarray of shape (n_rows, n_columns)
+    X : array-like of shape (n_rows, n_columns)
     y : ndarray of shape (n_rows,)
     worth_of : callable
-        Makes of a dict of the fitted models, ours first, one of what to add to their records.
+        Makes of a dict of what the models found, ours first, one of what to add to their records.
     repeats : int
         Most rounds.
     budget : float
         Seconds of timed fits.
+    work : Work, default=None
+        The least that ours has to do.
 
     Returns
     -------
     record : dict
-        For each model, ours first, its times, the ratio of its time to ours, and its worth.
+        For each model, ours first, its times, the ratio of its time to ours, and its worth. A
+        peer that fails says so in its remarks.
     """
-    ours = models[0].name
-    warm = {model.name: warm_up(model, X, y) for model in models}
-    if warm[ours].fitted is None:
-        raise RuntimeError(f"{ours} on {name} {warm[ours].remarks[0]}")
-    running = [model for model in models if warm[model.name].fitted is not None]
-    estimates = {model.name: warm[model.name].seconds for model in running}
-    rounds = plan_rounds(running, estimates, repeats, budget)
-    seconds = interleave(running, X, y, estimates, rounds)
-    worth = worth_of({model.name: warm[model.name].fitted for model in running})
-    rows = [
-        {"model": model.name, "remarks": warm[model.name].remarks}
-        | (_times(seconds[model.name], seconds[ours]) if model.name in seconds else {})
-        | worth.get(model.name, {})
-        for model in models
-    ]
-    return {"rows": rows}
-
-
-def relative_excess(objective):
-    """Map each model to its objective above the best of all, relative."""
-    best = min(objective.values())
-    return {name: (value - best) / best for name, value in objective.items()}
-
-
-def _times(seconds, ours):
-    return {
-        "seconds": seconds,
-        "median": median(seconds),
-        "rounds": len(seconds),
-        "ratio": median_ratio(seconds, ours),
-    }
-
-
-def _worth(case, X, y, fitted):
-    expand = None
-    columns = X
-    if case.degree > 1:
-        expand = PolynomialFeatures(case.degree, include_bias=False).fit_transform
-        columns = expand(X.astype("float64"))
-    exact_coef, _, sd = least_squares(columns, y)
-    answers = {name: linear_answer(model) for name, model in fitted.items()}
-    objective = {
-        name: mean_loss(X, y, *answer, half_square, expand) for name, answer in answers.items()
-    }
-    excess = relative_excess(objective)
-    return {
-        name: {
-            "objective": objective[name],
-            "excess": excess[name],
-            "coef_error": scaled_error(coef, exact_coef, sd),
-            "device": getattr(fitted[name], "device_", None),
-        }
-        for name, (coef, _) in answers.items()
-    }
+    with stored(X, y) as folder, running(models, folder) as sides:
+        warm = warm_up(sides)
+        first = warm[models[0].name]
+        if not first.works:
+            raise RuntimeError(f"{models[0].name} on {name} {first.remarks[0]}")
+        at_work = [model for model in models if warm[model.name].works]
+        estimates = {model.name: warm[model.name].seconds for model in at_work}
+        seconds = take_turns(sides, estimates, plan_rounds(at_work, estimates, repeats, budget))
+    failed = {who: error for who, error in seconds.items() if isinstance(error, SideError)}
+    ours = seconds[models[0].name]
+    if isinstance(ours, SideError):
+        raise RuntimeError(f"{models[0].name} on {name} failed: {ours}")
+    worth = worth_of({who: warm[who].answer for who in seconds if who not in failed})
+    rows = []
+    for model in models:
+        row = {"model": model.name, "remarks": list(warm[model.name].remarks)}
+        if model.threads is not None:
+            row["threads"] = model.threads
+        if model.name in failed:
+            row["remarks"].append(f"failed: {failed[model.name]}")
+        elif model.name in seconds:
+            row |= times_of(seconds[model.name], ours) | worth.get(model.name, {})
+        rows.append(row)
+    return {"rows": rows} | ({} if work is None else {"work": asdict(work)})

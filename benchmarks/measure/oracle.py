@@ -56,12 +56,12 @@ PENALTIES = {
 }
 
 
-def penalised_loss(estimator, X, y, coef, intercept):
-    """Compute the objective that a `TorchSGDRegressor` has, at any coefficients."""
+def penalised_loss(estimator, X, y, coef, intercept, expand=None):
+    """Compute the objective that an estimator of ours has, at any coefficients."""
     loss = LOSSES[estimator.loss]
     l1, l2 = PENALTIES[estimator.penalty](estimator)
     penalty = l1 * np.abs(coef).sum() + l2 / 2 * (coef @ coef)
-    value = mean_loss(X, y, coef, intercept, lambda residual: loss(residual, estimator))
+    value = mean_loss(X, y, coef, intercept, lambda residual: loss(residual, estimator), expand)
     return float(value + estimator.alpha * penalty)
 
 
@@ -84,12 +84,12 @@ def mean_loss(X, y, coef, intercept, loss, expand=None):
     value : float
     """
     sums = []
-    for rows in row_blocks(len(X)):
+    for rows in row_blocks(X.shape[0]):
         columns = X[rows].astype(np.float64)
         if expand is not None:
             columns = expand(columns)
         sums.append(loss(y[rows] - columns @ coef - intercept).sum())
-    return math.fsum(sums) / len(X)
+    return math.fsum(sums) / X.shape[0]
 
 
 def scaled_error(coef, exact, sd):

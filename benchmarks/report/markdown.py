@@ -15,7 +15,29 @@ def duration(seconds):
     """Render seconds."""
     if seconds is None:
         return "failed"
+    if seconds < 1e-6:
+        return f"{1e9 * seconds:.3g} ns"
+    if seconds < 1e-3:
+        return f"{1e6 * seconds:.3g} us"
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
+
+
+def limits(values):
+    """Render two times."""
+    return "" if values is None else " to ".join(map(duration, values))
+
+
+def over_least(case, row):
+    """Render a time over the least that the job can take, where that is known."""
+    known = "least_seconds" in case and "median" in row
+    return factor(row["median"] / case["least_seconds"]) if known else ""
+
+
+def least_note(case):
+    """Say what the job must cost at least, where that is known."""
+    if "least_seconds" not in case:
+        return ""
+    return f"Its bytes and operations take at least {duration(case['least_seconds'])}.\n\n"
 
 
 def bold_below_one(ratio):

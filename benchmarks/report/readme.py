@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks.report import large_tables, tables
+from benchmarks.report import large_tables, peer_tables, tables
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -13,8 +13,8 @@ BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 
 def section(record):
     """Render what the README shows of a record."""
-    parts = [tables.environment(record), tables.legend(record["timed"])]
-    parts.append(tables.summary(record["timed"]))
+    parts = [tables.environment(record), *peer_tables.sections(record, "###", details=False)]
+    parts += [tables.legend(record["timed"]), tables.summary(record["timed"])]
     losses = record["losses"]
     parts += ["### losses and penalties", tables.losses_legend(losses)]
     parts.append(tables.losses_summary(losses))

@@ -2,20 +2,22 @@
 
 import json
 
-from benchmarks.report import large_tables
+from benchmarks.report import large_tables, peer_tables
 from benchmarks.report.markdown import (
     bold_below_one,
     duration,
     factor,
+    least_note,
+    limits,
     mebibytes,
+    over_least,
     pairs,
     small,
     table,
 )
+from benchmarks.report.peer_tables import SAME_OBJECTIVE, verdict
 
 FILES = ("results.md", "results.json")
-# Two objectives this close are the same answer to any reader of a fit.
-SAME_OBJECTIVE = 1e-6
 
 
 def write(record, folder):
@@ -28,7 +30,7 @@ def write(record, folder):
 
 def markdown(record):
     """Render the whole record."""
-    parts = ["# Benchmark results", environment(record)]
+    parts = ["# Benchmark results", environment(record), *peer_tables.sections(record)]
     if record["timed"]:
         parts += ["## Time", legend(record["timed"]), summary(record["timed"])]
     parts += [timed_section(name, case) for name, case in record["timed"].items()]
@@ -47,13 +49,22 @@ def markdown(record):
 
 
 def environment(record):
-    """Render machine, versions, threads and what was left out."""
+    """Render machine, versions, threads, measured rates and what was left out."""
+    rates = [
+        f"- measured with {threads}: {rate['bytes_per_second'] / 1e9:.3g} GB/s read, "
+        + ", ".join(
+            f"{speed / 1e9:.3g} GFLOP/s in products of {dtype}"
+            for dtype, speed in rate["operations_per_second"].items()
+        )
+        for threads, rate in record.get("roofline", {}).items()
+    ]
     lines = [
         f"- date: {record['date']}",
         *(
             f"- {title}: {pairs(record[title])}"
             for title in ("machine", "versions", "threads", "settings")
         ),
+        *rates,
         *(f"- left out: {name} ({reason})" for name, reason in record["left_out"].items()),
     ]
     return "\n".join(lines)
@@ -61,20 +72,24 @@ def environment(record):
 
 def timed_section(name, case):
     """Render one timed case."""
-    head = ["model", "median", "rounds", "time / ours", "excess", "coef error", "remarks"]
+    head = ["model", "median", "least", "quartiles", "rounds", "time / ours"]
+    head += ["time / least possible", "excess", "coef error", "remarks"]
     rows = [
         [
             row["model"],
             duration(row.get("median")),
+            duration(row.get("least")),
+            limits(row.get("quartiles")),
             str(row.get("rounds", "")),
             factor(row.get("ratio")),
+            over_least(case, row),
             small(row.get("excess")),
             small(row.get("coef_error")),
             "; ".join(_remarks(row)),
         ]
         for row in case["rows"]
     ]
-    return f"### {name}\n\n{table(head, rows)}"
+    return f"### {name}\n\n{least_note(case)}{table(head, rows)}"
 
 
 def accuracy_section(name, case):
@@ -106,6 +121,7 @@ def stochastic_section(name, case):
 
 
 SECTIONS = {
+    **{kind: section for kind, (_, _, section, _) in peer_tables.KINDS.items()},
     "timed": timed_section,
     "losses": losses_section,
     "stochastic": stochastic_section,
@@ -114,14 +130,19 @@ SECTIONS = {
     **{kind: section for kind, (_, _, section) in large_tables.KINDS.items()},
 }
 
+# Kinds of which all cases are shown in one table as well.
+WHOLE = {kind: whole for kind, (_, _, _, whole) in peer_tables.KINDS.items()}
+
 
 def legend(cases):
     """Say how to read the tables of times."""
     return (
+        "Each model is in a process of its own, and the processes take turns. "
         "Each peer's time divided by ours, the median over the rounds that both ran: above 1 ours "
         f"is faster; below 1, in bold, ours is slower. {_score(cases)} A star marks a peer that "
         f"stayed more than {SAME_OBJECTIVE:g} (relative) above the best objective reached, a "
-        "dagger a case where ours did.\n\n"
+        "dagger a case where ours did. *Least possible* is the longer one of the times in which "
+        "the machine, at its measured rates, reads the data once and does the operations.\n\n"
         "In the tables of the cases, *excess* is the objective (half the mean squared error, in "
         "float64) above the best of all models, relative; *coef error* is the largest error of a "
         "coefficient against least squares on standardised float64 columns, each in the unit of "
@@ -145,14 +166,16 @@ def losses_legend(cases):
 
 def losses_table(cases):
     """Render one line a peer."""
-    head = ["case", "ours", "peer", "its time", "peer / ours", "excess of ours", "remarks"]
+    head = ["case", "ours", "ours / least possible", "peer", "its time", "peer / ours"]
+    head += ["excess of ours", "remarks"]
     rows = [
         [
             name,
             duration(ours["median"]),
+            over_least(cases[name], ours),
             row["model"],
             duration(row.get("median")),
-            _verdict(row, ours),
+            verdict(row, ours),
             small(ours["excess"]),
             "; ".join(_agreement(row, ours)),
         ]
@@ -164,7 +187,7 @@ def losses_table(cases):
 def losses_summary(cases):
     """Render the table of the losses and penalties without what is the same in most lines."""
     rows = [
-        [name, duration(ours["median"]), row["model"], _verdict(row, ours)]
+        [name, duration(ours["median"]), row["model"], verdict(row, ours)]
         for name, ours, row in _peers(cases)
     ]
     return table(["case", "ours", "peer", "peer / ours"], rows)
@@ -182,13 +205,14 @@ def stochastic_legend():
 
 def stochastic_table(cases):
     """Render one line a model."""
-    head = ["case", "model", "time", "time / ours", "excess", "remarks"]
+    head = ["case", "model", "time", "time / ours", "time / least possible", "excess", "remarks"]
     rows = [
         [
             name,
             row["model"],
             duration(row.get("median")),
             "" if row is case["rows"][0] else bold_below_one(row.get("ratio")),
+            over_least(case, row),
             small(row.get("excess")),
             "; ".join(row["remarks"]),
         ]
@@ -205,18 +229,9 @@ def summary(cases):
     for name, case in cases.items():
         ours = case["rows"][0]
         models = {row["model"]: row for row in case["rows"]}
-        verdicts = [_verdict(models[peer], ours) if peer in models else "" for peer in peers]
-        rows.append([name, duration(ours["median"]), *verdicts])
-    return table(["case", "ours", *peers], rows)
-
-
-def _verdict(peer, ours):
-    if "ratio" not in peer:
-        return "failed"
-    ratio = factor(peer["ratio"])
-    star = r"\*" if peer.get("excess", 0) > SAME_OBJECTIVE else ""
-    dagger = "†" if ours["excess"] > SAME_OBJECTIVE else ""
-    return (f"**{ratio}**" if peer["ratio"] < 1 else ratio) + star + dagger
+        verdicts = [verdict(models[peer], ours) if peer in models else "" for peer in peers]
+        rows.append([name, duration(ours["median"]), over_least(case, ours), *verdicts])
+    return table(["case", "ours", "ours / least possible", *peers], rows)
 
 
 def _score(cases):

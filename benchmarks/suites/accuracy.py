@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.measure.answers import linear_answer
+from benchmarks.measure.model import Model
 from benchmarks.measure.oracle import least_squares, relative_errors
 from benchmarks.suites.cases import badly_scaled_table
 from benchmarks.suites.models import (
     CLOSED_FORM,
     CLOSED_FORM_FULL_RANK,
     OURS,
-    Model,
     accuracy_models,
-    linear_answer,
     polynomial_models,
     polynomial_pipeline,
     quiet_fit,

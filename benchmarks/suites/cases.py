@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_diabetes, make_regression
 
 from skorchlite.datasets import make_wave
 
@@ -154,9 +154,32 @@ def sparse_table(n_rows, n_columns, n_used, seed=0):
     return _table(n_rows, ones, zeros, lambda z: z @ coef, "float64", rng)
 
 
-def standardised_table(n_rows, n_columns, seed=0):
+def diabetes():
+    """The diabetes data as scikit-learn gives it."""
+    return load_diabetes(return_X_y=True)
+
+
+def standardised_diabetes():
+    """The diabetes data, of which every column and the response have mean 0 and sd 1."""
+    X, y = diabetes()
+    return X / X.std(axis=0), (y - y.mean()) / y.std()
+
+
+def normal_table(n_rows, n_columns, n_used=10, seed=0):
+    """Independent normal columns, of which the response adds up the first few."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_rows, n_columns))
+    return X, X[:, :n_used].sum(axis=1) + rng.standard_normal(n_rows)
+
+
+def informative_table(n_rows, n_columns):
+    """What scikit-learn makes for regression: a few columns of use, with large coefficients."""
+    return make_regression(n_rows, n_columns, n_informative=100, noise=10.0, random_state=0)
+
+
+def standardised_table(n_rows, n_columns, dtype="float64", seed=0):
     """A plain table of which every column and the response have mean 0, the columns sd 1."""
-    X, y = plain_table(n_rows, n_columns, "float64", seed)
+    X, y = plain_table(n_rows, n_columns, dtype, seed)
     return (X - X.mean(axis=0)) / X.std(axis=0), y - y.mean()
 
 

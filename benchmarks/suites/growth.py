@@ -4,14 +4,13 @@ import json
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 
 from benchmarks.measure.children import ask
 from benchmarks.measure.oracle import scaled_error
-from benchmarks.suites.memory import STATUS, forget_peak, status_bytes
+from benchmarks.measure.peak import STATUS, UNKNOWN, forget_peak, status_bytes
 
 COUNTS, QUICK_COUNTS = tuple(10**k for k in range(4, 9)), (10_000, 100_000, 1_000_000)
 N_COLUMNS = 20
@@ -55,10 +54,8 @@ def growth_cases(quick=False):
 
 def measure_growth(counts):
     """Measure each number of rows in a process of its own."""
-    if not Path(STATUS).exists():
-        return {
-            "rows": [{"n_rows": counts[-1], "left_out": "peak memory is read from Linux's /proc"}]
-        }
+    if not STATUS.exists():
+        return {"rows": [{"n_rows": counts[-1], "left_out": UNKNOWN}]}
     rows = [ask(__spec__.name, [n_rows])[0] for n_rows in counts]
     for row, before in zip(rows[1:], rows, strict=False):
         row["growth"] = row["median"] / before["median"]

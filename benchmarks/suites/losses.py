@@ -1,8 +1,5 @@
 """Other losses and penalties than plain least squares: the problems, and what a fit is worth."""
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,12 +10,11 @@ from sklearn.linear_model import (
     LinearRegression,
     QuantileRegressor,
 )
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVR
 
-from benchmarks.measure.comparison import race, relative_excess
-from benchmarks.measure.oracle import penalised_loss, scaled_error
+from benchmarks.measure.model import Model
+from benchmarks.measure.roofline import gram_work
 from benchmarks.suites.cases import (
     heavy_tailed_table,
     plain_table,
@@ -26,12 +22,15 @@ from benchmarks.suites.cases import (
     standardised_table,
 )
 from benchmarks.suites.models import OURS as SQUARED_ERROR
-from benchmarks.suites.models import Model, linear_answer, quiet_fit
+from benchmarks.suites.models import quiet_fit
+from benchmarks.suites.peers import pipeline_of
+from benchmarks.suites.problem import Problem
 from skorchlite import TorchSGDRegressor
 
 QUANTILE = 0.9
 L1_RATIO = 0.5
 SHARES_OF_ALPHA_MAX = (0.1, 0.01)
+SVR = "LinearSVR(C=1 / (alpha n), tol=1e-6)"
 SVR_ALPHA = 1e-3
 SVR_EPSILON = 0.1
 # Rows, columns, and for the sparse ones the columns of use.
@@ -53,20 +52,6 @@ QUICK_SIZES = {
 }
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Data, and models that minimise the same objective on it.
-
-    `models` makes the models of `X` and `y`, ours first: parameters may depend on the data. Those
-    named in `others` minimise another objective and are there for their time alone.
-    """
-
-    name: str
-    data: Callable[[], tuple[np.ndarray, np.ndarray]]
-    models: Callable[[np.ndarray, np.ndarray], list[Model]]
-    others: tuple[str, ...] = ()
-
-
 def loss_problems(quick=False):
     """List the problems of the section."""
     sizes = QUICK_SIZES if quick else SIZES
@@ -79,7 +64,7 @@ def loss_problems(quick=False):
             _quantile_and_mean,
             (SQUARED_ERROR.name,),
         ),
-        _problem("huber", sizes["huber"], heavy_tailed_table, _huber_models),
+        _problem("huber", sizes["huber"], heavy_tailed_table, huber_models),
         *(
             _problem(f"{penalty}/{share}-alpha_max", size, sparse_table, partial(models, share))
             for penalty, models in (("l1", _lasso_models), ("elasticnet", _elastic_net_models))
@@ -87,51 +72,18 @@ def loss_problems(quick=False):
             for share in SHARES_OF_ALPHA_MAX
         ),
         _problem("positive", sizes["positive"], _plain_float64, _positive_models),
-        _problem("epsilon_insensitive-l2", sizes["svr"], standardised_table, _svr_models),
+        _problem("epsilon_insensitive-l2", sizes["svr"], standardised_table, svr_models),
     ]
-
-
-def compare_on(problem, repeats, budget):
-    """Time the models of one problem and measure how well each answer solves it."""
-    X, y = problem.data()
-    models = problem.models(X, y)
-    worth = partial(_worth, problem, X, y)
-    return race(problem.name, models, X, y, worth, repeats, budget)
 
 
 def _problem(title, size, table, models, others=()):
     n_rows, n_columns = size[:2]
     name = f"losses/{title}/{n_rows}x{n_columns}"
-    return Problem(name, partial(table, *size), models, others)
+    return Problem(name, partial(table, *size), models, others, work=gram_work)
 
 
 def _plain_float64(n_rows, n_columns):
     return plain_table(n_rows, n_columns, "float64")
-
-
-def _worth(problem, X, y, fitted):
-    first = next(iter(fitted))
-    ours = fitted[first]
-    answers = {name: linear_answer(model) for name, model in fitted.items()}
-    same = {name: answer for name, answer in answers.items() if name not in problem.others}
-    objective = {name: penalised_loss(ours, X, y, *answer) for name, answer in same.items()}
-    excess = relative_excess(objective)
-    worth = {name: {"objective": objective[name], "excess": excess[name]} for name in same}
-    coef, intercept = answers[first]
-    sd = X.std(axis=0)
-    peers = {name: theirs for name, (theirs, _) in same.items() if name != first}
-    worth[first] |= {"device": ours.device_, "converged": ours.converged_}
-    for name, theirs in peers.items():
-        worth[name]["coef_difference"] = scaled_error(theirs, coef, sd)
-    if ours.penalty in ("l1", "elasticnet") or ours.positive:
-        worth[first]["zeros"] = int(np.sum(coef == 0))
-        for name, theirs in peers.items():
-            worth[name]["zeros_apart"] = int(np.sum((theirs == 0) != (coef == 0)))
-    if ours.loss == "quantile":
-        below = float(np.mean(y - X @ coef - intercept < 0))
-        worth[first]["share_below"] = below - ours.quantile
-        worth[first]["share_deviation"] = 1 / math.sqrt(len(y))
-    return worth
 
 
 def _ours(**parameters):
@@ -153,7 +105,7 @@ def _quantile_and_mean(X, y):
     return [_ours(loss="quantile", quantile=QUANTILE), SQUARED_ERROR]
 
 
-def _huber_models(X, y):
+def huber_models(X, y):
     raw = Model(
         "HuberRegressor(alpha=0, max_iter=10_000)",
         partial(HuberRegressor, alpha=0, max_iter=10_000),
@@ -161,7 +113,11 @@ def _huber_models(X, y):
     )
     scaled = Model(
         "StandardScaler() + HuberRegressor(alpha=0, tol=1e-9)",
-        lambda: make_pipeline(StandardScaler(), HuberRegressor(alpha=0, max_iter=10_000, tol=1e-9)),
+        partial(
+            pipeline_of,
+            StandardScaler,
+            partial(HuberRegressor, alpha=0, max_iter=10_000, tol=1e-9),
+        ),
     )
     # They find the scale along with the coefficients; ours is given the scale that the one on
     # standardised columns finds (on raw ones it stops early), and then all have the same objective
@@ -171,12 +127,12 @@ def _huber_models(X, y):
 
 
 def _lasso_models(share, X, y):
-    alpha = share * _alpha_max(X, y)
+    alpha = share * alpha_max(X, y)
     return [_ours(penalty="l1", alpha=alpha), _descending("Lasso", partial(Lasso, alpha))]
 
 
 def _elastic_net_models(share, X, y):
-    alpha = share * _alpha_max(X, y) / L1_RATIO
+    alpha = share * alpha_max(X, y) / L1_RATIO
     build = partial(ElasticNet, alpha, l1_ratio=L1_RATIO)
     return [
         _ours(penalty="elasticnet", alpha=alpha, l1_ratio=L1_RATIO),
@@ -189,7 +145,7 @@ def _descending(name, build):
     return Model(f"{name}, tol=1e-10", partial(build, tol=1e-10, max_iter=100_000))
 
 
-def _alpha_max(X, y):
+def alpha_max(X, y):
     """Compute the least alpha of "l1" at which every coefficient is zero."""
     return float(np.max(np.abs(X.T @ (y - y.mean()))) / len(y))
 
@@ -199,14 +155,14 @@ def _positive_models(X, y):
     return [_ours(positive=True), peer]
 
 
-def _svr_models(X, y):
+def svr_models(X, y):
     # Without intercepts, because LinearSVR penalises its own.
     parameters = {"epsilon": SVR_EPSILON, "fit_intercept": False}
     C = 1 / (SVR_ALPHA * len(y))
     return [
         _ours(loss="epsilon_insensitive", penalty="l2", alpha=SVR_ALPHA, **parameters),
         Model(
-            f"LinearSVR(C={C:g}, tol=1e-6)",
+            SVR,
             partial(LinearSVR, C=C, tol=1e-6, max_iter=100_000, random_state=0, **parameters),
             few_rounds=True,
         ),

@@ -25,8 +25,8 @@ from benchmarks.measure.big_files import (
 )
 from benchmarks.measure.children import ChildError, ask
 from benchmarks.measure.oracle import scaled_error
-from benchmarks.measure.timing import median_ratio
-from benchmarks.suites.memory import status_bytes
+from benchmarks.measure.peak import status_bytes
+from benchmarks.measure.turns import median_ratio, times_of
 
 CAP = 1 << 30
 ROUNDS, QUICK_ROUNDS = 3, 1
@@ -76,6 +76,26 @@ def compare_reading(files, kind, n_columns, rounds):
         "bytes": sum(file.stat().st_size for file in read),
         "cap_bytes": CAP,
         "rows": [_record(model, runs, usages, expected, n_columns) for model in runs],
+    }
+
+
+def race_reading(files, rounds, most):
+    """Compare a fit of Parquet files with reading them, as a line of the table of peers.
+
+    The ratio is that of the reading to the fit; it is to be at least that of a fit of `most`
+    times the reading.
+    """
+    record = compare_reading(files, PARQUET, N_COLUMNS, rounds)
+    rows = {row["model"]: row for row in record["rows"]}
+    failed = [row["left_out"] for row in record["rows"] if "left_out" in row]
+    if failed:
+        return {"rows": [{"model": model, "remarks": failed[:1]} for model in (FIT, READ)]}
+    fit, read = rows[FIT]["seconds"], rows[READ]["seconds"]
+    return {
+        "rows": [
+            {"model": FIT, "remarks": []} | times_of(fit, fit),
+            {"model": READ, "remarks": [], "wanted": 1 / most} | times_of(read, fit),
+        ]
     }
 
 

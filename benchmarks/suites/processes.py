@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.measure.children import ask
 from benchmarks.measure.oracle import scaled_error
-from benchmarks.measure.timing import median_ratio
+from benchmarks.measure.turns import median_ratio
 
 SIZE, QUICK_SIZE = (2_000_000, 50), (40_000, 10)
 ROUNDS, QUICK_ROUNDS = 3, 1

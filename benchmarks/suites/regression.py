@@ -1,80 +1,54 @@
-"""Fits whose time a change must not lengthen: ``python -m benchmarks --against REVISION``.
+"""Fits whose time a change must not lengthen: ``python -m benchmarks --against REVISION``."""
 
-It runs as a script, so that it takes ``skorchlite`` from where ``PYTHONPATH`` says, and this file
-from the checkout that compares. So it imports nothing else of the benchmark.
-"""
+from collections.abc import Callable
+from functools import partial
 
-import json
-import sys
-import time
-import warnings
+import numpy as np
 
-SECONDS = 1.5  # of fits after the first, of which the fastest counts
+from benchmarks.measure import tasks
+from benchmarks.measure.model import Model
+from benchmarks.suites.cases import diabetes
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 
 
-def problem(n_samples, n_features, noise="normal"):
-    """Return rows and targets of a line with noise."""
-    import numpy as np
-
+def line_with_noise(n_samples, n_features, heavy=False):
+    """Return rows and targets of a line with noise, normal or with long tails."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n_samples, n_features))
-    errors = rng.normal(size=n_samples) if noise == "normal" else rng.standard_t(2, n_samples)
+    errors = rng.standard_t(2, n_samples) if heavy else rng.normal(size=n_samples)
     return X, X[:, :10].sum(1) + errors
 
 
-def fit_on(X, y, kind="TorchSGDRegressor", **parameters):
-    """Return the seconds of the fastest fit."""
-    import skorchlite
-
-    estimator, times = getattr(skorchlite, kind)(**parameters), []
-    estimator.fit(X, y)
-    end = time.perf_counter() + SECONDS
-    while time.perf_counter() < end or len(times) < 3:
-        start = time.perf_counter()
-        estimator.fit(X, y)
-        times.append(time.perf_counter() - start)
-    return min(times)
+def nothing():
+    """Return no rows."""
+    return np.empty((0, 0)), np.empty(0)
 
 
-def import_alone():
-    """Return the seconds that importing the package takes."""
-    start = time.perf_counter()
-    import skorchlite  # noqa: F401
-
-    return time.perf_counter() - start
+def _fit(name, build=TorchSGDRegressor, **parameters):
+    return Model(name, partial(build, **parameters))
 
 
-def diabetes(**parameters):
-    """Fit the diabetes data."""
-    from sklearn.datasets import load_diabetes
-
-    return fit_on(*load_diabetes(return_X_y=True), **parameters)
+def _made(*size, heavy=False):
+    return partial(line_with_noise, *size, heavy=heavy)
 
 
-CASES = {
-    "import skorchlite": import_alone,
-    "squared error 442x10": diabetes,
-    "lasso 442x10": lambda: diabetes(penalty="l1", alpha=0.1),
-    "quantile 442x10": lambda: diabetes(loss="quantile", quantile=0.3),
-    "polynomial 442x10 degree 2": lambda: diabetes(kind="TorchPolyRegressor", degree=2),
-    "squared error 1,000,000x50": lambda: fit_on(*problem(1_000_000, 50)),
-    "quantile 10,000x20": lambda: fit_on(
-        *problem(10_000, 20, "heavy"), loss="quantile", quantile=0.3
+# The data of each model.
+MODELS: list[tuple[Model, Callable]] = [
+    (Model("import skorchlite", object, task=tasks.import_package), nothing),
+    (_fit("squared error 442x10"), diabetes),
+    (_fit("lasso 442x10", penalty="l1", alpha=0.1), diabetes),
+    (_fit("quantile 442x10", loss="quantile", quantile=0.3), diabetes),
+    (_fit("polynomial 442x10 degree 2", TorchPolyRegressor, degree=2), diabetes),
+    (_fit("squared error 1,000,000x50"), _made(1_000_000, 50)),
+    (
+        _fit("quantile 10,000x20", loss="quantile", quantile=0.3),
+        _made(10_000, 20, heavy=True),
     ),
-    "huber 100,000x20": lambda: fit_on(*problem(100_000, 20, "heavy"), loss="huber", epsilon=1.0),
-    "lasso 500x5,000": lambda: fit_on(*problem(500, 5_000), penalty="l1", alpha=0.1),
-    "stochastic 100,000x20": lambda: fit_on(
-        *problem(100_000, 20), solver="sgd", max_iter=5, tol=None, random_state=0
+    (_fit("huber 100,000x20", loss="huber", epsilon=1.0), _made(100_000, 20, heavy=True)),
+    (_fit("lasso 500x5,000", penalty="l1", alpha=0.1), _made(500, 5_000)),
+    (
+        _fit("stochastic 100,000x20", solver="sgd", max_iter=5, tol=None, random_state=0),
+        _made(100_000, 20),
     ),
-}
-
-
-def main(name):
-    """Print the seconds of a case."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        print(json.dumps(CASES[name]()))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+]
+CASES = {model.name: (model, data) for model, data in MODELS}

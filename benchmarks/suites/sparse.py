@@ -1,20 +1,19 @@
 """Sparse rows: ridge regression at equal objective, and the memory of a fit of one-hot columns."""
 
-import json
-import sys
-import time
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
-from statistics import median
 
 import numpy as np
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
-from benchmarks.measure.children import ChildError, ask
-from benchmarks.measure.timing import interleave, median_ratio, plan_rounds
-from benchmarks.suites.memory import STATUS, forget_peak, status_bytes
-from benchmarks.suites.models import Model, linear_answer, quiet_fit
+from benchmarks.measure import peak, tasks
+from benchmarks.measure.comparison import race
+from benchmarks.measure.model import Model
+from benchmarks.measure.oracle import penalised_loss
+from benchmarks.measure.roofline import sparse_work
+from benchmarks.measure.sides import extra_bytes, running, stored
+from benchmarks.measure.turns import warm_up
 from skorchlite import TorchSGDRegressor
 
 # Rows, columns and entries of a row.
@@ -45,48 +44,52 @@ def sparse_cases(repeats, budget, quick=False):
 def compare_ridge(size, repeats, budget):
     """Time the models with the largest tolerance that brings each near enough to the best."""
     X, y = random_rows(*size)
-    reached = {name: _at_every_tol(make, X, y) for name, make in MODELS.items()}
+    reached = {name: at_every_tol(name, X, y) for name in MODELS}
     best = min(run["objective"] for runs in reached.values() for run in runs)
     rows = [
         record
         for excess in EXCESSES
         for record in _race(excess, reached, best, X, y, repeats, budget)
     ]
-    return {"matrix_bytes": matrix_bytes(X), "reached": reached, "rows": rows}
+    work = asdict(sparse_work(X))
+    return {"matrix_bytes": matrix_bytes(X), "reached": reached, "rows": rows, "work": work}
 
 
 def measure_one_hot(size):
     """Fit and predict in a process of its own; return what that takes beyond the matrix."""
-    if not Path(STATUS).exists():
-        return {"rows": [{"model": OURS, "left_out": "peak memory is read from Linux's /proc"}]}
-    try:
-        return {"rows": [{"model": OURS} | ask(__spec__.name, size)[0]]}
-    except ChildError as error:
-        return {"rows": [{"model": OURS, "left_out": f"failed: {error}"}]}
+    if not peak.STATUS.exists():
+        return {"rows": [{"model": OURS, "left_out": peak.UNKNOWN}]}
+    X, y = one_hot_rows(*size)
+    record = {"model": OURS, "matrix_bytes": matrix_bytes(X)}
+    for title, task in (("fit", tasks.fit), ("predict", tasks.predict)):
+        took = extra_bytes(Model(OURS, _ours(len(y), TorchSGDRegressor().tol), task=task), X, y)
+        if "left_out" in took:
+            return {"rows": [{"model": OURS} | took]}
+        record |= {title: took["seconds"], f"{title}_bytes": took["extra_bytes"]}
+    return {"rows": [record]}
 
 
-def main(n_rows, n_columns, per_row):
-    """Measure the times and the peak of fit and predict."""
-    X, y = one_hot_rows(n_rows, n_columns, per_row)
-    model = _ours(n_rows, TorchSGDRegressor().tol)
-    quiet_fit(model, X[:1000], y[:1000])  # loads code and starts threads
-    forget_peak()
-    before = status_bytes("VmRSS")
-    start = time.perf_counter()
-    fitted = quiet_fit(model, X, y)
-    fitting = time.perf_counter() - start
-    fit_peak = status_bytes("VmHWM")
-    forget_peak()
-    held = status_bytes("VmRSS")
-    start = time.perf_counter()
-    fitted.predict(X)
-    return {
-        "fit": fitting,
-        "predict": time.perf_counter() - start,
-        "matrix_bytes": matrix_bytes(X),
-        "fit_bytes": fit_peak - before,
-        "predict_bytes": status_bytes("VmHWM") - held,
-    }
+def at_every_tol(name, X, y, tols=TOLS):
+    """Fit with one tolerance after the other; return what each reaches."""
+    runs, ours = [], MODELS[OURS](len(y), 0)()
+    first = ridge_at(name, len(y), tols[0])
+    with stored(X, y) as folder, running([first], folder) as sides:
+        for tol in tols:
+            sides[name].wait()
+            sides[name].begin(ridge_at(name, len(y), tol), folder)
+            found = warm_up(sides)[name]
+            if not found.works:
+                raise RuntimeError(f"{name} with tol={tol:g} {found.remarks[0]}")
+            at = found.answer["coef"], found.answer["intercept"]
+            runs.append({"tol": tol, "objective": penalised_loss(ours, X, y, *at)})
+            if found.seconds > LONGEST_SECONDS:
+                break
+    return runs
+
+
+def ridge_at(name, n_rows, tol):
+    """Return one of the two models with a tolerance."""
+    return Model(name, MODELS[name](n_rows, tol))
 
 
 def random_rows(n_rows, n_columns, per_row):
@@ -129,36 +132,14 @@ def _response(X, rng):
 
 
 def _ours(n_rows, tol):
-    alpha = RIDGE_ALPHA / n_rows
-    return Model(OURS, partial(TorchSGDRegressor, penalty="l2", alpha=alpha, tol=tol))
+    return partial(TorchSGDRegressor, penalty="l2", alpha=RIDGE_ALPHA / n_rows, tol=tol)
 
 
 def _peer(n_rows, tol):
-    build = partial(Ridge, RIDGE_ALPHA, solver="sparse_cg", tol=tol, max_iter=100_000)
-    return Model(PEER, build)
+    return partial(Ridge, RIDGE_ALPHA, solver="sparse_cg", tol=tol, max_iter=100_000)
 
 
 MODELS = {OURS: _ours, PEER: _peer}
-
-
-def _at_every_tol(make, X, y):
-    """Fit with one tolerance after the other; return what each reaches."""
-    runs = []
-    for tol in TOLS:
-        model = make(len(y), tol)
-        start = time.perf_counter()
-        fitted = quiet_fit(model, X, y)
-        seconds = time.perf_counter() - start
-        run = {"tol": tol, "objective": _objective(X, y, *linear_answer(fitted))}
-        runs.append(run | {"first_seconds": seconds})
-        if seconds > LONGEST_SECONDS:
-            break
-    return runs
-
-
-def _objective(X, y, coef, intercept):
-    residual = y - X @ coef - intercept
-    return float(residual @ residual / 2 + RIDGE_ALPHA / 2 * (coef @ coef)) / len(y)
 
 
 def _race(excess, reached, best, X, y, repeats, budget):
@@ -167,26 +148,20 @@ def _race(excess, reached, best, X, y, repeats, budget):
         name: next((run for run in runs if run["objective"] / best - 1 <= excess), None)
         for name, runs in reached.items()
     }
-    models = [MODELS[name](len(y), run["tol"]) for name, run in chosen.items() if run]
-    estimates = {model.name: chosen[model.name]["first_seconds"] for model in models}
-    seconds = {}
+    models = [ridge_at(name, len(y), run["tol"]) for name, run in chosen.items() if run]
+    raced = {}
     if models:
-        rounds = plan_rounds(models, estimates, repeats, budget)
-        seconds = interleave(models, X, y, estimates, rounds)
+        record = race(OURS, models, X, y, lambda found: {}, repeats, budget)
+        raced = {row["model"]: row for row in record["rows"]}
+    if OURS not in raced:
+        raced = {name: row | {"ratio": None} for name, row in raced.items()}
     records = []
     for name, run in chosen.items():
-        record = {"model": name, "wanted": excess}
         if run is None:
             nearest = min(run["objective"] for run in reached[name]) / best - 1
-            records.append(record | {"left_out": f"comes within {nearest:.1e} at best"})
-            continue
-        record |= {"tol": run["tol"], "seconds": seconds[name]}
-        record |= {"excess": run["objective"] / best - 1, "median": median(seconds[name])}
-        if name != OURS and OURS in seconds:
-            record["ratio"] = median_ratio(seconds[name], seconds[OURS])
-        records.append(record)
+            left_out = f"comes within {nearest:.1e} at best"
+            records.append({"model": name, "wanted": excess, "left_out": left_out})
+        else:
+            at = {"wanted": excess, "tol": run["tol"], "excess": run["objective"] / best - 1}
+            records.append(raced[name] | at)
     return records
-
-
-if __name__ == "__main__":
-    print(json.dumps(main(*json.loads(sys.argv[1]))))

@@ -4,21 +4,19 @@ All take the same number of steps along batches of the same size. The objective 
 worth: half the mean squared error, above that of the closed form, relative.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 
-import torch
-from sklearn.base import BaseEstimator
 from sklearn.linear_model import SGDRegressor
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.measure.comparison import race
-from benchmarks.measure.oracle import half_square, least_squares, mean_loss
+from benchmarks.measure.model import Model
+from benchmarks.measure.roofline import epoch_work
+from benchmarks.measure.worth import descent_worth
 from benchmarks.suites.cases import raw_table, standardised_table
-from benchmarks.suites.models import Model, linear_answer
+from benchmarks.suites.loops import LoaderLoop, SkorchEpoch
+from benchmarks.suites.peers import pipeline_of
+from benchmarks.suites.problem import Problem
 from skorchlite import TorchSGDRegressor
 
 RATE = 0.01
@@ -31,123 +29,63 @@ RAW_BATCH = 256
 EPOCHS = (1, 5, 20)
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Data, and models that step along its batches, ours first."""
-
-    name: str
-    table: Callable
-    models: tuple[Model, ...]
-
-
 def stochastic_problems(quick=False):
     """List the problems of the section."""
     sizes = QUICK_SIZES if quick else SIZES
     small, large = sizes["small batches"], sizes["large batches"]
     raw = QUICK_RAW_SIZE if quick else RAW_SIZE
     return [
-        _epoch_problem(small, [*_skorch(small[2]), _loader_loop(small[2])]),
+        _epoch_problem(small, [*skorch_model(small[2]), _loader_loop(small[2])]),
         _epoch_problem(large, [_peer_epoch()]),
         *(
-            Problem(
+            _descent(
                 f"raw columns/{epochs} epochs/{raw[0]}x{raw[1]}",
                 partial(raw_table, *raw),
-                tuple(_raw_models(epochs)),
+                _raw_models(epochs),
+                epochs,
             )
             for epochs in EPOCHS
         ),
     ]
 
 
-def descend_on(problem, repeats, budget):
-    """Time the models of one problem and measure the objective that each reaches."""
-    X, y = problem.table()
-    return race(problem.name, list(problem.models), X, y, partial(_worth, X, y), repeats, budget)
+def literal(batch, **parameters):
+    """Have ours take the very steps of a loop over batches, of a given size."""
+    given = {"solver": "sgd", "preconditioner": None, "max_iter": 1, "tol": None} | parameters
+    # MSELoss of the peers has twice the gradient of half the squared error.
+    build = partial(
+        TorchSGDRegressor, learning_rate=2 * RATE, batch_size=batch, random_state=0, **given
+    )
+    return Model(f"TorchSGDRegressor, a step of {2 * RATE:g}", build)
 
 
-class LoaderLoop(BaseEstimator):
-    """The loop that textbooks write: nn.Linear, a DataLoader, autograd, torch.optim.SGD."""
-
-    def __init__(self, batch_size, learning_rate=RATE):
-        self.batch_size, self.learning_rate = batch_size, learning_rate
-
-    def fit(self, X, y):
-        """Run one epoch, in single precision as torch does unless told otherwise."""
-        torch.manual_seed(0)
-        data = TensorDataset(torch.tensor(X).float(), torch.tensor(y).float()[:, None])
-        model, loss = torch.nn.Linear(X.shape[1], 1), torch.nn.MSELoss()
-        optimizer = torch.optim.SGD(model.parameters(), lr=self.learning_rate)
-        for X_part, y_part in DataLoader(data, self.batch_size, shuffle=True):
-            value = loss(model(X_part), y_part)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-        self.coef_ = model.weight.detach().numpy()[0]
-        self.intercept_ = model.bias.item()
-        return self
-
-
-class SkorchEpoch(BaseEstimator):
-    """One epoch of skorch's NeuralNetRegressor, which takes float32 and 2-d targets."""
-
-    def __init__(self, batch_size, learning_rate=RATE):
-        self.batch_size, self.learning_rate = batch_size, learning_rate
-
-    def fit(self, X, y):
-        """Run one epoch."""
-        from skorch import NeuralNetRegressor
-
-        torch.manual_seed(0)
-        net = NeuralNetRegressor(
-            torch.nn.Linear,
-            module__in_features=X.shape[1],
-            module__out_features=1,
-            max_epochs=1,
-            lr=self.learning_rate,
-            batch_size=self.batch_size,
-            iterator_train__shuffle=True,
-            train_split=None,
-            verbose=0,
-        ).fit(X.astype("float32"), y.astype("float32")[:, None])
-        self.coef_ = net.module_.weight.detach().numpy()[0]
-        self.intercept_ = net.module_.bias.item()
-        return self
+def skorch_model(batch):
+    """List the peer of skorch where it is installed."""
+    if find_spec("skorch") is None:
+        return []
+    return [Model(SKORCH, partial(SkorchEpoch, batch, RATE), few_rounds=True)]
 
 
 def _epoch_problem(size, peers):
     n_rows, n_columns, batch = size
-    # MSELoss of the peers has twice the gradient of half the squared error.
-    literal = partial(
-        TorchSGDRegressor,
-        solver="sgd",
-        learning_rate=2 * RATE,
-        preconditioner=None,
-        batch_size=batch,
-        max_iter=1,
-        tol=None,
-        random_state=0,
-    )
     default = partial(TorchSGDRegressor, batch_size=batch, max_iter=1, tol=None, random_state=0)
     models = [
-        Model(f"TorchSGDRegressor, a step of {2 * RATE:g}", literal),
+        literal(batch),
         Model("TorchSGDRegressor, learning_rate='auto'", default),
         *peers,
     ]
     name = f"one epoch/batches of {batch}/{n_rows}x{n_columns}"
-    return Problem(name, partial(standardised_table, n_rows, n_columns), tuple(models))
+    return _descent(name, partial(standardised_table, n_rows, n_columns), models)
 
 
-def _skorch(batch):
-    try:
-        import skorch  # noqa: F401
-    except ImportError:
-        return []
-    return [Model(SKORCH, partial(SkorchEpoch, batch), few_rounds=True)]
+def _descent(name, data, models, epochs=1):
+    work = partial(epoch_work, epochs=epochs)
+    return Problem(name, data, lambda X, y: models, worth=descent_worth, work=work)
 
 
 def _loader_loop(batch):
     return Model(
-        "DataLoader, autograd, torch.optim.SGD", partial(LoaderLoop, batch), few_rounds=True
+        "DataLoader, autograd, torch.optim.SGD", partial(LoaderLoop, batch, RATE), few_rounds=True
     )
 
 
@@ -165,14 +103,5 @@ def _raw_models(epochs):
             partial(TorchSGDRegressor, batch_size=RAW_BATCH, **given),
         ),
         Model("SGDRegressor", peer),
-        Model("StandardScaler() + SGDRegressor", lambda: make_pipeline(StandardScaler(), peer())),
+        Model("StandardScaler() + SGDRegressor", partial(pipeline_of, StandardScaler, peer)),
     ]
-
-
-def _worth(X, y, fitted):
-    best = mean_loss(X, y, *least_squares(X, y)[:2], half_square)
-    worth = {}
-    for name, model in fitted.items():
-        value = mean_loss(X, y, *linear_answer(model), half_square)
-        worth[name] = {"objective": value, "excess": value / best - 1}
-    return worth

@@ -308,7 +308,9 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
 
 def _in_range(attributes):
     """Return whether the coefficients are in the range of doubles."""
-    return all(np.isfinite(attributes[name]).all() for name in ("coef_", "intercept_"))
+    return bool(
+        np.isfinite(attributes["coef_"]).all() and np.isfinite(attributes["intercept_"]).all()
+    )
 
 
 def _stream_of(solution, dtype):

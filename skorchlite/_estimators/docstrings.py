@@ -105,7 +105,8 @@ power_t : float, default=0.25
     Exponent of "invscaling".
 batch_size : int or None, default="auto"
     Rows of a step of a stochastic solver; None for all rows. "auto" is 1 with SGDRegressor's
-    schedules, else 256.
+    schedules, else 256. With a step that is given, many small batches are computed at once: the
+    result is that of one after the other, up to rounding.
 max_iter : int, default=1000
     Largest number of steps of a full-batch solver, on each working set of the columns where
     there is one; of epochs of a stochastic one.

@@ -6,10 +6,14 @@ Dekker (1971), "A floating-point technique for extending the available precision
 of Computer Programming", volume 2, 4.2.2.
 """
 
+from typing import TypeVar
+
+import numpy as np
 import torch
 from torch import Tensor
 
 Pair = tuple[Tensor, Tensor]
+Number = TypeVar("Number", Tensor, np.ndarray)
 
 _SPLITTER = 134217729.0  # 2^27 + 1: splits a double into two halves whose products are exact
 
@@ -19,7 +23,7 @@ def exactly(a: Tensor) -> Pair:
     return a, torch.zeros_like(a)
 
 
-def two_sum(a: Tensor, b: Tensor) -> Pair:
+def two_sum(a: Number, b: Number) -> tuple[Number, Number]:
     """Return the sum of two doubles, exactly."""
     high = a + b
     rounded_b = high - a

@@ -26,16 +26,28 @@ def sum_products(blocks: Iterable[tuple[Tensor, Tensor | None]], width: int) -> 
     The rows of A are scaled by ``sqrt(s)`` in place.
     """
     total: Tensor | None = None
+    halved = False
     for A, weight in blocks:
         if weight is not None:
             A *= weight.to(A.dtype).sqrt()[:, None]
-        if total is None:  # which is on the device of the blocks, if that has doubles
-            device = "cpu" if A.device.type == "mps" else A.device
-            total = torch.zeros(width, width, dtype=torch.float64, device=device)
+        if not _is_shared(A):
+            product = A.T @ A
+            product = product.cpu() if product.device.type == "mps" else product
+            product = product.to(torch.float64)
+            total = product if total is None else total.add_(product)
+            continue
+        if total is None:
+            total = torch.zeros(width, width, dtype=torch.float64, device="cpu")
         _add_lower(total, A)
+        halved = True
     if total is None:
         return torch.zeros(width, width, dtype=torch.float64)
-    return _mirrored(total)
+    return _mirrored(total) if halved else total
+
+
+def _is_shared(A: Tensor) -> bool:
+    """Return whether a processor's threads share the products of a block."""
+    return A.device.type == "cpu" and A.numel() >= _SHARED_ENTRIES
 
 
 def weighted_gram(Z: Tensor, weight: Tensor) -> Tensor:
@@ -67,6 +79,8 @@ def cached_rows(width: int) -> int:
 
 def square_of(A: Tensor) -> Tensor:
     """Return ``A^T A``."""
+    if not _is_shared(A):
+        return A.T @ A
     width = A.shape[1]
     square = A.new_zeros(width, width)
     _add_lower(square, A)
@@ -74,15 +88,12 @@ def square_of(A: Tensor) -> Tensor:
 
 
 def _add_lower(total: Tensor, A: Tensor) -> None:
-    """Add the lower triangle of ``A^T A``, and parts of the upper one.
+    """Add the lower triangle of ``A^T A``, and parts of the upper one, on a processor.
 
     In panels, which takes half the operations of the whole. It is added where it is computed: the
     product of a block of many columns is as large as the block.
     """
     width = A.shape[1]
-    if A.device.type != "cpu" or A.numel() < _SHARED_ENTRIES:
-        _add(total, A.T @ A)
-        return
     panel = _NARROW_PANEL if width < _WIDE else _WIDE_PANEL
     for left in range(0, width, panel):
         right = min(left + panel, width)

@@ -66,12 +66,12 @@ class RunningMoments:
         """Return the moments of rows that were summed in single doubles about an origin."""
         if origin.scale is not None:
             raise OutOfRangeError
-        mean = dd.two_sum(origin.shift, moments.mean)
-        cross = moments.cross, torch.zeros_like(moments.cross)
-        squares = moments.cross.diagonal() if moments.cross.ndim == 2 else moments.cross
-        summed = squares + moments.weight * moments.mean**2
-        rounded = _ROUNDING * torch.finfo(torch.float64).eps * summed
-        return cls(moments.weight, _arrays(mean), _arrays(cross), rounded.numpy(), n_null)
+        away, cross = moments.mean.numpy(), moments.cross.numpy()
+        mean = dd.two_sum(origin.shift.numpy(), away)
+        squares = cross.diagonal() if cross.ndim == 2 else cross
+        summed = squares + moments.weight * away**2
+        rounded = _ROUNDING * np.finfo(np.float64).eps * summed
+        return cls(moments.weight, mean, (cross, np.zeros_like(cross)), rounded, n_null)
 
     @classmethod
     def of_products(cls, products: dd.Pair, origin: Origin, centre: bool) -> "RunningMoments":

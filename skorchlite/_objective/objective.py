@@ -5,7 +5,7 @@ zero keep their digits. ``v`` stacks the coefficients of z and, in its last row,
 """
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from operator import methodcaller
@@ -126,8 +126,9 @@ class Objective:
 
     def at(self, origin: Origin) -> Self:
         """Return the objective with columns measured from another origin, in the same units."""
-        moved = copy.copy(self)
-        moved.origin, moved.units = origin, replace(self.units, origin=origin)
+        moved, units = copy.copy(self), self.units
+        moved.origin = origin
+        moved.units = Units(origin, units.basis, units.n_targets, units.fit_intercept)
         return moved
 
     def spread(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -70,9 +70,14 @@ class Units:
 
     def total(self, value: Tensor) -> float:
         """Return the sum over the targets of values in units of their scale."""
+        return self.totals(value[None])[0]
+
+    def totals(self, values: Tensor) -> list[float]:
+        """Return the same for each row of values."""
         if self.origin.scale is not None:
-            value = value * self._target_scale**2
-        return float(value.sum())
+            values = values * self._target_scale**2
+        totals: list[float] = values.sum(1).tolist()
+        return totals
 
     @property
     def _target_scale(self) -> Tensor:

@@ -13,6 +13,7 @@ from .blocks import Block
 from .prefetch import read_ahead
 from .row_source import Rows
 
+_KEPT_ENTRIES = 1 << 16  # of X, of which a copy in another type is kept
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -84,7 +85,8 @@ class ArrayRows(Rows):
 
     def _part(self, n_rows: int) -> "ArrayRows":
         part = copy.copy(self)
-        vars(part).pop("_staging", None)
+        for made in ("_staging", "_kept_block"):
+            vars(part).pop(made, None)
         part.n_rows = n_rows
         return part
 
@@ -97,17 +99,42 @@ class ArrayRows(Rows):
         X = self.arrays[0]
         if self.sent:
             return read_ahead(self._blocks(size, order, torch.device("cpu")), self.device)
-        blocks = self._blocks(size, order, self.device)
-        return read_ahead(blocks, self.device) if getattr(X, "ahead", False) else blocks
+        if getattr(X, "ahead", False):
+            return read_ahead(self._blocks(size, order, self.device), self.device)
+        return self._blocks(size, order, self.device, reuse=True)
 
-    def _blocks(self, size: int, order: Tensor | None, device: torch.device) -> Iterator[Block]:
+    def _blocks(
+        self, size: int, order: Tensor | None, device: torch.device, reuse: bool = False
+    ) -> Iterator[Block]:
+        """Yield blocks; with ``reuse`` the next one may overwrite the X that was gathered."""
+        if order is None and 0 < self.n_rows <= size and device == self.device:
+            yield self._single_block
+            return
+        gathered: Tensor | None = None
         for start in range(0, self.n_rows if order is None else len(order), size):
             rows = self._chosen(slice(start, start + size), order)
-            X, y, weight = (
-                None if array is None else rows_of(array, rows, device) for array in self.arrays
-            )
-            assert X is not None
-            yield X, (y[:, None] if y is not None and y.ndim == 1 else y), weight
+            block = self._block(rows, device, gathered)
+            if reuse and gathered is None and isinstance(rows, Tensor):
+                gathered = block[0]
+            yield block
+
+    @property
+    def _single_block(self) -> Block:
+        """All rows as one block, which is kept if it is small: few rows are asked for often."""
+        block = vars(self).get("_kept_block")
+        if block is None:
+            block = self._block(self._chosen(slice(0, self.n_rows), None), self.device)
+            if self.n_rows * self.n_features <= _KEPT_ENTRIES:
+                self._kept_block = block
+        return block
+
+    def _block(
+        self, rows: slice | Tensor, device: torch.device, place: Tensor | None = None
+    ) -> Block:
+        array, *others = self.arrays
+        X = rows_of(array, rows, device, place)
+        y, weight = (None if part is None else rows_of(part, rows, device) for part in others)
+        return X, (y[:, None] if y is not None and y.ndim == 1 else y), weight
 
     def _chosen(self, part: slice, order: Tensor | None) -> slice | Tensor:
         """Return where in the arrays the rows of a part of the order are."""
@@ -124,14 +151,24 @@ class ArrayRows(Rows):
         return self._start + index * self._step if self._index is None else self._index[index]
 
 
-def rows_of(array: Any, rows: slice | Tensor, device: torch.device) -> Tensor:
-    """Return some rows of an array or table as a float tensor on the device."""
+def rows_of(
+    array: Any, rows: slice | Tensor, device: torch.device, place: Tensor | None = None
+) -> Tensor:
+    """Return some rows of an array or table as a float tensor on the device.
+
+    Rows that are gathered are written to the first ones of ``place``, if they may be: to touch new
+    memory costs more than to gather.
+    """
     if isinstance(rows, slice):
         return as_tensor(array[rows], device)
     if isinstance(array, np.ndarray) and _is_direct(array):
         array = as_tensor(array, torch.device("cpu"))  # torch gathers faster than NumPy
     if isinstance(array, Tensor):
-        return as_tensor(array.detach().index_select(0, rows.to(array.device)), device)
+        array, rows = array.detach(), rows.to(array.device)
+        fits = place is not None and len(rows) <= len(place) and place.dtype == array.dtype
+        if place is not None and fits and place.device == array.device == device:
+            return torch.index_select(array, 0, rows, out=place[: len(rows)])
+        return as_tensor(array.index_select(0, rows), device)
     return as_tensor(array[rows.numpy()], device)
 
 

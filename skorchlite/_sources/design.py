@@ -42,6 +42,7 @@ def staged(
     # Subtracting in double and rounding once keeps the digits of data far from zero.
     exact = torch.float32 if rows.device.type == "mps" else torch.float64
     shift = origin.shift.to(rows.device, exact)
+    moved = bool(origin.shift.any())
     buffers: dict[bool, Tensor] = {}
     for X, y, weight in rows.blocks(size, order):
         mark()
@@ -51,8 +52,8 @@ def staged(
             buffer[:, k:] = 0
             buffer[:, k] = 1
         A = buffers[by_column][: len(X)]
-        _measure(y, shift[:t], A[:, :t])
-        _measure(X, shift[t:], A[:, t:k])
+        for part, away, place in ((y, shift[:t], A[:, :t]), (X, shift[t:], A[:, t:k])):
+            _measure(part, away if moved else None, place)
         if origin.scale is not None:
             A[:, :k] /= origin.scale.to(rows.device, dtype)
         if weight is not None:
@@ -61,21 +62,21 @@ def staged(
         lap()
 
 
-def _measure(columns: Tensor, shift: Tensor, out: Tensor) -> None:
-    """Write columns, measured from a shift, to ``out``, with a single rounding.
+def _measure(columns: Tensor, shift: Tensor | None, out: Tensor) -> None:
+    """Write columns to ``out``, measured from a shift unless that is None, with one rounding.
 
     An operation on numbers of two types takes twice as long as on numbers of one.
     """
-    if columns.dtype == out.dtype:
-        near = shift.to(out.dtype)
-        if near.dtype == shift.dtype or torch.equal(near.to(shift.dtype), shift):
-            torch.sub(columns, near, out=out)
-            return
-    elif out.dtype == shift.dtype:
+    if shift is None:
         out.copy_(columns)
-        out -= shift
-        return
-    torch.sub(columns, shift, out=out)
+    elif columns.dtype == shift.dtype:
+        torch.sub(columns, shift, out=out)
+    elif out.dtype == shift.dtype:
+        torch.sub(out.copy_(columns), shift, out=out)
+    elif columns.dtype == out.dtype and torch.equal(shift.to(out.dtype).to(shift.dtype), shift):
+        torch.sub(columns, shift.to(out.dtype), out=out)
+    else:
+        torch.sub(columns, shift, out=out)
 
 
 Design = Iterator[tuple[Tensor, DesignOperator, Tensor | None]]

@@ -185,5 +185,7 @@ def from_zero(
     shift : Tensor of shape (n_targets + n_columns,)
     fit_intercept : bool
     """
-    t, w = v.shape[1], v[:-1] + v_low[:-1]
-    return w, shift[:t] - shift[t:] @ w + v[-1] if fit_intercept else 0 * v[-1]
+    t, high, far = v.shape[1], v.numpy(), shift.numpy()
+    w = high[:-1] + v_low.numpy()[:-1]
+    intercept = far[:t] - far[t:] @ w + high[-1] if fit_intercept else 0 * high[-1]
+    return torch.from_numpy(w), torch.from_numpy(intercept)

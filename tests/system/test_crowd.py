@@ -144,7 +144,7 @@ def test_fit_in_a_crowd_goes_on_in_fewer_threads(monkeypatch):
         torch.set_num_threads(before)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("size", [1, 6])
 @pytest.mark.parametrize(
     "n_rows, n_columns, parameters",

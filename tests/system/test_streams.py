@@ -792,13 +792,13 @@ def test_reading_and_computing_overlap(monkeypatch):
 
     n_rows, n_blocks = 65_536, 5  # rows of which one product is made
     Z = np.ones((n_rows, 4)) * np.arange(n_rows)[:, None] % [2, 3, 5, 7]
-    product = gram._product
+    product = gram._add_lower
     reading = [threading.Event() for _ in range(n_blocks + 1)]  # of each block, and of the end
     following = iter(reading[1:])
 
-    def waiting(A):
+    def waiting(total, A):
         assert next(following).wait(PATIENCE), "one after the other"
-        return product(A)
+        return product(total, A)
 
     def begin():
         for one in reading[:-1]:
@@ -806,7 +806,7 @@ def test_reading_and_computing_overlap(monkeypatch):
             yield Z, Z[:, 0]
         reading[-1].set()
 
-    monkeypatch.setattr(gram, "_product", waiting)
+    monkeypatch.setattr(gram, "_add_lower", waiting)
     TorchSGDRegressor(max_iter=1).fit(Anew(begin))
     assert next(following, None) is None  # each block had its product
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.measure import against
-from benchmarks.report import large_tables, readme
+from benchmarks.report import peer_tables, readme, tables
 
 pytestmark = pytest.mark.slow
 
@@ -21,10 +21,16 @@ def test_readme_shows_the_committed_figures():
 @pytest.mark.parametrize(
     "row",
     [
+        "peers/lasso/442x10",
+        "small/cross_val_score/50x3",
+        "crowd/lasso",
         "diabetes/442x10/float64",
-        "degree-3",
-        "losses",
-        "raw columns",
+        pytest.param("degree-3", marks=pytest.mark.exhaustive),
+        "degree-3/1000x3/float64",
+        pytest.param("losses", marks=pytest.mark.exhaustive),
+        "losses/l1/0.1-alpha_max/500x20",
+        pytest.param("raw columns", marks=pytest.mark.exhaustive),
+        "raw columns/1 epochs",
         "nist",
         "out of core/Parquet",
         "processes",
@@ -36,8 +42,7 @@ def test_readme_shows_the_committed_figures():
 def test_quick_run_writes_its_record(row, tmp_path, capsys):
     main(["--quick", "--rows", row, "--out", str(tmp_path)])
     record = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    kinds = "timed", "losses", "stochastic", "accuracy", "memory", *large_tables.KINDS
-    cases = {name: case for kind in kinds for name, case in record[kind].items()}
+    cases = {name: case for kind in tables.SECTIONS for name, case in record[kind].items()}
     assert cases and all(row in name for name in cases)
     assert row in (tmp_path / "results.md").read_text(encoding="utf-8")
     assert row in capsys.readouterr().out
@@ -50,6 +55,42 @@ def test_a_checkout_is_timed_against_a_revision(capsys):
     listed = ["git", "worktree", "list"]
     folders = subprocess.run(listed, cwd=against.ROOT, capture_output=True, text=True, check=True)
     assert "/base" not in folders.stdout
+
+
+def test_a_suite_is_chosen_by_its_name(tmp_path, capsys):
+    chosen = ["--quick", "--suite", "accuracy", "--rows", "i", "--out", str(tmp_path)]
+    main(chosen)
+    record = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert record["accuracy"]
+    assert not any(record[kind] for kind in tables.SECTIONS if kind != "accuracy")
+    with pytest.raises(SystemExit):
+        main(["--suite", "none"])
+    assert "none" in capsys.readouterr().err
+
+
+def test_the_table_of_peers_says_who_missed_what_was_wanted():
+    ours = {"model": "ours", "remarks": [], "median": 2.0, "ratio": 1.0, "excess": 0.0}
+    peer = {"model": "peer", "remarks": ["slow"], "median": 3.0, "ratio": 1.5, "excess": 1e-3}
+    rows = [
+        ours,
+        peer | {"least_ratio": 1.4, "wanted": 2.0},
+        peer | {"model": "other", "least_ratio": 2.5, "wanted": 2.0},
+        {"model": "dead", "remarks": ["failed: ended with 3"], "wanted": 1.0},
+    ]
+    text = peer_tables.peers_table({"peers/work": {"rows": rows, "least_seconds": 0.5}})
+    missed, reached, failed = text.splitlines()[2:]
+    assert missed.startswith("| work | peer | 2 s | 3 s | **1.5x** | **1.4x** | 2x | 0.0e+00 |")
+    assert missed.endswith("| 500 ms | 4x | slow |")
+    assert "| 1.5x | 2.5x |" in reached
+    assert "| failed | failed | failed |" in failed and "ended with 3" in failed
+
+
+def test_a_fit_that_a_crowd_slows_is_marked():
+    alone, one = {"model": "a", "median": 1.0}, {"model": "b", "median": 2.0, "ratio": 1.0}
+    default = {"model": "c", "median": 7.0, "ratio": 3.5, "at_most": 3.0, "over_alone": 7.0}
+    case = {"busy": 6, "rows": [alone, one, default]}
+    (line,) = peer_tables.crowd_table({"crowd/lasso/9x9/beside 6": case}).splitlines()[2:]
+    assert line == "| lasso/9x9 | 6 | 1 s | 2 s | 7 s | **3.5x** | 3x | 7x |"
 
 
 def test_what_got_slower_fails():

@@ -30,6 +30,7 @@ _LAST_GUESSES = 3
 _ROUNDS = 3  # of proximal steps, at least: more of few columns cost what interior point steps do
 _ENTERING = 10
 _PROXIMAL_STEPS = 50
+_NARROW = 64  # coordinates, of which one more face costs less than proximal steps
 _POWER_STEPS = 10
 _ROUNDING = 1e-14  # of a gradient
 _EPS = torch.finfo(torch.float64).eps
@@ -50,6 +51,8 @@ def minimise_quadratic(hessian: Tensor, gradient: Tensor, kinks: Kinks, start: T
     start : Tensor of shape (k,)
     """
     face = _Face(hessian, kinks, start, gradient)
+    if not start.any():
+        face.go_to(face.without_kinks())
     n_guesses = max(_GUESSES, len(start) // _COLUMNS_A_GUESS)
     if face.descend(n_guesses) or face.is_least():
         return face.u
@@ -79,6 +82,8 @@ class _Face:
                 self.u = target
                 return True
             if not self.go_to(target):
+                if len(self.u) <= _NARROW and self.go_to(self.lowest_on_way()):
+                    continue
                 before, rounds = self.gained, rounds - 1
                 self.go_to(self.proximal_steps())
                 self.go_to(self.lowest_on_way())
@@ -120,6 +125,15 @@ class _Face:
         wrong = self.rigid & (target.sign() != sign)
         settled = not (wrong | (self.rigid & (self.u.sign() != sign))).any()
         return torch.where(wrong, torch.zeros_like(target), target), settled
+
+    def without_kinks(self) -> Tensor:
+        """Return the minimum without kinks, from where the first guess of a weak penalty is right.
+
+        Zero for what is negative there and may not be.
+        """
+        step, unique = solve_positive(self.hessian, -self.gradient)
+        target = self.u + step if unique else self.u
+        return torch.where(self.kinks.bounded, target.clamp(min=0), target)
 
     def proximal_steps(self) -> Tensor:
         """Return u after accelerated proximal steps, whose momentum ends where they turn back."""

@@ -48,14 +48,15 @@ class GivenStep:
     def run(self) -> Solution:
         """Return the solution after the last epoch, or the best one of a descent that diverged."""
         tol, schedule, idle, status = self.control.tol, self.loop.schedule, 0, "max_iter_epochs"
+        epochs = self.steps.epochs(self.batches, self.control.max_iter, self._at_zero)
         while len(self.curve) < self.control.max_iter:
             before = self.loop.u.clone()
-            value = self.steps.epoch(self.batches, None if self.curve else self._at_zero)
+            value = next(epochs)
             if not isfinite(value):
                 return self._diverged("diverged")
             self.curve.append(value)
             schedule.after_epoch(value)
-            stop = self.watch(self.steps.point())
+            stop = self.watch.rows is not None and self.watch(self.steps.point())
             self.control.monitor(len(self.curve), value, nan, self._ended)
             if not self.watch.stops:
                 slow = tol is not None and value > self._best - tol

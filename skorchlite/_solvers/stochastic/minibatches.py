@@ -1,11 +1,12 @@
 """Rows in random order, staged block by block and handed out batch by batch."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..._linalg.sparse_batch import SparseBatch, TransposedBatch
 from ..._objective.objective import Objective
@@ -14,12 +15,15 @@ from ..._sources.row_source import Rows
 
 # With more columns and a smaller density than these, batches of sparse rows stay sparse.
 _MANY_COLUMNS, _FEW_ENTRIES = 1_000, 0.05
-_BLOCK_BYTES = 1 << 20  # a block stays in the cache while its batches are learned from
+_EVEN = 128  # rows that a block is a multiple of, where it is of several batches
+_SEVERAL = 4  # epochs that have to fit into a block for it to be of more than one
+_BLOCK_BYTES = 1 << 21  # a block stays in the cache while its batches are learned from
 _DEVICE_BLOCK_BYTES = 128 << 20  # a card has room, and rows that fit into one are sent once
 
 
 BatchColumns = Tensor | SparseBatch  # the features and, if there is an intercept, ones
 BatchTransposed = Tensor | TransposedBatch
+Staged = tuple[Tensor, BatchColumns, Tensor | None, Tensor | None]  # see ``Block``
 
 
 class Batch(NamedTuple):
@@ -61,6 +65,8 @@ class Block:
         Whether it holds whole batches.
     last : bool
         Whether a batch ends with it.
+    A : Tensor of shape (n, width) or None, default=None
+        The targets, the columns of Z and perhaps more, side by side; None for sparse rows.
     """
 
     y: Tensor
@@ -69,6 +75,7 @@ class Block:
     n_batch: int
     whole: bool
     last: bool
+    A: Tensor | None = None
 
     def batches(self, *columns: Tensor) -> Iterator[Batch]:
         """Return the batches, or the part of one, each with its rows of some more columns."""
@@ -178,7 +185,8 @@ class Minibatches:
         if not whole:
             # A batch of a stream cannot be made in parts, which would be read one by one.
             part = room if rows.indexed else self.n_batch
-            self._room = room // self.n_batch * self.n_batch or part
+            even = self.n_batch * max(_EVEN // self.n_batch, 1)
+            self._room = room // even * even or room // self.n_batch * self.n_batch or part
         self._mean_weight = rows.mean_weight()
         self._kept: tuple[Tensor, Tensor | None] | None = None
 
@@ -187,34 +195,81 @@ class Minibatches:
 
     def __iter__(self) -> Iterator[Block]:
         """Yield blocks; the next one is made in the same place."""
-        # The rows of a single batch need no order; those of a stream are mixed block by block.
-        shuffled = self.generator is not None and self.n_batch < self.n_rows
-        order = None
-        if shuffled and self.objective.rows.indexed:
-            order = torch.randperm(self.n_rows, generator=self.generator)
-        if self.n_rows <= self._room and not self._sparse:
+        order = self._order()
+        if self._fits:
             yield self._in_memory(order)
         elif self.n_batch <= self._room:
             yield from self._of_whole_batches(order)
         else:
             yield from self._of_parts(order)
 
+    @property
+    def _fits(self) -> bool:
+        """Whether all rows are one block."""
+        return self.n_rows <= self._room and not self._sparse
+
+    def _order(self) -> Tensor | None:
+        """Return the order of the rows in the next epoch; None for their own.
+
+        The rows of a single batch need no order; those of a stream are mixed block by block.
+        """
+        shuffled = self.generator is not None and self.n_batch < self.n_rows
+        if not (shuffled and self.objective.rows.indexed):
+            return None
+        return torch.randperm(self.n_rows, generator=self.generator)
+
+    @property
+    def most_at_once(self) -> int:
+        """How many epochs may be one block: several where there are few rows, else one."""
+        count = self._room // (len(self) * self.n_batch) if self._fits else 1
+        return count if count >= _SEVERAL else 1
+
+    def several(self, n_epochs: int) -> tuple[Block, Tensor | None]:
+        """Return the rows of some epochs as one block, and what each row counts in the objective.
+
+        The last batch of each epoch is filled up with rows of zeros, and its own rows count more in
+        its gradient.
+        """
+        n, size = self.n_rows, len(self) * self.n_batch
+        orders = [self._order() for _ in range(n_epochs)]
+        numbers = torch.stack([torch.arange(n) if order is None else order for order in orders])
+        order = pad(numbers, (0, size - n), value=n).flatten()
+        block, rest = self._in_memory(order), n % self.n_batch
+        weight = block.weight
+        if rest:
+            shares = torch.ones_like(block.y[:size, :1])
+            shares[n - rest :] = self.n_batch / rest
+            shares = shares.repeat(n_epochs, 1)
+            block = replace(block, weight=shares if weight is None else shares * weight)
+        return block, weight
+
+    def part(self, block: Block, weight: Tensor | None, epoch: int) -> Block:
+        """Return the rows of one of several epochs, given what ``several`` returned."""
+        begin = epoch * len(self) * self.n_batch
+        chosen = slice(begin, begin + self.n_rows)
+        assert block.A is not None
+        A, weight = block.A[chosen], None if weight is None else weight[chosen]
+        return Block(*self._split(A), weight, self.n_batch, whole=True, last=True, A=A)
+
     def _in_memory(self, order: Tensor | None) -> Block:
-        """Return all rows, staged once and kept, in an order."""
+        """Return all rows, staged once and kept, in an order; one of zeros is after the last."""
         if self._kept is None:
-            rows, draws = self.objective.rows, self.draws
+            objective, draws = self.objective, self.draws
             drawn, drawn_weight = (None, None) if draws is None else draws
-            ((A, weight),) = staged(rows, self.objective.origin, self.dtype, self.n_rows, drawn)
-            self._kept = A.clone(), self._weights(weight, drawn_weight)
+            blocks = staged(objective.rows, objective.origin, self.dtype, self.n_rows, drawn)
+            ((A, weight),) = blocks
+            weight = self._weights(weight, drawn_weight)
+            row = 0, 0, 0, 1
+            self._kept = pad(A, row), None if weight is None else pad(weight, row)
         A, weight = self._kept
-        if order is not None:
-            A, weight = A[order], None if weight is None else weight[order]
-        return Block(*self._split(A), weight, self.n_batch, whole=True, last=True)
+        chosen = slice(self.n_rows) if order is None else order
+        A, weight = A[chosen], None if weight is None else weight[chosen]
+        return Block(*self._split(A), weight, self.n_batch, whole=True, last=True, A=A)
 
     def _of_whole_batches(self, order: Tensor | None) -> Iterator[Block]:
         """Yield blocks that hold whole batches."""
-        for y, Z, weight in self._blocks(order):
-            yield Block(y, Z, weight, self.n_batch, whole=True, last=True)
+        for y, Z, weight, A in self._blocks(order):
+            yield Block(y, Z, weight, self.n_batch, whole=True, last=True, A=A)
 
     def _of_parts(self, order: Tensor | None) -> Iterator[Block]:
         """Yield blocks that are parts of a batch, which is larger than there is room for."""
@@ -222,34 +277,34 @@ class Minibatches:
             order = torch.arange(self.n_rows)
         for start in range(0, self.n_rows, self.n_batch):
             end, stop = start, min(start + self.n_batch, self.n_rows)
-            for y, Z, weight in self._blocks(None if order is None else order[start:stop]):
+            for y, Z, weight, _ in self._blocks(None if order is None else order[start:stop]):
                 end += len(y)
                 yield Block(y, Z, weight, stop - start, whole=False, last=end == stop)
 
-    def _blocks(self, order: Tensor | None) -> Iterator[tuple[Tensor, BatchColumns, Tensor | None]]:
-        """Yield ``(y, Z, weight)`` of the draws with these numbers, None for all."""
+    def _blocks(self, order: Tensor | None) -> Iterator[Staged]:
+        """Yield ``(y, Z, weight, A)`` of the draws with these numbers, None for all."""
         rows, drawn_weight, end = order, None, 0
         if self.draws is not None:
             rows, drawn_weight = (part if order is None else part[order] for part in self.draws)
-        for y, Z, weight in self._rows(rows):
+        for y, Z, weight, A in self._rows(rows):
             begin, end = end, end + len(y)
             own = None if drawn_weight is None else drawn_weight[begin:end]
-            yield y, Z, self._weights(weight, own)
+            yield y, Z, self._weights(weight, own), A
 
-    def _rows(self, numbers: Tensor | None) -> Iterator[tuple[Tensor, BatchColumns, Tensor | None]]:
-        """Yield ``(y, Z, sample_weight)`` for the rows with these numbers, None for all."""
+    def _rows(self, numbers: Tensor | None) -> Iterator[Staged]:
+        """Yield ``(y, Z, sample_weight, A)`` for the rows with these numbers, None for all."""
         rows, origin = self.objective.rows, self.objective.origin
         if not self._sparse:
             for A, weight in staged(rows, origin, self.dtype, self._room, numbers):
                 A, weight = self._mixed(A, weight)
-                yield *self._split(A), weight
+                yield *self._split(A), weight, A
             return
         t, intercept = rows.n_targets, bool(self.objective.fit_intercept)
         shift, unit = origin.shift.to(rows.device), origin.unit().to(rows.device)
         scale = None if origin.scale is None else unit[t:].to(self.dtype)
         away = shift[t:].to(self.dtype)
         for y, Z, weight in rows.batches(self._room, numbers, away, scale, intercept):
-            yield ((y - shift[:t]) / unit[:t]).to(self.dtype), Z, weight
+            yield ((y - shift[:t]) / unit[:t]).to(self.dtype), Z, weight, None
 
     def _mixed(self, A: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return a block in a new order, where the order of the blocks is that of a stream."""

@@ -119,6 +119,51 @@ class GradientDescent(Optimizer):
             gradient = ahead if self.nesterov else self._velocity
         self.x.add_(gradient, alpha=-rate)
 
+    @property
+    def state(self) -> Tensor:
+        """The point and, with momentum, the velocity: of shape (n_states, *x.shape)."""
+        if not self.momentum:
+            return self.x[None]
+        velocity = torch.zeros_like(self.x) if self._velocity is None else self._velocity
+        return torch.stack((self.x, velocity))
+
+    @property
+    def begun(self) -> bool:
+        """Whether the next step is like any other: the first one has no dampening."""
+        return not (self.momentum and self.dampening) or self._velocity is not None
+
+    def transition(self, rates: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
+        """Return steps as linear maps: ``state <- F state - rate * e * gradient``.
+
+        Each coordinate has its own map, since the gradient that ``step`` is given has a part that
+        is the coordinate times the curvature of a penalty; the rest is the gradient here.
+
+        Parameters
+        ----------
+        rates : Tensor of shape (...)
+        curvature : Tensor of shape (size,)
+
+        Returns
+        -------
+        F : Tensor of shape (..., n_states, n_states, size)
+        e : Tensor of shape (..., n_states, 1)
+        """
+        rate = rates[..., None]
+        decay, ones = rate * curvature, torch.ones_like(rate)
+        if not self.momentum:
+            return (1 - decay)[..., None, None, :], ones[..., None, :]
+        kept, taken = self.momentum, 1 - self.dampening
+        repeated, gain = (kept**2, 1 + kept * taken) if self.nesterov else (kept, taken)
+        whole = torch.ones_like(decay)
+        point = torch.stack((1 - gain * decay, -rate * repeated * whole), -2)
+        velocity = torch.stack((taken * curvature * whole, kept * whole), -2)
+        return torch.stack((point, velocity), -3), torch.stack((gain * ones, -taken / rate), -2)
+
+    def move_to(self, state: Tensor) -> None:
+        """Go to a state that steps have led to."""
+        self.x.copy_(state[0])
+        self._velocity = state[1].clone() if self.momentum else None
+
     def restart(self) -> None:
         """Forget the steps so far."""
         self._velocity = None

@@ -12,6 +12,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,16 +38,26 @@ class Schedule(ABC):
     ----------
     by_row : bool
         Whether each row of a batch has a step of its own; see ``rates``.
+    steady : bool
+        Whether the steps of an epoch are of one length.
+    foreseen : bool
+        Whether no step depends on the objective of earlier epochs, or on how many there were.
     """
 
-    by_row = False
+    by_row = steady = False
+    foreseen = True
 
     def __init__(self, eta0: float):
         self.eta0 = eta0
 
     @abstractmethod
-    def rate(self, t: int) -> float:
-        """Return the step of the t-th update, counted from 1."""
+    def rate(self, t: Any) -> Any:
+        """Return the step of the t-th update, counted from 1; t may be a tensor of numbers."""
+
+    def series(self, first: int, count: int) -> Tensor:
+        """Return the steps of some updates in a row; one for all where these are ``steady``."""
+        numbers = torch.arange(first, first + (1 if self.steady else count), dtype=torch.float64)
+        return torch.as_tensor(self.rate(numbers), dtype=torch.float64).reshape(-1)
 
     def rates(self, losses: Tensor, squares: Tensor) -> Tensor:
         """Return the step of each row from its loss and its squared norm."""
@@ -63,7 +74,9 @@ class Schedule(ABC):
 class Constant(Schedule):
     """``eta0`` at each step."""
 
-    def rate(self, t: int) -> float:
+    steady = True
+
+    def rate(self, t: Any) -> Any:
         """Return the step of the t-th update."""
         return self.eta0
 
@@ -75,7 +88,7 @@ class InverseScaling(Schedule):
         super().__init__(eta0)
         self.power_t = power_t
 
-    def rate(self, t: int) -> float:
+    def rate(self, t: Any) -> Any:
         """Return the step of the t-th update."""
         return self.eta0 / t**self.power_t
 
@@ -95,7 +108,7 @@ class Optimal(Schedule):
         super().__init__(typical / max(1.0, slope))
         self.alpha, self.t0 = alpha, 1 / (self.eta0 * alpha)
 
-    def rate(self, t: int) -> float:
+    def rate(self, t: Any) -> Any:
         """Return the step of the t-th update."""
         return 1 / (self.alpha * (self.t0 + t - 1))
 
@@ -120,13 +133,16 @@ class Shrinking(Schedule):
         self.later, self.power = later, power
         self.before, self.growth = n_before / n_unit, n_batch / n_unit
 
-    def rate(self, t: int) -> float:
+    def rate(self, t: Any) -> Any:
         """Return the step of the t-th update of this chunk."""
-        return min(self.eta0, self.later / (self.before + t * self.growth) ** self.power)
+        later = self.later / (self.before + t * self.growth) ** self.power
+        return later.clamp(max=self.eta0) if isinstance(later, Tensor) else min(self.eta0, later)
 
 
 class Adaptive(Constant):
     """``eta0``, divided by 5 each time that the objective no longer falls."""
+
+    foreseen = False
 
     def stalled(self) -> bool:
         """Divide the step; return whether it is too small to go on."""
@@ -152,6 +168,11 @@ class PassiveAggressive(Constant):
         super().__init__(eta0)
         self.bounded = bounded
 
+    def series(self, first: int, count: int) -> Tensor:
+        """Return the steps of some updates in a row; one for all where these are ``steady``."""
+        numbers = torch.arange(first, first + (1 if self.steady else count), dtype=torch.float64)
+        return torch.as_tensor(self.rate(numbers), dtype=torch.float64).reshape(-1)
+
     def rates(self, losses: Tensor, squares: Tensor) -> Tensor:
         """Return the step of each row from its loss and its squared norm."""
         if self.bounded:
@@ -170,6 +191,8 @@ class TorchSchedule(Schedule):
         Returns the scheduler of a torch optimizer.
     optimizer : Optimizer
     """
+
+    steady, foreseen = True, False
 
     def __init__(
         self,
@@ -191,7 +214,7 @@ class TorchSchedule(Schedule):
         self._follow()
         self._takes_objective = "metrics" in inspect.signature(self.scheduler.step).parameters
 
-    def rate(self, t: int) -> float:
+    def rate(self, t: Any) -> Any:
         """Return the present step."""
         return float(self.carrier.param_groups[0]["lr"])
 

@@ -9,10 +9,11 @@ Bottou (2010), "Large-scale machine learning with stochastic gradient descent". 
 (1951), "A stochastic approximation method".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from math import inf, isfinite
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,13 +30,16 @@ from .minibatches import (
     multiply,
     squared_rows,
 )
-from .optimizers import Optimizer
+from .optimizers import GradientDescent, Optimizer
 from .preconditioned import point_at
 from .proximal import CumulativePenalty, Proximal
 from .sampling import stable_step
 from .schedules import Schedule, make_schedule
 from .settings import Settings
 from .start import Start
+from .unrolled import Unrolled, Walk
+
+_AHEAD = 32  # epochs of few rows that are computed together at first
 
 
 class Loop:
@@ -107,6 +111,8 @@ class Steps:
             part[:, None].to(loop.v) for part in (penalty.unit, penalty.curvature)
         )
         self._gradient = torch.zeros_like(loop.v)
+        if isinstance(loop.optimizer, GradientDescent):
+            self._unrolled = Unrolled(objective, loop.coordinates, loop.optimizer)
         self._begun = False  # whether the gradient holds parts of the present batch
         self._penalty_sum: Tensor | float = (
             0.0  # the sum of the penalties before the steps of an epoch
@@ -152,16 +158,117 @@ class Steps:
         at_zero : Tensor of shape (n_targets,), default=None
             Zeros, to which the objective of each target at zero coefficients is added.
         """
+        return self._epoch(batches, batches, at_zero)
+
+    def _epoch(
+        self, blocks: Iterable[Block], batches: Minibatches, at_zero: Tensor | None
+    ) -> float:
+        """Step along the batches of all blocks of an epoch, as ``epoch`` does."""
+        n_rows = batches.n_rows
         value, self._penalty_sum = torch.zeros_like(self.loop.v[0]), 0.0
-        with threads_for(min(batches.n_batch, batches.n_rows) * len(self.loop.v)):
-            for block in batches:
-                value += block.weighed(self._learn(block)).sum(0) / batches.n_rows
+        with threads_for(min(batches.n_batch, n_rows) * len(self.loop.v)):
+            for block in blocks:
+                losses = self._together(block)
+                losses = self._learn(block) if losses is None else losses
+                value += block.weighed(losses).sum(0) / n_rows
                 if at_zero is not None:
-                    losses = self.objective.loss.value(block.y, torch.zeros_like(block.y))
-                    at_zero += (block.weighed(losses).sum(0) / batches.n_rows).cpu()
+                    self._add_at_zero(block, n_rows, at_zero)
                 if not isfinite(value.sum()):
                     return inf
         return self.objective.units.total((value + self._penalty_sum / len(batches)).cpu())
+
+    def _add_at_zero(self, block: Block, n_rows: int, at_zero: Tensor) -> None:
+        """Add the part of a block of the objective at zero coefficients."""
+        losses = self.objective.loss.value(block.y, torch.zeros_like(block.y))
+        at_zero += (block.weighed(losses).sum(0) / n_rows).cpu()
+
+    @property
+    def _unrolls(self) -> bool:
+        """Whether many steps can be taken together, whatever the rows."""
+        loop, objective = self.loop, self.objective
+        if loop.proximal is not None or loop.schedule.by_row:
+            return False
+        plain = isinstance(loop.optimizer, GradientDescent) and loop.optimizer.begun
+        return plain and objective.loss.convex
+
+    def _walk(self, block: Block, keep: bool) -> Walk | None:
+        """Return the steps along a block, taken together; None where they are taken one by one."""
+        if not self._unrolls or block.A is None or not block.whole:
+            return None
+        n_batches = -(-len(block.y) // block.n_batch)
+        return self._unrolled.walk(block, self.loop.schedule.series(self.loop.t, n_batches), keep)
+
+    def _together(self, block: Block) -> Tensor | None:
+        """Do what ``_learn`` does, with many steps at once; return None where it has to do it."""
+        loop = self.loop
+        keep = bool(self.objective.penalty.curvature) or loop.average is not None
+        walk = self._walk(block, keep)
+        if walk is None:
+            return None
+        if walk.before is not None:
+            self._penalty_sum = self._penalty_sum + self._penalties(walk.before).sum(0)
+        self._take(walk.state, walk.after, len(block.y), block.n_batch)
+        return self.objective.loss.value(block.y, walk.raw)
+
+    def _take(self, state: Tensor, points: Tensor | None, n_rows: int, n_batch: int) -> None:
+        """Go to a state, by points after steps along so many rows."""
+        loop, n_batches = self.loop, -(-n_rows // n_batch)
+        assert isinstance(loop.optimizer, GradientDescent)
+        loop.optimizer.move_to(state)
+        loop.follow()
+        if loop.average is not None and points is not None:
+            seen = np.minimum(np.arange(1, n_batches + 1) * n_batch, n_rows)
+            loop.average.add_all(points, loop.n_seen + seen)
+        loop.t, loop.n_seen = loop.t + n_batches, loop.n_seen + n_rows
+
+    def epochs(self, batches: Minibatches, most: int, at_zero: Tensor) -> Iterator[float]:
+        """Yield what ``epoch`` returns for one epoch after the other, at most so many.
+
+        Several epochs of few rows are computed together, ahead of those that are asked for. The
+        loop is where an epoch ended when its value is yielded.
+        """
+        quadratic = self.objective.loss.quadratic  # Newton steps take longer than the calls
+        done, ahead = 0, quadratic and self._unrolls and self.loop.schedule.foreseen
+        while True:
+            count = min(batches.most_at_once, most - done, max(_AHEAD, done)) if ahead else 1
+            if count > 1:
+                yield from self._several(batches, count, None if done else at_zero)
+            else:
+                yield self.epoch(batches, None if done else at_zero)
+            done += max(count, 1)
+
+    def _several(self, batches: Minibatches, count: int, at_zero: Tensor | None) -> Iterator[float]:
+        """Yield the values of some epochs that are computed together."""
+        objective, n, n_batches = self.objective, batches.n_rows, len(batches)
+        with threads_for(batches.n_batch * len(self.loop.v)):
+            block, weight = batches.several(count)
+            if at_zero is not None:
+                self._add_at_zero(batches.part(block, weight, 0), n, at_zero)
+            walk = self._walk(block, keep=True)
+        if walk is None or walk.before is None or walk.after is None:
+            for epoch in range(count):
+                yield self._epoch([batches.part(block, weight, epoch)], batches, None)
+            return
+        losses = objective.loss.value(block.y, walk.raw)
+        losses = losses if weight is None else losses * weight
+        values = losses.view(count, -1, losses.shape[1])[:, :n].sum(1) / n
+        if objective.penalty.curvature:
+            values += self._penalties(walk.before).view(count, n_batches, -1).mean(1)
+        points, state = walk.after.view(count, n_batches, *walk.state.shape[1:]), walk.state
+        for value, after in zip(objective.units.totals(values.cpu()), points, strict=True):
+            # Only the last epoch is gone on from, so that no other needs its velocity.
+            state = torch.cat((after[-1:], state[1:])) if len(state) > 1 else after[-1:]
+            self._take(state, after, n, batches.n_batch)
+            yield value
+
+    def _penalties(self, points: Tensor) -> Tensor:
+        """Return the penalty at each of some points for each target."""
+        d, t = self.objective.n_features, points.shape[2]
+        coordinates = self.loop.coordinates
+        v = points if coordinates.unit is None else coordinates.unit * points
+        v = v if coordinates.factor is None else coordinates.factor @ points
+        w = (v[:, :d] * self._unit).transpose(0, 1).reshape(d, -1)
+        return self.objective.penalty.value(w).view(-1, t)
 
     def _learn(self, block: Block) -> Tensor:
         """Take the steps along a block; return the loss of each of its rows before its step."""
