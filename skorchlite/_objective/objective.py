@@ -211,7 +211,8 @@ class Objective:
         )
         product /= total
         product[-1] *= self.fit_intercept
-        product[:-1] += self.column_penalty.hessian_product(v[:-1])
+        if self.penalty.curvature:
+            product[:-1] += self.column_penalty.hessian_product(v[:-1])
         return product
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Loss) -> tuple[Tensor, Tensor, float]:

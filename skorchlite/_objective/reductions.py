@@ -12,7 +12,7 @@ from torch import Tensor
 from .._linalg import double_double as dd
 from .._linalg.exact_products import exact_gram
 from .._linalg.gram import sum_products
-from .._sources.design import gram, multiplied, paired, staged, width_of
+from .._sources.design import gram, matrices, multiplied, paired, staged, width_of
 from .._sources.origin import Origin
 from .._sources.row_source import Rows
 from .local_model import Sums
@@ -56,11 +56,11 @@ def hessian_products(
 ) -> tuple[Tensor, float]:
     """Return the sums of squared error's Hessian times v, and of weights."""
     point, product, total = v.to(rows.device, dtype), torch.zeros_like(v), 0.0
-    for y, Z, weight in multiplied(rows, origin, dtype):
+    for Z, weight in matrices(rows, origin, dtype):
         along = Z @ point
         along = along if weight is None else along * weight[:, None].to(along.dtype)
         product += (Z.T @ along).cpu()
-        total += len(y) if weight is None else float(weight.sum())
+        total += len(Z) if weight is None else float(weight.sum())
     return product, total
 
 

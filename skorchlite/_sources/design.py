@@ -99,12 +99,29 @@ def multiplied(rows: Rows, origin: Origin, dtype: torch.dtype) -> Design:
     return paired(rows, origin, dtype) if rows.formed else _centred(rows, origin)
 
 
+def matrices(
+    rows: Rows, origin: Origin, dtype: torch.dtype
+) -> Iterator[tuple[DesignOperator, Tensor | None]]:
+    """Yield ``(Z, sample_weight)`` of ``multiplied``, without the targets."""
+    dense = rows.formed and not rows.sparse
+    for _, Z, weight in paired(rows, origin, dtype) if dense else _unmeasured(rows, origin):
+        yield Z, weight
+
+
 def _centred(rows: Rows, origin: Origin) -> Design:
     t = rows.n_targets
-    shift, scale = origin.shift.to(rows.device), origin.unit().to(rows.device)
-    for y, columns, weight in rows.centred(shift[t:], None if origin.scale is None else scale[t:]):
+    shift, scale = origin.shift[:t].to(rows.device), origin.unit()[:t].to(rows.device)
+    for y, Z, weight in _unmeasured(rows, origin):
+        yield (y - shift) / scale, Z, weight
+
+
+def _unmeasured(rows: Rows, origin: Origin) -> Design:
+    """Yield the blocks with the targets as they are."""
+    shift = origin.shift[rows.n_targets :].to(rows.device)
+    scale = None if origin.scale is None else origin.scale[rows.n_targets :].to(rows.device)
+    for block in rows.centred(shift, scale):
         mark()
-        yield (y - shift[:t]) / scale[:t], columns, weight
+        yield block
         lap()
 
 

@@ -8,6 +8,7 @@ import torch
 from skorchlite._linalg.centred_columns import CentredColumns, SparseBlock
 from skorchlite._linalg.operators import DenseColumns, DesignOperator
 from skorchlite._linalg.sparse_batch import SparseBatch
+from skorchlite._linalg.sparse_matrix import OnDevice, OnHost
 from skorchlite._polynomials.degrees import degrees_of
 from skorchlite._polynomials.implicit import UnformedTerms
 from skorchlite._polynomials.multi_index import terms_of
@@ -54,6 +55,14 @@ def centred_without_filled(scaled):
     return centred(scaled, n_columns=7)
 
 
+def centred_as_on_a_card(scaled):
+    operator, Z = centred(scaled)
+    block = operator.block
+    sparse = sp.csr_array(table() * (~np.isin(np.arange(9), block.index)))
+    block.matrix = OnDevice.of(sparse, CPU)
+    return operator, Z
+
+
 def batch(scaled, intercept=True):
     A = table()
     columns = torch.from_numpy(A)
@@ -91,6 +100,7 @@ OPERATORS = [
     dense,
     centred,
     centred_without_filled,
+    centred_as_on_a_card,
     batch,
     batch_without_intercept,
     unformed,
@@ -143,6 +153,19 @@ def test_an_operator_has_the_sizes_of_its_matrix(make, scaled):
     assert_close(operator.row_squares(), (features**2).sum(1), operator, Z)
     with_units = (features * unit[: features.shape[1]].T) ** 2
     assert_close(operator.row_squares(unit), with_units.sum(1), operator, Z)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+def test_a_processor_multiplies_by_the_very_indices(dtype):
+    A = sp.random(N_ROWS, 7, 0.2, random_state=0, format="csr")
+    A.data = np.round(9 * A.data).astype(dtype)
+    matrix = OnHost(A)
+    column, value = matrix.entries
+    assert np.shares_memory(matrix._matrix.indices, A.indices)
+    assert np.shares_memory(value.numpy(), A.data) == (dtype == np.float64)
+    assert column.tolist() == A.indices.tolist()
+    v = torch.ones(7, 1, dtype=torch.float64)
+    assert (matrix @ v)[:, 0].tolist() == A.toarray().sum(1).tolist()
 
 
 def test_a_batch_is_split_into_rows():
