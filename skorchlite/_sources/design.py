@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .._linalg.gram import sum_products
-from .._linalg.operators import DenseColumns, DesignOperator
+from .._linalg.operators import DenseColumns, DesignOperator, ShiftedColumns
 from .._runtime import lap, mark
 from .origin import Origin
 from .row_source import Rows
@@ -96,7 +96,9 @@ def paired(rows: Rows, origin: Origin, dtype: torch.dtype) -> Design:
 
 def multiplied(rows: Rows, origin: Origin, dtype: torch.dtype) -> Design:
     """Yield the same for products with Z only, for which columns need not be formed."""
-    return paired(rows, origin, dtype) if rows.formed else _centred(rows, origin)
+    if rows.sparse or not rows.formed:
+        return _centred(rows, origin)
+    return _shifted(rows, origin, dtype) if origin.near else paired(rows, origin, dtype)
 
 
 def matrices(
@@ -104,8 +106,17 @@ def matrices(
 ) -> Iterator[tuple[DesignOperator, Tensor | None]]:
     """Yield ``(Z, sample_weight)`` of ``multiplied``, without the targets."""
     dense = rows.formed and not rows.sparse
-    for _, Z, weight in paired(rows, origin, dtype) if dense else _unmeasured(rows, origin):
+    for _, Z, weight in multiplied(rows, origin, dtype) if dense else _unmeasured(rows, origin):
         yield Z, weight
+
+
+def _shifted(rows: Rows, origin: Origin, dtype: torch.dtype) -> Design:
+    """Yield the same where the origin is near, with the features where they lie."""
+    t, shift = rows.n_targets, origin.shift.to(rows.device, dtype)
+    for X, y, weight in rows.blocks(rows.bound(rows.n_features, dtype.itemsize)):
+        mark()
+        yield y.to(dtype) - shift[:t], ShiftedColumns(X.to(dtype), shift[t:]), weight
+        lap()
 
 
 def _centred(rows: Rows, origin: Origin) -> Design:

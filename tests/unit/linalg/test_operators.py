@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import torch
 
 from skorchlite._linalg.centred_columns import CentredColumns, SparseBlock
-from skorchlite._linalg.operators import DenseColumns, DesignOperator
+from skorchlite._linalg.operators import DenseColumns, DesignOperator, ShiftedColumns
 from skorchlite._linalg.sparse_batch import SparseBatch
 from skorchlite._linalg.sparse_matrix import OnDevice, OnHost
 from skorchlite._polynomials.degrees import degrees_of
@@ -40,6 +40,13 @@ def dense(scaled):
     columns = torch.from_numpy(table())
     Z = matrix_of(columns, *measured(columns, scaled))
     return DenseColumns(Z), Z
+
+
+def shifted(scaled):
+    """Columns in their own units only, and a product that gathers those that it is of."""
+    columns = torch.from_numpy(np.random.default_rng(0).normal(1, 1, (N_ROWS, 9)))
+    shift, _ = measured(columns, False)
+    return ShiftedColumns(columns, shift), matrix_of(columns, shift, None)
 
 
 def centred(scaled, n_columns=9):
@@ -98,6 +105,7 @@ def unformed_above_degree_one(scaled):
 
 OPERATORS = [
     dense,
+    shifted,
     centred,
     centred_without_filled,
     centred_as_on_a_card,
@@ -166,6 +174,16 @@ def test_a_processor_multiplies_by_the_very_indices(dtype):
     assert column.tolist() == A.indices.tolist()
     v = torch.ones(7, 1, dtype=torch.float64)
     assert (matrix @ v)[:, 0].tolist() == A.toarray().sum(1).tolist()
+
+
+def test_a_product_of_few_columns_reads_no_others():
+    operator, Z = shifted(scaled=False)
+    v = torch.zeros(10, 2, dtype=torch.float64)
+    v[3], v[-1] = 2.0, 1.0
+    operator.X[:, 4] = torch.nan
+    assert_close(operator @ v, Z[:, [3, 9]] @ v[[3, 9]], operator, Z)
+    v[:] = 0
+    assert (operator @ v).tolist() == torch.zeros(N_ROWS, 2).tolist()
 
 
 def test_a_batch_is_split_into_rows():
