@@ -34,7 +34,7 @@ class ColumnPenalty:
         """The slope of the l1 penalty in each coefficient of z."""
         return self.penalty.l1 * self.unit
 
-    @property
+    @cached_property
     def curvature(self) -> Tensor:
         """The curvature of the penalty in each coefficient of z, without a ``penalty_root``."""
         if not self.penalty.curvature:  # zero times a square that overflows is NaN

@@ -27,6 +27,8 @@ from .penalties import Penalty
 from .underflow import check_underflow
 from .units import Units
 
+_NEAR = 4.0  # deviations: products with columns so far from zero lose less than a digit
+
 
 @dataclass
 class Quadratic:
@@ -110,20 +112,23 @@ class Objective:
         )
         return value / total
 
-    def centred(self, mean: Tensor) -> Self:
+    def centred(self, mean: Tensor, deviation: Tensor | None = None) -> Self:
         """Return the objective with columns measured from their mean, given in present units.
 
         It is this one where there is no intercept to take up the difference. Targets stay where
-        they are if the loss depends on more than residuals.
+        they are if the loss depends on more than residuals. Where deviations are given, and show
+        that columns are near zero as they are, products are with these.
         """
-        if not self.fit_intercept:
-            return self
-        scale = self.origin.scale
-        if not self.loss.residual:
-            mean = mean.clone()
-            mean[: self.rows.n_targets] = 0
-        shift = self.origin.shift + (mean if scale is None else mean * scale)
-        return self.at(Origin(shift, scale))
+        shift, scale, t = self.origin.shift, self.origin.scale, self.rows.n_targets
+        if self.fit_intercept:
+            if not self.loss.residual:
+                mean = mean.clone()
+                mean[:t] = 0
+            shift = shift + (mean if scale is None else mean * scale)
+        near = False
+        if deviation is not None and scale is None:
+            near = bool((shift.abs() <= _NEAR * deviation)[t:].all())
+        return self.at(Origin(shift, scale, near)) if self.fit_intercept or near else self
 
     def at(self, origin: Origin) -> Self:
         """Return the objective with columns measured from another origin, in the same units."""
@@ -212,7 +217,8 @@ class Objective:
         )
         product /= total
         product[-1] *= self.fit_intercept
-        product[:-1] += self.column_penalty.hessian_product(v[:-1])
+        if self.penalty.curvature:
+            product[:-1] += self.column_penalty.hessian_product(v[:-1])
         return product
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Loss) -> tuple[Tensor, Tensor, float]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from .._linalg import double_double as dd
 from .._linalg.exact_products import exact_gram
 from .._linalg.gram import sum_products
-from .._sources.design import gram, multiplied, paired, staged, width_of
+from .._sources.design import gram, matrices, multiplied, paired, staged, width_of
 from .._sources.device_sums import DeviceSums, weight_of
 from .._sources.origin import Origin
 from .._sources.row_source import Rows
@@ -56,10 +56,10 @@ def hessian_products(
 ) -> tuple[Tensor, float]:
     """Return the sums of squared error's Hessian times v, and of weights."""
     point, sums = v.to(rows.device, dtype), DeviceSums(rows.device, v.shape, ())
-    for y, Z, weight in multiplied(rows, origin, dtype):
+    for Z, weight in matrices(rows, origin, dtype):
         along = Z @ point
         along = along if weight is None else along * weight[:, None].to(along.dtype)
-        sums.add(Z.T @ along, weight_of(y, weight))
+        sums.add(Z.T @ along, weight_of(Z, weight))
     product, total = sums.fetched()
     return product, float(total)
 

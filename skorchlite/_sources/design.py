@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .._linalg.gram import sum_products
-from .._linalg.operators import DenseColumns, DesignOperator
+from .._linalg.operators import DenseColumns, DesignOperator, ShiftedColumns
 from .._runtime import lap, mark
 from .origin import Origin
 from .row_source import Rows
@@ -97,15 +97,43 @@ def paired(rows: Rows, origin: Origin, dtype: torch.dtype) -> Design:
 
 def multiplied(rows: Rows, origin: Origin, dtype: torch.dtype) -> Design:
     """Yield the same for products with Z only, for which columns need not be formed."""
-    return paired(rows, origin, dtype) if rows.formed else _centred(rows, origin)
+    if rows.sparse or not rows.formed:
+        return _centred(rows, origin)
+    return _shifted(rows, origin, dtype) if origin.near else paired(rows, origin, dtype)
+
+
+def matrices(
+    rows: Rows, origin: Origin, dtype: torch.dtype
+) -> Iterator[tuple[DesignOperator, Tensor | None]]:
+    """Yield ``(Z, sample_weight)`` of ``multiplied``, without the targets."""
+    dense = rows.formed and not rows.sparse
+    for _, Z, weight in multiplied(rows, origin, dtype) if dense else _unmeasured(rows, origin):
+        yield Z, weight
+
+
+def _shifted(rows: Rows, origin: Origin, dtype: torch.dtype) -> Design:
+    """Yield the same where the origin is near, with the features where they lie."""
+    t, shift = rows.n_targets, origin.shift.to(rows.device, dtype)
+    for X, y, weight in rows.blocks(rows.bound(rows.n_features, dtype.itemsize)):
+        mark()
+        yield y.to(dtype) - shift[:t], ShiftedColumns(X.to(dtype), shift[t:]), weight
+        lap()
 
 
 def _centred(rows: Rows, origin: Origin) -> Design:
     t = rows.n_targets
-    shift, scale = origin.shift.to(rows.device), origin.unit().to(rows.device)
-    for y, columns, weight in rows.centred(shift[t:], None if origin.scale is None else scale[t:]):
+    shift, scale = origin.shift[:t].to(rows.device), origin.unit()[:t].to(rows.device)
+    for y, Z, weight in _unmeasured(rows, origin):
+        yield (y - shift) / scale, Z, weight
+
+
+def _unmeasured(rows: Rows, origin: Origin) -> Design:
+    """Yield the blocks with the targets as they are."""
+    shift = origin.shift[rows.n_targets :].to(rows.device)
+    scale = None if origin.scale is None else origin.scale[rows.n_targets :].to(rows.device)
+    for block in rows.centred(shift, scale):
         mark()
-        yield (y - shift[:t]) / scale[:t], columns, weight
+        yield block
         lap()
 
 

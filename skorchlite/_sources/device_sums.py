@@ -1,5 +1,7 @@
 """Sums over blocks, which stay where the blocks are and come to the processor once."""
 
+from collections.abc import Sized
+
 import torch
 from torch import Tensor
 
@@ -42,6 +44,6 @@ class DeviceSums:
         return [part.view(total.shape) for part, total in zip(parts, self.sums, strict=True)]
 
 
-def weight_of(y: Tensor, weight: Tensor | None) -> Tensor | float:
+def weight_of(rows: Sized, weight: Tensor | None) -> Tensor | float:
     """Return the weight of the rows of a block."""
-    return len(y) if weight is None else weight.sum()
+    return len(rows) if weight is None else weight.sum()

@@ -16,10 +16,14 @@ class Origin:
         For the targets, then for the features.
     scale : Tensor of shape (n_targets + n_features,), default=None
         Powers of two, so that dividing by them is exact; None where all are 1.
+    near : bool, default=False
+        Whether the shift of each feature is at most a few of its deviations, so that products with
+        columns as they are, less the part of the shift, lose no digits. There is no scale then.
     """
 
     shift: Tensor
     scale: Tensor | None = None
+    near: bool = False
 
     def unit(self) -> Tensor:
         """Return the scale as a tensor, of ones if it is None."""

@@ -23,7 +23,10 @@ def pilot_origin(rows: Rows, centre: bool) -> Origin:
 
     The shift of a constant column is exactly its value, so that its products are exactly zero.
     """
-    head = rows.head(min(_PILOT_ROWS, block_rows(rows.n_features, 8, rows.device)))
+    t, filled = rows.n_targets, rows.filled
+    # Columns that are not filled keep their zeros. Where all are such, only targets are read.
+    read = rows if filled.any() else rows.columns(filled.nonzero()[:, 0])
+    head = read.head(min(_PILOT_ROWS, block_rows(rows.n_features, 8, rows.device)))
     assert head is not None, "there are rows to fit"
     X, y, weight = head
     if weight is not None and (weight > 0).any():
@@ -33,8 +36,8 @@ def pilot_origin(rows: Rows, centre: bool) -> Origin:
     shift = first + (columns - first).mean(0) if centre else torch.zeros_like(first)
     if centre and X.dtype == torch.float32:  # single precision can then subtract it exactly
         shift = shift.to(torch.float32).to(torch.float64)
-    if rows.sparse:  # columns that are not filled keep their zeros
-        shift[rows.n_targets :] *= rows.filled
+    shift = torch.cat((shift, shift.new_zeros(t + rows.n_features - len(shift))))
+    shift[t:] *= filled
     return Origin(shift)
 
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .._linalg.centred_columns import CentredColumns, SparseBlock
 from .._linalg.sparse_batch import SparseBatch
+from .._linalg.views import viewed
 from .arrays import ArrayRows, rows_of
 
 _FILLED = 0.5  # the part of a column that is not zero, above which it is stored with its zeros
@@ -47,8 +47,10 @@ class SparseRows(ArrayRows):
     @cached_property
     def filled(self) -> Tensor:
         """Which columns have few zeros, and are stored with them."""
-        counts = np.bincount(self.arrays[0].matrix.indices, minlength=self.n_features)
-        return torch.from_numpy(counts > _FILLED * self.arrays[0].shape[0])
+        X = self.arrays[0]
+        # torch counts twice as fast as NumPy, which makes a copy of indices of 32 bits.
+        counts = torch.bincount(viewed(X.matrix.indices), minlength=self.n_features)
+        return counts > _FILLED * X.shape[0]
 
     def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
         """Yield ``(y, Z, sample_weight)`` block by block; see ``Rows``."""

@@ -14,6 +14,7 @@ Journal on Scientific Computing 22(3).
 import torch
 from torch import Tensor
 
+from ..._objective.loss import Loss
 from ..base import Monitor
 from ..newton.scaled import Scaled
 from .iterate import Iterate
@@ -44,6 +45,14 @@ class ConjugateDescent(Iterate):
             self.first_norm = torch.maximum(self.first_norm, self.norm)
         self.curve = [self.total]
         self.first_value = self.value
+
+    def measure(self, loss: Loss | None = None) -> None:
+        """Take value and gradient at the point from the data, or from the spread at zero."""
+        if loss is None and not self.u.any():
+            self.value, self.gradient = self.problem.without_coefficients()
+            self.subgradient = self.gradient
+        else:
+            super().measure(loss)
 
     @property
     def least_curvature(self) -> Tensor:
@@ -90,19 +99,18 @@ class ConjugateDescent(Iterate):
         return self.norm > torch.maximum(tol * self.scale_of_norm(), _EPS * self.first_norm)
 
     def _step(self, direction: Tensor) -> Tensor:
-        """Step to the minimum along the direction; return the next one."""
+        """Step to the minimum along the direction; turn it, in place, to the next one."""
         product = self.problem.hessian_product(direction)
-        curvature, square = (direction * product).sum(0), (self.gradient**2).sum(0)
+        curvature, square = (direction * product).sum(0), self.norm**2
         length = torch.where(curvature > 0, square / curvature, 0.0)
-        step = length * direction
-        self.u = self.u + step
-        self.gradient = self.subgradient = self.gradient + length * product
-        self.value = (self.value - 0.5 * length * square).clamp(min=0)
-        met = curvature / (direction * direction).sum(0)
+        met = curvature / torch.linalg.vector_norm(direction, dim=0) ** 2
         self.least = torch.where(met > 0, torch.minimum(self.least, met), self.least)
-        self.change = float(self.relative_change(step).max())
+        self.step = length * direction
+        self.u = self.u + self.step
+        self.gradient.addcmul_(length, product)
+        self.value = (self.value - 0.5 * length * square).clamp(min=0)
         self.n_iter += 1
         self.curve.append(self.total)
         self.monitor(self.n_iter, self.curve[-1], None, self.solution)
-        ratio = torch.where(square > 0, (self.gradient**2).sum(0) / square, 0.0)
-        return ratio * direction - self.gradient
+        ratio = torch.where(square > 0, self.norm**2 / square, 0.0)
+        return direction.mul_(ratio).sub_(self.gradient)

@@ -28,15 +28,16 @@ class Iterate(ABC):
     first_norm : Tensor of shape (n_targets,)
         The largest norm of a gradient among the points that the descent may begin at.
     first_value : Tensor of shape (n_targets,)
-    change : float
-        The last relative change of the coefficients.
+    step : Tensor of shape (k, n_targets) or None
+        The last one; None before the first.
     """
 
     first_value: Tensor
+    step: Tensor | None = None
 
     def __init__(self, problem: Scaled, monitor: Monitor):
         self.problem, self.monitor = problem, monitor
-        self.n_iter, self.change = 0, 0.0
+        self.n_iter = 0
         self.curve: list[float] = []
         self.u = problem.start(None)
         self.measure()
@@ -72,9 +73,12 @@ class Iterate(ABC):
         size = torch.where(size > 0, size, self.problem.target_deviation)
         return torch.minimum(self.least_curvature * size, self.first_norm)
 
-    def relative_change(self, step: Tensor) -> Tensor:
-        """Return how far a step moved the largest coefficient, relatively, for each target."""
-        return (step.abs().amax(0) / self.u.abs().amax(0)).nan_to_num(0.0)
+    @property
+    def change(self) -> float:
+        """How far the last step moved the largest coefficient, relatively."""
+        if self.step is None:
+            return 0.0
+        return float((self.step.abs().amax(0) / self.u.abs().amax(0)).nan_to_num(0.0).max())
 
     def solution(self) -> Solution:
         """Return the record of the descent so far."""

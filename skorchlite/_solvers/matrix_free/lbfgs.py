@@ -166,7 +166,7 @@ class QuasiNewton(Iterate):
         self.length = torch.where(moved, length, self.length)
         self.u, self.value, self.gradient = u, value, gradient
         self.subgradient = self.problem.subgradient(u, gradient)
-        self.change = float(self.relative_change(step)[moved].max())
+        self.step = step
         self._watch()
         return True
 

@@ -141,7 +141,7 @@ class _Descent:
         """Measure the columns from their mean; return value and gradient at the start."""
         t = self.objective.rows.n_targets
         mean, deviation, covariance = self.objective.spread()
-        self.objective = objective = self.objective.centred(mean)
+        self.objective = objective = self.objective.centred(mean, deviation)
         self._begin(deviation)
         scale = deviation[t:]
         self._scale_by(scale)

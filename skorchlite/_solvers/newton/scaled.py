@@ -46,7 +46,7 @@ class Scaled:
 
     def __init__(self, objective: Objective, data_eps: float):
         t = objective.rows.n_targets
-        mean, deviation, _ = objective.spread()
+        mean, deviation, self._covariance = objective.spread()
         self.target_mean, self.target_deviation = mean[:t].clone(), deviation[:t]
         self.deviation = deviation
         self.objective = objective = objective.centred(mean)
@@ -96,6 +96,11 @@ class Scaled:
         """Return the value for each target and the gradient of what is smooth."""
         value, gradient = self.objective.evaluate(self.point(u), loss=loss)
         return value, self.pull(gradient)
+
+    def without_coefficients(self) -> tuple[Tensor, Tensor]:
+        """Return the same at zero, of squared error; the pass that took the spread has the sums."""
+        gradient = torch.cat((-self._covariance, torch.zeros_like(self._covariance[:1])))
+        return 0.5 * self.target_deviation**2, self.pull(gradient)
 
     def hessian_product(self, u: Tensor) -> Tensor:
         """Return the Hessian times u, of squared error with a smooth penalty."""

@@ -6,8 +6,9 @@ import scipy.sparse as sp
 import torch
 
 from skorchlite._linalg.centred_columns import CentredColumns, SparseBlock
-from skorchlite._linalg.operators import DenseColumns, DesignOperator
+from skorchlite._linalg.operators import DenseColumns, DesignOperator, ShiftedColumns
 from skorchlite._linalg.sparse_batch import SparseBatch
+from skorchlite._linalg.sparse_matrix import OnDevice, OnHost
 from skorchlite._polynomials.degrees import degrees_of
 from skorchlite._polynomials.implicit import UnformedTerms
 from skorchlite._polynomials.multi_index import terms_of
@@ -41,6 +42,13 @@ def dense(scaled):
     return DenseColumns(Z), Z
 
 
+def shifted(scaled):
+    """Columns in their own units only, and a product that gathers those that it is of."""
+    columns = torch.from_numpy(np.random.default_rng(0).normal(1, 1, (N_ROWS, 9)))
+    shift, _ = measured(columns, False)
+    return ShiftedColumns(columns, shift), matrix_of(columns, shift, None)
+
+
 def centred(scaled, n_columns=9):
     A = table()[:, :n_columns]
     columns = torch.from_numpy(A)
@@ -52,6 +60,14 @@ def centred(scaled, n_columns=9):
 
 def centred_without_filled(scaled):
     return centred(scaled, n_columns=7)
+
+
+def centred_as_on_a_card(scaled):
+    operator, Z = centred(scaled)
+    block = operator.block
+    sparse = sp.csr_array(table() * (~np.isin(np.arange(9), block.index)))
+    block.matrix = OnDevice.of(sparse, CPU)
+    return operator, Z
 
 
 def batch(scaled, intercept=True):
@@ -89,8 +105,10 @@ def unformed_above_degree_one(scaled):
 
 OPERATORS = [
     dense,
+    shifted,
     centred,
     centred_without_filled,
+    centred_as_on_a_card,
     batch,
     batch_without_intercept,
     unformed,
@@ -143,6 +161,29 @@ def test_an_operator_has_the_sizes_of_its_matrix(make, scaled):
     assert_close(operator.row_squares(), (features**2).sum(1), operator, Z)
     with_units = (features * unit[: features.shape[1]].T) ** 2
     assert_close(operator.row_squares(unit), with_units.sum(1), operator, Z)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+def test_a_processor_multiplies_by_the_very_indices(dtype):
+    A = sp.random(N_ROWS, 7, 0.2, random_state=0, format="csr")
+    A.data = np.round(9 * A.data).astype(dtype)
+    matrix = OnHost(A)
+    column, value = matrix.entries
+    assert np.shares_memory(matrix._matrix.indices, A.indices)
+    assert np.shares_memory(value.numpy(), A.data) == (dtype == np.float64)
+    assert column.tolist() == A.indices.tolist()
+    v = torch.ones(7, 1, dtype=torch.float64)
+    assert (matrix @ v)[:, 0].tolist() == A.toarray().sum(1).tolist()
+
+
+def test_a_product_of_few_columns_reads_no_others():
+    operator, Z = shifted(scaled=False)
+    v = torch.zeros(10, 2, dtype=torch.float64)
+    v[3], v[-1] = 2.0, 1.0
+    operator.X[:, 4] = torch.nan
+    assert_close(operator @ v, Z[:, [3, 9]] @ v[[3, 9]], operator, Z)
+    v[:] = 0
+    assert (operator @ v).tolist() == torch.zeros(N_ROWS, 2).tolist()
 
 
 def test_a_batch_is_split_into_rows():

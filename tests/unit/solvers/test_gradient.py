@@ -8,6 +8,7 @@ from sklearn.linear_model import ElasticNet
 
 from skorchlite._exceptions import OutOfRangeError
 from skorchlite._objective.losses import make_loss
+from skorchlite._objective.moments import MANY_COLUMNS
 from skorchlite._objective.objective import Objective
 from skorchlite._objective.penalties import make_penalty
 from skorchlite._solvers.base import SolverControl
@@ -104,6 +105,21 @@ def test_wide_least_squares_has_minimum_norm(fit_intercept):
     expected, _, _ = minimum_norm(X, y, fit_intercept=fit_intercept)
     assert solution.status == "converged"
     np.testing.assert_allclose(coef[0], expected, atol=1e-9 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_descent_along_conjugate_gradients_passes_once_a_step_and_twice_more(
+    monkeypatch, fit_intercept
+):
+    """For the spread, which has the first gradient too, and to measure the last gradient."""
+    passes, total = [], ArrayRows.total
+    monkeypatch.setattr(ArrayRows, "total", lambda *args: passes.append(1) or total(*args))
+    X, y = problem(40, MANY_COLUMNS + 1)  # so many that Newton's steps do not end it
+    *_, solution = solve(X, y + 100, penalty="l2", alpha=1.0, fit_intercept=fit_intercept)
+    assert solution.status == "converged"
+    assert len(passes) == solution.n_iter + 2
+    first = 0.5 * np.mean((y + 100 - fit_intercept * np.mean(y + 100)) ** 2)
+    np.testing.assert_allclose(solution.loss_curve[0], first, rtol=1e-12)
 
 
 def test_wide_ridge():
