@@ -185,7 +185,9 @@ class CrossOver:
             rows.turn(hinge, held, product(Z, solve_factorised(lower, excess)))
             if i >= _CROSSINGS - 1:
                 short = float((-form.gradient(u)[free] * outward).max())
-                aim = aim + 2 * max(short, 0.0) * outward
+                if short <= 0:  # the penalty holds all of it
+                    return
+                aim = aim + 2 * short * outward
 
     def _has_zeros(self, anew: bool) -> bool:
         """Return whether what is surely zero is zero, if need be after a descent without it."""

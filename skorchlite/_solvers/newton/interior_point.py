@@ -126,8 +126,11 @@ class InteriorPoint:
         result = self.result
         # The lines of rows that are not kept are below them, except at the start.
         ceiling = result.value if self.problem.model.exact else self.ceiling
-        bounds = (self.form.left(result.u, ceiling, duals) for duals in result.duals)
-        result.left = min(result.value, *bounds)  # neither losses nor penalties are negative
+        result.left = result.value  # neither losses nor penalties are negative
+        for duals in reversed(result.duals):  # the last are the best most often
+            result.left = min(result.left, self.form.left(result.u, ceiling, duals))
+            if result.left <= _ROUNDING * result.value:
+                return
 
     def _is_explained(self) -> bool:
         """Return whether what is left of the objective is rounding."""
