@@ -4,10 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_diabetes
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from skorchlite import TorchSGDRegressor
 from skorchlite._objective.losses import make_loss
 from skorchlite._solvers.newton.bounds import Bound
-from skorchlite._solvers.newton.cholesky import factorised, solve_positive
+from skorchlite._solvers.newton.cholesky import factorised, solve_factorised, solve_positive
 from skorchlite._solvers.newton.crossover import descend
 from skorchlite._solvers.newton.damped_newton import flat_point, minimise_round
 from skorchlite._solvers.newton.dual_form import DualForm, lower_bound
@@ -16,6 +19,7 @@ from skorchlite._solvers.newton.kinks import Kinks
 from skorchlite._solvers.newton.local_model import LocalModel
 from skorchlite._solvers.newton.local_problem import LocalProblem
 from skorchlite._solvers.newton.piecewise_descent import minimise_in_pieces
+from skorchlite._solvers.newton.products import dot, gram, product, weighted_sum
 from skorchlite._solvers.newton.working_columns import steepness, widened
 
 PIECES = ["absolute_error", "quantile", "huber", "epsilon_insensitive"]
@@ -106,3 +110,46 @@ def test_a_matrix_without_a_factor_is_shifted_by_no_more_than_it_takes():
     assert not unique
     assert np.allclose(dependent @ step, np.ones(2))
     assert solve_positive(np.eye(2), np.ones(2))[1]
+
+
+@pytest.mark.parametrize("n, k", [(50, 5), (100, 40), (20_000, 3)], ids=["few", "wide", "many"])
+def test_products_are_the_same_from_either_library(n, k):
+    rng = np.random.default_rng(0)
+    Z, u, s = rng.standard_normal((n, k)), rng.standard_normal(k), rng.random(n)
+    np.testing.assert_allclose(product(Z, u), (Z * u).sum(1), atol=1e-12)
+    np.testing.assert_allclose(product(Z.T, s), (Z * s[:, None]).sum(0), atol=1e-9)
+    np.testing.assert_allclose(gram(Z, s), np.einsum("i,ij,ik->jk", s, Z, Z), atol=1e-9)
+    assert dot(s, s) == pytest.approx((s * s).sum(), rel=1e-12)
+    assert weighted_sum(np.stack((s, s))[:, None], s) == pytest.approx(2 * dot(s, s), rel=1e-12)
+
+
+@pytest.mark.parametrize("k", [0, 3, 100])
+def test_a_factor_solves_its_system(k):
+    rng = np.random.default_rng(0)
+    Z, right = rng.standard_normal((2 * k, k)), rng.standard_normal(k)
+    matrix = Z.T @ Z
+    lower = factorised(matrix)
+    np.testing.assert_array_equal(lower, np.tril(lower))
+    np.testing.assert_allclose(matrix @ solve_factorised(lower, right), right, atol=1e-10)
+
+
+class Calls(TorchDispatchMode):
+    """Counts the operations that torch is asked for."""
+
+    n = 0
+
+    def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):
+        self.n += 1
+        return operation(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("penalty", [{}, {"penalty": "l1", "alpha": 0.1}, {"positive": True}])
+@pytest.mark.parametrize("loss", ["squared_error", "log_cosh", *PIECES])
+def test_a_small_fit_makes_a_few_hundred_calls_of_torch(loss, penalty):
+    X, y = load_diabetes(return_X_y=True)
+    model = TorchSGDRegressor(loss, **penalty)
+    model.fit(X, y)
+    with Calls() as calls:
+        model.fit(X, y)
+    assert model.converged_
+    assert 0 < calls.n <= 400
