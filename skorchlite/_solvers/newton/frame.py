@@ -148,8 +148,10 @@ class Frame:
         The rows that it keeps change in place: a copy of them would be as large again.
         """
         n, coordinates = self.n_rows, self.coordinates
-        gradient = coordinates.pull(model.gradient[:n, None])[:, 0]
-        hessian = coordinates.pull(coordinates.pull(model.hessian[:n, :n]).T)
+        gradient, hessian = np.zeros(len(u)), np.zeros((len(u), len(u)))
+        if not model.exact:  # there are rows that are not kept
+            gradient = coordinates.pull(model.gradient[:n, None])[:, 0].numpy()
+            hessian = coordinates.pull(coordinates.pull(model.hessian[:n, :n]).T).numpy()
         unit, factor, Z = coordinates.unit, coordinates.factor, model.Z[:, :n]
         if factor is not None:
             for rows in Z.split(_BLOCK):
@@ -160,8 +162,8 @@ class Frame:
         return LocalModel(
             point=u,
             value=float(model.value),
-            gradient=gradient.numpy(),
-            hessian=hessian.numpy(),
+            gradient=gradient,
+            hessian=hessian,
             Z=Z.numpy(),
             y=model.y.numpy(),
             share=model.share.numpy(),
