@@ -41,37 +41,6 @@ class Model:
     share: Tensor
     exact: bool
 
-    def far(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the value and the gradient at x of the sum of rows that are not kept."""
-        step = x - self.point
-        product = self.hessian @ step
-        return self.value + step @ (self.gradient + 0.5 * product), self.gradient + product
-
-    def narrowed(self, loss: Loss, x: Tensor, near: Tensor) -> "Model":
-        """Return the model about x that keeps fewer rows, for a loss that is linear in pieces.
-
-        The rows that it no longer keeps are summed with the slope that they have at x.
-
-        Parameters
-        ----------
-        loss : Loss
-        x : Tensor of shape (k,)
-        near : Tensor of shape (m,), bool
-            Which rows it keeps.
-        """
-        raw, far = self.Z @ x, torch.where(near, 0.0, self.share)
-        value, gradient = self.far(x)
-        return Model(
-            point=x,
-            value=value + far @ loss.value(self.y, raw),
-            gradient=gradient + self.Z.T @ (far * loss.gradient(self.y, raw)),
-            hessian=self.hessian,
-            Z=self.Z[near],
-            y=self.y[near],
-            share=self.share[near],
-            exact=False,
-        )
-
 
 N_PARTS = 6  # of the sums that make a model
 

@@ -16,10 +16,10 @@ from sklearn.linear_model import ElasticNet, LinearRegression
 from sklearn.preprocessing import PolynomialFeatures
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
-from skorchlite._objective.local_model import Model
 from skorchlite._objective.losses import LOSSES
 from skorchlite._objective.penalties import PENALTIES
 from skorchlite._solvers.newton import general_loss, narrowed
+from skorchlite._solvers.newton.local_model import LocalModel
 from tests.fits.test_properties import full_rank_problems
 from tests.support.all_pairs import all_pairs
 from tests.support.solvers_of_peers import (
@@ -531,14 +531,14 @@ def test_a_descent_ends_among_the_rows_near_a_kink(loss, penalty, tail, monkeypa
     whole = model.fit(X, y)
     value, coef = whole.loss_curve_[-1], whole.coef_
     sizes = []
-    narrow = Model.narrowed
+    narrow = LocalModel.narrowed
 
     def counted(self, *arguments):
         part = narrow(self, *arguments)
         sizes.append(len(part.y))
         return part
 
-    monkeypatch.setattr(Model, "narrowed", counted)
+    monkeypatch.setattr(LocalModel, "narrowed", counted)
     monkeypatch.setattr(narrowed, "MANY_ROWS", 1_000)
     model.fit(X, y)
     assert 0 < min(sizes) < 2_000

@@ -23,7 +23,8 @@ def left_at(problem: Scaled, bound: Bound, u: Tensor, gradient: Tensor, value: f
     value : float
     """
     k = len(bound.kinks.slope)
-    return bound.left(u[:k], gradient[:k], value, lambda: problem.gram[:k, :k])
+    point, slope = u[:k].numpy(), gradient[:k].numpy()
+    return bound.left(point, slope, value, lambda: problem.gram[:k, :k].numpy())
 
 
 def relative_gaps(left: Tensor, value: Tensor, first: Tensor, tol: float) -> tuple[Tensor, Tensor]:

@@ -13,16 +13,23 @@ method", SIAM Journal on Optimization 13(3). Beck, Teboulle (2009), "A fast iter
 shrinkage-thresholding algorithm for linear inverse problems", SIAM Journal on Imaging Sciences 2.
 """
 
-import torch
-from torch import Tensor
+from math import inf
 
-from ..._objective.local_model import Model
+import numpy as np
+from numpy.typing import NDArray
+
 from ..._objective.losses import SquaredError
 from .bounds import Bound
+from .cholesky import solve_positive
 from .crossover import descend
 from .interior_point import InteriorPoint
-from .kinks import Kinks, solve_positive
+from .kinks import Kinks
+from .local_model import LocalModel
 from .local_problem import LocalProblem
+from .products import norm, product
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 _GUESSES = 10  # at least
 _COLUMNS_A_GUESS = 10  # of many columns: more guesses cost as much as a factorisation of them all
@@ -33,22 +40,24 @@ _PROXIMAL_STEPS = 50
 _NARROW = 64  # coordinates, of which one more face costs less than proximal steps
 _POWER_STEPS = 10
 _ROUNDING = 1e-14  # of a gradient
-_EPS = torch.finfo(torch.float64).eps
+_EPS = float(np.finfo(np.float64).eps)
 
 
-def minimise_quadratic(hessian: Tensor, gradient: Tensor, kinks: Kinks, start: Tensor) -> Tensor:
+def minimise_quadratic(
+    hessian: Array, gradient: Array, kinks: Kinks[np.ndarray], start: Array
+) -> Array:
     """Return the minimum over u of a quadratic about the start, plus kinks.
 
     It is that of ``gradient.(u - start) + 1/2 (u - start).hessian.(u - start) + kinks(u)``.
 
     Parameters
     ----------
-    hessian : Tensor of shape (k, k)
+    hessian : array of shape (k, k)
         Its diagonal is positive.
-    gradient : Tensor of shape (k,)
+    gradient : array of shape (k,)
         Of the quadratic at the start.
     kinks : Kinks
-    start : Tensor of shape (k,)
+    start : array of shape (k,)
     """
     face = _Face(hessian, kinks, start, gradient)
     if not start.any():
@@ -67,11 +76,10 @@ class _Face:
     A face is the set of points with a given support, and given signs where there is a kink.
     """
 
-    def __init__(self, hessian: Tensor, kinks: Kinks, u: Tensor, gradient: Tensor):
+    def __init__(self, hessian: Array, kinks: Kinks[np.ndarray], u: Array, gradient: Array):
         self.hessian, self.kinks = hessian, kinks
         self.start, self.u, self.gradient = u, u, gradient
-        self.rigid = kinks.bounded | (kinks.slope > 0)
-        self.gained, self.first = 0.0, gradient.abs()
+        self.gained, self.first = 0.0, abs(gradient)
 
     def descend(self, n_guesses: int) -> bool:
         """Go from guess to guess; return whether the last one led to the minimum."""
@@ -94,54 +102,54 @@ class _Face:
 
     def is_least(self) -> bool:
         """Return whether the subgradient is zero but for rounding."""
-        subgradient = self.kinks.subgradient(self.u, self.gradient).abs()
-        size = self.hessian.abs() @ (self.u - self.start).abs() + self.kinks.slope
+        subgradient = abs(self.kinks.subgradient(self.u, self.gradient))
+        size = product(abs(self.hessian), abs(self.u - self.start)) + self.kinks.slope
         return bool((subgradient <= _ROUNDING * (size + self.first)).all())
 
-    def go_to(self, target: Tensor) -> bool:
+    def go_to(self, target: Array) -> bool:
         """Go there if that is lower; return whether it is."""
         step = target - self.u
-        product = self.hessian @ step
+        curved = product(self.hessian, step)
         # Differences of values would lose what a step near the minimum gains.
-        kinks = (self.kinks.slope * (target.abs() - self.u.abs())).sum()
-        gain = -float(step @ (self.gradient + 0.5 * product) + kinks)
+        kinks = self.kinks.slope @ (abs(target) - abs(self.u))
+        gain = -float(step @ (self.gradient + 0.5 * curved) + kinks)
         if not gain > 0:
             return False
-        self.u, self.gradient = target, self.gradient + product
+        self.u, self.gradient = target, self.gradient + curved
         self.gained += gain
         return True
 
-    def guess(self) -> tuple[Tensor, bool]:
+    def guess(self) -> tuple[Array, bool]:
         """Return the minimum on the face where a proximal step lands.
 
         And whether u and this minimum are on that face too: then it is the minimum of the whole.
         """
         step = 1 / self.hessian.diagonal()
         landed = self.kinks.prox(self.u - self.gradient * step, step)
-        free, sign = self.kinks.free(landed), landed.sign()
+        free, sign = self.kinks.free(landed), np.sign(landed)
         target, unique = self._minimum(free, sign)
         if not unique:  # a support larger than the rank would not shrink again
             return self.u, False
-        wrong = self.rigid & (target.sign() != sign)
-        settled = not (wrong | (self.rigid & (self.u.sign() != sign))).any()
-        return torch.where(wrong, torch.zeros_like(target), target), settled
+        wrong = self.kinks.rigid & (np.sign(target) != sign)
+        settled = not (wrong | (self.kinks.rigid & (np.sign(self.u) != sign))).any()
+        return np.where(wrong, 0.0, target), settled
 
-    def without_kinks(self) -> Tensor:
+    def without_kinks(self) -> Array:
         """Return the minimum without kinks, from where the first guess of a weak penalty is right.
 
         Zero for what is negative there and may not be.
         """
         step, unique = solve_positive(self.hessian, -self.gradient)
         target = self.u + step if unique else self.u
-        return torch.where(self.kinks.bounded, target.clamp(min=0), target)
+        return np.where(self.kinks.bounded, np.maximum(target, 0.0), target)
 
-    def proximal_steps(self) -> Tensor:
+    def proximal_steps(self) -> Array:
         """Return u after accelerated proximal steps, whose momentum ends where they turn back."""
         step = 1 / (self.hessian.diagonal() * _largest(self.hessian))
         start = u = ahead = self.u
         momentum = 1.0
         for _ in range(_PROXIMAL_STEPS):
-            gradient = self.gradient + self.hessian @ (ahead - start)
+            gradient = self.gradient + product(self.hessian, ahead - start)
             new = self.kinks.prox(ahead - gradient * step, step)
             if ((ahead - new) * (new - u) / step).sum() > 0:
                 ahead, momentum = u, 1.0
@@ -151,84 +159,87 @@ class _Face:
             u, momentum = new, faster
         return u
 
-    def lowest_on_way(self) -> Tensor:
+    def lowest_on_way(self) -> Array:
         """Return the lowest point on the way to the minimum on a face that is entered downhill.
 
         Its support is that of u, with the coordinates that would leave zero by most. The slope
         along the way changes where a coordinate comes to zero, and the lowest point may be there.
         """
         u, kinks = self.u, self.kinks
-        steep = kinks.subgradient(u, self.gradient) * self.hessian.diagonal().rsqrt() * (u == 0)
-        order = steep.abs().argsort(descending=True)
+        steep = kinks.subgradient(u, self.gradient) / self.hessian.diagonal() ** 0.5 * (u == 0)
+        order = (-abs(steep)).argsort(kind="stable")
         room = min(_ENTERING + int((u != 0).sum()) // 4, int((steep != 0).sum()))
         while True:
-            entering = torch.zeros_like(u)
-            entering[order[:room]] = -steep[order[:room]].sign()
+            entering = np.zeros_like(u)
+            entering[order[:room]] = -np.sign(steep[order[:room]])
             way, unique = self._way(entering)
             if unique or room <= 1:
                 break
             room //= 2
-        (crossing,) = (self.rigid & (u * (u + way) < 0)).nonzero(as_tuple=True)
-        stops = torch.cat((u[crossing] / -way[crossing], u.new_ones(1)))
+        (crossing,) = (self.kinks.rigid & (u * (u + way) < 0)).nonzero()
+        stops = np.append(u[crossing] / -way[crossing], 1.0)
         points = u + stops[:, None] * way
-        points[torch.arange(len(crossing)), crossing] = 0
+        points[np.arange(len(crossing)), crossing] = 0
         outside = ((points < 0) & kinks.bounded).any(1)
         steps = points - u
-        value = steps @ self.gradient + 0.5 * ((steps @ self.hessian) * steps).sum(1)
-        value += (points.abs() - u.abs()) @ kinks.slope
-        return points[torch.where(outside, torch.inf, value).argmin()]
+        value = product(steps, self.gradient)
+        value += 0.5 * (product(steps, self.hessian) * steps).sum(1)
+        value += product(abs(points) - abs(u), kinks.slope)
+        return points[np.where(outside, inf, value).argmin()]
 
-    def _way(self, entering: Tensor) -> tuple[Tensor, bool]:
+    def _way(self, entering: Array) -> tuple[Array, bool]:
         """Return the step to the minimum on the face of u and what enters; whether it is unique.
 
         A coordinate whose step has the wrong sign does not enter.
         """
         while True:
             support = self.kinks.free(self.u) | (entering != 0)
-            target, unique = self._minimum(support, self.u.sign() + entering)
+            target, unique = self._minimum(support, np.sign(self.u) + entering)
             way = target - self.u
-            back = self.rigid & (way * entering < 0)
+            back = self.kinks.rigid & (way * entering < 0)
             if not back.any():
                 return way, unique
-            entering = torch.where(back, torch.zeros_like(entering), entering)
+            entering = np.where(back, 0.0, entering)
 
-    def _minimum(self, support: Tensor, sign: Tensor) -> tuple[Tensor, bool]:
+    def _minimum(self, support: Mask, sign: Array) -> tuple[Array, bool]:
         """Return a minimum over a support, with kinks of these signs; whether it is unique."""
-        start = torch.where(support, self.u, torch.zeros_like(self.u))
-        gradient = self.gradient + self.hessian @ (start - self.u) + self.kinks.slope * sign
-        (index,) = support.nonzero(as_tuple=True)
-        step, unique = solve_positive(self.hessian[index][:, index], -gradient[index])
+        start = np.where(support, self.u, 0.0)
+        gradient = self.gradient + self.kinks.slope * sign
+        gradient += product(self.hessian, start - self.u)
+        (index,) = support.nonzero()
+        step, unique = solve_positive(self.hessian[np.ix_(index, index)], -gradient[index])
         start[index] += step
         return start, unique
 
 
-def _by_interior_point(hessian: Tensor, gradient: Tensor, kinks: Kinks, u: Tensor) -> Tensor:
+def _by_interior_point(
+    hessian: Array, gradient: Array, kinks: Kinks[np.ndarray], u: Array
+) -> Array:
     """Return the same minimum by interior point steps."""
-    nothing = u.new_zeros(0)
-    model = Model(
+    nothing, none = np.zeros(0), np.zeros_like(hessian)
+    model = LocalModel(
         point=u,
-        value=u.new_zeros(()),
+        value=0.0,
         gradient=gradient,
         hessian=hessian,
-        Z=u.new_zeros(0, len(u)),
+        Z=np.zeros((0, len(u))),
         y=nothing,
         share=nothing,
         exact=True,
     )
-    none = torch.zeros_like(hessian)
     bound = Bound(SquaredError(), kinks, none, 1.0, whitened=False, n_free=0)
     steps = InteriorPoint(LocalProblem(model, SquaredError(), kinks, none, bound), u)
     descend(steps, 0.0)
     return steps.result.u
 
 
-def _largest(hessian: Tensor) -> float:
+def _largest(hessian: Array) -> float:
     """Return an upper estimate of the largest eigenvalue, in the metric of the diagonal."""
-    unit = hessian.diagonal().rsqrt()
-    scaled = hessian * torch.outer(unit, unit)
-    v, length = torch.ones_like(unit), 1.0
+    unit = hessian.diagonal() ** -0.5
+    scaled = hessian * np.outer(unit, unit)
+    v, length = np.ones_like(unit), 1.0
     for _ in range(_POWER_STEPS):
-        v = scaled @ v
-        length = float(torch.linalg.vector_norm(v))
+        v = product(scaled, v)
+        length = norm(v)
         v = v / length
-    return min(1.3 * length, float(scaled.abs().sum(0).max()))
+    return min(1.3 * length, float(abs(scaled).sum(0).max()))

@@ -13,16 +13,21 @@ screening rules for sparsity enforcing penalties", JMLR 18.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from operator import methodcaller
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from ..._objective.loss import Loss
 from ..._objective.objective import Objective
-from .kinks import Kinks, solve_positive
+from .cholesky import cholesky, solve_factorised, solve_positive
+from .kinks import Kinks
+from .products import norm, product
 
-_ROUNDING = 4 * torch.finfo(torch.float64).eps
+Array = NDArray[np.float64]
+
+_ROUNDING = 4 * float(np.finfo(np.float64).eps)
 NOTHING = 1e-14  # of the objective at zero: what is left of it then is rounding
 _SPANNED = 1e-3  # of a slope: what no step may reach where columns depend on each other
 _LEFT_OUT = 1e-6  # of the objective: what slopes that are left out as rounding may gain
@@ -40,7 +45,7 @@ class Bound:
     loss : Loss
     kinks : Kinks
         Of the penalty, in the coordinates of the descent.
-    curvature : Tensor of shape (k, k), or (k,) where it is diagonal
+    curvature : array of shape (k, k), or (k,) where it is diagonal
         Of the penalty.
     least_share : float
         The least weight of a row, relative to that of all.
@@ -53,18 +58,18 @@ class Bound:
 
     loss: Loss
     kinks: Kinks
-    curvature: Tensor
+    curvature: Array
     least_share: float
     whitened: bool
     n_free: int
 
-    def left(self, u: Tensor, gradient: Tensor, value: float, gram: Callable[[], Tensor]) -> float:
+    def left(self, u: Array, gradient: Array, value: float, gram: Callable[[], Array]) -> float:
         """Return how much lower than at u the objective may be, at most.
 
         Parameters
         ----------
-        u : Tensor of shape (k,)
-        gradient : Tensor of shape (k,)
+        u : array of shape (k,)
+        gradient : array of shape (k,)
             Of a convex function that is no higher than the objective, without the kinks.
         value : float
             Of the objective at u.
@@ -72,44 +77,42 @@ class Bound:
             Returns ``Z^T diag(share) Z``, or less, where it is asked for; the curvature of the
             penalty may be in it.
         """
-        slope, bounded = self.kinks.slope, self.kinks.bounded
-        beyond = (gradient.abs() - slope).clamp(min=0) * gradient.sign()
-        beyond = torch.where(bounded, (gradient + slope).clamp(max=0), beyond)
+        kinks, slope = self.kinks, self.kinks.slope
+        beyond = kinks.beyond(gradient)
         # Without the slopes beyond the kinks, the tangent is least where coefficients are zero.
-        rigid = (slope > 0) | bounded
-        inside = ((slope * u.abs() + (gradient - beyond) * u).clamp(min=0))[rigid]
-        small = beyond.abs() <= self._rounding(u, value)
-        rounded = torch.where(small & (slope > 0), beyond, 0.0)
-        beyond = torch.where(small, 0.0, beyond)
-        gain = float(inside.sum()) + float((beyond * u).clamp(min=0)[rigid].sum())
+        inside = np.maximum(slope * abs(u) + (gradient - beyond) * u, 0.0)[kinks.rigid]
+        small = abs(beyond) <= self._rounding(u, value)
+        rounded = np.where(small & (slope > 0), beyond, 0.0)
+        beyond = np.where(small, 0.0, beyond)
+        gain = float(inside.sum()) + float(np.maximum(beyond * u, 0.0)[kinks.rigid].sum())
         gain += self._reach(beyond, value, gram) if beyond.any() else 0.0
         # The least slope leads far along a direction that rows and a weak penalty hardly hold.
         far = self._reach(rounded, value, gram, weak=True) if rounded.any() else 0.0
         gain += far if far > _LEFT_OUT * value else 0.0
         return min(gain, max(value, 0.0))  # no loss and no penalty is below zero
 
-    def blurred(self, u: Tensor, value: float) -> float:
+    def blurred(self, u: Array, value: float) -> float:
         """Return what of a gap may be made of rounding errors of the gradient."""
         if self.whitened:
             return 0.0
-        return min(float(self._rounding(u, value) @ u.abs()), _MOST * value)
+        return min(float(self._rounding(u, value) @ abs(u)), _MOST * value)
 
-    def _rounding(self, u: Tensor, value: float) -> Tensor:
+    def _rounding(self, u: Array, value: float) -> Array:
         """Return how far rounding errors may have moved the gradient."""
-        size = self.loss.largest_slope(value) + self.loss.smoothness * float(u.abs().sum())
+        size = self.loss.largest_slope(value) + self.loss.smoothness * float(abs(u).sum())
         rounding = _ROUNDING * (size + self.kinks.slope)
         # Where numbers are huge beside the slopes of a loss, that much is no longer to be left out.
-        lost = float(rounding @ u.abs())
+        lost = float(rounding @ abs(u))
         return rounding * min(1.0, _LEFT_OUT * value / lost) if lost > 0 else rounding
 
     def _reach(
-        self, beyond: Tensor, value: float, gram: Callable[[], Tensor], weak: bool = False
+        self, beyond: Array, value: float, gram: Callable[[], Array], weak: bool = False
     ) -> float:
         """Return how much a slope of the tangent may gain on the way to the optimum.
 
         Parameters
         ----------
-        beyond : Tensor of shape (k,)
+        beyond : array of shape (k,)
             The slope, beyond the kinks.
         value : float
         gram : callable
@@ -121,51 +124,51 @@ class Bound:
         spread = away / self.least_share**0.5  # root mean square, at the most
         k = len(beyond) - self.n_free
         # The mean of the predictions changes by as much as the intercept.
-        intercept = float(beyond[k:].abs().sum()) * away
+        intercept = float(abs(beyond[k:]).sum()) * away
         curved = self._against_curvature(beyond[:k]) + intercept
         if self.curvature.any():  # and the root of twice the penalty changes by that much
             spread += (8 * value) ** 0.5
         if self.whitened:
-            return min(float(torch.linalg.vector_norm(beyond)) * spread, curved)
+            return min(norm(beyond) * spread, curved)
         slope, rest = self.kinks.slope[:k], beyond[:k]
         kinked = slope > 0
         # The sum of the coefficients, each times its kink, is at most the objective.
-        held = float((rest.abs() / slope)[kinked].max()) * value if kinked.any() else 0.0
-        others = torch.where(kinked, 0.0, rest)
+        held = 0.0
+        if kinked.any():
+            held = float((abs(rest)[kinked] / slope[kinked]).max()) * value
+        others = np.where(kinked, 0.0, rest)
         gain = held + self._against_rows(others, value, spread, gram)
         if weak and held > _LEFT_OUT * value and k <= _FEW_COLUMNS:
             gain = min(gain, self._against_rows(rest, value, spread, gram))
         return min(gain + intercept, curved)
 
     def _against_rows(
-        self, slope: Tensor, value: float, spread: float, gram: Callable[[], Tensor]
+        self, slope: Array, value: float, spread: float, gram: Callable[[], Array]
     ) -> float:
         """Return how much a slope may gain while predictions change by no more than the spread."""
         if not slope.any():
             return 0.0
         matrix = gram()[: len(slope), : len(slope)]
         step, _ = solve_positive(matrix, slope)
-        reached = matrix @ step
+        reached = product(matrix, step)
         off = slope - reached
         gain = max(float(step @ reached), 0.0) ** 0.5 * spread
         # Along what is left of the slope predictions change little, however far that is.
         curvature = self.curvature[: len(slope)]
         if curvature.ndim == 1 and (curvature > 0).all():
             return gain + float((off * off / curvature).sum() * 8 * value) ** 0.5
-        spanned = torch.linalg.vector_norm(off) <= _SPANNED * torch.linalg.vector_norm(slope)
-        return gain if spanned else torch.inf
+        spanned = norm(off) <= _SPANNED * norm(slope)
+        return gain if spanned else inf
 
-    def _against_curvature(self, slope: Tensor) -> float:
+    def _against_curvature(self, slope: Array) -> float:
         """Return how much a slope may gain against the curvature of the penalty alone."""
         if self.curvature.ndim == 1:
             curvature = self.curvature[: len(slope)]
             if not (curvature > 0).all():
-                return torch.inf
+                return inf
             return 0.5 * float((slope * slope / curvature).sum())
-        lower, info = torch.linalg.cholesky_ex(self.curvature[: len(slope), : len(slope)])
-        if info:
-            return torch.inf
-        return 0.5 * float(slope @ torch.cholesky_solve(slope[:, None], lower)[:, 0])
+        lower, found = cholesky(self.curvature[: len(slope), : len(slope)])
+        return 0.5 * float(slope @ solve_factorised(lower, slope)) if found else inf
 
 
 def least_share(objective: Objective) -> float:

@@ -10,15 +10,18 @@ Andersen, Ye (1996), "Combining interior-point and pivoting algorithms for linea
 Management Science 42(12).
 """
 
-from dataclasses import replace
+import numpy as np
+from numpy.typing import NDArray
 
-import torch
-from torch import Tensor
-
-from ..._linalg.gram import weighted_gram
+from .cholesky import factorised, solve_factorised
 from .interior_point import ENOUGH, MOST_STEPS, InteriorPoint
-from .kinks import factorised, worth_of_zeros
+from .kinks import worth_of_zeros
 from .local_problem import LocalProblem
+from .products import gram, product
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Index = NDArray[np.int64]
 
 _GENTLE = 1e-12  # of a diagonal: directions in which columns differ by less are not balanced
 _CROSSINGS = 3  # steps on the pieces that the descent ended at
@@ -70,7 +73,7 @@ def _settle(steps: InteriorPoint, tol: float) -> None:
     gradient = steps.form.smooth_gradient(u, steps.form.duals_at(u))
     for part in _INSIDE:
         inside = steps.problem.kinks.inside(gradient, part) & (u != 0)
-        settled = torch.where(inside, 0.0, u)
+        settled = np.where(inside, 0.0, u)
         if not inside.any() or steps.keep(settled, worth=worth_of_zeros(tol)):
             return
 
@@ -89,7 +92,7 @@ class CrossOver:
     def __init__(self, steps: InteriorPoint, tol: float):
         self.steps, self.tol, self.worth = steps, tol, worth_of_zeros(tol)
         self.problem, self.form, self.result = steps.problem, steps.form, steps.result
-        self.ends = [(hinges.d, hinges.p, hinges.q) for hinges in self.form.everything]
+        self.ends = [duals.end for duals in self.form.everything]
         self.zero = self._clear_zeros()
 
     def run(self, anew: bool) -> None:
@@ -104,88 +107,87 @@ class CrossOver:
         for zero, by_residual in ((self.zero, False), (self.zero, True), (None, False)):
             if zero is None and self._has_zeros(anew):
                 return
-            for hinges, end in zip(self.form.everything, self.ends, strict=True):
-                hinges.d, hinges.p, hinges.q = end
+            for duals, end in zip(self.form.everything, self.ends, strict=True):
+                duals.go_back(end)
             if self.steps.keep(self._crossed(zero, by_residual), worth=self.worth):
                 return
 
-    def _clear_zeros(self) -> Tensor:
+    def _clear_zeros(self) -> Mask:
         """Return which coefficients are surely zero: their slope is well inside the kink."""
-        zero = torch.zeros_like(self.steps.u, dtype=torch.bool)
-        for index, hinges in self.form.coefficients:
-            slope = self.problem.kinks.slope[index] / hinges.weight
-            zero[index] = (slope > 0) & (torch.minimum(hinges.p, hinges.q) > _CLEAR * slope)
+        zero = np.zeros(len(self.steps.u), dtype=bool)
+        for index, duals in self.form.coefficients:
+            slope = self.problem.kinks.slope[index] / duals.hinges.weight
+            zero[index] = (slope > 0) & (duals.room.min(0)[0] > _CLEAR * slope)
         return zero
 
-    def _crossed(self, zero: Tensor | None, by_residual: bool) -> Tensor:
+    def _crossed(self, zero: Mask | None, by_residual: bool) -> Array:
         """Return the end that the pieces of the hinges determine, with zeros and rows at kinks.
 
         Equations for these are solved by the method of multipliers, which are the dual variables.
 
         Parameters
         ----------
-        zero : Tensor of shape (k,), bool, or None
+        zero : array of shape (k,), bool, or None
             Which coefficients are zero, besides those that are small.
         by_residual : bool
             Whether the residuals, and not the dual variables, say in which piece smooth hinges are.
         """
         form, problem, smallest = self.form, self.problem, _SMALLEST * self.steps.margin
-        u = self._with_zeros(zero, smallest)
+        u, rows = self._with_zeros(zero, smallest), form.rows
         self.steps.keep(u, worth=self.worth)
-        residual = problem.residual(u)
-        for hinges in form.rows:
-            hinges.settle(max(float(residual.abs().mean()), smallest))
-        (free,) = problem.kinks.free(u).nonzero(as_tuple=True)
+        if rows:
+            rows.settle(max(float(abs(problem.residual(u)).mean()), smallest))
+        (free,) = problem.kinks.free(u).nonzero()
         for _ in range(_CROSSINGS):
-            residual = problem.residual(u)
-            for hinges in form.rows:
-                if by_residual and hinges.smooth:
-                    hinges.take_pieces_of(residual)
-                    hinges.d = hinges.slope(residual)
-                hinges.aim(residual)
-            lower = factorised(form.matrix()[free][:, free])
+            if rows:
+                residual = problem.residual(u)
+                if by_residual and rows.hinges.smooth:
+                    rows.take_pieces_of(residual)
+                rows.aim(residual)
+            lower = factorised(form.matrix()[np.ix_(free, free)])
             right = form.right_side(form.gradient(u))
-            step = torch.zeros_like(u)
-            step[free] = torch.cholesky_solve(right[free, None], lower)[:, 0]
-            u, change = u + step, -(problem.model.Z @ step)
-            for hinges in form.rows:
-                hinges.follow(change)
+            step = np.zeros_like(u)
+            step[free] = solve_factorised(lower, right[free])
+            u = u + step
+            if rows:
+                rows.follow(-product(problem.model.Z, step))
         if problem.loss.kinked and len(free):
             self._balance(u, free)
         return u
 
-    def _with_zeros(self, zero: Tensor | None, smallest: float) -> Tensor:
+    def _with_zeros(self, zero: Mask | None, smallest: float) -> Array:
         """Return the end of the steps with zero for coefficients that are small or given."""
-        u = self.steps.u.clone()
-        for index, hinges in self.form.coefficients:
-            hinges.settle(max(float(u[index].abs().max()), smallest))
-            inside = hinges.theta > 0
+        u = self.steps.u.copy()
+        for index, duals in self.form.coefficients:
+            duals.settle(max(float(abs(u[index]).max()), smallest))
+            inside = duals.theta[0] > 0
             inside = inside if zero is None else inside | zero[index]
-            u[index] = torch.where(inside, 0.0, u[index])
+            u[index] = np.where(inside, 0.0, u[index])
         return u
 
-    def _balance(self, u: Tensor, free: Tensor) -> None:
+    def _balance(self, u: Array, free: Index) -> None:
         """Let the rows at kinks take up what is left of the gradient in free coordinates.
 
         Where columns nearly depend on each other they cannot take up all of it. The rest is left on
         the side where the penalty holds it, so that nothing is to be gained however far one goes.
         """
-        form, model = self.form, self.problem.model
-        held = [(hinges.theta > 0).nonzero(as_tuple=True)[0] for hinges in form.rows]
-        index, sizes = torch.cat(held), [len(rows) for rows in held]
-        Z = model.Z[index][:, free]
-        gram = weighted_gram(Z, model.share[index])
-        lower = factorised(gram + (_GENTLE * gram.diagonal()).diag())
+        form, model, rows = self.form, self.problem.model, self.form.rows
+        if not rows:
+            return
+        hinge, held = (rows.theta > 0).nonzero()
+        Z = model.Z[np.ix_(held, free)]
+        matrix = gram(Z, model.share[held])
+        lower = factorised(matrix + np.diag(_GENTLE * matrix.diagonal()))
         outward = self.problem.kinks.outward(self.result.u)[free]
-        aim = torch.zeros_like(u[free])
+        aim = np.zeros_like(u[free])
         for i in range(2 * _CROSSINGS):
             excess = form.gradient(u)[free] - aim
-            turn = Z @ torch.cholesky_solve(excess[:, None], lower)[:, 0]
-            for hinges, rows, part in zip(form.rows, held, turn.split(sizes), strict=True):
-                hinges.turn(rows, part)
+            rows.turn(hinge, held, product(Z, solve_factorised(lower, excess)))
             if i >= _CROSSINGS - 1:
                 short = float((-form.gradient(u)[free] * outward).max())
-                aim = aim + 2 * max(short, 0.0) * outward
+                if short <= 0:  # the penalty holds all of it
+                    return
+                aim = aim + 2 * short * outward
 
     def _has_zeros(self, anew: bool) -> bool:
         """Return whether what is surely zero is zero, if need be after a descent without it."""
@@ -195,8 +197,8 @@ class CrossOver:
 
     def _descended_anew(self) -> bool:
         """Descend without coefficients that are surely zero; return whether that is no higher."""
-        (index,) = (~self.zero).nonzero(as_tuple=True)
-        u = torch.zeros_like(self.steps.u)
+        (index,) = (~self.zero).nonzero()
+        u = np.zeros_like(self.steps.u)
         if len(index):
             again = InteriorPoint(self._problem_over(index), self.result.start[index])
             descend(again, self.tol, anew=False)
@@ -204,17 +206,13 @@ class CrossOver:
             u[index] = again.result.u
         return self.steps.keep(u, worth=self.worth)
 
-    def _problem_over(self, index: Tensor) -> LocalProblem:
+    def _problem_over(self, index: Index) -> LocalProblem:
         """Return the problem with zero for the coefficients that are not in the index."""
-        problem, model = self.problem, self.problem.model
-        value, gradient = model.far(torch.where(self.zero, 0.0, model.point))
-        part = replace(
-            model,
-            point=model.point[index],
-            value=value,
-            gradient=gradient[index],
-            hessian=model.hessian[index][:, index],
-            Z=model.Z[:, index],
+        problem = self.problem
+        return LocalProblem(
+            problem.model.over(index),
+            problem.loss,
+            problem.kinks.over(index),
+            problem.curvature[np.ix_(index, index)],
+            problem.bound,
         )
-        curvature = problem.curvature[index][:, index]
-        return LocalProblem(part, problem.loss, problem.kinks.over(index), curvature, problem.bound)

@@ -14,15 +14,17 @@ Journal on Optimization 24(3).
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from ..._linalg.gram import weighted_gram
-from ..._objective.loss import Loss
 from .active_set import minimise_quadratic
-from .kinks import solve_positive
+from .cholesky import solve_positive
+from .hinges import Hinges, hinges_of
 from .local_problem import LocalProblem, LocalResult
 from .piecewise_descent import minimise_in_pieces
+from .products import dot, gram, norm, product
+
+Array = NDArray[np.float64]
 
 _SHRINK = 0.1  # of the width of the loss, from one stage to the next
 _STEPS = 100  # in a stage
@@ -39,14 +41,14 @@ _WIDE = 10.0  # times as wide as its round part, a loss begins with wider ones
 _ROUNDING = 1e-14  # of the objective
 
 
-def minimise_round(problem: LocalProblem, start: Tensor, tol: float, max_iter: int) -> LocalResult:
+def minimise_round(problem: LocalProblem, start: Array, tol: float, max_iter: int) -> LocalResult:
     """Descend until rounding is all that is left to gain; the last steps cost little.
 
     Parameters
     ----------
     problem : LocalProblem
         Its loss is ``widened`` by a factor.
-    start : Tensor of shape (k,)
+    start : array of shape (k,)
     tol : float
     max_iter : int
     """
@@ -80,19 +82,19 @@ class Expansion:
     Parameters
     ----------
     value : float
-    gradient : Tensor of shape (k,)
+    gradient : array of shape (k,)
         Without the kinks of the penalty.
-    hessian : Tensor of shape (k, k)
-    subgradient : Tensor of shape (k,)
+    hessian : array of shape (k, k)
+    subgradient : array of shape (k,)
         Of least norm.
     mean_curvature : float
         The weighted mean of the curvature that the loss has in each row.
     """
 
     value: float
-    gradient: Tensor
-    hessian: Tensor
-    subgradient: Tensor
+    gradient: Array
+    hessian: Array
+    subgradient: Array
     mean_curvature: float
 
 
@@ -102,12 +104,12 @@ class DampedNewton:
     Parameters
     ----------
     problem : LocalProblem
-    start : Tensor of shape (k,)
+    start : array of shape (k,)
     """
 
-    def __init__(self, problem: LocalProblem, start: Tensor):
+    def __init__(self, problem: LocalProblem, start: Array):
         self.problem, self.u = problem, start
-        self.smooth = not (problem.kinks.slope.any() or problem.has_bounds)
+        self.smooth = not problem.kinks.rigid.any()
         self.result = LocalResult(problem, start, problem.value(start))
 
     def run(self, n_steps: int, max_iter: int) -> None:
@@ -115,34 +117,36 @@ class DampedNewton:
         loss, result = self.problem.loss, self.result
         times = result.value / loss.curved_to / loss.curved_to
         while times > _WIDE:
-            self._stage(loss.widened(times), _SLACK, n_steps, max_iter)
+            wider = hinges_of(loss.widened(times), self.problem.model.share)
+            self._stage(wider, _SLACK, n_steps, max_iter)
             times = max(_SHRINK * times, 1.0)
-        self._stage(loss, 0.0, n_steps, max_iter)
-        about = self._expansion(loss)
+        hinges = self.problem.hinges
+        self._stage(hinges, 0.0, n_steps, max_iter)
+        about = self._expansion(hinges)
         self._settle(about)
-        gradient = about.gradient + about.hessian @ (result.u - self.u)
+        gradient = about.gradient + product(about.hessian, result.u - self.u)
         result.left = self.problem.bound.left(result.u, gradient, result.value, self.problem.gram)
 
-    def _stage(self, loss: Loss, slack: float, n_steps: int, max_iter: int) -> None:
+    def _stage(self, hinges: Hinges | None, slack: float, n_steps: int, max_iter: int) -> None:
         """Take Newton steps on a loss until they gain no more than that part of it."""
         for _ in range(n_steps):
-            about = self._expansion(loss)
+            about = self._expansion(hinges)
             target, gain = self._newton_step(about)
             if (slack and gain < slack * about.value) or self.result.n_iter >= max_iter:
                 break
             if not self.smooth and gain > _LOST * about.value:  # no loss is below zero
                 break
-            length = self._move(loss, target, gain)
+            length = self._move(hinges, target, gain)
             if not length:  # the gain was made of rounding, and would be again
                 break
             if gain <= _ROUNDING**1.5 * about.value:  # no step after this one sees a gain
                 break
 
-    def _move(self, loss: Loss, target: Tensor, gain: float) -> float:
+    def _move(self, hinges: Hinges | None, target: Array, gain: float) -> float:
         """Go as far towards the target as the objective falls, and return the part of the way."""
         step, result = target - self.u, self.result
         noise = gain <= _ROUNDING * abs(result.value)
-        length = 1.0 if noise else self._search_line(loss, step, gain)
+        length = 1.0 if noise else self._search_line(hinges, step, gain)
         u = self.u + length * step if length != 1 else target  # whose zeros are exact
         self.u = self.problem.feasible(u)
         result.n_iter += 1
@@ -150,7 +154,7 @@ class DampedNewton:
         result.curve.append(result.value)
         return length
 
-    def _keep(self, u: Tensor) -> None:
+    def _keep(self, u: Array) -> None:
         # Of values that differ by rounding the later is the better: it has the smaller gradient,
         # and its zeros are exact.
         result = self.result
@@ -159,27 +163,29 @@ class DampedNewton:
     def _settle(self, about: Expansion) -> None:
         """Send coefficients to zero that a proximal step from the best point would."""
         u = self.result.u
-        step = 1 / about.hessian.diagonal().clamp(min=torch.finfo(u.dtype).tiny)
-        gradient = about.gradient + about.hessian @ (u - self.u)
+        step = 1 / np.maximum(about.hessian.diagonal(), np.finfo(np.float64).tiny)
+        gradient = about.gradient + product(about.hessian, u - self.u)
         landed = self.problem.kinks.prox(u - gradient * step, step)
-        settled = torch.where(landed == 0, torch.zeros_like(u), u)
-        if not torch.equal(settled, u):
+        settled = np.where(landed == 0, 0.0, u)
+        if (settled != u).any():
             self._keep(settled)
 
-    def _expansion(self, loss: Loss) -> Expansion:
+    def _expansion(self, hinges: Hinges | None) -> Expansion:
         """Return the objective to second order about the present point."""
         problem, model = self.problem, self.problem.model
-        curvature = model.share * loss.curvature(model.y, problem.raw_prediction(self.u))
-        gradient = problem.gradient(self.u, loss)
+        gradient = problem.gradient(self.u, hinges)
+        curvature = model.share
+        if hinges:
+            curvature = curvature * hinges.curvature_in_form(problem.residual(self.u))
         return Expansion(
-            value=problem.value(self.u, loss),
+            value=problem.value(self.u, hinges),
             gradient=gradient,
-            hessian=weighted_gram(model.Z, curvature) + problem.quadratic,
+            hessian=gram(model.Z, curvature) + problem.quadratic,
             subgradient=problem.kinks.subgradient(self.u, gradient),
             mean_curvature=float(curvature.sum()),
         )
 
-    def _newton_step(self, about: Expansion) -> tuple[Tensor, float]:
+    def _newton_step(self, about: Expansion) -> tuple[Array, float]:
         """Return the minimum of the quadratic model, and what going there is to gain."""
         hessian, kinks = self._damped(about), self.problem.kinks
         if self.smooth:
@@ -189,7 +195,7 @@ class DampedNewton:
         change = kinks.value(target) - kinks.value(self.u)
         return target, float(-(about.gradient @ (target - self.u)) - change)
 
-    def _damped(self, about: Expansion) -> Tensor:
+    def _damped(self, about: Expansion) -> Array:
         """Return the Hessian with a shift for directions in which hardly a row has curvature.
 
         The shift is a part of the curvature that all kept rows would have, so that directions in
@@ -197,30 +203,32 @@ class DampedNewton:
         gradient.
         """
         diagonal = about.hessian.diagonal()
-        hessian = about.hessian + (_GENTLE * diagonal).diag()
+        hessian = about.hessian + np.diag(_GENTLE * diagonal)
         if about.mean_curvature < _FEW * _DAMPING and len(self.problem.model.y):
-            residual = float(self.problem.residual(self.u).abs().mean())
+            residual = float(abs(self.problem.residual(self.u)).mean())
             if residual:
-                shift = float(torch.linalg.vector_norm(about.subgradient)) / residual
+                shift = norm(about.subgradient) / residual
                 hessian = hessian + shift * self.problem.gram()
         flat = hessian.diagonal() <= 0
-        return hessian + flat.double().diag() if flat.any() else hessian
+        return hessian + np.diag(1.0 * flat) if flat.any() else hessian
 
-    def _search_line(self, loss: Loss, step: Tensor, gain: float) -> float:
+    def _search_line(self, hinges: Hinges | None, step: Array, gain: float) -> float:
         """Return how far to go along a step: to where the objective no longer falls.
 
         With kinks a step ends at its end at the latest, where coefficients are exactly zero.
         """
         problem, model, u = self.problem, self.problem.model, self.u
-        raw, raw_step = problem.raw_prediction(u), model.Z @ step
-        curvature = float(step @ (problem.quadratic @ step))
+        residual, change = problem.residual(u), -product(model.Z, step)
+        weighted = model.share * change
+        curvature = dot(step, product(problem.quadratic, step))
         start = float(problem.gradient_of_rest(u) @ step)
 
         def slope(length: float) -> float:
             """Return the derivative of the objective along the step."""
-            rows = (model.share * loss.gradient(model.y, raw + length * raw_step)) @ raw_step
-            kinks = (problem.kinks.slope * (u + length * step).sign()) @ step
-            return float(rows + curvature * length + kinks) + start
+            there = residual + length * change
+            rows = dot(weighted, hinges.slope_in_form(there)) if hinges else 0.0
+            kinks = float((problem.kinks.slope * np.sign(u + length * step)) @ step)
+            return rows + curvature * length + kinks + start
 
         return flat_point(slope, -gain, beyond=self.smooth)
 

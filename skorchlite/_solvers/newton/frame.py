@@ -5,18 +5,21 @@ its minimum norm. A penalty with kinks has these in single coefficients: then co
 alone.
 """
 
-from dataclasses import replace
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._objective.local_model import Model
 from ..._objective.objective import Objective
 from .bounds import Bound
 from .data_rounding import made_by_rounding
-from .kinks import Kinks
+from .kinks import Kinks, no_kinks
+from .local_model import LocalModel
 from .quadratic_model import QuadraticModel, quadratic_model
 from .reparametrization import Coordinates
+
+Array = NDArray[np.float64]
 
 _BLOCK = 8_192  # rows that are multiplied at a time
 _NEAR_UNITS = 1e3  # times that least norm may move a direction
@@ -39,10 +42,10 @@ class Frame:
     objective : Objective
         The given one with columns measured from their mean.
     coordinates : Coordinates
-    start : Tensor of shape (k, n_targets)
+    start : array of shape (k, n_targets)
     kinks : Kinks
         Of the penalty.
-    curvature : Tensor of shape (k, k)
+    curvature : array of shape (k, k)
         Of the penalty.
     deviation : Tensor of shape (n_features,)
         Of each column.
@@ -82,8 +85,8 @@ class Frame:
             factor, curvature = torch.block_diag(factor, one), torch.block_diag(curvature, 0 * one)
             start = torch.cat((start, 0 * start.new_ones(1, start.shape[1])))
         self.coordinates = Coordinates(self.n_rows, factor=factor)
-        self.start, self.curvature = start, curvature
-        self.kinks = Kinks.none(torch.zeros(len(start), dtype=torch.float64))
+        self.start, self.curvature = start.numpy(), curvature.numpy()
+        self.kinks = no_kinks(len(start))
 
     def _scale(self, data_eps: float) -> None:
         """Take the coefficients of columns of unit deviation; start at the mean."""
@@ -95,14 +98,15 @@ class Frame:
         unit = torch.where(live, 1 / deviation[t:], 0.0)
         # A constant column has no curvature of its own, and stays at zero with any.
         curvature = torch.where(live, objective.column_penalty.curvature * unit**2, 1.0)
-        bounded = torch.full((len(unit),), objective.penalty.positive)
-        kinks = Kinks(objective.column_penalty.l1 * unit, bounded)
         free = unit.new_zeros(int(objective.fit_intercept))
-        self.kinks = kinks.followed_by_free(len(free))
+        slope = torch.cat((objective.column_penalty.l1 * unit, free)).numpy()
+        bounded = np.full(len(slope), objective.penalty.positive)
+        bounded[len(unit) :] = False
+        self.kinks = Kinks(slope, bounded)
         unit = torch.cat((unit, free + 1))[:, None]
         self.coordinates = Coordinates(self.n_rows, unit=unit)
-        self.start = torch.zeros(len(unit), t, dtype=torch.float64)
-        self.curvature = torch.cat((curvature, free)).diag()
+        self.start = np.zeros((len(unit), t))
+        self.curvature = torch.cat((curvature, free)).diag().numpy()
 
     def bound(self) -> Bound:
         """Return what bounds the gap of a target; the least weight of a row is set later."""
@@ -115,37 +119,39 @@ class Frame:
             n_free=int(self.objective.fit_intercept),
         )
 
-    def points(self, u: Tensor) -> Tensor:
+    def points(self, u: Array) -> Tensor:
         """Return the points at u in the coordinates of the objective."""
-        v = self.coordinates.to_v(u)
-        return v if self.objective.fit_intercept else torch.cat((v, 0 * u.new_ones(1, u.shape[1])))
+        v = self.coordinates.to_v(torch.from_numpy(u))
+        return v if self.objective.fit_intercept else torch.cat((v, v.new_zeros(1, v.shape[1])))
 
-    def solution(self, u: Tensor) -> Tensor:
+    def solution(self, u: Array) -> Tensor:
         """Return the points at u, of minimum norm where the data leaves a choice."""
         v = self.points(u)
         if self.model is None or self.rank == self.objective.n_features:
             return v
         return torch.cat((self.model.least_norm(v[:-1]), v[-1:]))
 
-    def sizes_of_parts(self, u: Tensor) -> Tensor:
+    def sizes_of_parts(self, u: Array) -> Tensor:
         """Return the sizes of the parts whose sums the coefficients of a target at u are."""
         factor, d = self.coordinates.factor, self.objective.n_features
         if factor is None:
             return self.points(u[:, None])[:d, 0].abs()
-        return factor[:d].abs() @ u.abs()
+        return factor[:d].abs() @ torch.from_numpy(abs(u))
 
     def moved(self, sizes: Tensor, value: float) -> float:
         """Return how much rounding of coefficients of such sizes changes the objective there."""
         return self.objective.loss.change(_EPS * float(sizes @ self.deviation), value)
 
-    def in_frame(self, model: Model, u: Tensor) -> Model:
+    def in_frame(self, model: Model, u: Array) -> LocalModel:
         """Return a local model in these coordinates, u being those of its point.
 
         The rows that it keeps change in place: a copy of them would be as large again.
         """
         n, coordinates = self.n_rows, self.coordinates
-        gradient = coordinates.pull(model.gradient[:n, None])[:, 0]
-        hessian = coordinates.pull(coordinates.pull(model.hessian[:n, :n]).T)
+        gradient, hessian = np.zeros(len(u)), np.zeros((len(u), len(u)))
+        if not model.exact:  # there are rows that are not kept
+            gradient = coordinates.pull(model.gradient[:n, None])[:, 0].numpy()
+            hessian = coordinates.pull(coordinates.pull(model.hessian[:n, :n]).T).numpy()
         unit, factor, Z = coordinates.unit, coordinates.factor, model.Z[:, :n]
         if factor is not None:
             for rows in Z.split(_BLOCK):
@@ -153,4 +159,13 @@ class Frame:
             Z = Z[:, : factor.shape[1]]
         elif unit is not None:
             Z.mul_(unit.T)
-        return replace(model, point=u, gradient=gradient, hessian=hessian, Z=Z)
+        return LocalModel(
+            point=u,
+            value=float(model.value),
+            gradient=gradient,
+            hessian=hessian,
+            Z=Z.numpy(),
+            y=model.y.numpy(),
+            share=model.share.numpy(),
+            exact=model.exact,
+        )

@@ -9,9 +9,11 @@ comes first. ``Frame`` has the coordinates of the descent.
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
+from math import inf, nan
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ..._objective.local_model import Model
 from ..._objective.objective import Objective
@@ -20,10 +22,13 @@ from .bounds import AtZero
 from .damped_newton import minimise_round
 from .dual_form import lower_bound
 from .frame import Frame
+from .local_model import LocalModel
 from .local_problem import LocalProblem, LocalResult
 from .measured import End, explained, measured
 from .piecewise_descent import minimise_in_pieces
 from .small_problems import cheap
+
+Array = NDArray[np.float64]
 
 _ROOM_ENTRIES = 1 << 21  # of the rows that a model keeps: 16 MB
 _ROOM_ROWS = 8  # at least, for each column
@@ -66,7 +71,7 @@ def _advance(
     objective: Objective,
     frame: Frame,
     descents: list["_Descent"],
-    u: Tensor,
+    u: Array,
     reach: dict[int, float],
     room: int,
 ) -> None:
@@ -78,11 +83,11 @@ def _advance(
 
 
 def _sampled(
-    objective: Objective, frame: Frame, descents: list["_Descent"], u: Tensor, room: int
-) -> Tensor:
+    objective: Objective, frame: Frame, descents: list["_Descent"], u: Array, room: int
+) -> Array:
     """Return the minimum over a sample of the rows."""
     sample = objective.sampled(int(_SAMPLE * room))
-    everything = dict.fromkeys(range(len(descents)), torch.inf)
+    everything = dict.fromkeys(range(len(descents)), inf)
     least, models = sample.models(frame.points(u), everything, room)
     for j, (_, model) in models.items():
         if float(model.share.sum()) > 0:
@@ -106,7 +111,7 @@ class _Descent:
     ----------
     reach : float
         Rows with a residual this close to a break are kept in the next model.
-    base : Tensor of shape (k,) or None
+    base : array of shape (k,) or None
         The last point that was no higher than those before.
     value, gap, lower : float
         The objective at the base, the relative gap there, and a lower bound on the minimum.
@@ -120,37 +125,37 @@ class _Descent:
         self.tol, self.max_iter = control.gap, control.max_iter
         self.free = not (objective.penalty.curvature or objective.penalty.l1)
         self.bound = frame.bound()
-        self.reach = torch.inf
-        self.base: Tensor | None = None
-        self.value = self.lowest = self.gap = torch.inf
+        self.reach = inf
+        self.base: Array | None = None
+        self.value = self.lowest = self.gap = inf
         self.at_zero, self.lower = AtZero(0.0, 0.0), 0.0
         self.floor, self.under = 0.0, 0.0  # lower bounds: of all models, and of the last one
         self.n_iter, self.halvings, self.idle = 0, 0, 0
         self.curve: list[float] = []
         self.status = ""
 
-    def end(self, u: Tensor) -> End:
+    def end(self, u: Array) -> End:
         """Return how the descent ended, at u."""
         value = self.curve[-1]
         made = self.frame.moved(self.frame.sizes_of_parts(u), value)
         return End(value, self.lower, self.at_zero, made)
 
-    def begin(self, model: Model, u: Tensor, n_rows: int) -> Tensor:
+    def begin(self, model: Model, u: Array, n_rows: int) -> Array:
         """Return the minimum over a sample of n_rows; set the reach so that their room suffices."""
         # Rough: the minimum of a sample is further from that of all rows than what is left to gain.
-        local = self._descended(self.frame.in_frame(model, u), u, torch.inf, rough=True)
+        local = self._descended(self.frame.in_frame(model, u), u, inf, rough=True)
         self.at_zero = local.problem.at_zero
         r = local.problem.residual(local.u)
-        breaks = [(r - at).abs() for at in self.loss.breaks]
+        breaks = [abs(r - at) for at in self.loss.breaks]
         self.reach = 0.0
         if breaks:
             # As many rows as there are coordinates are at a kink because the sample was fitted.
-            distance = torch.stack(breaks).amin(0).sort().values[len(u) :]
+            distance = np.sort(np.minimum.reduce(breaks))[len(u) :]
             part = min(_FULL * self.room / n_rows, 1.0)
             self.reach = float(distance[int(part * (len(distance) - 1))]) if len(distance) else 0.0
         return local.u
 
-    def advance(self, value: float, model: Model, u: Tensor) -> Tensor:
+    def advance(self, value: float, model: Model, u: Array) -> Array:
         """Return the next point, from value and model at the present one."""
         # A point that is higher by rounding alone is taken too, once: its gradient may be smaller.
         rounded = 0.0 if self.idle else _ROUNDING
@@ -158,7 +163,7 @@ class _Descent:
             return self._halve(value, u)
         self.idle = 0 if value < self.lowest * (1 - _ROUNDING) else self.idle + 1
         self.lowest = min(value, self.lowest)
-        self.base, self.value, self.halvings = u.clone(), value, 0
+        self.base, self.value, self.halvings = u.copy(), value, 0
         self.curve = [*self.curve[:-1], value]  # measured, where it was the model's
         if self._is_lowest(value) or (self.free and not model.exact and self._is_met(value, u)):
             return u
@@ -196,7 +201,7 @@ class _Descent:
         self.gap, self.lower, self.status = gap, self.floor, "converged"
         return True
 
-    def _is_met(self, value: float, u: Tensor) -> bool:
+    def _is_met(self, value: float, u: Array) -> bool:
         """End where all that is left of the residuals is rounding of the coefficients."""
         made = self.frame.moved(self.frame.sizes_of_parts(u), value)
         zero = AtZero(self.at_zero.value, explained(made, self.at_zero.value))
@@ -205,10 +210,10 @@ class _Descent:
         self.at_zero, self.gap, self.status = zero, zero.relative(value, value), "converged"
         return True
 
-    def _minimise(self, model: Model, u: Tensor) -> LocalResult:
+    def _minimise(self, model: LocalModel, u: Array) -> LocalResult:
         """Return the minimum of a model, within the reach where it does not hold all rows."""
         bounded = self.loss.kinked and not model.exact
-        local = self._descended(model, u, self.reach if bounded else torch.inf)
+        local = self._descended(model, u, self.reach if bounded else inf)
         self.at_zero = local.problem.at_zero
         if self.loss.kinked:
             self.under = local.lower
@@ -218,13 +223,13 @@ class _Descent:
             # on the model without it, by the dual variables that were found with it.
             jump = self.loss.slopes[-1] - self.loss.slopes[0]
             curvature = jump * float(model.share.sum()) / (2 * self.reach * len(self.loss.breaks))
-            model = replace(model, hessian=model.hessian + curvature * torch.eye(len(u)).double())
-            plain, local = local.problem, self._descended(model, u, torch.inf)
+            model = replace(model, hessian=model.hessian + curvature * np.eye(len(u)))
+            plain, local = local.problem, self._descended(model, u, inf)
             self.under = max(self.under, lower_bound(plain, u, local.duals))
         return local
 
     def _descended(
-        self, model: Model, u: Tensor, radius: float, rough: bool = False
+        self, model: LocalModel, u: Array, radius: float, rough: bool = False
     ) -> LocalResult:
         """Return the end of a descent on a model, and count its steps."""
         frame = self.frame
@@ -268,7 +273,7 @@ class _Descent:
             return "max_iter"
         return "stalled" if idle else ""
 
-    def _halve(self, value: float, u: Tensor) -> Tensor:
+    def _halve(self, value: float, u: Array) -> Array:
         """Return a point on the way from the base to one that is higher."""
         assert self.base is not None
         self.halvings += 1
@@ -282,7 +287,7 @@ class _Descent:
         return 0.5 * (self.base + u)
 
 
-def _solution(descents: list[_Descent], frame: Frame, u: Tensor) -> Solution:
+def _solution(descents: list[_Descent], frame: Frame, u: Array) -> Solution:
     """Return the record of all targets so far."""
     unfinished = [one.status for one in descents if one.status != "converged"]
     curves = [descent.curve for descent in descents]
@@ -295,7 +300,7 @@ def _solution(descents: list[_Descent], frame: Frame, u: Tensor) -> Solution:
     status = unfinished[0] + "_gap" if unfinished else "converged"
     gap = max(descent.gap for descent in descents)
     if not frame.resolved:
-        status, gap = "unresolved", torch.nan
+        status, gap = "unresolved", nan
     return Solution(
         objective=frame.objective,
         v=v,

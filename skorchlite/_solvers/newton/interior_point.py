@@ -12,12 +12,17 @@ Statistical Science 12(4). Aravkin, Burke, Pillonetto (2013), "Sparse/robust est
 smoothing with nonsmooth log-concave densities", JMLR 14.
 """
 
-import torch
-from torch import Tensor
+from math import inf
 
+import numpy as np
+from numpy.typing import NDArray
+
+from .cholesky import factorised
 from .dual_form import DualForm
-from .kinks import factorised
 from .local_problem import LocalProblem, LocalResult, root_mean_square
+from .products import norm
+
+Array = NDArray[np.float64]
 
 ENOUGH = 1e-4  # of what tol allows: coefficients are to be closer than the objective asks for
 MOST_STEPS = 100
@@ -34,14 +39,14 @@ class InteriorPoint:
     Parameters
     ----------
     problem : LocalProblem
-    start : Tensor of shape (k,)
+    start : array of shape (k,)
     radius : float, default=inf
         How far predictions may move, root mean square: rows that are not kept leave their piece of
         the loss further on, and without them the model may have no minimum.
 
     Attributes
     ----------
-    u : Tensor of shape (k,)
+    u : array of shape (k,)
         The present point, which is not always the best one.
     ceiling : float
         A value of the objective, and not only of the model, that its minimum does not exceed.
@@ -51,14 +56,14 @@ class InteriorPoint:
         How far the last step moved predictions, root mean square.
     """
 
-    def __init__(self, problem: LocalProblem, start: Tensor, radius: float = torch.inf):
+    def __init__(self, problem: LocalProblem, start: Array, radius: float = inf):
         self.problem, self.form, self.radius = problem, DualForm(problem), radius
         value = problem.value(start)
         if problem.model.exact and problem.at_zero.value <= value:
-            start, value = torch.zeros_like(start), problem.at_zero.value
+            start, value = np.zeros_like(start), problem.at_zero.value
         self.result = LocalResult(problem, start, value)
         self.u, self.ceiling = start, value
-        self.first_raw = problem.raw_prediction(start)
+        self.first_residual = problem.residual(start)
         self.margin = self.moved = 0.0
 
     def begin(self, least: float = 0.0) -> None:
@@ -71,15 +76,15 @@ class InteriorPoint:
         Return True where a step moves predictions by less than ``still`` before that.
         """
         form, result = self.form, self.result
-        least, flattest, idle, lowest = torch.inf, torch.inf, 0, torch.inf
+        least, flattest, idle, lowest = inf, inf, 0, inf
         enough = max(enough, _ROUNDING)
         while result.n_iter < min(MOST_STEPS, max_iter):
             products, gradient = form.products(), form.gradient(self.u)
-            norm = float(torch.linalg.vector_norm(gradient))
+            size = norm(gradient)
             lower = result.value < lowest - _GAIN * abs(result.value)
-            gains = lower or products < 0.9 * least or norm < 0.9 * flattest
+            gains = lower or products < 0.9 * least or size < 0.9 * flattest
             idle = 0 if gains else idle + 1
-            least, flattest, lowest = min(least, products), min(flattest, norm), result.value
+            least, flattest, lowest = min(least, products), min(flattest, size), result.value
             done = self._is_explained() or products <= enough * abs(result.value)
             if done or idle >= _IDLE or self._is_lost():
                 break
@@ -91,12 +96,12 @@ class InteriorPoint:
                 return True
         return False
 
-    def keep(self, u: Tensor, worth: float = 0.0) -> bool:
+    def keep(self, u: Array, worth: float = 0.0) -> bool:
         """Keep a point that is not higher than the best one; return whether it was kept.
 
         Parameters
         ----------
-        u : Tensor of shape (k,)
+        u : array of shape (k,)
             What is negative in it and may not be becomes zero.
         worth : float, default=0.0
             By what part of the objective it may be higher.
@@ -105,7 +110,7 @@ class InteriorPoint:
         allowed += self.problem.at_zero.nothing if worth else 0.0
         return self.result.keep(self.problem.feasible(u), allowed)
 
-    def close(self, u: Tensor) -> None:
+    def close(self, u: Array) -> None:
         """Keep the end of the descent, or as much of the way there as the radius allows."""
         result = self.result
         moved = self.problem.distance(u, result.start)
@@ -121,30 +126,34 @@ class InteriorPoint:
         result = self.result
         # The lines of rows that are not kept are below them, except at the start.
         ceiling = result.value if self.problem.model.exact else self.ceiling
-        bounds = (self.form.left(result.u, ceiling, duals) for duals in result.duals)
-        result.left = min(result.value, *bounds)  # neither losses nor penalties are negative
+        result.left = result.value  # neither losses nor penalties are negative
+        for duals in reversed(result.duals):  # the last are the best most often
+            result.left = min(result.left, self.form.left(result.u, ceiling, duals))
+            if result.left <= _ROUNDING * result.value:
+                return
 
     def _is_explained(self) -> bool:
         """Return whether what is left of the objective is rounding."""
-        return bool(self.form.rows) and self.result.value <= self.problem.at_zero.nothing
+        return self.form.rows is not None and self.result.value <= self.problem.at_zero.nothing
 
     def _is_lost(self) -> bool:
         """Return whether the point is too far away for a model that has a minimum."""
-        if self.radius == torch.inf:
+        if self.radius == inf:
             return False
-        moved = root_mean_square(self.problem.raw_prediction(self.u) - self.first_raw)
+        moved = root_mean_square(self.problem.residual(self.u) - self.first_residual)
         return moved > _LOST * self.radius
 
-    def _step(self, products: float, gradient: Tensor) -> None:
+    def _step(self, products: float, gradient: Array) -> None:
         """Take a step. A predicted one says how far to aim, and what to correct."""
         form = self.form
-        form.linearise(self.u, 0.0, 0.0)
+        form.linearise(self.u)
         lower = factorised(form.matrix())
         *_, longest = form.solve(lower, gradient)
         length = min(1.0, 1 / longest) if longest > 0 else 1.0
-        after = form.products(length)
+        # To first order a step towards zero takes its length from the sum.
+        after = max((1 - length) * products + length**2 * form.bent(), 0.0)
         target = (after / products) ** 3 * products / form.n_products
-        form.linearise(self.u, target, length)
+        form.aim_at(target, length)
         step, change, longest = form.solve(lower, gradient)
         length = min(1.0, _TO_EDGE / longest) if longest > 0 else 1.0
         self.u, self.moved = self.u + length * step, length * root_mean_square(change)

@@ -1,109 +1,89 @@
-"""The kinks of a penalty, and systems that may have no unique solution."""
+"""The kinks of a penalty."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+from typing import Generic, TypeVar
 
-import torch
+import numpy as np
 from torch import Tensor
 
 _ZEROS = 1e-12  # of the objective, which exact zeros may cost
 _PART = 0.1  # of the tolerance, if that is more
 
+# Of NumPy in Newton's method, whose many steps are on few numbers; tensors may be on a card.
+AnyArray = TypeVar("AnyArray", Tensor, np.ndarray)
+
 
 @dataclass
-class Kinks:
+class Kinks(Generic[AnyArray]):
     """What is not smooth: ``sum_j slope_j |u_j|``, and ``u_j >= 0`` where ``bounded_j``.
 
     Parameters
     ----------
-    slope : Tensor of shape (k,)
-    bounded : Tensor of shape (k,), bool
+    slope : array or Tensor of shape (k,)
+    bounded : array or Tensor of shape (k,), bool
     """
 
-    slope: Tensor
-    bounded: Tensor
+    slope: AnyArray
+    bounded: AnyArray
 
-    @classmethod
-    def none(cls, like: Tensor) -> "Kinks":
-        """Return no kinks for coordinates like those of a vector."""
-        return cls(torch.zeros_like(like), torch.zeros_like(like, dtype=torch.bool))
+    @cached_property
+    def rigid(self) -> AnyArray:
+        """Where there is a kink or bound at zero."""
+        return (self.slope > 0) | self.bounded
 
-    def over(self, index: Tensor) -> "Kinks":
+    @cached_property
+    def steepest_down(self) -> AnyArray:
+        """The lower ends of the subdifferentials at zero, whose upper ends are the slopes."""
+        low = -self.slope
+        low[self.bounded] = -inf
+        return low
+
+    def over(self, index: AnyArray) -> "Kinks[AnyArray]":
         """Return those of some coordinates."""
         return Kinks(self.slope[index], self.bounded[index])
 
-    def followed_by_free(self, n_free: int) -> "Kinks":
-        """Return these, followed by as many coordinates that have no kink, such as an intercept."""
-        free = self.slope.new_zeros(n_free)
-        return Kinks(torch.cat((self.slope, free)), torch.cat((self.bounded, free > 0)))
-
-    def value(self, u: Tensor) -> Tensor:
+    def value(self, u: AnyArray) -> float:
         """Return the value at u."""
-        return (self.slope * u.abs()).sum()
+        return float(self.slope @ abs(u))
 
-    def prox(self, u: Tensor, step: Tensor) -> Tensor:
+    def prox(self, u: AnyArray, step: AnyArray) -> AnyArray:
         """Return the proximal point of u, in the metric ``1 / step``."""
-        shrunk = (u.abs() - self.slope * step).clamp(min=0) * u.sign()
-        return torch.where(self.bounded, shrunk.clamp(min=0), shrunk)
+        return u - u.clip(self.steepest_down * step, self.slope * step)
 
-    def free(self, u: Tensor) -> Tensor:
+    def free(self, u: AnyArray) -> AnyArray:
         """Return where a small change of u has a smooth effect."""
-        return (u != 0) | ((self.slope == 0) & ~self.bounded)
+        return (u != 0) | ~self.rigid
 
-    def outward(self, u: Tensor) -> Tensor:
+    def outward(self, u: AnyArray) -> AnyArray:
         """Return the signs of u, where there is a kink or bound at zero; 0 elsewhere."""
-        return torch.where((self.slope > 0) | self.bounded, u.sign(), torch.zeros_like(u))
+        return self.rigid * (1.0 * (u > 0) - 1.0 * (u < 0))
 
-    def inside(self, gradient: Tensor, part: float) -> Tensor:
+    def inside(self, gradient: AnyArray, part: float) -> AnyArray:
         """Return where the smooth part's gradient is inside the kink by a part of its slope."""
         least = (1 - part) * self.slope
-        return torch.where(self.bounded, -gradient < least, gradient.abs() < least)
+        return (-gradient < least) & ((gradient < least) | self.bounded)
 
-    def subgradient(self, u: Tensor, gradient: Tensor) -> Tensor:
+    def beyond(self, gradient: AnyArray) -> AnyArray:
+        """Return the subgradient of least norm at zero, from the gradient of the smooth part."""
+        return gradient - self._taken_up(gradient)
+
+    def subgradient(self, u: AnyArray, gradient: AnyArray) -> AnyArray:
         """Return the subgradient of least norm, from the gradient of the smooth part."""
-        at_zero = (gradient.abs() - self.slope).clamp(min=0) * gradient.sign()
-        at_bound = (gradient + self.slope).clamp(max=0)
-        at_zero = torch.where(self.bounded, at_bound, at_zero)
-        return torch.where(u == 0, at_zero, gradient + self.slope * u.sign())
+        beside = gradient + (self.slope * (u > 0) - self.slope * (u < 0))
+        return beside - self._taken_up(gradient) * (u == 0)
+
+    def _taken_up(self, gradient: AnyArray) -> AnyArray:
+        """Return what the subdifferential at zero takes up of a gradient, exactly if it can."""
+        return gradient.clip(-self.slope, -self.steepest_down)
+
+
+def no_kinks(k: int) -> Kinks[np.ndarray]:
+    """Return no kinks for k coordinates."""
+    return Kinks(np.zeros(k), np.zeros(k, dtype=bool))
 
 
 def worth_of_zeros(tol: float) -> float:
     """Return what part of the objective may be lost for coefficients that are exactly zero."""
     return max(_ZEROS, _PART * tol)
-
-
-def solve_positive(matrix: Tensor, right: Tensor) -> tuple[Tensor, bool]:
-    """Return the solution of a symmetric positive semidefinite system, and whether it is unique.
-
-    If it is not, the matrix is shifted, in units of its diagonal, by more than its rounding.
-    """
-    rounding = 4 * torch.finfo(matrix.dtype).eps * max(len(matrix), 1)
-    diagonal = matrix.diagonal()
-    diagonal = torch.where(diagonal > 0, diagonal, torch.ones_like(diagonal))
-    lower, info = torch.linalg.cholesky_ex(matrix)
-    unique = not info and bool((lower.diagonal() ** 2 > rounding * diagonal).all())
-    if info:
-        lower = _shifted_factor(matrix, diagonal, 100 * rounding)
-    return torch.cholesky_solve(right[:, None], lower)[:, 0], unique
-
-
-def factorised(matrix: Tensor) -> Tensor:
-    """Return the Cholesky factor of a symmetric positive semidefinite matrix, shifted if need be.
-
-    The shift is in units of the diagonal, and begins below what rounding leaves of the matrix.
-    """
-    lower, info = torch.linalg.cholesky_ex(matrix)
-    if not info:
-        return lower
-    diagonal = matrix.diagonal()
-    floor = torch.finfo(matrix.dtype).tiny + 1e-300
-    diagonal = torch.where(diagonal > floor, diagonal, torch.ones_like(diagonal))
-    return _shifted_factor(matrix, diagonal, torch.finfo(matrix.dtype).eps)
-
-
-def _shifted_factor(matrix: Tensor, diagonal: Tensor, shift: float) -> Tensor:
-    """Return the Cholesky factor of a matrix plus the least shift of its diagonal that has one."""
-    lower, info = torch.linalg.cholesky_ex(matrix + (shift * diagonal).diag())
-    while info and 100 * shift < 1e6:
-        shift *= 100
-        lower, info = torch.linalg.cholesky_ex(matrix + (shift * diagonal).diag())
-    return lower

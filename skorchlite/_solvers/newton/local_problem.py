@@ -1,16 +1,20 @@
 """A local model of the loss plus the penalty, and what a descent on it has come to."""
 
 from functools import cached_property
+from math import inf
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from ..._linalg.gram import weighted_gram
-from ..._objective.local_model import Model
 from ..._objective.loss import Loss
 from ..._runtime import lap
 from .bounds import AtZero, Bound
+from .hinges import Hinges, hinges_of
 from .kinks import Kinks
+from .local_model import LocalModel
+from .products import gram, norm, product
+
+Array = NDArray[np.float64]
 
 
 class LocalProblem:
@@ -18,33 +22,40 @@ class LocalProblem:
 
     Parameters
     ----------
-    model : Model
+    model : LocalModel
         In these coordinates.
     loss : Loss
+        Whose hinges are known.
     kinks : Kinks
         Of the penalty.
-    curvature : Tensor of shape (k, k)
+    curvature : array of shape (k, k)
         Of the penalty.
     bound : Bound
     at_zero : AtZero, default=None
         The objective at zero, and how much of it counts as rounding; computed by default.
+
+    Attributes
+    ----------
+    hinges : Hinges or None
+        Whose sum the loss is in the rows that are kept; None where no row is.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: LocalModel,
         loss: Loss,
-        kinks: Kinks,
-        curvature: Tensor,
+        kinks: Kinks[np.ndarray],
+        curvature: Array,
         bound: Bound,
         at_zero: AtZero | None = None,
     ):
         self.model, self.loss, self.kinks, self.bound = model, loss, kinks, bound
         self.curvature, self.quadratic = curvature, model.hessian + curvature
-        self._last: tuple[Tensor | None, Tensor] = None, model.y
-        self._last_rest: tuple[Tensor | None, tuple] = None, ()
+        self.hinges = hinges_of(loss, model.share) if len(model.y) else None
+        self._last: tuple[Array | None, Array] = None, model.y
+        self._last_rest: tuple[Array | None, tuple[float, Array]] = None, (0.0, model.point)
         if at_zero is None:
-            value = self.value(torch.zeros_like(model.point))
+            value = self.value(np.zeros_like(model.point))
             at_zero = AtZero(value, loss.nothing(max(value, 0.0)))
         self.at_zero = at_zero
 
@@ -58,38 +69,36 @@ class LocalProblem:
         """Whether the penalty has kinks that cost something beside them."""
         return bool(self.kinks.slope.any())
 
-    def raw_prediction(self, u: Tensor) -> Tensor:
-        """Return the raw predictions of the rows that are kept.
+    def residual(self, u: Array) -> Array:
+        """Return the residuals of the rows that are kept.
 
         Those of the last point are remembered, since a step asks for them more than once.
         """
         if self._last[0] is not u:
             lap()
-            self._last = u, self.model.Z @ u
+            self._last = u, self.model.y - product(self.model.Z, u)
         return self._last[1]
 
-    def residual(self, u: Tensor) -> Tensor:
-        """Return the residuals of the rows that are kept."""
-        return self.model.y - self.raw_prediction(u)
+    def value(self, u: Array, hinges: Hinges | None = None) -> float:
+        """Return the objective at u, with the hinges of another loss if they are given."""
+        hinges = hinges or self.hinges
+        losses = hinges.value(self.residual(u)) if hinges else 0.0
+        penalty = self.kinks.value(u) if self.has_slopes else 0.0
+        return losses + (self._rest(u)[0] + penalty)
 
-    def value(self, u: Tensor, loss: Loss | None = None) -> float:
-        """Return the objective at u, with another loss if one is given."""
-        losses = (loss or self.loss).value(self.model.y, self.raw_prediction(u))
-        rest = float(self._rest(u)[0])
-        penalty = float(self.kinks.value(u)) if self.has_slopes else 0.0
-        return float(self.model.share @ losses) + (rest + penalty)
-
-    def gradient(self, u: Tensor, loss: Loss | None = None) -> Tensor:
+    def gradient(self, u: Array, hinges: Hinges | None = None) -> Array:
         """Return the gradient at u without the kinks of the penalty."""
-        loss = loss or self.loss
-        slope = self.model.share * loss.gradient(self.model.y, self.raw_prediction(u))
-        return self.model.Z.T @ slope + self._rest(u)[1]
+        hinges, rest = hinges or self.hinges, self._rest(u)[1]
+        if not hinges:
+            return rest
+        slope = hinges.slope_in_form(self.residual(u))
+        return rest - product(self.model.Z.T, self.model.share * slope)
 
-    def gradient_of_rest(self, u: Tensor) -> Tensor:
+    def gradient_of_rest(self, u: Array) -> Array:
         """Return the gradient of all but the rows that are kept and the kinks of the penalty."""
         return self._rest(u)[1]
 
-    def _rest(self, u: Tensor) -> tuple[Tensor, Tensor]:
+    def _rest(self, u: Array) -> tuple[float, Array]:
         """Return the value and the gradient at u of all but the rows that are kept and the kinks.
 
         Those of the last point are remembered. Where all rows are kept, and there is no smooth
@@ -99,32 +108,32 @@ class LocalProblem:
             return self.model.value, self.model.gradient
         if self._last_rest[0] is not u:
             value, gradient = self.model.far(u)
-            curved = self.curvature @ u
-            self._last_rest = u, (value + 0.5 * (u @ curved), gradient + curved)
+            curved = product(self.curvature, u)
+            self._last_rest = u, (value + 0.5 * float(u @ curved), gradient + curved)
         return self._last_rest[1]
 
     @cached_property
     def _is_rows_only(self) -> bool:
         model = self.model
-        parts = model.value, model.gradient, model.hessian, self.curvature
-        return not any(bool(part.any()) for part in parts)
+        parts = model.gradient, model.hessian, self.curvature
+        return not (model.value or any(part.any() for part in parts))
 
     @cached_property
-    def row_gram(self) -> Tensor:
+    def row_gram(self) -> Array:
         """The weighted products of the columns over the rows that are kept."""
-        return weighted_gram(self.model.Z, self.model.share)
+        return gram(self.model.Z, self.model.share)
 
-    def gram(self) -> Tensor:
+    def gram(self) -> Array:
         """Return these products, plus the curvature of the other rows and of the penalty."""
         return self.row_gram + self.quadratic
 
-    def feasible(self, u: Tensor) -> Tensor:
+    def feasible(self, u: Array) -> Array:
         """Return u with zero for what is negative and may not be."""
-        return torch.where(self.kinks.bounded, u.clamp(min=0), u) if self.has_bounds else u
+        return np.where(self.kinks.bounded, np.maximum(u, 0.0), u) if self.has_bounds else u
 
-    def distance(self, u: Tensor, start: Tensor) -> float:
+    def distance(self, u: Array, start: Array) -> float:
         """Return the root mean square of how far predictions move from one point to another."""
-        return root_mean_square(self.model.Z @ (u - start))
+        return root_mean_square(product(self.model.Z, u - start))
 
 
 class LocalResult:
@@ -133,31 +142,31 @@ class LocalResult:
     Parameters
     ----------
     problem : LocalProblem
-    start : Tensor of shape (k,)
+    start : array of shape (k,)
     value : float
         The objective at the start.
 
     Attributes
     ----------
-    u, value : Tensor of shape (k,), float
+    u, value : array of shape (k,), float
         The best point, and the objective there.
     left : float
         How much lower the minimum may be, by a bound; infinite until one is computed.
     n_iter : int
     curve : list of float
         The best value after each step.
-    duals : list of list of Tensor
-        Dual variables that a bound was computed from, of each kind of hinge.
+    duals : list of array or None
+        Dual variables of the rows that a bound is computed from.
     at_edge : bool
         Whether the radius of the descent ended it.
     """
 
-    def __init__(self, problem: LocalProblem, start: Tensor, value: float):
+    def __init__(self, problem: LocalProblem, start: Array, value: float):
         self.problem, self.start = problem, start
-        self.u, self.value, self.left = start, value, torch.inf
+        self.u, self.value, self.left = start, value, inf
         self.n_iter = 0
         self.curve: list[float] = []
-        self.duals: list[list[Tensor]] = []
+        self.duals: list[Array | None] = []
         self.at_edge = False
 
     @property
@@ -181,7 +190,7 @@ class LocalResult:
         """How far predictions moved from the start, root mean square."""
         return self.problem.distance(self.u, self.start)
 
-    def keep(self, u: Tensor, allowed: float = 0.0) -> bool:
+    def keep(self, u: Array, allowed: float = 0.0) -> bool:
         """Keep a point that is higher than the best by no more than allowed; return whether so."""
         value = self.problem.value(u)
         if value <= self.value + allowed:
@@ -190,6 +199,6 @@ class LocalResult:
         return False
 
 
-def root_mean_square(x: Tensor) -> float:
+def root_mean_square(x: Array) -> float:
     """Return the root of the mean of squares; 0 where there are none."""
-    return float(torch.linalg.vector_norm(x)) / max(len(x), 1) ** 0.5
+    return norm(x) / max(len(x), 1) ** 0.5

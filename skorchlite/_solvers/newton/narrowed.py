@@ -11,12 +11,15 @@ Portnoy, Koenker (1997), "The Gaussian hare and the Laplacian tortoise", Statist
 the same, of rows that are sorted out by a sample.
 """
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from .crossover import descend
 from .interior_point import InteriorPoint
 from .local_problem import LocalProblem, LocalResult
+from .products import row_norms
+
+Array = NDArray[np.float64]
 
 MANY_ROWS = 16_384  # fewer cost hardly more than the calls
 _FAR = 6.0  # times the last step: rows further from a kink are taken to stay on their line
@@ -50,8 +53,8 @@ def minimised_among_few(steps: InteriorPoint, tol: float, max_iter: int) -> bool
     problem, result = steps.problem, steps.result
     u, reach = result.u, _FAR * steps.moved
     # In coordinates of like spread, predictions of a row of large entries move by more.
-    size = torch.linalg.vector_norm(problem.model.Z, dim=1) / len(u) ** 0.5
-    near = _distance(problem, u) <= reach * size.clamp(min=1)
+    size = row_norms(problem.model.Z) / len(u) ** 0.5
+    near = _distance(problem, u) <= reach * np.maximum(size, 1.0)
     n_near = int(near.sum())
     if n_near < _FEWEST * len(u) or 2 * n_near > len(near):
         return False
@@ -67,17 +70,18 @@ def minimised_among_few(steps: InteriorPoint, tol: float, max_iter: int) -> bool
     if crossed or few.result.left > _SHARE * tol * abs(value):
         return False
     result.curve += few.result.curve
-    result.duals = _duals_of_all(steps, near, few.result)
+    result.duals = [*_duals_of_all(steps, near, few.result)]
     # Not by the slopes of all rows: their sum has more rounding than the bound of few leaves.
     steps.close(few.result.u)
     result.left = max(result.value - few.result.lower, 0.0)
     return True
 
 
-def _among(problem: LocalProblem, u: Tensor, near: Tensor) -> LocalProblem:
+def _among(problem: LocalProblem, u: Array, near: NDArray[np.bool_]) -> LocalProblem:
     """Return the problem about u in which the rows that are not near stay on their line."""
+    assert problem.hinges is not None
     return LocalProblem(
-        problem.model.narrowed(problem.loss, u, near),
+        problem.model.narrowed(problem.hinges, u, near),
         problem.loss,
         problem.kinks,
         problem.curvature,
@@ -86,20 +90,20 @@ def _among(problem: LocalProblem, u: Tensor, near: Tensor) -> LocalProblem:
     )
 
 
-def _duals_of_all(steps: InteriorPoint, near: Tensor, few: LocalResult) -> list[list[Tensor]]:
+def _duals_of_all(steps: InteriorPoint, near: NDArray[np.bool_], few: LocalResult) -> list[Array]:
     """Return the dual variables of all rows: those found for few, and the slopes of the others."""
-    residual = steps.problem.residual(few.start)
-    (rows,) = near.nonzero(as_tuple=True)
-    lines = [
-        torch.where(hinges.t(residual) > 0, hinges.high, hinges.low) for hinges in steps.form.rows
-    ]
-    return [
-        [line.index_copy(0, rows, d) for line, d in zip(lines, each, strict=True)]
-        for each in few.duals
-    ]
+    problem = steps.problem
+    assert problem.hinges is not None
+    lines = problem.hinges.slope_of_pieces(problem.residual(few.start))
+    found = []
+    for duals in few.duals:
+        all_duals = lines.copy()
+        all_duals[:, near] = duals
+        found.append(all_duals)
+    return found
 
 
-def _distance(problem: LocalProblem, u: Tensor) -> Tensor:
+def _distance(problem: LocalProblem, u: Array) -> Array:
     """Return how far residuals are from the nearest kink."""
     residual = problem.residual(u)
-    return torch.stack([(residual - at).abs() for at in problem.loss.breaks]).amin(0)
+    return np.minimum.reduce([abs(residual - at) for at in problem.loss.breaks])

@@ -1,7 +1,9 @@
 """Descent on a local problem whose loss is a sum of hinges, to its minimum and a bound on that."""
 
-import torch
-from torch import Tensor
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .bounds import AtZero
 from .crossover import cross_over
@@ -15,10 +17,10 @@ _STILLER = 0.25  # of a step that was not small enough
 
 def minimise_in_pieces(
     problem: LocalProblem,
-    start: Tensor,
+    start: NDArray[np.float64],
     tol: float,
     max_iter: int,
-    radius: float = torch.inf,
+    radius: float = inf,
     rough: bool = False,
 ) -> LocalResult:
     """Descend until the bound is well within ``tol`` of the objective, or comes no closer.
@@ -26,7 +28,7 @@ def minimise_in_pieces(
     Parameters
     ----------
     problem : LocalProblem
-    start : Tensor of shape (k,)
+    start : array of shape (k,)
     tol : float
     max_iter : int
     radius : float, default=inf

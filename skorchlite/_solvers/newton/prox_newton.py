@@ -12,8 +12,11 @@ solver for the lasso with dual extrapolation", ICML.
 """
 
 from functools import partial
+from math import inf
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._objective.moments import Moments
@@ -22,8 +25,12 @@ from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .kinks import Kinks
+from .products import product
 from .quadratic_model import measure
 from .working_columns import steepness, widened
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 _NARROW = 256  # columns, up to which their Gram matrix costs no more than the passes it saves
 _MEDIUM = 600  # columns, up to which it may cost no more either, if it takes
@@ -31,6 +38,7 @@ _FEW_PRODUCTS = 4e8  # products of entries at most
 _VIOLATION = 1e-14  # of a kink, relative to the largest gradient at zero, that is rounding
 _ROUNDING = 1e-14  # of the objective
 _STEPS = 12  # of all columns at once: more do not find what their matrix has lost
+_LEAST = float(np.finfo(np.float64).tiny)
 _STEPS_UP = 5  # that do not come lower, before rounding is all that is left
 
 
@@ -55,24 +63,25 @@ class _Descent:
     ----------
     narrow : bool
         Whether the working set is all columns.
-    scale, all_kinks : Tensor of shape (n_features,), Kinks
+    scale, all_kinks : array of shape (n_features,), Kinks
         The deviation of each column, 1 for a constant one, and the kinks in units of it.
-    index, unit, hessian, kinks : Tensor, Tensor, Tensor, Kinks
+    index, unit, hessian, kinks : array, array, array, Kinks
         The columns of the working set, their deviation, and their Hessian and kinks in units of it.
     """
 
     def __init__(self, objective: Objective, start: Tensor | None, control: SolverControl):
         self.objective, self.monitor = objective, control.monitor
-        self.v = torch.zeros(objective.n_features + 1, objective.rows.n_targets).double()
+        self.v = np.zeros((objective.n_features + 1, objective.rows.n_targets))
         self.start = start
-        self.n_iter, self.change, self.gap = 0, torch.inf, torch.inf
+        self.l1 = objective.column_penalty.l1.numpy()
+        self.n_iter, self.change, self.gap = 0, inf, inf
         self.best: tuple = ()
         self.moments: Moments | None = None
         self.narrow = _is_narrow(objective)
         self.value, self.gradient = (
             self._measure(control.dtype) if self.narrow else self._correlate()
         )
-        self.curve = [objective.units.total(self.value)]
+        self.curve = [self._total(self.value)]
         self.at_zero = [AtZero.of(value) for value in self.value.tolist()]
         self.bound = self._bound()
 
@@ -93,9 +102,9 @@ class _Descent:
             if lost or (idle and settled and not entered):
                 return self._at_best("stalled_gap")
             self._move(*(self._newton_step() if entered else (step, gain)))
-            self.value, self.gradient = self.objective.evaluate(self.v)
+            self.value, self.gradient = self._evaluate()
             # Measured, where it was the model's.
-            self.curve[-1] = self.objective.units.total(self.value)
+            self.curve[-1] = self._total(self.value)
 
     def _without_gain(self) -> int:
         """Return how many steps ago the objective fell by more than rounding; keep that point."""
@@ -108,15 +117,15 @@ class _Descent:
         if self.curve[-1] > self.curve[self.best[0]] * (1 + _ROUNDING):
             _, self.v, self.value, self.gradient = self.best
             self._look_ahead()
-            self.curve.append(self.objective.units.total(self.value))
+            self.curve.append(self._total(self.value))
         return status
 
     def solution(self, status: str) -> Solution:
         """Return the record of the descent."""
         return Solution(
             objective=self.objective,
-            v=self.v,
-            v_low=torch.zeros_like(self.v),
+            v=torch.from_numpy(self.v),
+            v_low=torch.zeros(self.v.shape, dtype=torch.float64),
             n_iter=self.n_iter,
             loss_curve=list(self.curve),
             optimality=self.gap,
@@ -125,66 +134,81 @@ class _Descent:
             moments=self.moments,
         )
 
-    def _measure(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def _evaluate(self) -> tuple[Array, Array]:
+        """Return the value for each target, and the gradient of what is smooth."""
+        value, gradient = self.objective.evaluate(torch.from_numpy(self.v))
+        return value.numpy(), gradient.numpy()
+
+    def _total(self, value: Array) -> float:
+        return self.objective.units.total(torch.from_numpy(value))
+
+    def _measure(self, dtype: torch.dtype) -> tuple[Array, Array]:
         """Make the Gram matrix of all columns; return value and gradient at the start."""
         self.objective, quadratic = measure(self.objective, dtype)
         self.moments = moments = quadratic.moments
         self._begin((moments.cross.diagonal() / moments.weight).sqrt())
-        self._work_on(torch.arange(self.objective.n_features), quadratic.hessian)
+        self._work_on(np.arange(self.objective.n_features), quadratic.hessian.numpy())
         self._scale_by(self.unit)
-        w = self.v[:-1]
-        value, gradient = quadratic.at(w)
-        penalty = self.objective.column_penalty.l1 @ w.abs()
-        return value + penalty, torch.cat((gradient, self.v[-1:]))
+        value, gradient = quadratic.at(torch.from_numpy(self.v[:-1]))
+        penalty = self.l1 @ abs(self.v[:-1])
+        return value.numpy() + penalty, np.concatenate((gradient.numpy(), self.v[-1:]))
 
-    def _correlate(self) -> tuple[Tensor, Tensor]:
+    def _correlate(self) -> tuple[Array, Array]:
         """Measure the columns from their mean; return value and gradient at the start."""
         t = self.objective.rows.n_targets
         mean, deviation, covariance = self.objective.spread()
-        self.objective = objective = self.objective.centred(mean, deviation)
+        self.objective = self.objective.centred(mean, deviation)
         self._begin(deviation)
-        scale = deviation[t:]
+        scale, slope = deviation[t:].numpy(), covariance.numpy()
         self._scale_by(scale)
-        self.first = (covariance.abs() / self.scale[:, None]).max()
-        self._work_on(torch.arange(0), torch.zeros(0, 0).double())
+        self.first = (abs(slope) / self.scale[:, None]).max()
+        self._work_on(np.arange(0), np.zeros((0, 0)))
         if self.v.any():
-            return objective.evaluate(self.v)
-        return 0.5 * deviation[:t] ** 2, torch.cat((-covariance, self.v[-1:]))
+            return self._evaluate()
+        return 0.5 * deviation[:t].numpy() ** 2, np.concatenate((-slope, self.v[-1:]))
 
     def _begin(self, deviation: Tensor) -> None:
         """Take the start that was given, where it is near."""
         if self.start is not None and is_near(self.start, deviation):
-            self.v[:-1] = self.start
+            self.v[:-1] = self.start.numpy()
 
-    def _scale_by(self, scale: Tensor) -> None:
+    def _scale_by(self, scale: Array) -> None:
         """Set the unit in which a coefficient has the spread of its column."""
-        self.scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-        self.all_kinks = _kinks(self.objective, self.scale)
+        self.scale = np.where(scale > 0, scale, 1.0)
+        self.all_kinks = self._kinks(self.l1 / self.scale)
+
+    def _kinks(self, slope: Array, n_free: int = 0) -> Kinks[np.ndarray]:
+        """Return the kinks of the penalty with these slopes, the last of them of intercepts."""
+        bounded = np.full(len(slope), self.objective.penalty.positive)
+        bounded[len(slope) - n_free :] = False
+        return Kinks(slope, bounded)
 
     def _bound(self) -> Bound:
         """Return what bounds the gap of a target."""
         objective = self.objective
         n_free = int(objective.fit_intercept)
-        kinks = self.all_kinks.followed_by_free(n_free)
-        curvature = objective.column_penalty.curvature / self.scale**2
-        curvature = torch.cat((curvature, curvature.new_zeros(n_free)))
+        kinks = self._kinks(np.append(self.all_kinks.slope, [0.0] * n_free), n_free)
+        curvature = objective.column_penalty.curvature.numpy() / self.scale**2
+        curvature = np.append(curvature, [0.0] * n_free)
         # Of squared error the objective says how far predictions are, root mean square.
         return Bound(objective.loss, kinks, curvature, 1.0, whitened=False, n_free=n_free)
 
-    def _gram(self) -> Tensor:
+    def _gram(self) -> Array:
         """Return the Hessian of all columns; where it is not made, zeros, which bound nothing."""
-        free = self.scale.new_ones(int(self.objective.fit_intercept))
-        if not self.narrow:
-            return torch.cat((0 * self.scale, free)).diag()
-        return torch.block_diag(self.hessian, free.diag())
+        d, n_free = len(self.scale), int(self.objective.fit_intercept)
+        gram = np.zeros((d + n_free, d + n_free))
+        gram[d:, d:] = 1.0
+        if self.narrow:
+            gram[:d, :d] = self.hessian
+        return gram
 
-    def _violators(self) -> Tensor:
+    def _violators(self) -> Index:
         """Return the columns outside the working set that would leave zero, the steepest first."""
         gradient = self.gradient[:-1] / self.scale[:, None]
         gradient[self.index] = 0
         excess = steepness(self.all_kinks, gradient)
-        (index,) = (excess > _VIOLATION * self.first).nonzero(as_tuple=True)
-        return index[excess[index].argsort(descending=True)]
+        (index,) = (excess > _VIOLATION * self.first).nonzero()
+        return index[(-excess[index]).argsort(kind="stable")]
 
     def _choose_columns(self) -> bool:
         """Add to the columns that have a coefficient those that would leave zero by most."""
@@ -192,76 +216,68 @@ class _Descent:
         if not len(entering):
             return False
         index = widened(self.v, entering)
-        part = self.objective.over(index)
-        self._work_on(index, part.quadratic(self.objective.double).hessian)
+        part = self.objective.over(torch.from_numpy(index))
+        self._work_on(index, part.quadratic(self.objective.double).hessian.numpy())
         return True
 
-    def _work_on(self, index: Tensor, hessian: Tensor) -> None:
+    def _work_on(self, index: Index, hessian: Array) -> None:
         """Make a set of columns, whose Hessian is given, the working set."""
-        scale = hessian.diagonal().sqrt()
-        self.index, self.unit = index, torch.where(scale > 0, scale, torch.ones_like(scale))
-        self.hessian = hessian / torch.outer(self.unit, self.unit)
-        self.hessian += (scale == 0).double().diag()  # a constant column stays at zero
-        self.kinks = _kinks(self.objective, self.unit, index)
+        scale = hessian.diagonal() ** 0.5
+        self.index, self.unit = index, np.where(scale > 0, scale, 1.0)
+        self.hessian = hessian / self.unit / self.unit[:, None]
+        if not scale.all():
+            self.hessian += np.diag(1.0 * (scale == 0))  # a constant column stays at zero
+        self.kinks = self._kinks(self.l1[index] / self.unit)
 
-    def _move(self, step: Tensor, gain: Tensor) -> None:
+    def _move(self, step: Array, gain: Array) -> None:
         """Step to the minimum of the quadratic over the working set."""
-        curved = 0.5 * (step * (self.hessian @ step)).sum(0)
-        self.v = self.v.clone()
+        curved = 0.5 * (step * product(self.hessian, step)).sum(0)
+        self.v = self.v.copy()
         self.v[self.index] += step / self.unit[:, None]
         self.v[self.index] *= self.nonzero  # adding a step leaves rounding where zero is meant
         self.v[-1] -= self.gradient[-1]
         self.n_iter += 1
-        self.curve.append(self.objective.units.total((self.value - gain + curved).clamp(min=0)))
+        self.curve.append(self._total(np.maximum(self.value - gain + curved, 0.0)))
         ended = partial(self.solution, "completed")
         self.monitor(self.n_iter, self.curve[-1], self.gap, ended)
 
-    def _look_ahead(self) -> tuple[Tensor, Tensor]:
+    def _look_ahead(self) -> tuple[Array, Array]:
         """Measure how far from the optimum the point is; return the next step and its gain."""
         step, gain = self._newton_step()
+        self.change = 0.0
         if len(self.index):
-            size = (self.v[self.index] * self.unit[:, None]).abs()
-            largest = torch.maximum(size, step.abs()).amax(0)
-            self.change = float(torch.nan_to_num(step.abs().amax(0) / largest, 0.0).max())
-        else:
-            self.change = 0.0
+            moved = abs(step).max(0)
+            size = abs(self.v[self.index] * self.unit[:, None]).max(0)
+            self.change = float((moved / np.maximum(np.maximum(size, moved), _LEAST)).max())
         gaps = [self._gap_of(target) for target in range(len(self.value))]
         self.gap, self.blurred = map(max, zip(*gaps, strict=True))
         return step, gain
 
     def _gap_of(self, target: int) -> tuple[float, float]:
         """Return the relative gap of a target, and how large a gap rounding may make."""
-        unit = torch.cat((self.scale, self.scale.new_ones(1)))[: len(self.bound.kinks.slope)]
+        unit = np.append(self.scale, 1.0)[: len(self.bound.kinks.slope)]
         u, gradient = self.v[: len(unit), target] * unit, self.gradient[: len(unit), target] / unit
         value = float(self.value[target])
         left = self.bound.left(u, gradient, value, self._gram)
         first = self.at_zero[target]
         return first.relative(left, value), first.blurred(self.bound.blurred(u, value), value)
 
-    def _newton_step(self) -> tuple[Tensor, Tensor]:
+    def _newton_step(self) -> tuple[Array, Array]:
         """Return the step in scaled coordinates, and its gain to first order."""
         w = self.v[self.index] * self.unit[:, None]
         slope = self.gradient[self.index] / self.unit[:, None]
         if not len(w):
             self.nonzero = w != 0
-            return w, w.new_zeros(w.shape[1])
+            return w, np.zeros(w.shape[1])
         columns = zip(slope.T, w.T, strict=True)
-        new = torch.stack(
-            [minimise_quadratic(self.hessian, g, self.kinks, x) for g, x in columns], 1
-        )
+        targets = [minimise_quadratic(self.hessian, g, self.kinks, x) for g, x in columns]
+        new = np.stack(targets, 1)
         self.nonzero = new != 0
-        change = self.kinks.slope @ (new.abs() - w.abs())
-        return new - w, (-(slope * (new - w)).sum(0) - change).clamp(min=0)
+        change = self.kinks.slope @ (abs(new) - abs(w))
+        return new - w, np.maximum(-(slope * (new - w)).sum(0) - change, 0.0)
 
 
 def _is_narrow(objective: Objective) -> bool:
     """Return whether the Gram matrix of all columns costs less than the passes that it saves."""
     d = objective.n_features
     return d <= _NARROW or (d <= _MEDIUM and objective.rows.fewer_than(int(_FEW_PRODUCTS // d**2)))
-
-
-def _kinks(objective: Objective, unit: Tensor, index: Tensor | slice = slice(None)) -> Kinks:
-    """Return the kinks of the penalty for coefficients times ``unit``."""
-    slope = objective.column_penalty.l1[index]
-    bounded = torch.full((len(unit),), objective.penalty.positive)
-    return Kinks(slope / unit, bounded)

@@ -11,7 +11,7 @@ from ..._objective.objective import Objective
 from ..base import is_near
 from .bounds import Bound, least_share
 from .data_rounding import made_by_rounding
-from .kinks import Kinks
+from .kinks import Kinks, no_kinks
 from .preconditioner import Metric
 from .quadratic_model import quadratic_model
 
@@ -61,10 +61,10 @@ class Scaled:
         unit = torch.where(live, 1 / scale, 0.0)
         self.unit = torch.cat((unit, unit.new_full((1,), objective.fit_intercept)))[:, None]
         self.positive = objective.penalty.positive
-        kinks = Kinks(objective.column_penalty.l1 * unit, (unit > 0) & self.positive)
-        kinks = kinks.followed_by_free(1)
-        self.kinks = Kinks(kinks.slope[:, None], kinks.bounded[:, None])
-        self.kinked = (self.kinks.slope > 0) | self.kinks.bounded
+        slope = torch.cat((objective.column_penalty.l1 * unit, unit.new_zeros(1)))
+        bounded = torch.cat((unit, unit.new_zeros(1))) > 0
+        self.kinks = Kinks(slope[:, None], (bounded & self.positive)[:, None])
+        self.kinked = self.kinks.rigid
 
     def start(self, w: Tensor | None) -> Tensor:
         """Return where to start: at the mean of the targets, with coefficients w if near."""
@@ -116,11 +116,10 @@ class Scaled:
         fitted = slice(None) if n_free else slice(-1)
         penalty = objective.column_penalty.curvature
         curvature = torch.cat((penalty, penalty.new_zeros(1)))[:, None] * self.unit**2
-        kinks = Kinks(self.kinks.slope[fitted, 0], self.kinks.bounded[fitted, 0])
+        kinks = Kinks(self.kinks.slope[fitted, 0].numpy(), self.kinks.bounded[fitted, 0].numpy())
+        diagonal = curvature[fitted, 0].numpy()
         least = least_share(objective)
-        return Bound(
-            objective.loss, kinks, curvature[fitted, 0], least, whitened=False, n_free=n_free
-        )
+        return Bound(objective.loss, kinks, diagonal, least, whitened=False, n_free=n_free)
 
     @cached_property
     def gram(self) -> Tensor:
@@ -169,8 +168,9 @@ class Whitened(Scaled):
         w = -model.metric.apply(model.quadratic.gradient)
         self.resolved = model.resolves(w, model.quadratic.at(w)[1])
         self.curvature = self.objective.column_penalty.hessian_along(factor)
-        self.kinks = Kinks.none(self.factor.new_zeros(self.factor.shape[1], 1))
-        self.kinked = self.kinks.bounded
+        none = self.factor.new_zeros(self.factor.shape[1], 1)
+        self.kinks = Kinks(none, none > 0)
+        self.kinked = self.kinks.rigid
 
     def coordinates_of(self, w: Tensor) -> Tensor:
         """Return coefficients in these coordinates."""
@@ -195,7 +195,7 @@ class Whitened(Scaled):
         """Return what bounds the gap at a point."""
         n_free = int(self.objective.fit_intercept)
         k = len(self.kinked) - 1 + n_free
-        kinks = Kinks.none(self.kinks.slope[:k, 0])
-        curvature = torch.block_diag(self.curvature, kinks.slope.new_zeros(n_free, n_free))
-        least = least_share(self.objective)
+        free = self.curvature.new_zeros(n_free, n_free)
+        curvature = torch.block_diag(self.curvature, free).numpy()
+        least, kinks = least_share(self.objective), no_kinks(k)
         return Bound(self.objective.loss, kinks, curvature, least, whitened=True, n_free=n_free)

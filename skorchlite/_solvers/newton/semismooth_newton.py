@@ -1,9 +1,7 @@
 """Newton steps from piece to piece of a loss that is smooth and quadratic in pieces."""
 
-import torch
-
+from .cholesky import factorised, solve_factorised
 from .interior_point import InteriorPoint
-from .kinks import factorised
 
 _STEPS = 12  # guesses of the pieces
 _ROUNDED = 1e-14  # of the objective: a guess that is higher by more does not descend
@@ -24,18 +22,17 @@ def minimised_from_piece_to_piece(steps: InteriorPoint, tol: float, max_iter: in
     max_iter : int
     """
     form, result, u = steps.form, steps.result, steps.u
-    while result.n_iter < min(_STEPS, max_iter):
-        residual, duals = steps.problem.residual(u), form.duals_at(u)
-        for hinges in form.rows:
-            hinges.take_pieces_of(residual)
-        lower, gradient = factorised(form.matrix()), form.smooth_gradient(u, duals)
-        step = torch.cholesky_solve(-gradient[:, None], lower)[:, 0]
+    rows = form.rows
+    while rows and result.n_iter < min(_STEPS, max_iter):
+        rows.take_pieces_of(steps.problem.residual(u))
+        lower, gradient = factorised(form.matrix()), form.smooth_gradient(u, rows.d)
+        step = solve_factorised(lower, -gradient)
         before, u = u, u + step
         result.n_iter += 1
         if not result.keep(u, allowed=_ROUNDED * result.value):
             break
         result.curve.append(result.value)
-        if float(step.abs().max()) <= _STILL * float(before.abs().max()):
+        if float(abs(step).max()) <= _STILL * float(abs(before).max()):
             result.duals = [form.duals_at(u)]
             steps.find_bound()
             return result.gap <= max(tol, result.blurred)

@@ -1,35 +1,37 @@
 """Which of many columns to minimise over, where a penalty leaves most coefficients zero."""
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from .kinks import Kinks
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 _ENTERING = 64  # columns in the first working set, and later at least
 
 
-def steepness(kinks: Kinks, gradient: Tensor) -> Tensor:
+def steepness(kinks: Kinks[np.ndarray], gradient: Array) -> Array:
     """Return by how much the gradient at zero exceeds the kink, the largest over the targets.
 
     Parameters
     ----------
     kinks : Kinks
-    gradient : Tensor of shape (k, n_targets)
+    gradient : array of shape (k, n_targets)
         Of what is smooth.
     """
-    zero = torch.zeros_like(kinks.slope)
-    return torch.stack([kinks.subgradient(zero, each).abs() for each in gradient.T]).amax(0)
+    return np.maximum.reduce([abs(kinks.beyond(each)) for each in gradient.T])
 
 
-def widened(v: Tensor, entering: Tensor) -> Tensor:
+def widened(v: Array, entering: Index) -> Index:
     """Return the columns that have a coefficient, and the first of those that would leave zero.
 
     Parameters
     ----------
-    v : Tensor of shape (n_features + 1, n_targets)
+    v : array of shape (n_features + 1, n_targets)
         Coefficients and, last, the intercept.
-    entering : Tensor of int
+    entering : array of int
         Columns at zero that would leave it, the steepest first.
     """
-    (support,) = v[:-1].any(1).nonzero(as_tuple=True)
-    return torch.cat((support, entering[: max(_ENTERING, len(support))])).unique()
+    (support,) = (v[:-1] != 0).any(1).nonzero()
+    return np.union1d(support, entering[: max(_ENTERING, len(support))])

@@ -13,6 +13,7 @@ predictors in lasso-type problems", JRSS B 74(2).
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from .bounds import Bound
 from .general_loss import descend_by_models
 from .interior_point import MOST_STEPS, InteriorPoint
 from .kinks import Kinks
+from .local_model import LocalModel
 from .local_problem import LocalProblem
 from .working_columns import steepness, widened
 
@@ -62,7 +64,7 @@ def descend_on_columns(
         largest = max(largest, float(gradient.abs().max()))
         unbalanced = whole.unbalanced(v, gradient, part.loss_curve[-1])
         gradient[index] = 0
-        steep = steepness(whole.kinks, gradient)
+        steep = torch.from_numpy(steepness(whole.kinks, gradient.numpy()))
         missed = whole.missed(v, steep, _VIOLATION * largest) + unbalanced
         steep[steep <= max(_VIOLATION, accuracy * (accuracy > tol)) * largest] = 0
         # Roughly solved, working sets may follow each other without end.
@@ -87,7 +89,7 @@ def descend_on_columns(
 def _entered(v: Tensor, steep: Tensor) -> Tensor:
     """Return the columns that have a coefficient and those that would leave zero by most."""
     order = steep.argsort(descending=True)
-    return widened(v, order[steep[order] > 0])
+    return torch.from_numpy(widened(v.numpy(), order[steep[order] > 0].numpy()))
 
 
 class _AllColumns:
@@ -105,13 +107,16 @@ class _AllColumns:
         The deviation of each column, 1 for a constant one.
     kinks : Kinks
         Of the penalty, for columns in units of their scale.
+    slope : Tensor of shape (n_features,)
+        Of these kinks.
     """
 
     def __init__(self, objective: Objective, deviation: Tensor):
         self.objective = objective
         self.scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
-        bounded = torch.full((objective.n_features,), objective.penalty.positive)
-        self.kinks = Kinks(objective.column_penalty.l1 / self.scale, bounded)
+        bounded = np.full(objective.n_features, objective.penalty.positive)
+        self.kinks = Kinks((objective.column_penalty.l1 / self.scale).numpy(), bounded)
+        self.slope = torch.from_numpy(self.kinks.slope)
 
     def solution(self, index: Tensor, n_iter: int, curve: list[float], part: Solution) -> Solution:
         """Return a solution over a part of the columns as one over all, after what went before."""
@@ -148,24 +153,31 @@ class _AllColumns:
         free = self.scale.new_zeros(n_free)
         unit = torch.cat((1 / self.scale[index], free + 1))
         columns = torch.cat((index, torch.full((n_free,), objective.n_features)))
-        kinks = self.kinks.over(index).followed_by_free(n_free)
-        u = model.point[columns] / unit
-        part = replace(
-            model,
+        bounded = np.zeros(len(columns), dtype=bool)
+        bounded[: len(index)] = self.kinks.bounded[index]
+        kinks = Kinks(torch.cat((self.slope[index], free)).numpy(), bounded)
+        u = (model.point[columns] / unit).numpy()
+        part = LocalModel(
             point=u,
-            gradient=model.gradient[columns] * unit,
-            hessian=model.hessian[columns][:, columns] * torch.outer(unit, unit),
-            Z=model.Z[:, columns] * unit,
+            value=float(model.value),
+            gradient=(model.gradient[columns] * unit).numpy(),
+            hessian=(model.hessian[columns][:, columns] * torch.outer(unit, unit)).numpy(),
+            Z=(model.Z[:, columns] * unit).numpy(),
+            y=model.y.numpy(),
+            share=model.share.numpy(),
+            exact=model.exact,
         )
         curvature = torch.cat((objective.column_penalty.curvature[index], free)) * unit**2
-        bound = Bound(objective.loss, kinks, curvature, 1.0, whitened=False, n_free=n_free)
-        problem = LocalProblem(part, objective.loss, kinks, curvature.diag(), bound)
+        penalty = curvature.numpy()
+        bound = Bound(objective.loss, kinks, penalty, 1.0, whitened=False, n_free=n_free)
+        problem = LocalProblem(part, objective.loss, kinks, np.diag(penalty), bound)
         steps = InteriorPoint(problem, u)
         # Rows at kinks have no residual that a start inside could be sized by.
         steps.begin(least=problem.at_zero.value / objective.loss.steepest)
         # Without the end that crosses over: it may change dual variables that balance already.
         steps.approach(0.0, MOST_STEPS)
-        return (model.gradient - model.Z.T @ (model.share * steps.form.row_slopes()))[:-1]
+        slope = torch.from_numpy(steps.form.row_slopes())
+        return (model.gradient - model.Z.T @ (model.share * slope))[:-1]
 
     def unbalanced(self, v: Tensor, gradient: Tensor, value: float) -> float:
         """Return how far dual variables are from those of the minimum v, relatively.
@@ -184,7 +196,7 @@ class _AllColumns:
         if not self.objective.loss.kinked:
             return 0.0
         u = v[:-1] * self.scale[:, None]
-        off = (self.kinks.slope[:, None] * u.abs() + gradient * u).abs().sum()
+        off = (self.slope[:, None] * u.abs() + gradient * u).abs().sum()
         return float(off) / value if value else 0.0
 
     def missed(self, v: Tensor, steep: Tensor, rounding: float) -> float:
@@ -202,9 +214,9 @@ class _AllColumns:
         rounding : float
             A slope that is smaller is rounding.
         """
-        held = self.kinks.slope > 0
+        held = self.slope > 0
         if held.any():
-            return float((steep / self.kinks.slope)[held].max())
+            return float((steep / self.slope)[held].max())
         steep = torch.where(steep > rounding, steep, 0.0)
         if not steep.any():
             return 0.0

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 from math import inf, isfinite, nan
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from ..._exceptions import OutOfRangeError
 from ..._objective.moments import MANY_COLUMNS
 from ..base import SolverControl, nobody
 from ..newton.bounds import AtZero, Bound, least_share
-from ..newton.kinks import Kinks
+from ..newton.kinks import no_kinks
 from ..newton.preconditioner import Metric
 from ..newton.scaled import Scaled
 from ..newton.small_problems import newton_is_cheap
@@ -160,12 +161,15 @@ class Certificate:
             problem, bound = self._scaled
             unit = problem.unit[:size, 0]
             x = torch.where(unit > 0, v[:size] / unit, 0.0)
-            return bound.left(x, unit * gradient[:size], value, lambda: problem.gram[:size, :size])
+            slope = (unit * gradient[:size]).numpy()
+            gram = problem.gram[:size, :size].numpy()
+            return bound.left(x.numpy(), slope, value, lambda: gram)
         along = self.metric.factor.T @ gradient[:-1]
         along = torch.cat((along, gradient[-1:])) if self.n_free else along
         if self.objective.loss.quadratic:  # in these coordinates its Hessian is the identity
             return 0.5 * float(along @ along)
-        return self._whitened.left(torch.zeros_like(along), along, value, lambda: along.diag())
+        slope = along.numpy()
+        return self._whitened.left(0.0 * slope, slope, value, lambda: np.diag(slope))
 
     @cached_property
     def _scaled(self) -> tuple[Scaled, Bound]:
@@ -180,11 +184,10 @@ class Certificate:
         factor = self.metric.factor
         free = factor.new_zeros(self.n_free, self.n_free)
         curvature = factor.T @ (self.objective.column_penalty.curvature[:, None] * factor)
-        none = factor.new_zeros(factor.shape[1] + self.n_free)
         return Bound(
             self.objective.loss,
-            Kinks(none, none > 0),
-            torch.block_diag(curvature, free),
+            no_kinks(factor.shape[1] + self.n_free),
+            torch.block_diag(curvature, free).numpy(),
             least_share(self.objective),
             whitened=True,
             n_free=self.n_free,

@@ -406,21 +406,18 @@ def test_prox_of_a_small_coefficient_is_exactly_zero():
 def test_quadratic_with_kinks_has_its_minimum_where_nothing_pulls(shape, share, positive):
     rng = np.random.default_rng(0)
     Z = rng.standard_normal(shape) + rng.standard_normal((shape[0], 1))
-    hessian, slope = (
-        tensor(Z.T @ Z / shape[0]),
-        -tensor(Z.T @ (Z[:, 0] + rng.standard_normal(shape[0]))),
-    )
-    slope /= shape[0]
-    kink = share * slope.abs().max()
-    kinks = Kinks(kink.expand(shape[1]), torch.full((shape[1],), positive))
-    start = torch.zeros(shape[1], dtype=torch.float64)
+    hessian = Z.T @ Z / shape[0]
+    slope = -(Z.T @ (Z[:, 0] + rng.standard_normal(shape[0]))) / shape[0]
+    kink = share * abs(slope).max()
+    kinks = Kinks(np.full(shape[1], kink), np.full(shape[1], positive))
+    start = np.zeros(shape[1])
     found = minimise_quadratic(hessian, slope, kinks, start)
     pull = kinks.subgradient(found, slope + hessian @ found)
     # Rounding of sums of products of that size, through a condition up to the number of columns.
-    assert float(pull.abs().max()) <= 1e-12 * float(slope.abs().max())
-    assert not positive or float(found.min()) >= 0
+    assert abs(pull).max() <= 1e-12 * abs(slope).max()
+    assert not positive or found.min() >= 0
     if not positive:
-        assert int((found != 0).sum()) <= min(shape)
+        assert (found != 0).sum() <= min(shape)
 
 
 @pytest.mark.parametrize("loss", ["absolute_error", "quantile", "epsilon_insensitive"])

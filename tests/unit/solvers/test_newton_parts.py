@@ -2,19 +2,24 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
-import torch
+from sklearn.datasets import load_diabetes
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from skorchlite._objective.local_model import Model
+from skorchlite import TorchSGDRegressor
 from skorchlite._objective.losses import make_loss
 from skorchlite._solvers.newton.bounds import Bound
+from skorchlite._solvers.newton.cholesky import factorised, solve_factorised, solve_positive
 from skorchlite._solvers.newton.crossover import descend
 from skorchlite._solvers.newton.damped_newton import flat_point, minimise_round
 from skorchlite._solvers.newton.dual_form import DualForm, lower_bound
 from skorchlite._solvers.newton.interior_point import InteriorPoint
-from skorchlite._solvers.newton.kinks import Kinks, factorised, solve_positive
+from skorchlite._solvers.newton.kinks import Kinks
+from skorchlite._solvers.newton.local_model import LocalModel
 from skorchlite._solvers.newton.local_problem import LocalProblem
 from skorchlite._solvers.newton.piecewise_descent import minimise_in_pieces
+from skorchlite._solvers.newton.products import dot, gram, product, weighted_sum
 from skorchlite._solvers.newton.working_columns import steepness, widened
 
 PIECES = ["absolute_error", "quantile", "huber", "epsilon_insensitive"]
@@ -22,33 +27,32 @@ PIECES = ["absolute_error", "quantile", "huber", "epsilon_insensitive"]
 
 def local_problem(loss, slope=0.0, n=60, k=4):
     """A loss of rows that are all kept, with an l1 penalty on all coordinates but the last."""
-    generator = torch.Generator().manual_seed(0)
-    Z = torch.randn(n, k, generator=generator, dtype=torch.float64)
-    y = Z @ torch.arange(k).double() + torch.randn(n, generator=generator, dtype=torch.float64)
-    zero = torch.zeros(k).double()
-    model = Model(
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((n, k))
+    y = Z @ np.arange(k) + rng.standard_normal(n)
+    zero = np.zeros(k)
+    model = LocalModel(
         point=zero,
-        value=zero.sum(),
+        value=0.0,
         gradient=zero,
-        hessian=zero.diag(),
+        hessian=np.zeros((k, k)),
         Z=Z,
         y=y,
-        share=torch.full((n,), 1 / n).double(),
+        share=np.full(n, 1 / n),
         exact=True,
     )
     loss = make_loss(loss, 0.5, 0.3)
-    kinks = Kinks(torch.full((k - 1,), slope).double(), torch.zeros(k - 1, dtype=torch.bool))
-    kinks = kinks.followed_by_free(1)
+    kinks = Kinks(np.append(np.full(k - 1, slope), 0.0), np.zeros(k, dtype=bool))
     bound = Bound(loss, kinks, zero, 1 / n, whitened=False, n_free=0)
-    return LocalProblem(model, loss, kinks, zero.diag(), bound)
+    return LocalProblem(model, loss, kinks, np.zeros((k, k)), bound)
 
 
 @pytest.mark.parametrize("loss", ["log_cosh", "huber"])
 def test_the_gradient_of_a_problem_is_that_of_its_value(loss):
     problem = local_problem(loss)
-    u, step = torch.tensor([0.3, -1.0, 2.0, 0.5]).double(), 1e-6
+    u, step = np.array([0.3, -1.0, 2.0, 0.5]), 1e-6
     gradient = problem.gradient(u)
-    for j, direction in enumerate(torch.eye(4).double()):
+    for j, direction in enumerate(np.eye(4)):
         higher, lower = (problem.value(u + sign * step * direction) for sign in (1, -1))
         assert (higher - lower) / (2 * step) == pytest.approx(float(gradient[j]), abs=1e-8)
 
@@ -57,8 +61,8 @@ def test_the_gradient_of_a_problem_is_that_of_its_value(loss):
 @pytest.mark.parametrize("loss", PIECES)
 def test_any_dual_variables_bound_the_minimum(loss, slope):
     problem = local_problem(loss, slope)
-    least = minimise_in_pieces(problem, torch.zeros(4).double(), 1e-10, 100).value
-    form, u = DualForm(problem), torch.tensor([0.1, 0.9, 2.0, 3.2]).double()
+    least = minimise_in_pieces(problem, np.zeros(4), 1e-10, 100).value
+    form, u = DualForm(problem), np.array([0.1, 0.9, 2.0, 3.2])
     form.begin(u, problem.value(u))
     assert lower_bound(problem, u, [form.duals, form.duals_at(u)]) <= least
     steps = InteriorPoint(problem, u)
@@ -69,7 +73,7 @@ def test_any_dual_variables_bound_the_minimum(loss, slope):
 @pytest.mark.parametrize("slope", [0.0, 0.05])
 @pytest.mark.parametrize("loss", [*PIECES, "log_cosh"])
 def test_the_gap_of_a_result_is_small_and_its_curve_falls(loss, slope):
-    problem, start = local_problem(loss, slope), torch.zeros(4).double()
+    problem, start = local_problem(loss, slope), np.zeros(4)
     minimise = minimise_in_pieces if problem.loss.hinges else minimise_round
     result = minimise(problem, start, 1e-10, 100)
     assert 0 <= result.gap <= 1e-10 + result.blurred
@@ -89,20 +93,63 @@ def test_a_flat_point_has_a_tenth_of_the_first_slope_or_is_the_last_that_may_be(
 
 
 def test_the_columns_that_enter_are_the_steepest_and_those_with_a_coefficient_stay():
-    kinks = Kinks(torch.full((4,), 1.0).double(), torch.zeros(4, dtype=torch.bool))
-    gradient = torch.tensor([[0.5, 3.0], [-1.5, 0.0], [0.0, 0.9], [1.0, 1.0]]).double()
+    kinks = Kinks(np.ones(4), np.zeros(4, dtype=bool))
+    gradient = np.array([[0.5, 3.0], [-1.5, 0.0], [0.0, 0.9], [1.0, 1.0]])
     steep = steepness(kinks, gradient)
     assert steep.tolist() == [2.0, 0.5, 0.0, 0.0]
-    v = torch.zeros(201, 1).double()
+    v = np.zeros((201, 1))
     v[[7, 190]] = 1.0
-    entered = widened(v, torch.arange(150).flip(0))
+    entered = widened(v, np.arange(150)[::-1])
     assert entered.tolist() == [7, *range(86, 150), 190]
 
 
 def test_a_matrix_without_a_factor_is_shifted_by_no_more_than_it_takes():
-    dependent = torch.ones(2, 2).double()
-    assert torch.allclose(factorised(dependent) @ factorised(dependent).T, dependent)
-    step, unique = solve_positive(dependent, torch.ones(2).double())
+    dependent = np.ones((2, 2))
+    assert np.allclose(factorised(dependent) @ factorised(dependent).T, dependent)
+    step, unique = solve_positive(dependent, np.ones(2))
     assert not unique
-    assert torch.allclose(dependent @ step, torch.ones(2).double())
-    assert solve_positive(torch.eye(2).double(), torch.ones(2).double())[1]
+    assert np.allclose(dependent @ step, np.ones(2))
+    assert solve_positive(np.eye(2), np.ones(2))[1]
+
+
+@pytest.mark.parametrize("n, k", [(50, 5), (100, 40), (20_000, 3)], ids=["few", "wide", "many"])
+def test_products_are_the_same_from_either_library(n, k):
+    rng = np.random.default_rng(0)
+    Z, u, s = rng.standard_normal((n, k)), rng.standard_normal(k), rng.random(n)
+    np.testing.assert_allclose(product(Z, u), (Z * u).sum(1), atol=1e-12)
+    np.testing.assert_allclose(product(Z.T, s), (Z * s[:, None]).sum(0), atol=1e-9)
+    np.testing.assert_allclose(gram(Z, s), np.einsum("i,ij,ik->jk", s, Z, Z), atol=1e-9)
+    assert dot(s, s) == pytest.approx((s * s).sum(), rel=1e-12)
+    assert weighted_sum(np.stack((s, s))[:, None], s) == pytest.approx(2 * dot(s, s), rel=1e-12)
+
+
+@pytest.mark.parametrize("k", [0, 3, 100])
+def test_a_factor_solves_its_system(k):
+    rng = np.random.default_rng(0)
+    Z, right = rng.standard_normal((2 * k, k)), rng.standard_normal(k)
+    matrix = Z.T @ Z
+    lower = factorised(matrix)
+    np.testing.assert_array_equal(lower, np.tril(lower))
+    np.testing.assert_allclose(matrix @ solve_factorised(lower, right), right, atol=1e-10)
+
+
+class Calls(TorchDispatchMode):
+    """Counts the operations that torch is asked for."""
+
+    n = 0
+
+    def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):
+        self.n += 1
+        return operation(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("penalty", [{}, {"penalty": "l1", "alpha": 0.1}, {"positive": True}])
+@pytest.mark.parametrize("loss", ["squared_error", "log_cosh", *PIECES])
+def test_a_small_fit_makes_a_few_hundred_calls_of_torch(loss, penalty):
+    X, y = load_diabetes(return_X_y=True)
+    model = TorchSGDRegressor(loss, **penalty)
+    model.fit(X, y)
+    with Calls() as calls:
+        model.fit(X, y)
+    assert model.converged_
+    assert 0 < calls.n <= 400

@@ -1,0 +1,73 @@
+"""Symmetric positive semidefinite systems, which may have no unique solution.
+
+Arrays are NumPy's. Of few unknowns LAPACK is called directly, which takes a microsecond, where a
+call through torch takes ten; of many, torch has threads.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+Array = NDArray[np.float64]
+
+_FEW = 32  # unknowns
+_EPS = float(np.finfo(np.float64).eps)
+_LEAST = float(np.finfo(np.float64).tiny) + 1e-300
+
+
+def cholesky(matrix: Array) -> tuple[Array, bool]:
+    """Return the lower Cholesky factor of a matrix, and whether there is one."""
+    if not len(matrix):
+        return matrix, True
+    if len(matrix) <= _FEW:
+        lower, info = lapack.dpotrf(matrix.T, lower=1, clean=1)
+    else:
+        lower, info = (part.numpy() for part in torch.linalg.cholesky_ex(torch.from_numpy(matrix)))
+    return lower, not info
+
+
+def solve_factorised(lower: Array, right: Array) -> Array:
+    """Return the solution of a system with one right side, whose lower Cholesky factor is given."""
+    if not len(right):
+        return right
+    if len(right) <= _FEW:
+        return lapack.dpotrs(lower, right, lower=1)[0]
+    column = torch.from_numpy(right)[:, None]
+    return torch.cholesky_solve(column, torch.from_numpy(lower))[:, 0].numpy()
+
+
+def solve_positive(matrix: Array, right: Array) -> tuple[Array, bool]:
+    """Return the solution of a symmetric positive semidefinite system, and whether it is unique.
+
+    If it is not, the matrix is shifted, in units of its diagonal, by more than its rounding.
+    """
+    rounding = 4 * _EPS * max(len(matrix), 1)
+    diagonal = matrix.diagonal()
+    lower, found = cholesky(matrix)
+    # A zero on the diagonal has no factor.
+    unique = found and bool((lower.diagonal() ** 2 > rounding * diagonal).all())
+    if not found:
+        lower = _shifted_factor(matrix, np.where(diagonal > 0, diagonal, 1.0), 100 * rounding)
+    return solve_factorised(lower, right), unique
+
+
+def factorised(matrix: Array) -> Array:
+    """Return the Cholesky factor of a symmetric positive semidefinite matrix, shifted if need be.
+
+    The shift is in units of the diagonal, and begins below what rounding leaves of the matrix.
+    """
+    lower, found = cholesky(matrix)
+    if found:
+        return lower
+    diagonal = matrix.diagonal()
+    return _shifted_factor(matrix, np.where(diagonal > _LEAST, diagonal, 1.0), _EPS)
+
+
+def _shifted_factor(matrix: Array, diagonal: Array, shift: float) -> Array:
+    """Return the Cholesky factor of a matrix plus the least shift of its diagonal that has one."""
+    lower, found = cholesky(matrix + np.diag(shift * diagonal))
+    while not found and 100 * shift < 1e6:
+        shift *= 100
+        lower, found = cholesky(matrix + np.diag(shift * diagonal))
+    return lower
