@@ -92,7 +92,7 @@ class TermRounding(ColumnRounding):
         terms = self.expansion.terms
         far = 1 + np.abs(self.expansion.centre) / self.expansion.half
         degrees = np.arange(1.0, 1 + terms.degree)
-        table = np.array([np.r_[0, np.maximum(part, degrees)] for part in slopes])
+        table = np.pad(np.maximum(np.array(slopes), degrees), ((0, 0), (1, 0)))
         numbers, columns, powers = terms.entries
         amplified = table[columns, powers] * far[columns]
         return torch.from_numpy(np.bincount(numbers, amplified, len(terms)))
