@@ -23,7 +23,7 @@ from ..._objective.loss import Loss
 from ..._objective.objective import Objective
 from .cholesky import cholesky, solve_factorised, solve_positive
 from .kinks import Kinks
-from .products import norm, product
+from .products import norm, product, quietly
 
 Array = NDArray[np.float64]
 
@@ -63,6 +63,7 @@ class Bound:
     whitened: bool
     n_free: int
 
+    @quietly
     def left(self, u: Array, gradient: Array, value: float, gram: Callable[[], Array]) -> float:
         """Return how much lower than at u the objective may be, at most.
 
@@ -91,6 +92,7 @@ class Bound:
         gain += far if far > _LEFT_OUT * value else 0.0
         return min(gain, max(value, 0.0))  # no loss and no penalty is below zero
 
+    @quietly
     def blurred(self, u: Array, value: float) -> float:
         """Return what of a gap may be made of rounding errors of the gradient."""
         if self.whitened:

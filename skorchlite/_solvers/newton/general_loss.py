@@ -26,6 +26,7 @@ from .local_model import LocalModel
 from .local_problem import LocalProblem, LocalResult
 from .measured import End, explained, measured
 from .piecewise_descent import minimise_in_pieces
+from .products import quietly
 from .small_problems import cheap
 
 Array = NDArray[np.float64]
@@ -134,12 +135,14 @@ class _Descent:
         self.curve: list[float] = []
         self.status = ""
 
+    @quietly
     def end(self, u: Array) -> End:
         """Return how the descent ended, at u."""
         value = self.curve[-1]
         made = self.frame.moved(self.frame.sizes_of_parts(u), value)
         return End(value, self.lower, self.at_zero, made)
 
+    @quietly
     def begin(self, model: Model, u: Array, n_rows: int) -> Array:
         """Return the minimum over a sample of n_rows; set the reach so that their room suffices."""
         # Rough: the minimum of a sample is further from that of all rows than what is left to gain.
@@ -155,6 +158,7 @@ class _Descent:
             self.reach = float(distance[int(part * (len(distance) - 1))]) if len(distance) else 0.0
         return local.u
 
+    @quietly
     def advance(self, value: float, model: Model, u: Array) -> Array:
         """Return the next point, from value and model at the present one."""
         # A point that is higher by rounding alone is taken too, once: its gradient may be smaller.

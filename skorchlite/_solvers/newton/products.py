@@ -17,6 +17,10 @@ Array = NDArray[np.float64]
 _FEW_ENTRIES, _FEW_PRODUCTS = 8_192, 131_072
 
 
+# Numbers that are not finite are looked for where they matter, and as tensors they warn of nothing.
+quietly = np.errstate(all="ignore")
+
+
 def product(A: Array, x: Array) -> Array:
     """Return ``A @ x``."""
     if A.size <= _FEW_ENTRIES:

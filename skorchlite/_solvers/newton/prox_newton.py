@@ -25,7 +25,7 @@ from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .kinks import Kinks
-from .products import product
+from .products import product, quietly
 from .quadratic_model import measure
 from .working_columns import steepness, widened
 
@@ -102,6 +102,8 @@ class _Descent:
             if lost or (idle and settled and not entered):
                 return self._at_best("stalled_gap")
             self._move(*(self._newton_step() if entered else (step, gain)))
+            ended = partial(self.solution, "completed")
+            self.monitor(self.n_iter, self.curve[-1], self.gap, ended)
             self.value, self.gradient = self._evaluate()
             # Measured, where it was the model's.
             self.curve[-1] = self._total(self.value)
@@ -229,6 +231,7 @@ class _Descent:
             self.hessian += np.diag(1.0 * (scale == 0))  # a constant column stays at zero
         self.kinks = self._kinks(self.l1[index] / self.unit)
 
+    @quietly
     def _move(self, step: Array, gain: Array) -> None:
         """Step to the minimum of the quadratic over the working set."""
         curved = 0.5 * (step * product(self.hessian, step)).sum(0)
@@ -238,9 +241,8 @@ class _Descent:
         self.v[-1] -= self.gradient[-1]
         self.n_iter += 1
         self.curve.append(self._total(np.maximum(self.value - gain + curved, 0.0)))
-        ended = partial(self.solution, "completed")
-        self.monitor(self.n_iter, self.curve[-1], self.gap, ended)
 
+    @quietly
     def _look_ahead(self) -> tuple[Array, Array]:
         """Measure how far from the optimum the point is; return the next step and its gain."""
         step, gain = self._newton_step()
@@ -262,6 +264,7 @@ class _Descent:
         first = self.at_zero[target]
         return first.relative(left, value), first.blurred(self.bound.blurred(u, value), value)
 
+    @quietly
     def _newton_step(self) -> tuple[Array, Array]:
         """Return the step in scaled coordinates, and its gain to first order."""
         w = self.v[self.index] * self.unit[:, None]

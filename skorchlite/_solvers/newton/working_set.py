@@ -27,6 +27,7 @@ from .interior_point import MOST_STEPS, InteriorPoint
 from .kinks import Kinks
 from .local_model import LocalModel
 from .local_problem import LocalProblem
+from .products import quietly
 from .working_columns import steepness, widened
 
 _ROUGH = 1e-3  # accuracy while columns enter
@@ -145,6 +146,7 @@ class _AllColumns:
         gradient = gradient + objective.column_penalty.curvature[:, None] * v[:-1]
         return gradient / self.scale[:, None]
 
+    @quietly
     def _balanced(self, model: Model, index: Tensor) -> Tensor:
         """Return the gradient of the loss whose slopes balance over some of the columns."""
         if not len(model.y):  # no row at a kink, whose slope could balance the others
