@@ -87,7 +87,7 @@ class CentredColumns(DesignOperator):
         """What is subtracted from the columns, of shape (n_features, 1); 0 for filled ones."""
         offset = self.shift if self.scale is None else self.shift / self.scale
         if len(self.block.index):
-            offset = offset.index_fill(0, self.block.index, 0.0)
+            offset = offset.index_fill(0, self.block.index.to(offset.device), 0.0)
         return offset[:, None]
 
     @cached_property

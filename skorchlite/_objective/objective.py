@@ -250,10 +250,13 @@ class Objective:
     def sampled(self, n_rows: int) -> "Objective":
         """Return the objective over about that many rows, evenly spaced.
 
-        By a prime number: weights or targets often repeat every few rows, and a sample in step with
-        them would have rows of one kind alone.
+        Where weights repeat every few rows, those rows may all be without weight. Then a prime
+        number of rows is between them, which is in step with no shorter period.
         """
-        rows = self.rows.every(_prime_from(self.rows.n_rows // n_rows))
+        step = max(self.rows.n_rows // n_rows, 1)
+        rows = self.rows.every(step)
+        if self.rows.indexed and not rows.mean_weight():
+            rows = self.rows.every(_prime_from(step))
         return Objective(rows, self.loss, self.penalty, self.origin, self.fit_intercept)
 
     def models(
@@ -306,7 +309,6 @@ class Objective:
 
 
 def _prime_from(least: int) -> int:
-    """Return the least prime number that is not below a number, or 1 if that is not above 1."""
-    if least <= 1:
-        return 1
-    return next(n for n in count(least) if all(n % k for k in range(2, isqrt(n) + 1)))
+    """Return the least prime number that is not below a number."""
+    numbers = count(max(least, 2))
+    return next(n for n in numbers if all(n % k for k in range(2, isqrt(n) + 1)))

@@ -171,7 +171,7 @@ def test_only_compat_names_what_is_private_in_scikit_learn():
 
 
 def test_only_documented_dependencies_are_imported():
-    allowed = {PACKAGE, "torch", "sklearn", "numpy", "scipy", *HOMES, *sys.stdlib_module_names}
+    allowed = {PACKAGE, "torch", "sklearn", "numpy", *HOMES, *sys.stdlib_module_names}
     roots = {(name, m.partition(".")[0]) for name in FILES for m in imports_of(name)}
     assert {(name, root) for name, root in roots if root not in allowed} == set()
 

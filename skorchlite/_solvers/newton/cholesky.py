@@ -1,17 +1,14 @@
 """Symmetric positive semidefinite systems, which may have no unique solution.
 
-Arrays are NumPy's. Of few unknowns LAPACK is called directly, which takes a microsecond, where a
-call through torch takes ten; of many, torch has threads.
+Arrays are NumPy's, and the factors are torch's: NumPy has no triangular solve.
 """
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 Array = NDArray[np.float64]
 
-_FEW = 32  # unknowns
 _EPS = float(np.finfo(np.float64).eps)
 _LEAST = float(np.finfo(np.float64).tiny) + 1e-300
 
@@ -20,10 +17,7 @@ def cholesky(matrix: Array) -> tuple[Array, bool]:
     """Return the lower Cholesky factor of a matrix, and whether there is one."""
     if not len(matrix):
         return matrix, True
-    if len(matrix) <= _FEW:
-        lower, info = lapack.dpotrf(matrix.T, lower=1, clean=1)
-    else:
-        lower, info = (part.numpy() for part in torch.linalg.cholesky_ex(torch.from_numpy(matrix)))
+    lower, info = (part.numpy() for part in torch.linalg.cholesky_ex(torch.from_numpy(matrix)))
     return lower, not info
 
 
@@ -31,10 +25,8 @@ def solve_factorised(lower: Array, right: Array) -> Array:
     """Return the solution of a system with one right side, whose lower Cholesky factor is given."""
     if not len(right):
         return right
-    if len(right) <= _FEW:
-        return lapack.dpotrs(lower, right, lower=1)[0]
-    column = torch.from_numpy(right)[:, None]
-    return torch.cholesky_solve(column, torch.from_numpy(lower))[:, 0].numpy()
+    column, factor = torch.from_numpy(right[:, None]), torch.from_numpy(lower)
+    return torch.cholesky_solve(column, factor).numpy()[:, 0]
 
 
 def solve_positive(matrix: Array, right: Array) -> tuple[Array, bool]:

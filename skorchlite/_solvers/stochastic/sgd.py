@@ -191,11 +191,18 @@ class Steps:
         plain = isinstance(loop.optimizer, GradientDescent) and loop.optimizer.begun
         return plain and objective.loss.convex
 
+    @property
+    def _exact(self) -> bool:
+        """Whether rounding does not show: in single precision it adds up over many epochs."""
+        return self.loop.v.dtype == torch.float64
+
     def _walk(self, block: Block, keep: bool) -> Walk | None:
         """Return the steps along a block, taken together; None where they are taken one by one."""
         if not self._unrolls or block.A is None or not block.whole:
             return None
         n_batches = -(-len(block.y) // block.n_batch)
+        if n_batches == 1 and not self._exact:
+            return None
         return self._unrolled.walk(block, self.loop.schedule.series(self.loop.t, n_batches), keep)
 
     def _together(self, block: Block) -> Tensor | None:
@@ -228,7 +235,8 @@ class Steps:
         loop is where an epoch ended when its value is yielded.
         """
         quadratic = self.objective.loss.quadratic  # Newton steps take longer than the calls
-        done, ahead = 0, quadratic and self._unrolls and self.loop.schedule.foreseen
+        may = self._exact and quadratic and self._unrolls
+        done, ahead = 0, may and self.loop.schedule.foreseen
         while True:
             count = min(batches.most_at_once, most - done, max(_AHEAD, done)) if ahead else 1
             if count > 1:
