@@ -15,6 +15,7 @@ from torch import Tensor
 
 # Widths of the column panels of a symmetric product. MKL is fastest on multiples of 24.
 _NARROW_PANEL, _WIDE_PANEL, _WIDE = 48, 192, 256
+_PARTS = 8  # of the rows of a narrow product, for up to as many threads
 _SHARED_ENTRIES = 65_536  # fewer are not worth a second thread
 _CACHED_ENTRIES = 1 << 17  # 1 MB, which stays in the cache of a processor
 
@@ -114,15 +115,19 @@ def _mirrored(lower: Tensor) -> Tensor:
 def add_product(total: Tensor, A: Tensor, B: Tensor) -> None:
     """Add ``A^T B``.
 
-    Of few columns, each thread multiplies its own rows, since MKL does not share narrow products
-    well between threads.
+    Of few columns, threads multiply rows of their own, since MKL does not share narrow products
+    well between threads. There are as many parts however many threads there are, so that these do
+    not change how the sum is rounded.
     """
-    n, threads = len(A), torch.get_num_threads()
-    narrow = A.shape[1] < _WIDE and B.numel() >= _SHARED_ENTRIES
-    if threads > 1 and narrow and n % threads == 0:
-        left, right = (part.unflatten(0, (threads, n // threads)) for part in (A, B))
+    narrow = A.shape[1] < _WIDE and B.numel() >= _SHARED_ENTRIES and A.device.type == "cpu"
+    n = len(A) - len(A) % _PARTS if narrow else 0
+    if n:
+        left, right = (part[:n].unflatten(0, (_PARTS, n // _PARTS)) for part in (A, B))
         _add(total, torch.bmm(left.transpose(1, 2), right).sum(0))
-    elif A.dtype == total.dtype and A.device == total.device:
+        A, B = A[n:], B[n:]
+    if not len(A):
+        return
+    if A.dtype == total.dtype and A.device == total.device:
         total.addmm_(A.T, B)
     else:
         _add(total, A.T @ B)

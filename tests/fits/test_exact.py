@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, Ridge
@@ -640,6 +641,20 @@ def test_same_data_twice_gives_the_same_bits():
     X, y = badly_scaled_problem(21, 20_000, 20)
     first, second = TorchSGDRegressor().fit(X, y), TorchSGDRegressor().fit(X, y)
     np.testing.assert_array_equal(first.coef_, second.coef_)
+
+
+@pytest.mark.parametrize("n_rows", [20_000, 20_011])
+def test_number_of_threads_changes_no_bits(n_rows):
+    X, y = badly_scaled_problem(21, n_rows, 20)
+    before, coefs = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            coefs.append(TorchSGDRegressor().fit(X, y).coef_)
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(coefs[1], coefs[0])
+    np.testing.assert_array_equal(coefs[2], coefs[0])
 
 
 @pytest.mark.parametrize("max_iter", [1, 1000])
