@@ -165,6 +165,7 @@ class _BusyCores:
         self.most, self.until = 0, 0.0  # threads that there was room for, and how long that counts
         self.wall = self.processor = 0.0  # seconds of the present measurement
         self.marked: tuple[float, float] = 0.0, 0.0
+        self.doubted = False  # whether the last measurement said that cores are busy
 
     def room(self, usual: int) -> int:
         """Return for how many of the usual threads there is room."""
@@ -191,7 +192,8 @@ class _BusyCores:
             return threads
         got = round(self.processor / self.wall / sharing)
         self.wall = self.processor = 0.0
-        if got >= threads:
+        sure, self.doubted = self.doubted, got < threads
+        if not (self.doubted and sure):  # once may be threads that begin, and new memory
             return threads
         self.most, self.until = max(got, 1), self.marked[0] + _BUSY_SECONDS
         return self.most

@@ -60,18 +60,20 @@ def clocks(monkeypatch):
 @pytest.mark.parametrize("cores, left", [(4.0, 4), (3.6, 4), (3.1, 3), (1.2, 1), (0.1, 1)])
 def test_as_many_threads_go_on_as_there_are_cores_for(clocks, cores, left):
     with threads_for(MUCH):
-        mark()
-        clocks.go_on(0.02, cores)
-        lap()
+        for _ in range(2):
+            mark()
+            clocks.go_on(0.02, cores)
+            lap()
         assert torch.get_num_threads() == left
     assert torch.get_num_threads() == 4
 
 
 def test_next_fit_knows_of_busy_cores_and_tries_again_after_a_while(clocks):
     with threads_for(MUCH):
-        mark()
-        clocks.go_on(0.02, 1.0)
-        lap()
+        for _ in range(2):
+            mark()
+            clocks.go_on(0.02, 1.0)
+            lap()
     clocks.go_on(0.5, 0.0)
     with threads_for(MUCH):
         assert torch.get_num_threads() == 1
@@ -82,9 +84,9 @@ def test_next_fit_knows_of_busy_cores_and_tries_again_after_a_while(clocks):
 
 def test_a_moment_says_nothing_and_moments_add_up(clocks):
     with threads_for(MUCH):
-        for _ in range(3):
+        for _ in range(4):
             mark()
-            clocks.go_on(0.004, 1.0)
+            clocks.go_on(0.008, 1.0)
             assert torch.get_num_threads() == 4
             lap()
             clocks.go_on(5.0, 0.0)  # what is read, or waited for, between laps
@@ -95,9 +97,10 @@ def test_time_of_fits_side_by_side_is_shared(clocks):
     _runtime._USUAL.append(4)  # of another Python thread
     try:
         with threads_for(MUCH):
-            mark()
-            clocks.go_on(0.02, 4.0)
-            lap()
+            for _ in range(2):
+                mark()
+                clocks.go_on(0.02, 4.0)
+                lap()
             assert torch.get_num_threads() == 2
     finally:
         _runtime._USUAL.pop(0)
