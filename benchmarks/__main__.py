@@ -30,6 +30,7 @@ RESULTS = Path(__file__).parent / "results"
 REPEATS = 30
 BUDGET_SECONDS = 20.0
 QUICK_BUDGET_SECONDS = 0.5
+TURNS = "each model in a process of its own, the processes in turns"
 QUICK_MODELS = 2  # of a problem, since each has a process of its own
 # The share of the budget that one problem has of each kind. There are many of losses and penalties,
 # with peers that take seconds a fit, and many more small ones.
@@ -150,6 +151,7 @@ def _new_record(options):
             "repeats": options.repeats,
             "budget_seconds": _budget(options),
             "quick": options.quick,
+            "turns": TURNS,
         },
         "left_out": left_out(),
         "roofline": measure_machine(options.quick),

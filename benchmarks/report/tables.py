@@ -137,7 +137,6 @@ WHOLE = {kind: whole for kind, (_, _, _, whole) in peer_tables.KINDS.items()}
 def legend(cases):
     """Say how to read the tables of times."""
     return (
-        "Each model is in a process of its own, and the processes take turns. "
         "Each peer's time divided by ours, the median over the rounds that both ran: above 1 ours "
         f"is faster; below 1, in bold, ours is slower. {_score(cases)} A star marks a peer that "
         f"stayed more than {SAME_OBJECTIVE:g} (relative) above the best objective reached, a "
