@@ -27,6 +27,21 @@ def limits(values):
     return "" if values is None else " to ".join(map(duration, values))
 
 
+TIMES_HEAD = ["model", "median", "least", "quartiles", "rounds", "time / ours"]
+
+
+def times(row):
+    """Render the times of a model, the cells under ``TIMES_HEAD``."""
+    return [
+        row["model"],
+        duration(row.get("median")),
+        duration(row.get("least")),
+        limits(row.get("quartiles")),
+        str(row.get("rounds", "")),
+        factor(row.get("ratio")),
+    ]
+
+
 def over_least(case, row):
     """Render a time over the least that the job can take, where that is known."""
     known = "least_seconds" in case and "median" in row

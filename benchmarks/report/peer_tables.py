@@ -1,15 +1,16 @@
 """Tables of one line a peer: the aims, the small fits, and fits in a crowd."""
 
 from benchmarks.report.markdown import (
+    TIMES_HEAD,
     bold_below_one,
     duration,
     factor,
     least_note,
-    limits,
     mebibytes,
     over_least,
     small,
     table,
+    times,
 )
 
 SAME_OBJECTIVE = 1e-6
@@ -95,16 +96,11 @@ def small_table(cases):
 
 def race_section(name, case):
     """Render one case with the spread of the times."""
-    head = ["model", "median", "least", "quartiles", "rounds", "time / ours", "of the least"]
-    head += ["wanted", "time / least possible", "excess", "apart", "extra memory", "remarks"]
+    head = [*TIMES_HEAD, "of the least", "wanted", "time / least possible", "excess", "apart"]
+    head += ["extra memory", "remarks"]
     rows = [
         [
-            row["model"],
-            duration(row.get("median")),
-            duration(row.get("least")),
-            limits(row.get("quartiles")),
-            str(row.get("rounds", "")),
-            factor(row.get("ratio")),
+            *times(row),
             factor(row.get("least_ratio")),
             factor(row.get("wanted")),
             over_least(case, row),

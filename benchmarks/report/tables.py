@@ -4,16 +4,16 @@ import json
 
 from benchmarks.report import large_tables, peer_tables
 from benchmarks.report.markdown import (
+    TIMES_HEAD,
     bold_below_one,
     duration,
-    factor,
     least_note,
-    limits,
     mebibytes,
     over_least,
     pairs,
     small,
     table,
+    times,
 )
 from benchmarks.report.peer_tables import SAME_OBJECTIVE, verdict
 
@@ -72,16 +72,10 @@ def environment(record):
 
 def timed_section(name, case):
     """Render one timed case."""
-    head = ["model", "median", "least", "quartiles", "rounds", "time / ours"]
-    head += ["time / least possible", "excess", "coef error", "remarks"]
+    head = [*TIMES_HEAD, "time / least possible", "excess", "coef error", "remarks"]
     rows = [
         [
-            row["model"],
-            duration(row.get("median")),
-            duration(row.get("least")),
-            limits(row.get("quartiles")),
-            str(row.get("rounds", "")),
-            factor(row.get("ratio")),
+            *times(row),
             over_least(case, row),
             small(row.get("excess")),
             small(row.get("coef_error")),

@@ -41,9 +41,8 @@ class ArrayRows(Rows):
         self.n_targets = 1 if y is None or len(y.shape) == 1 else y.shape[1]
         on_card = isinstance(X, Tensor) and X.is_cuda
         self.sent = device.type == "cuda" and not on_card
-        if (
-            on_card and X.device == device
-        ):  # with all rows there, each block would wait for its targets and weights
+        if on_card and X.device == device:
+            # The rest goes there whole: each block would else wait for its targets and weights.
             rest = (None if c is None else as_tensor(c, X.device) for c in (y, sample_weight))
             self.arrays = X, *rest
 
@@ -53,9 +52,8 @@ class ArrayRows(Rows):
         if weight is None or not self.n_rows:
             return 1.0
         if isinstance(weight, Tensor):
-            return float(
-                rows_of(weight, self._chosen(slice(0, self.n_rows), None), weight.device).mean()
-            )
+            every = self._chosen(slice(0, self.n_rows), None)
+            return float(rows_of(weight, every, weight.device).mean())
         rows = slice(self._start, None, self._step) if self._index is None else self._index.numpy()
         return float(weight[rows].mean())
 

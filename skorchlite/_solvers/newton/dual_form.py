@@ -97,9 +97,9 @@ class DualForm:
         """Return the sum of all products that vanish at the minimum."""
         return sum(duals.products() for duals in self.everything)
 
-    def bent(self) -> float:
+    def second_order(self) -> float:
         """Return the second-order part of that sum after the whole step."""
-        return sum(duals.bent() for duals in self.everything)
+        return sum(duals.second_order() for duals in self.everything)
 
     def gradient(self, u: Array) -> Array:
         """Return the gradient in u, with the dual variables as they are."""

@@ -81,9 +81,9 @@ class DualVariables:
         """Return the weighted sum of what vanishes at the optimum."""
         return weighted_sum(self.room * self.hold, self.hinges.weight)
 
-    def bent(self) -> float:
+    def second_order(self) -> float:
         """Return the second-order part of that sum after the whole step."""
-        return weighted_sum(self._bend, self.hinges.weight)
+        return weighted_sum(self._second_order, self.hinges.weight)
 
     def linearise(self, form: Array) -> None:
         """Write the step of d as linear in that of the form, towards products of zero."""
@@ -109,7 +109,7 @@ class DualVariables:
         again : float
             The part of the second-order error of the predicted step that is corrected.
         """
-        self._pull = part = (target / self.hinges.weight - again * self._bend) / self.room
+        self._pull = part = (target / self.hinges.weight - again * self._second_order) / self.room
         self.rest = self._first + (part[0] - part[1] if self.hinges.capped else part[0])
 
     def step(self, change: Array) -> float:
@@ -119,7 +119,7 @@ class DualVariables:
         nearer = self._to_room / self.room
         looser = self._pull / self.hold - 1.0 - nearer
         self._to_hold = self.hold * looser
-        self._bend = self._to_room * self._to_hold
+        self._second_order = self._to_room * self._to_hold
         return -float(min(nearer.min(), looser.min()))
 
     def move(self, length: float) -> None:

@@ -151,7 +151,7 @@ class InteriorPoint:
         *_, longest = form.solve(lower, gradient)
         length = min(1.0, 1 / longest) if longest > 0 else 1.0
         # To first order a step towards zero takes its length from the sum.
-        after = max((1 - length) * products + length**2 * form.bent(), 0.0)
+        after = max((1 - length) * products + length**2 * form.second_order(), 0.0)
         target = (after / products) ** 3 * products / form.n_products
         form.aim_at(target, length)
         step, change, longest = form.solve(lower, gradient)
