@@ -9,6 +9,7 @@ from torch import Tensor
 from .._linalg.gram import sum_products
 from .._linalg.operators import DenseColumns, DesignOperator, ShiftedColumns
 from .._runtime import lap, mark
+from .arrays import ArrayRows
 from .origin import Origin
 from .row_source import Rows
 
@@ -44,13 +45,17 @@ def staged(
     shift = origin.shift.to(rows.device, exact)
     moved = bool(origin.shift.any())
     buffers: dict[bool, Tensor] = {}
-    for X, y, weight in rows.blocks(size, order):
+    if order is not None and isinstance(rows, ArrayRows):
+        # What is gathered are rows, whatever the layout of the source.
+        buffers[False] = _buffer(rows, (size, width), dtype, by_column=False)
+        blocks = rows.gathered(order, buffers[False][:, t:k])
+    else:
+        blocks = rows.blocks(size, order)
+    for X, y, weight in blocks:
         mark()
         by_column = X.stride(0) < X.stride(1)
         if by_column not in buffers:
-            buffer = buffers[by_column] = _buffer(rows, (size, width), dtype, by_column)
-            buffer[:, k:] = 0
-            buffer[:, k] = 1
+            buffers[by_column] = _buffer(rows, (size, width), dtype, by_column)
         A = buffers[by_column][: len(X)]
         for part, away, place in ((y, shift[:t], A[:, :t]), (X, shift[t:], A[:, t:k])):
             _measure(part, away if moved else None, place)
@@ -65,10 +70,12 @@ def staged(
 def _measure(columns: Tensor, shift: Tensor | None, out: Tensor) -> None:
     """Write columns to ``out``, measured from a shift unless that is None, with one rounding.
 
-    An operation on numbers of two types takes twice as long as on numbers of one.
+    They may be there already. An operation on numbers of two types takes twice as long as on
+    numbers of one.
     """
     if shift is None:
-        out.copy_(columns)
+        if columns.data_ptr() != out.data_ptr():
+            out.copy_(columns)
     elif columns.dtype == shift.dtype:
         torch.sub(columns, shift, out=out)
     elif out.dtype == shift.dtype:
@@ -143,17 +150,20 @@ def width_of(k: int) -> int:
 
 
 def _buffer(rows: Rows, shape: tuple[int, int], dtype: torch.dtype, by_column: bool) -> Tensor:
-    """Return the memory that blocks are staged in, which the source keeps from pass to pass.
+    """Return the memory that blocks are staged in, with the columns after the features filled.
 
-    To touch new memory costs a CPU as much as to fill it. The layout is that of the blocks, since
-    to write columns to rows is slow.
+    The source keeps it from pass to pass: to touch new memory costs a CPU as much as to fill it.
+    The layout is that of the blocks, since to write columns to rows is slow.
     """
     buffer = rows.staging.get((dtype, by_column))
     if buffer is None or len(buffer) < shape[0]:
         layout = shape[::-1] if by_column else shape
         buffer = torch.empty(layout, dtype=dtype, device=rows.device)
         buffer = rows.staging[dtype, by_column] = buffer.T if by_column else buffer
-    return buffer[: shape[0]]
+    buffer, k = buffer[: shape[0]], rows.n_targets + rows.n_features
+    buffer[:, k:] = 0
+    buffer[:, k] = 1
+    return buffer
 
 
 def gram(rows: Rows, origin: Origin, dtype: torch.dtype) -> Tensor:
