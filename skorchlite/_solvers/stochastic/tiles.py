@@ -74,10 +74,14 @@ class Tiles:
     def __len__(self) -> int:
         return len(self.left)
 
-    def __getitem__(self, part: slice) -> "Tiles":
-        run = self.run if self.run is None or len(self.run.start) == 1 else self.run[part]
-        y, left, right = (a[part] for a in (self.y, self.left, self.right))
+    def __getitem__(self, part: slice | Tensor) -> "Tiles":
+        y, left, run = self.y[part], self.left[part], self.run
         scale = self.scale[part] if self.scale.ndim else self.scale
+        if run is None:
+            t = y.shape[2]
+            right = left[..., t : t + self.right.shape[2]]
+        else:
+            right, run = self.right[part], run if len(run.start) == 1 else run[part]
         return Tiles(y, left, right, scale, run, self.n_batch)
 
     def times(self, root: Tensor) -> "Tiles":
@@ -149,7 +153,38 @@ def solved(linear: Tensor, coupling: Tensor) -> Tensor:
     ).mT
 
 
-def follow(tiles: Tiles, slopes: Tensor, scale: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
+def maps_of(tiles: Tiles, slopes: Tensor, scale: Tensor | None) -> Tensor | None:
+    """Return for each tile the matrix that takes x at its start to the state at its end.
+
+    The identity is in it: beside a product of its own, that saves as much time as the product
+    takes, and a step loses no more digits than where it is added to x.
+
+    Parameters
+    ----------
+    tiles, slopes, scale
+        See ``follow``.
+
+    Returns
+    -------
+    Tensor of shape (n_tiles, n_state, width) or None
+        None where to make them takes longer than they save.
+    """
+    width = slopes.shape[2]
+    if slopes.device.type != "cpu" or slopes[0].numel() * width > _FEW:
+        return None
+    right, share = _pulls(tiles, scale)
+    maps = slopes.new_empty(len(tiles), right.shape[2], width)
+    maps.baddbmm_(right.mT, slopes, beta=0, alpha=-share)
+    own = tiles.state(maps.mT)
+    own.diagonal(dim1=1, dim2=2).add_(1)
+    if tiles.run is not None:
+        own.copy_(_begun(tiles.run.start.transpose(1, 2), own))
+    return maps
+
+
+def follow(
+    tiles: Tiles, slopes: Tensor, scale: Tensor | None, maps: Tensor | None, x: Tensor
+) -> tuple[Tensor, Tensor]:
     """Move x from the start of the first tile to the end of the last one.
 
     Parameters
@@ -159,6 +194,8 @@ def follow(tiles: Tiles, slopes: Tensor, scale: Tensor | None, x: Tensor) -> tup
         What the slopes are of x.
     scale : Tensor or None
         Of the slopes; None where they are scaled.
+    maps : Tensor of shape (n_tiles, n_state, width) or None
+        See ``maps_of``.
     x : Tensor of shape (width, n_targets)
         Minus one where ``tiles.left`` has the target, and the state below. It is moved in place.
 
@@ -169,54 +206,52 @@ def follow(tiles: Tiles, slopes: Tensor, scale: Tensor | None, x: Tensor) -> tup
         What each tile begins with.
     """
     points = x.repeat(len(tiles) + 1, 1, 1)
-    right, share = tiles.right, 1.0
-    if scale is not None and scale.ndim:
-        right = right * scale
-    elif scale is not None:
-        share = float(scale)
-    if x.device.type == "cpu" and slopes[0].numel() * len(x) <= _FEW:
-        maps = slopes.new_empty(len(tiles), right.shape[2], len(x))
-        _by_maps(tiles, maps.baddbmm_(right.mT, slopes, beta=0, alpha=-share), points)
-        found = torch.bmm(slopes, tiles.seen_from(points[:-1]))
+    if maps is None:
+        found = _by_slopes(tiles, slopes, scale, points)
     else:
-        found = slopes.new_empty(*slopes.shape[:2], x.shape[1])
-        _by_slopes(tiles, right, slopes, share, points, found)
+        _by_maps(maps, points, tiles.state(points))
+        found = torch.bmm(slopes, tiles.seen_from(points[:-1]))
     x.copy_(points[-1])
     return found, tiles.state(points[:-1])
 
 
-def _by_maps(tiles: Tiles, maps: Tensor, points: Tensor) -> None:
-    """Write the points after each tile, where the first one is known.
+def pulled(tiles: Tiles, slopes: Tensor, x: Tensor) -> Tensor:
+    """Move x along tiles without decay by slopes that are known, scaled; return their states."""
+    state = tiles.state(x)
+    pulls = torch.bmm(tiles.right.mT, slopes).cumsum_(0)
+    states = torch.cat((state[None], state - pulls))
+    state.copy_(states[-1])
+    return states[:-1]
 
-    Parameters
-    ----------
-    tiles : Tiles
-    maps : Tensor of shape (n_tiles, n_state, width)
-        What the steps of a tile add to where it would end without a gradient.
-    points : Tensor of shape (n_tiles + 1, width, n_targets)
-    """
-    own = tiles.state(maps.mT)
-    own.diagonal(dim1=1, dim2=2).add_(1)
-    if tiles.run is not None:
-        own.copy_(_begun(tiles.run.start.transpose(1, 2), own))
-    chosen = (..., 0) if points.shape[2] == 1 else ...
-    befores, afters = points.numpy()[chosen], tiles.state(points).numpy()[chosen]
+
+def _by_maps(maps: Tensor, points: Tensor, states: Tensor) -> None:
+    """Write the states after each tile, where the first one is known."""
+    one = (..., 0) if points.shape[2] == 1 else ...
+    befores, afters = points.numpy()[one], states.numpy()[one]
     # A call of NumPy for a small product takes a fourth of one of torch.
     with np.errstate(over="ignore", invalid="ignore"):  # whoever asks looks
         for matrix, before, after in zip(maps.numpy(), befores, afters[1:], strict=False):
             matrix.dot(before, after)
 
 
-def _by_slopes(
-    tiles: Tiles, right: Tensor, slopes: Tensor, share: float, points: Tensor, found: Tensor
-) -> None:
-    """Write slopes and points tile by tile, where the first point is known."""
+def _by_slopes(tiles: Tiles, slopes: Tensor, scale: Tensor | None, points: Tensor) -> Tensor:
+    """Return the slopes and write the states tile by tile, where the first one is known."""
+    found = slopes.new_empty(*slopes.shape[:2], points.shape[2])
+    right, share = _pulls(tiles, scale)
     runs = repeat(tiles) if tiles.run is None else (tiles[i : i + 1] for i in range(len(tiles)))
     each = slopes, right.mT, found, points, tiles.state(points)[1:], runs
     for S, pull, slope, before, after, tile in zip(*each, strict=False):
         x = tile.seen_from(before[None])[0]
         torch.mm(S, x, out=slope)
         torch.addmm(tile.state(x), pull, slope, alpha=-share, out=after)
+    return found
+
+
+def _pulls(tiles: Tiles, scale: Tensor | None) -> tuple[Tensor, float]:
+    """Return how slopes pull at the state, and a number to multiply that by."""
+    if scale is None:
+        return tiles.right, 1.0
+    return (tiles.right * scale, 1.0) if scale.ndim else (tiles.right, float(scale))
 
 
 def _begun(start: Tensor, states: Tensor) -> Tensor:
