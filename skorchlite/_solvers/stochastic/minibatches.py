@@ -262,8 +262,12 @@ class Minibatches:
             row = 0, 0, 0, 1
             self._kept = pad(A, row), None if weight is None else pad(weight, row)
         A, weight = self._kept
-        chosen = slice(self.n_rows) if order is None else order
-        A, weight = A[chosen], None if weight is None else weight[chosen]
+        if order is None:
+            A, weight = A[: self.n_rows], None if weight is None else weight[: self.n_rows]
+        else:
+            order = order.to(A.device)
+            A = A.index_select(0, order)
+            weight = None if weight is None else weight.index_select(0, order)
         return Block(*self._split(A), weight, self.n_batch, whole=True, last=True, A=A)
 
     def _of_whole_batches(self, order: Tensor | None) -> Iterator[Block]:

@@ -238,12 +238,15 @@ def _by_slopes(tiles: Tiles, slopes: Tensor, scale: Tensor | None, points: Tenso
     """Return the slopes and write the states tile by tile, where the first one is known."""
     found = slopes.new_empty(*slopes.shape[:2], points.shape[2])
     right, share = _pulls(tiles, scale)
-    runs = repeat(tiles) if tiles.run is None else (tiles[i : i + 1] for i in range(len(tiles)))
-    each = slopes, right.mT, found, points, tiles.state(points)[1:], runs
-    for S, pull, slope, before, after, tile in zip(*each, strict=False):
-        x = tile.seen_from(before[None])[0]
+    states = tiles.state(points)
+    starts = repeat(None) if tiles.run is None else tiles.run.start.expand(len(tiles), -1, -1, -1)
+    each = slopes, right.mT, found, points, states, states[1:], starts
+    for S, pull, slope, x, state, after, start in zip(*each, strict=False):
+        if start is not None:
+            x = x.clone()
+            state = tiles.state(x).copy_(_begun(start[None], state[None])[0])
         torch.mm(S, x, out=slope)
-        torch.addmm(tile.state(x), pull, slope, alpha=-share, out=after)
+        torch.addmm(state, pull, slope, alpha=-share, out=after)
     return found
 
 
