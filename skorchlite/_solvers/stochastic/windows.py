@@ -116,7 +116,7 @@ class _Window:
     def __init__(self, loss: Loss, target: int, tiles: Tiles, x: Tensor):
         self.loss, self.target, self.tiles = loss, target, tiles
         self._y = tiles.y[..., target, None].contiguous()
-        self._coupling = tiles.coupling(tiles.left).tril_(-1) if tiles.n_steps > 1 else None
+        self._coupling = tiles.coupling().tril_(-1) if tiles.n_steps > 1 else None
         self.raw = torch.mm(tiles.left.flatten(0, 1), x).view_as(self._y).add_(self._y)
         self.slopes, self._slope = (
             torch.empty_like(self._y),
