@@ -45,7 +45,7 @@ def staged(
     shift = origin.shift.to(rows.device, exact)
     moved = bool(origin.shift.any())
     buffers: dict[bool, Tensor] = {}
-    if order is not None and isinstance(rows, ArrayRows):
+    if order is not None and isinstance(rows, ArrayRows) and rows.device.type == "cpu":
         # What is gathered are rows, whatever the layout of the source.
         buffers[False] = _buffer(rows, (size, width), dtype, by_column=False)
         blocks = rows.gathered(order, buffers[False][:, t:k])
@@ -74,7 +74,7 @@ def _measure(columns: Tensor, shift: Tensor | None, out: Tensor) -> None:
     numbers of one.
     """
     if shift is None:
-        if columns.data_ptr() != out.data_ptr():
+        if columns.device.type != "cpu" or columns.data_ptr() != out.data_ptr():
             out.copy_(columns)
     elif columns.dtype == shift.dtype:
         torch.sub(columns, shift, out=out)
