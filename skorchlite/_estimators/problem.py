@@ -112,5 +112,5 @@ def point_of(objective: Objective, coef: Any, intercept: Any) -> Tensor:
             "anew."
         )
     return objective.units.from_caller(
-        torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept.reshape(-1).copy())
+        coef.T.copy(), intercept.reshape(-1).copy()
     )

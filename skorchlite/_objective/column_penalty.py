@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,11 +48,10 @@ class ColumnPenalty:
 
         Ones where there is no penalty, since nothing else uses it.
         """
-        ones = torch.ones(self.n_features, 1, dtype=torch.float64, device="cpu")
         penalty = self.penalty
         if not (penalty.curvature or penalty.l1 or penalty.positive):
-            return ones[:, 0]
-        unit = self.units.to_caller(ones)[:, 0]
+            return torch.ones(self.n_features, dtype=torch.float64, device="cpu")
+        unit = torch.from_numpy(self.units.to_caller(np.ones((self.n_features, 1)))[:, 0])
         if not torch.isfinite(unit).all():
             raise OutOfRangeError
         return unit

@@ -26,7 +26,7 @@ from .interior_point import InteriorPoint
 from .kinks import Kinks
 from .local_model import LocalModel
 from .local_problem import LocalProblem
-from .products import norm, product
+from ..._linalg.products import norm, product
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

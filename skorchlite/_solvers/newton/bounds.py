@@ -23,7 +23,7 @@ from ..._objective.loss import Loss
 from ..._objective.objective import Objective
 from .cholesky import cholesky, solve_factorised, solve_positive
 from .kinks import Kinks
-from .products import norm, product, quietly
+from ..._linalg.products import norm, product, quietly
 
 Array = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from .cholesky import factorised, solve_factorised
 from .interior_point import ENOUGH, MOST_STEPS, InteriorPoint
 from .kinks import worth_of_zeros
 from .local_problem import LocalProblem
-from .products import gram, product
+from ..._linalg.products import gram, product
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

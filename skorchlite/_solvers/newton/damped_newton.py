@@ -22,7 +22,7 @@ from .cholesky import solve_positive
 from .hinges import Hinges, hinges_of
 from .local_problem import LocalProblem, LocalResult
 from .piecewise_descent import minimise_in_pieces
-from .products import dot, gram, norm, product
+from ..._linalg.products import dot, gram, norm, product
 
 Array = NDArray[np.float64]
 

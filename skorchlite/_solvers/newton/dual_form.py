@@ -19,7 +19,7 @@ from .dual_variables import DualVariables
 from .hinges import Hinges
 from .kinks import Kinks
 from .local_problem import LocalProblem
-from .products import dot, gram, product
+from ..._linalg.products import dot, gram, product
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

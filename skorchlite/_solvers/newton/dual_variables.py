@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .hinges import Hinges
-from .products import weighted_sum
+from ..._linalg.products import weighted_sum
 
 Array = NDArray[np.float64]
 

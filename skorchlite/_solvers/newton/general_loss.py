@@ -26,7 +26,7 @@ from .local_model import LocalModel
 from .local_problem import LocalProblem, LocalResult
 from .measured import End, explained, measured
 from .piecewise_descent import minimise_in_pieces
-from .products import quietly
+from ..._linalg.products import quietly
 from .small_problems import cheap
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._objective.loss import Hinge, Loss
-from .products import dot, weighted_sum
+from ..._linalg.products import dot, weighted_sum
 
 Array = NDArray[np.float64]
 

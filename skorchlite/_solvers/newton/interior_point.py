@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .cholesky import factorised
 from .dual_form import DualForm
 from .local_problem import LocalProblem, LocalResult, root_mean_square
-from .products import norm
+from ..._linalg.products import norm
 
 Array = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .hinges import Hinges
-from .products import dot, product
+from ..._linalg.products import dot, product
 
 Array = NDArray[np.float64]
 

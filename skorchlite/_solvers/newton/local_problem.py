@@ -12,7 +12,7 @@ from .bounds import AtZero, Bound
 from .hinges import Hinges, hinges_of
 from .kinks import Kinks
 from .local_model import LocalModel
-from .products import gram, norm, product
+from ..._linalg.products import gram, norm, product
 
 Array = NDArray[np.float64]
 

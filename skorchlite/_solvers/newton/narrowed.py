@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .crossover import descend
 from .interior_point import InteriorPoint
 from .local_problem import LocalProblem, LocalResult
-from .products import row_norms
+from ..._linalg.products import row_norms
 
 Array = NDArray[np.float64]
 

@@ -25,7 +25,7 @@ from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .kinks import Kinks
-from .products import product, quietly
+from ..._linalg.products import product, quietly
 from .quadratic_model import measure
 from .working_columns import steepness, widened
 
@@ -142,25 +142,24 @@ class _Descent:
         return value.numpy(), gradient.numpy()
 
     def _total(self, value: Array) -> float:
-        return self.objective.units.total(torch.from_numpy(value))
+        return self.objective.units.total(value)
 
     def _measure(self, dtype: torch.dtype) -> tuple[Array, Array]:
         """Make the Gram matrix of all columns; return value and gradient at the start."""
         self.objective, quadratic = measure(self.objective, dtype)
         self.moments = moments = quadratic.moments
-        self._begin((moments.cross.diagonal() / moments.weight).sqrt())
-        self._work_on(np.arange(self.objective.n_features), quadratic.hessian.numpy())
+        self._begin(np.sqrt(moments.cross.diagonal() / moments.weight))
+        self._work_on(np.arange(self.objective.n_features), quadratic.hessian)
         self._scale_by(self.unit)
-        value, gradient = quadratic.at(torch.from_numpy(self.v[:-1]))
-        penalty = self.l1 @ abs(self.v[:-1])
-        return value.numpy() + penalty, np.concatenate((gradient.numpy(), self.v[-1:]))
+        value, gradient = quadratic.at(self.v[:-1])
+        return value + self.l1 @ abs(self.v[:-1]), np.concatenate((gradient, self.v[-1:]))
 
     def _correlate(self) -> tuple[Array, Array]:
         """Measure the columns from their mean; return value and gradient at the start."""
         t = self.objective.rows.n_targets
         mean, deviation, covariance = self.objective.spread()
         self.objective = self.objective.centred(mean, deviation)
-        self._begin(deviation)
+        self._begin(deviation.numpy())
         scale, slope = deviation[t:].numpy(), covariance.numpy()
         self._scale_by(scale)
         self.first = (abs(slope) / self.scale[:, None]).max()
@@ -169,9 +168,9 @@ class _Descent:
             return self._evaluate()
         return 0.5 * deviation[:t].numpy() ** 2, np.concatenate((-slope, self.v[-1:]))
 
-    def _begin(self, deviation: Tensor) -> None:
+    def _begin(self, deviation: Array) -> None:
         """Take the start that was given, where it is near."""
-        if self.start is not None and is_near(self.start, deviation):
+        if self.start is not None and is_near(self.start, torch.from_numpy(deviation)):
             self.v[:-1] = self.start.numpy()
 
     def _scale_by(self, scale: Array) -> None:
@@ -219,7 +218,7 @@ class _Descent:
             return False
         index = widened(self.v, entering)
         part = self.objective.over(torch.from_numpy(index))
-        self._work_on(index, part.quadratic(self.objective.double).hessian.numpy())
+        self._work_on(index, part.quadratic(self.objective.double).hessian)
         return True
 
     def _work_on(self, index: Index, hessian: Array) -> None:

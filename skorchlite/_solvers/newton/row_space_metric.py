@@ -6,11 +6,15 @@ an orthogonal basis of the rows, which costs several times as much, has nothing 
 
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._linalg.gram import square_of
 from .preconditioner import Metric, inverse_factor
+
+Array = NDArray[np.float64]
 
 _ENOUGH = 1e-4  # condition number times rounding, up to which products of rows hold what rows do
 
@@ -31,7 +35,7 @@ class RowSpaceMetric(Metric):
     penalty : float
     unit : Tensor of shape (d,)
         A coefficient of 1 in the caller's units.
-    scale, live : Tensor of shape (d,)
+    scale, live : array of shape (d,)
     condition, noise : float
         See ``Metric``.
     """
@@ -43,8 +47,8 @@ class RowSpaceMetric(Metric):
         n_free: int,
         penalty: float,
         unit: Tensor,
-        scale: Tensor,
-        live: Tensor,
+        scale: Array,
+        live: NDArray[np.bool_],
         condition: float,
         noise: float,
     ):
@@ -59,18 +63,19 @@ class RowSpaceMetric(Metric):
         return len(self.Z) - self.n_free
 
     @cached_property
-    def factor(self) -> Tensor:  # type: ignore[override]
+    def factor(self) -> Array:  # type: ignore[override]
         """A root of the inverse, of shape (d, rank)."""
         values, turn = torch.linalg.eigh(square_of(self.Z.T))
         values, turn = values[self.n_free :], turn[:, self.n_free :]
-        return self.Z.T @ (turn / (values * (values + self.penalty)).sqrt()) / self.unit
+        root = turn / (values * (values + self.penalty)).sqrt()
+        return (self.Z.T @ root / self.unit).numpy()
 
-    def apply(self, gradient: Tensor) -> Tensor:
+    def apply(self, gradient: Array) -> Array:
         """Return the Newton step against the gradient."""
-        along = self.Z @ (gradient / self.unit)
+        along = self.Z @ (torch.from_numpy(gradient) / self.unit)
         for inverse in self.inverses:
             along = inverse.T @ (inverse @ along)
-        return self.Z.T @ along / self.unit
+        return (self.Z.T @ along / self.unit).numpy()
 
 
 def row_space_inverses(
@@ -90,11 +95,14 @@ def row_space_inverses(
     K = square_of(Z.T)
     if mean_free is not None:  # curvature along this direction changes no product with Z
         K += float(K.trace()) / len(K) * torch.outer(mean_free, mean_free)
-    inverse, condition = inverse_factor(K)
-    if inverse is None or condition * torch.finfo(K.dtype).eps * len(K) > _ENOUGH:
+    found, condition = inverse_factor(K.numpy())
+    if found is None or condition * torch.finfo(K.dtype).eps * len(K) > _ENOUGH:
         return None, condition
+    inverse = torch.from_numpy(found)
     if not penalty:
         return (inverse, inverse), condition
     K.diagonal().add_(penalty)
-    with_penalty, _ = inverse_factor(K)
-    return None if with_penalty is None else (inverse, with_penalty), condition
+    with_penalty, _ = inverse_factor(K.numpy())
+    if with_penalty is None:
+        return None, condition
+    return (inverse, torch.from_numpy(with_penalty)), condition

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,13 +51,13 @@ class Scaled:
         self.target_mean, self.target_deviation = mean[:t].clone(), deviation[:t]
         self.deviation = deviation
         self.objective = objective = objective.centred(mean)
-        live = deviation[t:] > made_by_rounding(objective, data_eps)
+        live = deviation[t:] > torch.from_numpy(made_by_rounding(objective, data_eps))
         scale = (deviation[t:] ** 2 + objective.column_penalty.curvature).sqrt()
         wide = objective.basis.diagonal and objective.rows.fewer_than(objective.n_features + 1)
         if wide and objective.penalty.smooth:
             # In the caller's units steps stay in the span of the rows, where the solution is: the
             # one of minimum norm, where the rows leave a choice.
-            unit = objective.units.to_caller(torch.ones_like(scale)[:, None])[:, 0]
+            unit = torch.from_numpy(objective.units.to_caller(np.ones((len(scale), 1)))[:, 0])
             scale = unit * torch.linalg.vector_norm(scale / unit) / len(scale) ** 0.5
         unit = torch.where(live, 1 / scale, 0.0)
         self.unit = torch.cat((unit, unit.new_full((1,), objective.fit_intercept)))[:, None]
@@ -127,7 +128,7 @@ class Scaled:
         objective, k = self.objective, len(self.unit)
         gram = torch.zeros(k, k, dtype=torch.float64)
         if objective.n_features <= MANY_COLUMNS:
-            gram[:-1, :-1] = objective.quadratic(objective.double).hessian
+            gram[:-1, :-1] = torch.from_numpy(objective.quadratic(objective.double).hessian)
         return self.unit * gram * self.unit.T
 
     def subgradient(self, u: Tensor, gradient: Tensor) -> Tensor:
@@ -162,7 +163,7 @@ class Whitened(Scaled):
         super().__init__(objective, data_eps)
         self.model = model = quadratic_model(self.objective, dtype, data_eps)
         self.objective, self.metric = model.objective, model.metric
-        self.w_factor = factor = model.metric.factor
+        self.w_factor = factor = torch.from_numpy(model.metric.factor)
         free = factor.new_full((1, 1), objective.fit_intercept)
         self.factor = torch.block_diag(factor, free)
         w = -model.metric.apply(model.quadratic.gradient)
@@ -174,7 +175,8 @@ class Whitened(Scaled):
 
     def coordinates_of(self, w: Tensor) -> Tensor:
         """Return coefficients in these coordinates."""
-        return self.w_factor.T @ (self.model.quadratic.hessian @ w)
+        curved = self.model.quadratic.hessian_product(w.numpy())
+        return self.w_factor.T @ torch.from_numpy(curved)
 
     def point(self, u: Tensor) -> Tensor:
         """Return u in the coordinates of the objective."""
@@ -189,7 +191,7 @@ class Whitened(Scaled):
         v = self.point(u)
         if self.w_factor.shape[1] == self.objective.n_features:
             return v
-        return torch.cat((self.model.least_norm(v[:-1]), v[-1:]))
+        return torch.cat((torch.from_numpy(self.model.least_norm(v[:-1].numpy())), v[-1:]))
 
     def bound(self) -> Bound:
         """Return what bounds the gap at a point."""

@@ -4,7 +4,9 @@ An orthogonal basis of the rows takes the place of the Gram matrix of the column
 is larger than the data. The solution lies in the span of the rows, and so has minimum norm.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
@@ -14,6 +16,8 @@ from .preconditioner import Metric
 from .row_space_metric import RowSpaceMetric, row_space_inverses
 from .small_problems import gather
 from .spectral_metric import resolved
+
+Array = NDArray[np.float64]
 
 _CLEAR = 1e-8  # of a curvature: what rounding of the data may have made of it without an effect
 _ROUNDING = 4.0  # of a product with a unit vector, in units of eps * dimension
@@ -38,12 +42,13 @@ class RowGram:
         self.Z, self.penalty, self.root_share = Z, penalty, root_share
         self.squares = squares
 
-    def __matmul__(self, w: Tensor) -> Tensor:
-        return self.Z.T @ (self.Z @ w) + self.penalty * w
+    def __matmul__(self, w: Array) -> Array:
+        point = torch.from_numpy(w)
+        return (self.Z.T @ (self.Z @ point) + self.penalty * point).numpy()
 
-    def diagonal(self) -> Tensor:
+    def diagonal(self) -> Array:
         """Return the diagonal."""
-        return self.squares + self.penalty[:, 0]
+        return (self.squares + self.penalty[:, 0]).numpy()
 
 
 def wide_quadratic(objective: Objective) -> tuple[Objective, Quadratic]:
@@ -63,13 +68,19 @@ def wide_quadratic(objective: Objective) -> tuple[Objective, Quadratic]:
     if not torch.isfinite(squares).all() or (nothing != 0).any():
         raise OutOfRangeError
     y, Z = columns[:, :t], columns[:, t:]
-    unit = objective.units.to_caller(Z.new_ones(Z.shape[1], 1))
+    unit = _unit_of(objective)[:, None]
     hessian = RowGram(Z, objective.penalty.curvature * unit**2, root_share, squares[t:])
-    moments = Moments(1.0, mean, squares)
-    return objective, Quadratic(hessian, -Z.T @ y, 0.5 * squares[:t], moments)
+    moments = Moments(1.0, mean.numpy(), squares.numpy())
+    gradient, value = (-Z.T @ y).numpy(), 0.5 * moments.cross[:t]
+    return objective, Quadratic(hessian, gradient, value, moments)
 
 
-def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Tensor) -> Metric:
+def _unit_of(objective: Objective) -> Tensor:
+    """Return a coefficient of 1 in the caller's units, for each column."""
+    return torch.from_numpy(objective.units.to_caller(np.ones((objective.n_features, 1)))[:, 0])
+
+
+def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Array) -> Metric:
     """Return the metric in the span of the rows, in the caller's units.
 
     Parameters
@@ -77,26 +88,26 @@ def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Tensor) ->
     objective : Objective
     quadratic : Quadratic
         As made by ``wide_quadratic``.
-    rounding : Tensor of shape (d,)
+    rounding : array of shape (d,)
         The part of the deviation of each column that the rounding of its entries may have made.
     """
     Z = quadratic.hessian.Z
-    unit = objective.units.to_caller(Z.new_ones(Z.shape[1], 1))[:, 0]
-    deviation = quadratic.moments.cross[-len(unit) :].sqrt()
-    live = (deviation > 0) & (rounding < 1)
-    scale = torch.where(live, deviation, torch.ones_like(deviation))
-    if not live.any():
-        return Metric(Z[:0].T, scale, 1.0, live)
-    plain = live.all() and (unit == 1).all()  # most often, and then there is no need of a copy
+    unit = _unit_of(objective)
+    deviation = np.sqrt(quadratic.moments.cross[-len(unit) :])
+    varies = (deviation > 0) & (rounding < 1)
+    scale, live = np.where(varies, deviation, 1.0), torch.from_numpy(varies)
+    if not varies.any():
+        return Metric(Z[:0].T.numpy(), scale, 1.0, varies)
+    plain = varies.all() and (unit == 1).all()  # most often, and then there is no need of a copy
     rows = Z if plain else Z * torch.where(live, 1 / unit, torch.zeros_like(unit))
-    largest = float(torch.where(live, rounding, 0.0).max())
+    largest = float(np.where(varies, rounding, 0.0).max())
     penalty = objective.penalty.curvature
     mean_free = quadratic.hessian.root_share if objective.fit_intercept else None
     inverses, condition = row_space_inverses(rows, mean_free, penalty)
     if inverses is not None and condition * largest**2 < _CLEAR:
         n_free = int(objective.fit_intercept)
         return RowSpaceMetric(
-            rows, inverses, n_free, penalty, unit, scale, live, condition, largest
+            rows, inverses, n_free, penalty, unit, scale, varies, condition, largest
         )
     # By an orthogonal basis: the Gram matrix of the rows would lose small singular values, and hide
     # which directions depend on others.
@@ -104,6 +115,6 @@ def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Tensor) ->
     turn, length, _ = torch.linalg.svd(triangle)
     keep = length > _ROUNDING * len(rows) * torch.finfo(length.dtype).eps * length[0]
     span, length = basis @ turn[:, keep], length[keep]
-    noise = torch.where(live, rounding, torch.zeros_like(rounding)) * deviation / unit
+    noise = torch.from_numpy(np.where(varies, rounding, 0.0) * deviation) / unit
     found = resolved(objective, length**2 + penalty, span, unit, noise)
-    return Metric(found.factor, scale, found.condition, live, noise=largest)
+    return Metric(found.factor.numpy(), scale, found.condition, varies, noise=largest)

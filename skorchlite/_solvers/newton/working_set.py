@@ -27,7 +27,7 @@ from .interior_point import MOST_STEPS, InteriorPoint
 from .kinks import Kinks
 from .local_model import LocalModel
 from .local_problem import LocalProblem
-from .products import quietly
+from ..._linalg.products import quietly
 from .working_columns import steepness, widened
 
 _ROUGH = 1e-3  # accuracy while columns enter

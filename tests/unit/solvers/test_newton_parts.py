@@ -19,7 +19,7 @@ from skorchlite._solvers.newton.kinks import Kinks
 from skorchlite._solvers.newton.local_model import LocalModel
 from skorchlite._solvers.newton.local_problem import LocalProblem
 from skorchlite._solvers.newton.piecewise_descent import minimise_in_pieces
-from skorchlite._solvers.newton.products import dot, gram, product, weighted_sum
+from skorchlite._linalg.products import dot, gram, product, weighted_sum
 from skorchlite._solvers.newton.working_columns import steepness, widened
 
 PIECES = ["absolute_error", "quantile", "huber", "epsilon_insensitive"]
