@@ -42,15 +42,16 @@ def staged(
     # Subtracting in double and rounding once keeps the digits of data far from zero.
     exact = torch.float32 if rows.device.type == "mps" else torch.float64
     shift = origin.shift.to(rows.device, exact)
-    moved = bool(origin.shift.any())
+    moved = bool(origin.shift.numpy().any())
     buffers: dict[bool, Tensor] = {}
     for X, y, weight in rows.blocks(size, order):
         mark()
         by_column = X.stride(0) < X.stride(1)
         if by_column not in buffers:
             buffer = buffers[by_column] = _buffer(rows, (size, width), dtype, by_column)
-            buffer[:, k:] = 0
             buffer[:, k] = 1
+            if width > k + 1:
+                buffer[:, k + 1 :] = 0
         A = buffers[by_column][: len(X)]
         for part, away, place in ((y, shift[:t], A[:, :t]), (X, shift[t:], A[:, t:k])):
             _measure(part, away if moved else None, place)

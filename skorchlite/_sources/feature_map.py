@@ -7,7 +7,6 @@ A linear model has the columns of X themselves. A polynomial has terms in their 
 from abc import ABC, abstractmethod
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -178,9 +177,7 @@ class Identity(FeatureMap, CoefficientConversion):
 IDENTITY = Identity()
 
 
-def from_zero(
-    v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool
-) -> tuple[Array, Array]:
+def from_zero(v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool) -> tuple[Array, Array]:
     """Return coefficients and intercept for columns and targets that are measured from zero.
 
     Parameters

@@ -18,6 +18,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import norm, product
 from ..._objective.losses import SquaredError
 from .bounds import Bound
 from .cholesky import solve_positive
@@ -26,7 +27,6 @@ from .interior_point import InteriorPoint
 from .kinks import Kinks
 from .local_model import LocalModel
 from .local_problem import LocalProblem
-from ..._linalg.products import norm, product
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -19,11 +19,11 @@ from operator import methodcaller
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import norm, product, quietly
 from ..._objective.loss import Loss
 from ..._objective.objective import Objective
 from .cholesky import cholesky, solve_factorised, solve_positive
 from .kinks import Kinks
-from ..._linalg.products import norm, product, quietly
 
 Array = NDArray[np.float64]
 

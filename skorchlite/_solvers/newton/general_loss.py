@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..._linalg.products import quietly
 from ..._objective.local_model import Model
 from ..._objective.objective import Objective
 from ..base import Solution, SolverControl
@@ -26,7 +27,6 @@ from .local_model import LocalModel
 from .local_problem import LocalProblem, LocalResult
 from .measured import End, explained, measured
 from .piecewise_descent import minimise_in_pieces
-from ..._linalg.products import quietly
 from .small_problems import cheap
 
 Array = NDArray[np.float64]

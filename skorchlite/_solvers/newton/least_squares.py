@@ -190,9 +190,7 @@ class _Descent:
         self._add((1 - length) * direction)
         return before + length * (gradient - before)
 
-    def _conjugate(
-        self, gradient: Array, before: Array | None, direction: Array | None
-    ) -> Array:
+    def _conjugate(self, gradient: Array, before: Array | None, direction: Array | None) -> Array:
         """Return the next direction of descent (Polak and Ribiere's formula)."""
         scaled = self._newton_step(gradient)
         if before is None or direction is None:

@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..._linalg.products import product, quietly
 from ..._objective.moments import Moments
 from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .kinks import Kinks
-from ..._linalg.products import product, quietly
 from .quadratic_model import measure
 from .working_columns import steepness, widened
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..._linalg.products import quietly
 from ..._objective.local_model import Model
 from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
@@ -27,7 +28,6 @@ from .interior_point import MOST_STEPS, InteriorPoint
 from .kinks import Kinks
 from .local_model import LocalModel
 from .local_problem import LocalProblem
-from ..._linalg.products import quietly
 from .working_columns import steepness, widened
 
 _ROUGH = 1e-3  # accuracy while columns enter

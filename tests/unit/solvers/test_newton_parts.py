@@ -8,6 +8,7 @@ from sklearn.datasets import load_diabetes
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skorchlite import TorchSGDRegressor
+from skorchlite._linalg.products import dot, gram, product, weighted_sum
 from skorchlite._objective.losses import make_loss
 from skorchlite._solvers.newton.bounds import Bound
 from skorchlite._solvers.newton.cholesky import factorised, solve_factorised, solve_positive
@@ -19,7 +20,6 @@ from skorchlite._solvers.newton.kinks import Kinks
 from skorchlite._solvers.newton.local_model import LocalModel
 from skorchlite._solvers.newton.local_problem import LocalProblem
 from skorchlite._solvers.newton.piecewise_descent import minimise_in_pieces
-from skorchlite._linalg.products import dot, gram, product, weighted_sum
 from skorchlite._solvers.newton.working_columns import steepness, widened
 
 PIECES = ["absolute_error", "quantile", "huber", "epsilon_insensitive"]
