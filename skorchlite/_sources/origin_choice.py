@@ -35,7 +35,9 @@ def pilot_origin(rows: Rows, centre: bool) -> Origin:
     X, y, weight = head
     if weight is not None and (weight > 0).any():
         X, y = X[weight > 0], y[weight > 0]
-    columns = np.concatenate([part.to("cpu", torch.float64).numpy() for part in (y, X)], 1)
+    columns = np.concatenate(
+        [part.to("cpu", torch.float64).numpy(force=True) for part in (y, X)], 1
+    )
     first = columns[0]
     near = first + (columns - first).sum(0) / len(columns) if centre else np.zeros_like(first)
     if centre and X.dtype == torch.float32:  # single precision can then subtract it exactly
