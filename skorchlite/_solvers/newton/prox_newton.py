@@ -222,9 +222,11 @@ class _Descent:
         """Return what bounds the gap of a target."""
         objective = self.objective
         n_free = int(objective.fit_intercept)
-        kinks = self._kinks(np.append(self.all_kinks.slope, [0.0] * n_free), n_free)
+        nothing = np.zeros(n_free)
+        kinks = self._kinks(np.concatenate((self.all_kinks.slope, nothing)), n_free)
         curvature = objective.column_penalty.curvature.numpy() / self.scale**2
-        curvature = np.append(curvature, [0.0] * n_free)
+        curvature = np.concatenate((curvature, nothing))
+        self.u_unit = np.concatenate((self.scale, nothing + 1.0))
         # Of squared error the objective says how far predictions are, root mean square.
         return Bound(objective.loss, kinks, curvature, 1.0, whitened=False, n_free=n_free)
 
@@ -298,7 +300,7 @@ class _Descent:
 
     def _gap_of(self, target: int) -> tuple[float, float]:
         """Return the relative gap of a target, and how large a gap rounding may make."""
-        unit = np.append(self.scale, 1.0)[: len(self.bound.kinks.slope)]
+        unit = self.u_unit
         u, gradient = self.v[: len(unit), target] * unit, self.gradient[: len(unit), target] / unit
         value = float(self.value[target])
         left = self.bound.left(u, gradient, value, self._gram)
