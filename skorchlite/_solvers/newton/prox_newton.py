@@ -69,6 +69,8 @@ class _Descent:
         Whether the working set is all columns.
     scale, all_kinks : array of shape (n_features,), Kinks
         The deviation of each column, 1 for a constant one, and the kinks in units of it.
+    scale_of_all : array of shape (n_features,) or (n_features + 1,)
+        The same, with the 1 of an intercept that is fitted.
     index, unit, hessian, kinks : array, array, array, Kinks
         The columns of the working set, their deviation, and their Hessian and kinks in units of it.
     """
@@ -120,8 +122,9 @@ class _Descent:
     def _is_found(self, first: Array, tol: float) -> bool:
         """Return whether the first step has led to the optimum, by the Gram matrix alone.
 
-        It has where rounding of that matrix moves the coefficients by no more than ``tol``. A pass
-        over the rows, which would measure that, is saved unless it costs next to nothing.
+        It has where rounding of that matrix moves the coefficients by no more than ``tol``, as is
+        estimated from its condition; where the gradient of the quadratic bounds the gap. Another
+        pass would measure both, and is made unless it takes long or the estimate is far below.
 
         Parameters
         ----------
@@ -210,6 +213,8 @@ class _Descent:
     def _scale_by(self, scale: Array) -> None:
         """Set the unit in which a coefficient has the spread of its column."""
         self.scale = np.where(scale > 0, scale, 1.0)
+        fitted = np.ones(int(self.objective.fit_intercept))
+        self.scale_of_all = np.concatenate((self.scale, fitted))
         self.all_kinks = self._kinks(self.l1 / self.scale)
 
     def _kinks(self, slope: Array, n_free: int = 0) -> Kinks[np.ndarray]:
@@ -226,7 +231,6 @@ class _Descent:
         kinks = self._kinks(np.concatenate((self.all_kinks.slope, nothing)), n_free)
         curvature = objective.column_penalty.curvature.numpy() / self.scale**2
         curvature = np.concatenate((curvature, nothing))
-        self.u_unit = np.concatenate((self.scale, nothing + 1.0))
         # Of squared error the objective says how far predictions are, root mean square.
         return Bound(objective.loss, kinks, curvature, 1.0, whitened=False, n_free=n_free)
 
@@ -300,7 +304,7 @@ class _Descent:
 
     def _gap_of(self, target: int) -> tuple[float, float]:
         """Return the relative gap of a target, and how large a gap rounding may make."""
-        unit = self.u_unit
+        unit = self.scale_of_all
         u, gradient = self.v[: len(unit), target] * unit, self.gradient[: len(unit), target] / unit
         value = float(self.value[target])
         left = self.bound.left(u, gradient, value, self._gram)
