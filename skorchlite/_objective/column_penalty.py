@@ -51,10 +51,10 @@ class ColumnPenalty:
         penalty = self.penalty
         if not (penalty.curvature or penalty.l1 or penalty.positive):
             return torch.ones(self.n_features, dtype=torch.float64, device="cpu")
-        unit = torch.from_numpy(self.units.to_caller(np.ones((self.n_features, 1)))[:, 0])
-        if not torch.isfinite(unit).all():
+        unit = self.units.to_caller(np.ones((self.n_features, 1)))[:, 0]
+        if not np.isfinite(unit).all():
             raise OutOfRangeError
-        return unit
+        return torch.from_numpy(unit)
 
     def hessian_product(self, w: Tensor) -> Tensor:
         """Return the Hessian of the penalty times w."""

@@ -204,7 +204,8 @@ class Objective:
         hessian = cross[t:, t:]
         if self.penalty.curvature:
             hessian = hessian + self.column_penalty.hessian_along(whiten).numpy()
-        return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
+        value = 0.5 * np.maximum(cross.diagonal()[:t], 0.0)  # rounding made what is below
+        return Quadratic(hessian, -cross[t:, :t], value, moments)
 
     def evaluate(
         self, v: Tensor, v_low: Tensor | None = None, loss: Loss | None = None

@@ -26,7 +26,9 @@ from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
 from .kinks import Kinks
+from .preconditioner import inverse_factor
 from .quadratic_model import measure
+from .small_problems import cheap
 from .working_columns import steepness, widened
 
 Array = NDArray[np.float64]
@@ -37,6 +39,8 @@ _MEDIUM = 600  # columns, up to which it may cost no more either, if it takes
 _FEW_PRODUCTS = 4e8  # products of entries at most
 _VIOLATION = 1e-14  # of a kink, relative to the largest gradient at zero, that is rounding
 _ROUNDING = 1e-14  # of the objective
+_MARGIN = 0.1  # of tol, for an error that is estimated beforehand and not measured
+_SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
 _STEPS = 12  # of all columns at once: more do not find what their matrix has lost
 _LEAST = float(np.finfo(np.float64).tiny)
 _STEPS_UP = 5  # that do not come lower, before rounding is all that is left
@@ -65,6 +69,8 @@ class _Descent:
         Whether the working set is all columns.
     scale, all_kinks : array of shape (n_features,), Kinks
         The deviation of each column, 1 for a constant one, and the kinks in units of it.
+    scale_of_all : array of shape (n_features,) or (n_features + 1,)
+        The same, with the 1 of an intercept that is fitted.
     index, unit, hessian, kinks : array, array, array, Kinks
         The columns of the working set, their deviation, and their Hessian and kinks in units of it.
     """
@@ -75,6 +81,7 @@ class _Descent:
         self.start = start
         self.l1 = objective.column_penalty.l1.numpy()
         self.n_iter, self.change, self.gap = 0, inf, inf
+        self.rate = inf  # by which rounding of the Gram matrix moves the coefficients
         self.best: tuple = ()
         self.moments: Moments | None = None
         self.narrow = _is_narrow(objective)
@@ -101,12 +108,40 @@ class _Descent:
             lost = idle > _STEPS_UP or (self.narrow and self.n_iter >= _STEPS)
             if lost or (idle and settled and not entered):
                 return self._at_best("stalled_gap")
+            first = abs(self.gradient[:-1])
             self._move(*(self._newton_step() if entered else (step, gain)))
+            found = self.n_iter == 1 and self._is_found(first, tol)
             ended = partial(self.solution, "completed")
             self.monitor(self.n_iter, self.curve[-1], self.gap, ended)
+            if found:
+                return "converged"
             self.value, self.gradient = self._evaluate()
             # Measured, where it was the model's.
             self.curve[-1] = self._total(self.value)
+
+    def _is_found(self, first: Array, tol: float) -> bool:
+        """Return whether the first step has led to the optimum, by the Gram matrix alone.
+
+        It has where rounding of that matrix moves the coefficients by no more than ``tol``, as is
+        estimated from its condition; where the gradient of the quadratic bounds the gap. Another
+        pass would measure both, and is made unless it takes long or the estimate is far below.
+
+        Parameters
+        ----------
+        first : array of shape (n_features, n_targets)
+            The size of the gradient at the start.
+        tol : float
+        """
+        size = abs(self.v[:-1] * self.scale[:, None]).max(0)
+        if not self.narrow or not size.all():
+            return False
+        # Of a minimum that is small beside the step without the penalty, less is known.
+        change = self.rate * max(1.0, float(((first / self.scale[:, None]).max(0) / size).max()))
+        if change > tol * (_MARGIN if cheap(self.objective) else 1.0):
+            return False
+        self.change = change
+        self._bound_gap()
+        return self.gap <= max(tol, self.blurred)
 
     def _without_gain(self) -> int:
         """Return how many steps ago the objective fell by more than rounding; keep that point."""
@@ -150,6 +185,8 @@ class _Descent:
         self.moments = moments = quadratic.moments
         self._begin(np.sqrt(moments.cross.diagonal() / moments.weight))
         self._work_on(np.arange(self.objective.n_features), quadratic.hessian)
+        _, condition = inverse_factor(self.hessian)
+        self.rate = _SAFETY * condition * torch.finfo(dtype).eps
         self._scale_by(self.unit)
         value, gradient = quadratic.at(self.v[:-1])
         return value + self.l1 @ abs(self.v[:-1]), np.concatenate((gradient, self.v[-1:]))
@@ -176,6 +213,8 @@ class _Descent:
     def _scale_by(self, scale: Array) -> None:
         """Set the unit in which a coefficient has the spread of its column."""
         self.scale = np.where(scale > 0, scale, 1.0)
+        fitted = np.ones(int(self.objective.fit_intercept))
+        self.scale_of_all = np.concatenate((self.scale, fitted))
         self.all_kinks = self._kinks(self.l1 / self.scale)
 
     def _kinks(self, slope: Array, n_free: int = 0) -> Kinks[np.ndarray]:
@@ -188,9 +227,10 @@ class _Descent:
         """Return what bounds the gap of a target."""
         objective = self.objective
         n_free = int(objective.fit_intercept)
-        kinks = self._kinks(np.append(self.all_kinks.slope, [0.0] * n_free), n_free)
+        nothing = np.zeros(n_free)
+        kinks = self._kinks(np.concatenate((self.all_kinks.slope, nothing)), n_free)
         curvature = objective.column_penalty.curvature.numpy() / self.scale**2
-        curvature = np.append(curvature, [0.0] * n_free)
+        curvature = np.concatenate((curvature, nothing))
         # Of squared error the objective says how far predictions are, root mean square.
         return Bound(objective.loss, kinks, curvature, 1.0, whitened=False, n_free=n_free)
 
@@ -233,13 +273,17 @@ class _Descent:
     @quietly
     def _move(self, step: Array, gain: Array) -> None:
         """Step to the minimum of the quadratic over the working set."""
-        curved = 0.5 * (step * product(self.hessian, step)).sum(0)
-        self.v = self.v.copy()
+        slope = product(self.hessian, step)
+        curved = 0.5 * (step * slope).sum(0)
+        self.v, self.gradient = self.v.copy(), self.gradient.copy()
         self.v[self.index] += step / self.unit[:, None]
         self.v[self.index] *= self.nonzero  # adding a step leaves rounding where zero is meant
         self.v[-1] -= self.gradient[-1]
+        self.value = np.maximum(self.value - gain + curved, 0.0)
+        self.gradient[self.index] += self.unit[:, None] * slope
+        self.gradient[-1] = 0.0
         self.n_iter += 1
-        self.curve.append(self._total(np.maximum(self.value - gain + curved, 0.0)))
+        self.curve.append(self._total(self.value))
 
     @quietly
     def _look_ahead(self) -> tuple[Array, Array]:
@@ -250,13 +294,17 @@ class _Descent:
             moved = abs(step).max(0)
             size = abs(self.v[self.index] * self.unit[:, None]).max(0)
             self.change = float((moved / np.maximum(np.maximum(size, moved), _LEAST)).max())
+        self._bound_gap()
+        return step, gain
+
+    def _bound_gap(self) -> None:
+        """Bound how far any target is above its least objective."""
         gaps = [self._gap_of(target) for target in range(len(self.value))]
         self.gap, self.blurred = map(max, zip(*gaps, strict=True))
-        return step, gain
 
     def _gap_of(self, target: int) -> tuple[float, float]:
         """Return the relative gap of a target, and how large a gap rounding may make."""
-        unit = np.append(self.scale, 1.0)[: len(self.bound.kinks.slope)]
+        unit = self.scale_of_all
         u, gradient = self.v[: len(unit), target] * unit, self.gradient[: len(unit), target] / unit
         value = float(self.value[target])
         left = self.bound.left(u, gradient, value, self._gram)
