@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
+from ..._linalg.gram import cached_rows
 from ..._objective.moments import Moments
 from ..._objective.objective import Objective, Quadratic
 from .preconditioner import Metric
-from .row_space_metric import RowSpaceMetric, row_space_inverses
+from .row_space_metric import RowSpaceMetric, row_space_factors
 from .small_problems import gather
 from .spectral_metric import resolved
 
@@ -57,13 +58,16 @@ def wide_quadratic(objective: Objective) -> tuple[Objective, Quadratic]:
     columns, share = gather(objective)
     if not share.all():  # rows of weight zero are no part of the problem
         columns, share = columns[share > 0], share[share > 0]
-    mean = share @ columns
+    mean, root_share = share @ columns, share.sqrt()
+    squares = torch.zeros_like(mean)
+    size = cached_rows(len(mean))
+    for part, root in zip(columns.split(size), root_share.split(size), strict=True):
+        if objective.fit_intercept:
+            part -= mean
+        part *= root[:, None]
+        squares += (part * part).sum(0)
     if objective.fit_intercept:
-        columns -= mean
         objective = objective.centred(mean)
-    root_share = share.sqrt()
-    columns *= root_share[:, None]
-    squares = torch.linalg.vector_norm(columns, dim=0).square()
     nothing = columns[:, squares == 0]
     if not torch.isfinite(squares).all() or (nothing != 0).any():
         raise OutOfRangeError
@@ -71,7 +75,7 @@ def wide_quadratic(objective: Objective) -> tuple[Objective, Quadratic]:
     unit = _unit_of(objective)[:, None]
     hessian = RowGram(Z, objective.penalty.curvature * unit**2, root_share, squares[t:])
     moments = Moments(1.0, mean.numpy(), squares.numpy())
-    gradient, value = (-Z.T @ y).numpy(), 0.5 * moments.cross[:t]
+    gradient, value = -(Z.T @ y).numpy(), 0.5 * moments.cross[:t]
     return objective, Quadratic(hessian, gradient, value, moments)
 
 
@@ -103,11 +107,11 @@ def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Array) -> 
     largest = float(np.where(varies, rounding, 0.0).max())
     penalty = objective.penalty.curvature
     mean_free = quadratic.hessian.root_share if objective.fit_intercept else None
-    inverses, condition = row_space_inverses(rows, mean_free, penalty)
-    if inverses is not None and condition * largest**2 < _CLEAR:
+    factors, condition = row_space_factors(rows, mean_free, penalty)
+    if factors is not None and condition * largest**2 < _CLEAR:
         n_free = int(objective.fit_intercept)
         return RowSpaceMetric(
-            rows, inverses, n_free, penalty, unit, scale, varies, condition, largest
+            rows, *factors, n_free, penalty, unit, scale, varies, condition, largest
         )
     # By an orthogonal basis: the Gram matrix of the rows would lose small singular values, and hide
     # which directions depend on others.
