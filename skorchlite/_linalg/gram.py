@@ -16,7 +16,7 @@ from torch import Tensor
 # Widths of the column panels of a symmetric product. MKL is fastest on multiples of 24.
 _NARROW_PANEL, _WIDE_PANEL, _WIDE = 48, 192, 256
 _PARTS = 8  # of the rows of a narrow product, for up to as many threads
-_ROWS_TO_WIDTH = 20  # in a block at least: else to add its products takes as long as to make them
+_ROWS_TO_WIDTH = 80  # at a time at least, since each part of the products is added to a sum
 _SHARED_ENTRIES = 65_536  # fewer are not worth a second thread
 _CACHED_ENTRIES = 1 << 17  # 1 MB, which stays in the cache of a processor
 
@@ -212,7 +212,7 @@ def rows_at_a_time(width: int) -> int | None:
     """Return how many rows to stage for one product of few columns; None of many.
 
     What stays in the cache next to a core until it is multiplied takes hardly longer to stage than
-    to read. Products of many columns are fastest with many rows.
+    to read. But few rows of many columns take as long to add up as to multiply.
     """
     if width >= _WIDE:
         return None
