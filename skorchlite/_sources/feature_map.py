@@ -188,5 +188,7 @@ def from_zero(
     t, high, far = v.shape[1], v.numpy(), shift.numpy()
     with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the range
         w = high[:-1] + v_low.numpy()[:-1]
-        intercept = far[:t] - far[t:] @ w + high[-1] if fit_intercept else 0 * high[-1]
+        # By torch, as NumPy's product of large matrices has threads of its own.
+        mean = (shift[t:] @ torch.from_numpy(w)).numpy()
+        intercept = far[:t] - mean + high[-1] if fit_intercept else 0 * high[-1]
     return torch.from_numpy(w), torch.from_numpy(intercept)
