@@ -53,26 +53,17 @@ class ConjugateDescent(Iterate):
             self.subgradient = self.gradient
         else:
             super().measure(loss)
+        self._square = self.problem.dots(self.gradient, self.gradient).clamp_(min=0)
+
+    @property
+    def norm(self) -> Tensor:
+        """The norm of the gradient for each target."""
+        return self._square.sqrt()
 
     @property
     def least_curvature(self) -> Tensor:
         """The least curvature along a step so far; infinite before the first one."""
         return self.least
-
-    @property
-    def gaps(self) -> Tensor:
-        """How far each target may be above its least objective.
-
-        It is a bound where no direction has less curvature than the smallest of the penalty's and
-        of those that the steps have met.
-        """
-        problem, unit = self.problem, self.problem.unit[:-1]
-        curvature = problem.objective.column_penalty.curvature[:, None] * unit**2
-        curvature, least = curvature[unit > 0], self.least
-        if curvature.any():
-            least = torch.maximum(least, curvature.min())
-        gap = torch.where(self.norm > 0, 0.5 * self.norm**2 / least, 0.0)
-        return torch.where(torch.isinf(least), torch.nan, gap)
 
     def run(self, tol: float, max_iter: int) -> str:
         """Step until the coefficients are within tol, relatively; return how it ended."""
@@ -100,17 +91,19 @@ class ConjugateDescent(Iterate):
 
     def _step(self, direction: Tensor) -> Tensor:
         """Step to the minimum along the direction; turn it, in place, to the next one."""
-        product = self.problem.hessian_product(direction)
-        curvature, square = (direction * product).sum(0), self.norm**2
+        problem, square = self.problem, self._square
+        product = problem.hessian_product(direction)
+        curvature = problem.dots(direction, product)
         length = torch.where(curvature > 0, square / curvature, 0.0)
-        met = curvature / torch.linalg.vector_norm(direction, dim=0) ** 2
+        met = curvature / problem.dots(direction, direction)
         self.least = torch.where(met > 0, torch.minimum(self.least, met), self.least)
         self.step = length * direction
         self.u = self.u + self.step
         self.gradient.addcmul_(length, product)
+        self._square = problem.dots(self.gradient, self.gradient).clamp_(min=0)
         self.value = (self.value - 0.5 * length * square).clamp(min=0)
         self.n_iter += 1
         self.curve.append(self.total)
         self.monitor(self.n_iter, self.curve[-1], None, self.solution)
-        ratio = torch.where(square > 0, self.norm**2 / square, 0.0)
+        ratio = torch.where(square > 0, self._square / square, 0.0)
         return direction.mul_(ratio).sub_(self.gradient)
