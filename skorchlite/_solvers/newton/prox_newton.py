@@ -24,6 +24,7 @@ from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
+from .gathered_columns import GatheredColumns
 from .kinks import Kinks
 from .products import product, quietly
 from .quadratic_model import measure
@@ -35,6 +36,7 @@ Index = NDArray[np.int64]
 _NARROW = 256  # columns, up to which their Gram matrix costs no more than the passes it saves
 _MEDIUM = 600  # columns, up to which it may cost no more either, if it takes
 _FEW_PRODUCTS = 4e8  # products of entries at most
+_ENTERING = 0.5  # of the columns that have a coefficient, as many as enter a working set
 _VIOLATION = 1e-14  # of a kink, relative to the largest gradient at zero, that is rounding
 _ROUNDING = 1e-14  # of the objective
 _STEPS = 12  # of all columns at once: more do not find what their matrix has lost
@@ -88,20 +90,25 @@ class _Descent:
     def run(self, tol: float, max_iter: int) -> str:
         """Step until within ``tol`` of the optimum, relatively; return how it ended."""
         while True:
-            last = self.change
-            step, gain = self._look_ahead()
+            self._measure_gaps()
+            near, last = self.n_iter and self.gap <= max(tol, self.blurred), self.change
+            # Far from the optimum no step on the last set is made, beside one on the next.
+            entered = not near and self.n_iter < max_iter and self._choose_columns()
+            step, gain = self._newton_step()
             # The coefficients come closer for as long as rounding lets them.
-            settled = self.change <= tol or self.change > 0.5 * last
-            if self.n_iter and settled and self.gap <= max(tol, self.blurred):
+            settled = not entered and (self.change <= tol or self.change > 0.5 * last)
+            if near and settled:
                 return "converged"
             if self.n_iter >= max_iter:
                 return self._at_best("max_iter_gap")
-            entered = not self.narrow and self._choose_columns()
+            if near and self._choose_columns():
+                entered = True
+                step, gain = self._newton_step()
             idle = self._without_gain()
             lost = idle > _STEPS_UP or (self.narrow and self.n_iter >= _STEPS)
             if lost or (idle and settled and not entered):
                 return self._at_best("stalled_gap")
-            self._move(*(self._newton_step() if entered else (step, gain)))
+            self._move(step, gain)
             ended = partial(self.solution, "completed")
             self.monitor(self.n_iter, self.curve[-1], self.gap, ended)
             self.value, self.gradient = self._evaluate()
@@ -118,7 +125,8 @@ class _Descent:
         """Go back to the lowest point if rounding has led away from it; return the status."""
         if self.curve[-1] > self.curve[self.best[0]] * (1 + _ROUNDING):
             _, self.v, self.value, self.gradient = self.best
-            self._look_ahead()
+            self._measure_gaps()
+            self._newton_step()
             self.curve.append(self._total(self.value))
         return status
 
@@ -164,6 +172,7 @@ class _Descent:
         scale, slope = deviation[t:].numpy(), covariance.numpy()
         self._scale_by(scale)
         self.first = (abs(slope) / self.scale[:, None]).max()
+        self.gathered = GatheredColumns(self.objective)
         self._work_on(np.arange(0), np.zeros((0, 0)))
         if self.v.any():
             return self._evaluate()
@@ -214,12 +223,10 @@ class _Descent:
 
     def _choose_columns(self) -> bool:
         """Add to the columns that have a coefficient those that would leave zero by most."""
-        entering = self._violators()
-        if not len(entering):
+        if self.narrow or not len(entering := self._violators()):
             return False
-        index = widened(self.v, entering)
-        part = self.objective.over(torch.from_numpy(index))
-        self._work_on(index, part.quadratic(self.objective.double).hessian.numpy())
+        index = widened(self.v, entering, _ENTERING)
+        self._work_on(index, self.gathered.hessian(index))
         return True
 
     def _work_on(self, index: Index, hessian: Array) -> None:
@@ -243,17 +250,10 @@ class _Descent:
         self.curve.append(self._total(np.maximum(self.value - gain + curved, 0.0)))
 
     @quietly
-    def _look_ahead(self) -> tuple[Array, Array]:
-        """Measure how far from the optimum the point is; return the next step and its gain."""
-        step, gain = self._newton_step()
-        self.change = 0.0
-        if len(self.index):
-            moved = abs(step).max(0)
-            size = abs(self.v[self.index] * self.unit[:, None]).max(0)
-            self.change = float((moved / np.maximum(np.maximum(size, moved), _LEAST)).max())
+    def _measure_gaps(self) -> None:
+        """Measure how far from the optimum the point is."""
         gaps = [self._gap_of(target) for target in range(len(self.value))]
         self.gap, self.blurred = map(max, zip(*gaps, strict=True))
-        return step, gain
 
     def _gap_of(self, target: int) -> tuple[float, float]:
         """Return the relative gap of a target, and how large a gap rounding may make."""
@@ -266,18 +266,21 @@ class _Descent:
 
     @quietly
     def _newton_step(self) -> tuple[Array, Array]:
-        """Return the step in scaled coordinates, and its gain to first order."""
+        """Return the step in scaled coordinates, and its gain to first order; note its size."""
         w = self.v[self.index] * self.unit[:, None]
         slope = self.gradient[self.index] / self.unit[:, None]
         if not len(w):
-            self.nonzero = w != 0
+            self.nonzero, self.change = w != 0, 0.0
             return w, np.zeros(w.shape[1])
         columns = zip(slope.T, w.T, strict=True)
         targets = [minimise_quadratic(self.hessian, g, self.kinks, x) for g, x in columns]
         new = np.stack(targets, 1)
-        self.nonzero = new != 0
-        change = self.kinks.slope @ (abs(new) - abs(w))
-        return new - w, np.maximum(-(slope * (new - w)).sum(0) - change, 0.0)
+        self.nonzero, step = new != 0, new - w
+        moved = abs(step).max(0)
+        size = np.maximum(np.maximum(abs(w).max(0), moved), _LEAST)
+        self.change = float((moved / size).max())
+        steeper = self.kinks.slope @ (abs(new) - abs(w))
+        return step, np.maximum(-(slope * step).sum(0) - steeper, 0.0)
 
 
 def _is_narrow(objective: Objective) -> bool:
