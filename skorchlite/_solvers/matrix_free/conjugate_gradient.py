@@ -11,13 +11,17 @@ Vorst, Ye (2000), "Residual replacement strategies for Krylov subspace iterative
 Journal on Scientific Computing 22(3).
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._objective.loss import Loss
 from ..base import Monitor
 from ..newton.scaled import Scaled
 from .iterate import Iterate
+
+Array = NDArray[np.float64]
 
 _EPS = torch.finfo(torch.float64).eps
 _ANEW = 50  # steps, after which the gradient is taken from the data
@@ -38,7 +42,7 @@ class ConjugateDescent(Iterate):
 
     def __init__(self, problem: Scaled, u: Tensor, monitor: Monitor):
         super().__init__(problem, monitor)
-        self.least = torch.full_like(self.first_norm, torch.inf)
+        self.least = np.full(len(self.first_norm), np.inf)
         if not torch.equal(u, self.u):
             self.u = u
             self.measure()
@@ -53,17 +57,17 @@ class ConjugateDescent(Iterate):
             self.subgradient = self.gradient
         else:
             super().measure(loss)
-        self._square = self.problem.dots(self.gradient, self.gradient).clamp_(min=0)
+        self._square = self._measured_square()
 
     @property
     def norm(self) -> Tensor:
         """The norm of the gradient for each target."""
-        return self._square.sqrt()
+        return torch.from_numpy(np.sqrt(self._square))
 
     @property
     def least_curvature(self) -> Tensor:
         """The least curvature along a step so far; infinite before the first one."""
-        return self.least
+        return torch.from_numpy(self.least)
 
     def run(self, tol: float, max_iter: int) -> str:
         """Step until the coefficients are within tol, relatively; return how it ended."""
@@ -93,17 +97,24 @@ class ConjugateDescent(Iterate):
         """Step to the minimum along the direction; turn it, in place, to the next one."""
         problem, square = self.problem, self._square
         product = problem.hessian_product(direction)
-        curvature = problem.dots(direction, product)
-        length = torch.where(curvature > 0, square / curvature, 0.0)
-        met = curvature / problem.dots(direction, direction)
-        self.least = torch.where(met > 0, torch.minimum(self.least, met), self.least)
+        curvature, size = problem.dots(direction, product), problem.dots(direction, direction)
+        with np.errstate(all="ignore"):
+            lengths = np.where(curvature > 0, square / curvature, 0.0)
+            met = curvature / size
+            self.least = np.where(met > 0, np.minimum(self.least, met), self.least)
+        length = torch.from_numpy(lengths)
         self.step = length * direction
         self.u = self.u + self.step
         self.gradient.addcmul_(length, product)
-        self._square = problem.dots(self.gradient, self.gradient).clamp_(min=0)
-        self.value = (self.value - 0.5 * length * square).clamp(min=0)
+        self._square = self._measured_square()
+        self.value = (self.value - torch.from_numpy(0.5 * lengths * square)).clamp_(min=0)
         self.n_iter += 1
         self.curve.append(self.total)
         self.monitor(self.n_iter, self.curve[-1], None, self.solution)
-        ratio = torch.where(square > 0, self._square / square, 0.0)
-        return direction.mul_(ratio).sub_(self.gradient)
+        with np.errstate(all="ignore"):
+            ratio = np.where(square > 0, self._square / square, 0.0)
+        return direction.mul_(torch.from_numpy(ratio)).sub_(self.gradient)
+
+    def _measured_square(self) -> Array:
+        """Return the squared norm of the gradient, which rounding cannot make negative."""
+        return np.maximum(self.problem.dots(self.gradient, self.gradient), 0.0)

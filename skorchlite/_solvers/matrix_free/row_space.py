@@ -9,6 +9,7 @@ of the columns each step would work on as many numbers as there are columns.
 from functools import partial, reduce
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,13 +88,14 @@ class RowSpace(Scaled):
         """Return about how large a step is beside u, the largest over the targets."""
         return float((self.norm(step) / self.norm(u)).nan_to_num(0.0).max())
 
-    def dots(self, x: Tensor, y: Tensor) -> Tensor:
+    def dots(self, x: Tensor, y: Tensor) -> np.ndarray:
         """Return the products of the columns of x with those of y."""
-        return (x[: self._n_rows] * y[self._n_rows :]).sum(0)
+        n = self._n_rows
+        return np.einsum("ij,ij->j", x.numpy()[:n], y.numpy()[n:])
 
     def norm(self, x: Tensor) -> Tensor:
         """Return the norm of each column."""
-        return self.dots(x, x).clamp_(min=0).sqrt_()
+        return torch.from_numpy(self.dots(x, x)).clamp_(min=0).sqrt_()
 
     def gaps(self, gradient: Tensor, least: Tensor) -> Tensor:
         """Return how far each target may be above its least objective.

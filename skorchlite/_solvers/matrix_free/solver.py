@@ -95,7 +95,7 @@ def _descend(objective: Objective, start: Tensor | None, control: SolverControl)
 def _by_conjugate_gradients(problem: Scaled, u: Tensor, control: SolverControl) -> Solution:
     descent = ConjugateDescent(problem, u, control.monitor)
     status = descent.run(control.gap, control.max_iter)
-    left = problem.gaps(descent.gradient, descent.least)
+    left = problem.gaps(descent.gradient, descent.least_curvature)
     gaps, near = relative_gaps(left, descent.value, descent.first_value, control.gap)
     status = "converged" if status == "stalled" and near.all() else status
     return replace(descent.solution(), status=status, optimality=float(gaps.max()))

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -121,9 +122,9 @@ class Scaled:
         """Return about how large a step is beside u, the largest over the targets."""
         return float((step.abs().amax(0) / u.abs().amax(0)).nan_to_num(0.0).max())
 
-    def dots(self, x: Tensor, y: Tensor) -> Tensor:
+    def dots(self, x: Tensor, y: Tensor) -> np.ndarray:
         """Return the products of the columns of x with those of y."""
-        return (x * y).sum(0)
+        return np.einsum("ij,ij->j", x.numpy(), y.numpy())
 
     def norm(self, x: Tensor) -> Tensor:
         """Return the norm of each column."""
