@@ -1,14 +1,16 @@
 """Blocks of rows as design matrices, measured from an origin, and the sums of their products."""
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._linalg.gram import sum_products
+from .._linalg.gram import rows_at_a_time, sum_products
 from .._linalg.operators import DenseColumns, DesignOperator, ShiftedColumns
 from .._runtime import lap, mark
+from .blocks import Block
 from .origin import Origin
 from .row_source import Rows
 
@@ -19,6 +21,7 @@ def staged(
     dtype: torch.dtype,
     size: int | None = None,
     order: Tensor | None = None,
+    most: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yield ``(A, sample_weight)`` block by block, ``A = [targets, features, 1, padding]``.
 
@@ -35,32 +38,48 @@ def staged(
         How many rows a block has; None for as many as there is memory for.
     order : Tensor of shape (n_ordered,), default=None
         The numbers of the rows, in their order; None for each row once.
+    most : int, default=None
+        How many rows are staged at a time, where a block of the source is cut into pieces.
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     width = width_of(k)
     size = size or rows.bound(width, dtype.itemsize)
+    room = size if most is None else min(size, most)
     # Subtracting in double and rounding once keeps the digits of data far from zero.
     exact = torch.float32 if rows.device.type == "mps" else torch.float64
     shift = origin.shift.to(rows.device, exact)
     moved = bool(origin.shift.numpy().any())
-    buffers: dict[bool, Tensor] = {}
-    for X, y, weight in rows.blocks(size, order):
+    places: dict[bool, tuple[Tensor, Tensor, Tensor]] = {}
+    for X, y, weight in _pieces(rows.blocks(size, order), room):
         mark()
         by_column = X.stride(0) < X.stride(1)
-        if by_column not in buffers:
-            buffer = buffers[by_column] = _buffer(rows, (size, width), dtype, by_column)
+        if by_column not in places:
+            buffer = _buffer(rows, (room, width), dtype, by_column)
             buffer[:, k] = 1
             if width > k + 1:
                 buffer[:, k + 1 :] = 0
-        A = buffers[by_column][: len(X)]
-        for part, away, place in ((y, shift[:t], A[:, :t]), (X, shift[t:], A[:, t:k])):
-            _measure(part, away if moved else None, place)
+            places[by_column] = buffer, buffer[:, :t], buffer[:, t:k]
+        whole = places[by_column]
+        # Full ones are all the same tensor, of which views need to be made only once.
+        A, targets, features = whole if len(X) == room else (part[: len(X)] for part in whole)
+        _measure(y, shift[:t] if moved else None, targets)
+        _measure(X, shift[t:] if moved else None, features)
         if origin.scale is not None:
             A[:, :k] /= origin.scale.to(rows.device, dtype)
         if weight is not None:
             A[:, k] = 1  # a weighted sum scales the rows in place
         yield A, weight
         lap()
+
+
+def _pieces(blocks: Iterator[Block], room: int) -> Iterator[Block]:
+    """Yield the blocks, cut into pieces of at most so many rows."""
+    for block in blocks:
+        if len(block[0]) <= room:
+            yield block
+            continue
+        X, y, weight = (repeat(None) if part is None else part.split(room) for part in block)
+        yield from zip(X, y, weight, strict=False)
 
 
 def _measure(columns: Tensor, shift: Tensor | None, out: Tensor) -> None:
@@ -165,7 +184,8 @@ def gram(rows: Rows, origin: Origin, dtype: torch.dtype) -> Tensor:
     width = width_of(rows.n_targets + rows.n_features)
     if rows.sparse:
         return _sparse_gram(rows, origin, width)
-    return sum_products(staged(rows, origin, dtype), width).cpu()
+    most = rows_at_a_time(width) if rows.device.type == "cpu" else None
+    return sum_products(staged(rows, origin, dtype, most=most), width).cpu()
 
 
 def _sparse_gram(rows: Rows, origin: Origin, width: int) -> Tensor:

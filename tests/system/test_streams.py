@@ -793,9 +793,9 @@ def test_reading_and_computing_overlap(monkeypatch):
     """The product of a block waits until the block after it is being read."""
     from skorchlite._linalg import gram
 
-    n_rows, n_blocks = 65_536, 5  # rows of which one product is made
+    n_rows, n_blocks = 16_384, 5  # rows of which one product is made
     Z = np.ones((n_rows, 4)) * np.arange(n_rows)[:, None] % [2, 3, 5, 7]
-    product = gram._add_lower
+    product = gram.SymmetricSum._add_lower
     reading = [threading.Event() for _ in range(n_blocks + 1)]  # of each block, and of the end
     following = iter(reading[1:])
 
@@ -809,7 +809,7 @@ def test_reading_and_computing_overlap(monkeypatch):
             yield Z, Z[:, 0]
         reading[-1].set()
 
-    monkeypatch.setattr(gram, "_add_lower", waiting)
+    monkeypatch.setattr(gram.SymmetricSum, "_add_lower", waiting)
     TorchSGDRegressor(max_iter=1).fit(Anew(begin))
     assert next(following, None) is None  # each block had its product
 
