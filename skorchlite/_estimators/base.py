@@ -161,9 +161,8 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         solution = self._minimise(problem, start, data)
         self._keep(self._fitted(data, solution))
         if solution.objective.basis.derived:
-            coef, intercept, terms = self._linear_model(rows)
             penalised = np.atleast_2d(to_numpy(self.coef_))
-            solution = count_rounding(solution, coef, intercept, terms, penalised)
+            solution = count_rounding(solution, partial(self._linear_model, rows), penalised)
             self.optimality_ = solution.optimality
             self.converged_ = solution.status == "converged"
         return solution

@@ -208,7 +208,15 @@ class Parameters(BaseEstimator):
     def _seed(self):
         if self.random_state is None:  # NumPy's global generator is the caller's
             return int(np.random.default_rng().integers(2**31))
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
+        drawn = _drawn_once if isinstance(self.random_state, Integral) else _drawn
+        return drawn(self.random_state)
+
+
+def _drawn(random_state):
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+_drawn_once = lru_cache(maxsize=256)(_drawn)  # to begin a generator takes a tenth of a small fit
 
 
 @lru_cache(maxsize=256)

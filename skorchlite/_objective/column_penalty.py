@@ -56,11 +56,13 @@ class ColumnPenalty:
             raise OutOfRangeError
         return torch.from_numpy(unit)
 
-    def hessian_product(self, w: Tensor) -> Tensor:
-        """Return the Hessian of the penalty times w."""
+    def add_hessian_product(self, w: Tensor, total: Tensor) -> None:
+        """Add the Hessian of the penalty times w to a total."""
         if self.penalty_root is None:
-            return self.curvature[:, None] * w
-        return self.penalty.curvature**0.5 * (self.penalty_root.T @ self.rooted(w)) / self._scale
+            total.addcmul_(self.curvature[:, None], w)
+        else:
+            root = self.penalty.curvature**0.5
+            total += root * (self.penalty_root.T @ self.rooted(w)) / self._scale
 
     def hessian_along(self, directions: Tensor | None = None) -> Tensor:
         """Return the Hessian of the penalty along directions, by default along each coefficient.

@@ -232,7 +232,7 @@ class Objective:
         product /= total
         product[-1] *= self.fit_intercept
         if self.penalty.curvature:
-            product[:-1] += self.column_penalty.hessian_product(v[:-1])
+            self.column_penalty.add_hessian_product(v[:-1], product[:-1])
         return product
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Loss) -> tuple[Tensor, Tensor, float]:
@@ -318,7 +318,7 @@ class Objective:
             gradient[-1] = 0
         if self.penalty.curvature or self.penalty.l1:
             value = value + self.column_penalty.value(v[:-1])
-            gradient[:-1] += self.column_penalty.hessian_product(v[:-1])
+            self.column_penalty.add_hessian_product(v[:-1], gradient[:-1])
         return value, gradient
 
 

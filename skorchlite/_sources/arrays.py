@@ -101,19 +101,35 @@ class ArrayRows(Rows):
             return read_ahead(self._blocks(size, order, self.device), self.device)
         return self._blocks(size, order, self.device, reuse=True)
 
+    def gathered(self, order: Tensor, place: Tensor) -> Iterator[Block]:
+        """Yield blocks of the rows with these numbers, as many at a time as ``place`` has.
+
+        Their X may be the first rows of ``place``, which saves to write it twice.
+        """
+        if self.sent or getattr(self.arrays[0], "ahead", False):
+            return self.blocks(len(place), order)
+        return self._blocks(len(place), order, self.device, place, reuse=True)
+
     def _blocks(
-        self, size: int, order: Tensor | None, device: torch.device, reuse: bool = False
+        self,
+        size: int,
+        order: Tensor | None,
+        device: torch.device,
+        place: Tensor | None = None,
+        reuse: bool = False,
     ) -> Iterator[Block]:
-        """Yield blocks; with ``reuse`` the next one may overwrite the X that was gathered."""
+        """Yield blocks; with ``reuse`` the next one may overwrite the X that was gathered.
+
+        The first one is gathered into ``place``, if it may be.
+        """
         if order is None and 0 < self.n_rows <= size and device == self.device:
             yield self._single_block
             return
-        gathered: Tensor | None = None
         for start in range(0, self.n_rows if order is None else len(order), size):
             rows = self._chosen(slice(start, start + size), order)
-            block = self._block(rows, device, gathered)
-            if reuse and gathered is None and isinstance(rows, Tensor):
-                gathered = block[0]
+            block = self._block(rows, device, place)
+            if reuse and not start and isinstance(rows, Tensor):
+                place = block[0]
             yield block
 
     @property

@@ -10,9 +10,12 @@ from torch import Tensor
 from .._linalg.gram import rows_at_a_time, sum_products
 from .._linalg.operators import DenseColumns, DesignOperator, ShiftedColumns
 from .._runtime import lap, mark
+from .arrays import ArrayRows
 from .blocks import Block
 from .origin import Origin
 from .row_source import Rows
+
+Parts = tuple[Tensor, Tensor, Tensor]  # memory, and its columns for targets and for features
 
 
 def staged(
@@ -49,16 +52,18 @@ def staged(
     exact = torch.float32 if rows.device.type == "mps" else torch.float64
     shift = origin.shift.to(rows.device, exact)
     moved = bool(origin.shift.numpy().any())
-    places: dict[bool, tuple[Tensor, Tensor, Tensor]] = {}
-    for X, y, weight in _pieces(rows.blocks(size, order), room):
+    places: dict[bool, Parts] = {}
+    if order is not None and isinstance(rows, ArrayRows):
+        # What is gathered are rows, whatever the layout of the source.
+        places[False] = _places(rows, (room, width), dtype, by_column=False)
+        blocks = rows.gathered(order, places[False][2])
+    else:
+        blocks = _pieces(rows.blocks(size, order), room)
+    for X, y, weight in blocks:
         mark()
         by_column = X.stride(0) < X.stride(1)
         if by_column not in places:
-            buffer = _buffer(rows, (room, width), dtype, by_column)
-            buffer[:, k] = 1
-            if width > k + 1:
-                buffer[:, k + 1 :] = 0
-            places[by_column] = buffer, buffer[:, :t], buffer[:, t:k]
+            places[by_column] = _places(rows, (room, width), dtype, by_column)
         whole = places[by_column]
         # Full ones are all the same tensor, of which views need to be made only once.
         A, targets, features = whole if len(X) == room else (part[: len(X)] for part in whole)
@@ -85,10 +90,12 @@ def _pieces(blocks: Iterator[Block], room: int) -> Iterator[Block]:
 def _measure(columns: Tensor, shift: Tensor | None, out: Tensor) -> None:
     """Write columns to ``out``, measured from a shift unless that is None, with one rounding.
 
-    An operation on numbers of two types takes twice as long as on numbers of one.
+    They may be there already. An operation on numbers of two types takes twice as long as on
+    numbers of one.
     """
     if shift is None:
-        out.copy_(columns)
+        if columns.data_ptr() != out.data_ptr():
+            out.copy_(columns)
     elif columns.dtype == shift.dtype:
         torch.sub(columns, shift, out=out)
     elif out.dtype == shift.dtype:
@@ -162,18 +169,23 @@ def width_of(k: int) -> int:
     return -(-(k + 1) // 4) * 4
 
 
-def _buffer(rows: Rows, shape: tuple[int, int], dtype: torch.dtype, by_column: bool) -> Tensor:
-    """Return the memory that blocks are staged in, which the source keeps from pass to pass.
+def _places(rows: Rows, shape: tuple[int, int], dtype: torch.dtype, by_column: bool) -> Parts:
+    """Return the memory that blocks are staged in, and its columns for targets and for features.
 
-    To touch new memory costs a CPU as much as to fill it. The layout is that of the blocks, since
-    to write columns to rows is slow.
+    The columns after these are filled. The source keeps the memory from pass to pass: to touch new
+    memory costs a CPU as much as to fill it. The layout is that of the blocks, since to write
+    columns to rows is slow.
     """
     buffer = rows.staging.get((dtype, by_column))
     if buffer is None or len(buffer) < shape[0]:
         layout = shape[::-1] if by_column else shape
         buffer = torch.empty(layout, dtype=dtype, device=rows.device)
         buffer = rows.staging[dtype, by_column] = buffer.T if by_column else buffer
-    return buffer[: shape[0]]
+    buffer, t, k = buffer[: shape[0]], rows.n_targets, rows.n_targets + rows.n_features
+    buffer[:, k] = 1
+    if shape[1] > k + 1:
+        buffer[:, k + 1 :] = 0
+    return buffer, buffer[:, :t], buffer[:, t:k]
 
 
 def gram(rows: Rows, origin: Origin, dtype: torch.dtype) -> Tensor:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._linalg.products import product
+
 Array = NDArray[np.float64]
 
 _LEAST = float(np.finfo(np.float64).tiny)
@@ -189,5 +191,5 @@ def from_zero(v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool) -> t
     """
     t, high, far = v.shape[1], v.numpy(), shift.numpy()
     w = high[:-1] + v_low.numpy()[:-1]
-    intercept = far[:t] - far[t:] @ w + high[-1] if fit_intercept else 0 * high[-1]
+    intercept = far[:t] - product(far[None, t:], w)[0] + high[-1] if fit_intercept else 0 * high[-1]
     return w, intercept

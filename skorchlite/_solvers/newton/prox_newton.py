@@ -25,6 +25,7 @@ from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
+from .gathered_columns import GatheredColumns
 from .kinks import Kinks
 from .preconditioner import inverse_factor
 from .quadratic_model import measure
@@ -37,6 +38,7 @@ Index = NDArray[np.int64]
 _NARROW = 256  # columns, up to which their Gram matrix costs no more than the passes it saves
 _MEDIUM = 600  # columns, up to which it may cost no more either, if it takes
 _FEW_PRODUCTS = 4e8  # products of entries at most
+_ENTERING = 0.5  # of the columns that have a coefficient, as many as enter a working set
 _VIOLATION = 1e-14  # of a kink, relative to the largest gradient at zero, that is rounding
 _ROUNDING = 1e-14  # of the objective
 _MARGIN = 0.1  # of tol, for an error that is estimated beforehand and not measured
@@ -88,28 +90,33 @@ class _Descent:
         self.value, self.gradient = (
             self._measure(control.dtype) if self.narrow else self._correlate()
         )
-        self.curve = [self._total(self.value)]
+        self.curve = [self.objective.units.total(self.value)]
         self.at_zero = [AtZero.of(value) for value in self.value.tolist()]
         self.bound = self._bound()
 
     def run(self, tol: float, max_iter: int) -> str:
         """Step until within ``tol`` of the optimum, relatively; return how it ended."""
         while True:
-            last = self.change
-            step, gain = self._look_ahead()
+            self._measure_gaps()
+            near, last = self.n_iter and self.gap <= max(tol, self.blurred), self.change
+            # Far from the optimum no step on the last set is made, beside one on the next.
+            entered = not near and self.n_iter < max_iter and self._choose_columns()
+            step, gain = self._newton_step()
             # The coefficients come closer for as long as rounding lets them.
-            settled = self.change <= tol or self.change > 0.5 * last
-            if self.n_iter and settled and self.gap <= max(tol, self.blurred):
+            settled = not entered and (self.change <= tol or self.change > 0.5 * last)
+            if near and settled:
                 return "converged"
             if self.n_iter >= max_iter:
                 return self._at_best("max_iter_gap")
-            entered = not self.narrow and self._choose_columns()
+            if near and self._choose_columns():
+                entered = True
+                step, gain = self._newton_step()
             idle = self._without_gain()
             lost = idle > _STEPS_UP or (self.narrow and self.n_iter >= _STEPS)
             if lost or (idle and settled and not entered):
                 return self._at_best("stalled_gap")
             first = abs(self.gradient[:-1])
-            self._move(*(self._newton_step() if entered else (step, gain)))
+            self._move(step, gain)
             found = self.n_iter == 1 and self._is_found(first, tol)
             ended = partial(self.solution, "completed")
             self.monitor(self.n_iter, self.curve[-1], self.gap, ended)
@@ -117,7 +124,7 @@ class _Descent:
                 return "converged"
             self.value, self.gradient = self._evaluate()
             # Measured, where it was the model's.
-            self.curve[-1] = self._total(self.value)
+            self.curve[-1] = self.objective.units.total(self.value)
 
     def _is_found(self, first: Array, tol: float) -> bool:
         """Return whether the first step has led to the optimum, by the Gram matrix alone.
@@ -140,7 +147,7 @@ class _Descent:
         if change > tol * (_MARGIN if cheap(self.objective) else 1.0):
             return False
         self.change = change
-        self._bound_gap()
+        self._measure_gaps()
         return self.gap <= max(tol, self.blurred)
 
     def _without_gain(self) -> int:
@@ -153,8 +160,9 @@ class _Descent:
         """Go back to the lowest point if rounding has led away from it; return the status."""
         if self.curve[-1] > self.curve[self.best[0]] * (1 + _ROUNDING):
             _, self.v, self.value, self.gradient = self.best
-            self._look_ahead()
-            self.curve.append(self._total(self.value))
+            self._measure_gaps()
+            self._newton_step()
+            self.curve.append(self.objective.units.total(self.value))
         return status
 
     def solution(self, status: str) -> Solution:
@@ -175,9 +183,6 @@ class _Descent:
         """Return the value for each target, and the gradient of what is smooth."""
         value, gradient = self.objective.evaluate(torch.from_numpy(self.v))
         return value.numpy(), gradient.numpy()
-
-    def _total(self, value: Array) -> float:
-        return self.objective.units.total(value)
 
     def _measure(self, dtype: torch.dtype) -> tuple[Array, Array]:
         """Make the Gram matrix of all columns; return value and gradient at the start."""
@@ -200,6 +205,7 @@ class _Descent:
         scale, slope = deviation[t:].numpy(), covariance.numpy()
         self._scale_by(scale)
         self.first = (abs(slope) / self.scale[:, None]).max()
+        self.gathered = GatheredColumns(self.objective)
         self._work_on(np.arange(0), np.zeros((0, 0)))
         if self.v.any():
             return self._evaluate()
@@ -253,12 +259,10 @@ class _Descent:
 
     def _choose_columns(self) -> bool:
         """Add to the columns that have a coefficient those that would leave zero by most."""
-        entering = self._violators()
-        if not len(entering):
+        if self.narrow or not len(entering := self._violators()):
             return False
-        index = widened(self.v, entering)
-        part = self.objective.over(torch.from_numpy(index))
-        self._work_on(index, part.quadratic(self.objective.double).hessian)
+        index = widened(self.v, entering, _ENTERING)
+        self._work_on(index, self.gathered.hessian(index))
         return True
 
     def _work_on(self, index: Index, hessian: Array) -> None:
@@ -283,22 +287,11 @@ class _Descent:
         self.gradient[self.index] += self.unit[:, None] * slope
         self.gradient[-1] = 0.0
         self.n_iter += 1
-        self.curve.append(self._total(self.value))
+        self.curve.append(self.objective.units.total(self.value))
 
     @quietly
-    def _look_ahead(self) -> tuple[Array, Array]:
-        """Measure how far from the optimum the point is; return the next step and its gain."""
-        step, gain = self._newton_step()
-        self.change = 0.0
-        if len(self.index):
-            moved = abs(step).max(0)
-            size = abs(self.v[self.index] * self.unit[:, None]).max(0)
-            self.change = float((moved / np.maximum(np.maximum(size, moved), _LEAST)).max())
-        self._bound_gap()
-        return step, gain
-
-    def _bound_gap(self) -> None:
-        """Bound how far any target is above its least objective."""
+    def _measure_gaps(self) -> None:
+        """Measure how far from the optimum the point is."""
         gaps = [self._gap_of(target) for target in range(len(self.value))]
         self.gap, self.blurred = map(max, zip(*gaps, strict=True))
 
@@ -313,18 +306,21 @@ class _Descent:
 
     @quietly
     def _newton_step(self) -> tuple[Array, Array]:
-        """Return the step in scaled coordinates, and its gain to first order."""
+        """Return the step in scaled coordinates, and its gain to first order; note its size."""
         w = self.v[self.index] * self.unit[:, None]
         slope = self.gradient[self.index] / self.unit[:, None]
         if not len(w):
-            self.nonzero = w != 0
+            self.nonzero, self.change = w != 0, 0.0
             return w, np.zeros(w.shape[1])
         columns = zip(slope.T, w.T, strict=True)
         targets = [minimise_quadratic(self.hessian, g, self.kinks, x) for g, x in columns]
         new = np.stack(targets, 1)
-        self.nonzero = new != 0
-        change = self.kinks.slope @ (abs(new) - abs(w))
-        return new - w, np.maximum(-(slope * (new - w)).sum(0) - change, 0.0)
+        self.nonzero, step = new != 0, new - w
+        moved = abs(step).max(0)
+        size = np.maximum(np.maximum(abs(w).max(0), moved), _LEAST)
+        self.change = float((moved / size).max())
+        steeper = self.kinks.slope @ (abs(new) - abs(w))
+        return step, np.maximum(-(slope * step).sum(0) - steeper, 0.0)
 
 
 def _is_narrow(objective: Objective) -> bool:

@@ -93,6 +93,47 @@ class Scaled:
         """Return the point at which a descent ended, in the coordinates of the objective."""
         return self.point(u)
 
+    @cached_property
+    def least_penalised(self) -> float:
+        """The least curvature of the penalty in a coordinate that is not kept zero."""
+        if not self.objective.penalty.curvature:
+            return 0.0
+        curvature = self.objective.column_penalty.curvature[:, None] * self.unit[:-1] ** 2
+        curvature = curvature[self.unit[:-1] > 0]
+        return float(curvature.min()) if len(curvature) else 0.0
+
+    def gaps(self, gradient: Tensor, least: Tensor) -> Tensor:
+        """Return how far each target may be above its least objective, if that is quadratic.
+
+        It is a bound where no direction has less curvature than the smallest of the penalty's and
+        of those that the steps have met.
+
+        Parameters
+        ----------
+        gradient : Tensor of shape (k, n_targets)
+        least : Tensor of shape (n_targets,)
+            The least curvature that the steps have met; infinite before the first one.
+        """
+        norm, least = self.norm(gradient), least.clamp(min=self.least_penalised)
+        gap = torch.where(norm > 0, 0.5 * norm**2 / least, 0.0)
+        return torch.where(torch.isinf(least), torch.nan, gap)
+
+    def relative_size(self, step: Tensor, u: Tensor) -> float:
+        """Return about how large a step is beside u, the largest over the targets."""
+        return float((step.abs().amax(0) / u.abs().amax(0)).nan_to_num(0.0).max())
+
+    def dots(self, x: Tensor, y: Tensor) -> np.ndarray:
+        """Return the products of the columns of x with those of y."""
+        return np.einsum("ij,ij->j", x.numpy(), y.numpy())
+
+    def norm(self, x: Tensor) -> Tensor:
+        """Return the norm of each column."""
+        return torch.linalg.vector_norm(x, dim=0)
+
+    def norm_of_coef(self, u: Tensor) -> Tensor:
+        """Return the norm of the coefficients, without the intercept."""
+        return torch.linalg.vector_norm(u[:-1], dim=0)
+
     def evaluate(self, u: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         """Return the value for each target and the gradient of what is smooth."""
         value, gradient = self.objective.evaluate(self.point(u), loss=loss)
@@ -109,7 +150,7 @@ class Scaled:
 
     def size(self, u: Tensor) -> Tensor:
         """Return about how far the solution may be for each target, in these units."""
-        return torch.linalg.vector_norm(u[:-1], dim=0) + self.target_deviation
+        return self.norm_of_coef(u) + self.target_deviation
 
     def bound(self) -> Bound:
         """Return what bounds the gap at a point."""

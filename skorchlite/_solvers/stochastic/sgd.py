@@ -263,9 +263,10 @@ class Steps:
         if objective.penalty.curvature:
             values += self._penalties(walk.before).view(count, n_batches, -1).mean(1)
         points, state = walk.after.view(count, n_batches, *walk.state.shape[1:]), walk.state
-        for value, after in zip(objective.units.totals(values.cpu()), points, strict=True):
+        totals = objective.units.totals(values.cpu())
+        for value, after, end in zip(totals, points, points[:, -1:], strict=True):
             # Only the last epoch is gone on from, so that no other needs its velocity.
-            state = torch.cat((after[-1:], state[1:])) if len(state) > 1 else after[-1:]
+            state = torch.cat((end, state[1:])) if len(state) > 1 else end
             self._take(state, after, n, batches.n_batch)
             yield value
 

@@ -5,10 +5,8 @@ that all tiles of a block are solved at once. What is left for each of them, in 
 products; where these are small enough, they are made one beforehand.
 """
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +14,7 @@ from torch import Tensor
 
 from .transitions import Run
 
-# Entries of a tile, up to which NumPy's calls are faster and its products take one thread.
-_SMALL = 8_192
-_FEW = 20_000  # products that make a tile a matrix, up to which that saves time
+_FEW = 80_000  # products that make a tile a matrix, up to which that saves time
 
 
 @dataclass(frozen=True)
@@ -78,10 +74,14 @@ class Tiles:
     def __len__(self) -> int:
         return len(self.left)
 
-    def __getitem__(self, part: slice) -> "Tiles":
-        run = self.run if self.run is None or len(self.run.start) == 1 else self.run[part]
-        y, left, right = (a[part] for a in (self.y, self.left, self.right))
+    def __getitem__(self, part: slice | Tensor) -> "Tiles":
+        y, left, run = self.y[part], self.left[part], self.run
         scale = self.scale[part] if self.scale.ndim else self.scale
+        if run is None:
+            t = y.shape[2]
+            right = left[..., t : t + self.right.shape[2]]
+        else:
+            right, run = self.right[part], run if len(run.start) == 1 else run[part]
         return Tiles(y, left, right, scale, run, self.n_batch)
 
     def times(self, root: Tensor) -> "Tiles":
@@ -100,11 +100,15 @@ class Tiles:
 
     def begun(self, states: Tensor) -> Tensor:
         """Return where tiles that begin with these states would end without a gradient."""
+        return states if self.run is None else _begun(self.run.start, states)
+
+    def seen_from(self, points: Tensor) -> Tensor:
+        """Return points that tiles begin with, with states as ``begun`` has them."""
         if self.run is None:
-            return states
-        n_states = self.run.start.shape[1]
-        parts = states.view(len(self), 1, n_states, -1, states.shape[2])
-        return (self.run.start[..., None] * parts).sum(2).view(states.shape)
+            return points
+        points = points.clone()
+        self.state(points).copy_(self.begun(self.state(points)))
+        return points
 
     @property
     def seen(self) -> Tensor:
@@ -113,9 +117,9 @@ class Tiles:
         return self.left[..., t : t + self.right.shape[2]]
 
     def state(self, x: Tensor) -> Tensor:
-        """Return the part of x that is the state."""
+        """Return the part of x, or of points like it, that is the state."""
         t = self.y.shape[2]
-        return x[t : t + self.right.shape[2]]
+        return x[..., t : t + self.right.shape[2], :]
 
     def coupling(self, left: Tensor) -> Tensor:
         """Return what slopes take off ``left`` times the state in later batches, and other numbers.
@@ -149,7 +153,38 @@ def solved(linear: Tensor, coupling: Tensor) -> Tensor:
     ).mT
 
 
-def follow(tiles: Tiles, slopes: Tensor, scale: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
+def maps_of(tiles: Tiles, slopes: Tensor, scale: Tensor | None) -> Tensor | None:
+    """Return for each tile the matrix that takes x at its start to the state at its end.
+
+    The identity is in it: beside a product of its own, that saves as much time as the product
+    takes, and a step loses no more digits than where it is added to x.
+
+    Parameters
+    ----------
+    tiles, slopes, scale
+        See ``follow``.
+
+    Returns
+    -------
+    Tensor of shape (n_tiles, n_state, width) or None
+        None where to make them takes longer than they save.
+    """
+    width = slopes.shape[2]
+    if slopes.device.type != "cpu" or slopes[0].numel() * width > _FEW:
+        return None
+    right, share = _pulls(tiles, scale)
+    maps = slopes.new_empty(len(tiles), right.shape[2], width)
+    maps.baddbmm_(right.mT, slopes, beta=0, alpha=-share)
+    own = tiles.state(maps.mT)
+    own.diagonal(dim1=1, dim2=2).add_(1)
+    if tiles.run is not None:
+        own.copy_(_begun(tiles.run.start.transpose(1, 2), own))
+    return maps
+
+
+def follow(
+    tiles: Tiles, slopes: Tensor, scale: Tensor | None, maps: Tensor | None, x: Tensor
+) -> tuple[Tensor, Tensor]:
     """Move x from the start of the first tile to the end of the last one.
 
     Parameters
@@ -159,6 +194,8 @@ def follow(tiles: Tiles, slopes: Tensor, scale: Tensor | None, x: Tensor) -> tup
         What the slopes are of x.
     scale : Tensor or None
         Of the slopes; None where they are scaled.
+    maps : Tensor of shape (n_tiles, n_state, width) or None
+        See ``maps_of``.
     x : Tensor of shape (width, n_targets)
         Minus one where ``tiles.left`` has the target, and the state below. It is moved in place.
 
@@ -168,76 +205,59 @@ def follow(tiles: Tiles, slopes: Tensor, scale: Tensor | None, x: Tensor) -> tup
     states : Tensor of shape (n_tiles, n_state, n_targets)
         What each tile begins with.
     """
-    points = x.new_empty(len(tiles) + 1, *x.shape)
-    points[0] = x
-    small = x.device.type == "cpu" and slopes[0].numel() <= _SMALL
-    if small and tiles.run is None and slopes[0].numel() * x.shape[0] <= _FEW:
-        _by_maps(_maps(tiles, slopes, scale), points)
-        found = torch.bmm(slopes, points[:-1])
+    points = x.repeat(len(tiles) + 1, 1, 1)
+    if maps is None:
+        found = _by_slopes(tiles, slopes, scale, points)
     else:
-        found = slopes.new_empty(*slopes.shape[:2], x.shape[1])
-        _by_slopes(tiles, slopes, scale, points, found, small)
+        _by_maps(maps, points, tiles.state(points))
+        found = torch.bmm(slopes, tiles.seen_from(points[:-1]))
     x.copy_(points[-1])
-    t, n_state = tiles.y.shape[2], tiles.right.shape[2]
-    return found, points[:-1, t : t + n_state]
+    return found, tiles.state(points[:-1])
 
 
-def _maps(tiles: Tiles, slopes: Tensor, scale: Tensor | None) -> Tensor:
-    """Return what each tile adds to x as a matrix that x is multiplied by.
-
-    With the identity in it, the matrix would lose the digits of short steps to rounding.
-    """
-    same = scale is not None and not scale.ndim
-    slopes = slopes if scale is None or same else slopes * scale
-    share = float(scale) if scale is not None and same else 1.0
-    maps = torch.baddbmm(slopes.new_zeros(()), tiles.left.mT, slopes, beta=0, alpha=-share)
-    # To clear the rows of what stays costs less than to leave them out of the product.
-    t, n_state = tiles.y.shape[2], tiles.right.shape[2]
-    maps[:, :t] = maps[:, t + n_state :] = 0
-    return maps
-
-
-def _by_maps(maps: Tensor, points: Tensor) -> None:
-    """Write the points after each map, where the first one is known."""
-    places = list(points.numpy()[..., 0] if points.shape[2] == 1 else points.numpy())
-    with _unwarned():
-        for matrix, before, after in zip(maps.numpy(), places[:-1], places[1:], strict=True):
-            np.add(before, matrix.dot(before), out=after)
-
-
-def _by_slopes(
-    tiles: Tiles, slopes: Tensor, scale: Tensor | None, points: Tensor, found: Tensor, small: bool
-) -> None:
-    """Write slopes and points tile by tile, where the first point is known."""
-    starts = None if tiles.run is None else tiles.run.start[..., None].expand(len(tiles), *[-1] * 4)
-    same = None if scale is None or scale.ndim else float(scale)
-    parts: list[Any] = [slopes, tiles.right.mT, found, points[1:], starts]
-    parts.append(None if same is not None else scale)
-    multiply: Any = torch.mm
-    x: Any = points[0].clone()
-    if small:
-        multiply, x = np.dot, x.numpy()
-        parts = [None if part is None else part.numpy() for part in parts]
+def pulled(tiles: Tiles, slopes: Tensor, x: Tensor) -> Tensor:
+    """Move x along tiles without decay by slopes that are known, scaled; return their states."""
     state = tiles.state(x)
-    each = [repeat(None) if part is None else part for part in parts]
-    each[-1] = each[-1] if same is None else repeat(same)
-    with _unwarned():
-        for S, pull, out, after, start, share in zip(*each, strict=False):
-            if start is not None:
-                _advance(state, start)
-            multiply(S, x, out=out)
-            state -= multiply(pull, out if share is None else share * out)
-            after[...] = x
+    pulls = torch.bmm(tiles.right.mT, slopes).cumsum_(0)
+    states = torch.cat((state[None], state - pulls))
+    state.copy_(states[-1])
+    return states[:-1]
 
 
-def _unwarned() -> AbstractContextManager:
-    """Return a context in which NumPy does not warn of what overflows: whoever asks looks."""
-    return np.errstate(over="ignore", invalid="ignore")
+def _by_maps(maps: Tensor, points: Tensor, states: Tensor) -> None:
+    """Write the states after each tile, where the first one is known."""
+    one = (..., 0) if points.shape[2] == 1 else ...
+    befores, afters = points.numpy()[one], states.numpy()[one]
+    # A call of NumPy for a small product takes a fourth of one of torch.
+    with np.errstate(over="ignore", invalid="ignore"):  # whoever asks looks
+        for matrix, before, after in zip(maps.numpy(), befores, afters[1:], strict=False):
+            matrix.dot(before, after)
 
 
-def _advance(state: Any, start: Any) -> None:
-    """Take a state to where a tile would end without a gradient."""
-    if len(start) == 1:
-        state *= start[0, 0]
-    else:
-        state[...] = (start * state.reshape(1, *start.shape[1:3], -1)).sum(1).reshape(state.shape)
+def _by_slopes(tiles: Tiles, slopes: Tensor, scale: Tensor | None, points: Tensor) -> Tensor:
+    """Return the slopes and write the states tile by tile, where the first one is known."""
+    found = slopes.new_empty(*slopes.shape[:2], points.shape[2])
+    right, share = _pulls(tiles, scale)
+    states = tiles.state(points)
+    starts = repeat(None) if tiles.run is None else tiles.run.start.expand(len(tiles), -1, -1, -1)
+    each = slopes, right.mT, found, points, states, states[1:], starts
+    for S, pull, slope, x, state, after, start in zip(*each, strict=False):
+        if start is not None:
+            x = x.clone()
+            state = tiles.state(x).copy_(_begun(start[None], state[None])[0])
+        torch.mm(S, x, out=slope)
+        torch.addmm(state, pull, slope, alpha=-share, out=after)
+    return found
+
+
+def _pulls(tiles: Tiles, scale: Tensor | None) -> tuple[Tensor, float]:
+    """Return how slopes pull at the state, and a number to multiply that by."""
+    if scale is None:
+        return tiles.right, 1.0
+    return (tiles.right * scale, 1.0) if scale.ndim else (tiles.right, float(scale))
+
+
+def _begun(start: Tensor, states: Tensor) -> Tensor:
+    """Return where tiles that begin with these states would end without a gradient."""
+    parts = states.view(len(states), 1, start.shape[1], -1, states.shape[2])
+    return (start[..., None] * parts).sum(2).view(states.shape)

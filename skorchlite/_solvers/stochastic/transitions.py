@@ -50,7 +50,7 @@ class Run:
             points.append(_value_from(product))
         return cls(product, torch.stack(points[::-1], 1), torch.stack(pulls[::-1], 1))
 
-    def __getitem__(self, part: slice) -> "Run":
+    def __getitem__(self, part: slice | Tensor) -> "Run":
         return Run(self.start[part], self.points[part], self.pulls[part])
 
 

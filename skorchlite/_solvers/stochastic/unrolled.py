@@ -31,7 +31,7 @@ from ..._objective.objective import Objective
 from ..newton.reparametrization import Coordinates
 from .minibatches import Block
 from .optimizers import GradientDescent
-from .tiles import Tiles, follow, solved
+from .tiles import Tiles, follow, maps_of, solved
 from .transitions import Run, longest_run
 from .windows import Windows
 
@@ -212,18 +212,18 @@ class Unrolled:
 
     def _quadratic(self, tiles: Tiles, x: Tensor) -> Found:
         """Move x along tiles for squared error."""
-        scale = tiles.scale
-        if tiles.n_steps == 1:
-            slopes, states = follow(tiles, tiles.left, scale, x)
-        elif not scale.ndim:
-            S = solved(tiles.left, tiles.coupling(tiles.left).mul_(scale))
-            slopes, states = follow(tiles, S, scale, x)
-        else:
-            root = scale.sqrt()
-            tiles = tiles.times(root)
-            found, states = follow(tiles, solved(tiles.left, tiles.coupling(tiles.left)), None, x)
-            slopes = found / root.clamp(min=torch.finfo(root.dtype).tiny)  # of no weight: zero
-        return tiles.y + slopes, slopes * scale, states
+        shares = tiles.scale
+        root = shares.sqrt() if tiles.n_steps > 1 and shares.ndim else None
+        scale = shares if root is None else None
+        tiles = tiles if root is None else tiles.times(root)
+        S = tiles.left
+        if tiles.n_steps > 1:
+            coupling = tiles.coupling(S)
+            S = solved(S, coupling if scale is None else coupling.mul_(scale))
+        slopes, states = follow(tiles, S, scale, maps_of(tiles, S, scale), x)
+        if root is not None:
+            slopes = slopes / root.clamp(min=torch.finfo(root.dtype).tiny)  # of no weight: zero
+        return tiles.y + slopes, slopes * shares, states
 
     def _by_windows(self, tiles: Tiles, x: Tensor) -> Found | None:
         """Move x along tiles for another loss, for one target after the other."""

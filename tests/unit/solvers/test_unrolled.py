@@ -112,13 +112,14 @@ def test_rows_that_take_many_blocks(loss, batch_size, monkeypatch):
 
 
 @pytest.mark.parametrize("matrices", [0, 10**9], ids=["by rows", "by matrices"])
-@pytest.mark.parametrize("small", [0, 10**9], ids=["torch", "NumPy"])
+@pytest.mark.parametrize("solver_params", [None, *MOMENTA[:2]], ids=str)
 @pytest.mark.parametrize("batch_size", [1, 32])
-def test_however_a_tile_is_multiplied(batch_size, small, matrices, monkeypatch):
-    monkeypatch.setattr(tiles, "_SMALL", small)
+def test_however_a_tile_is_multiplied(batch_size, solver_params, matrices, monkeypatch):
     monkeypatch.setattr(tiles, "_FEW", matrices)
+    given = {"batch_size": batch_size, "solver_params": solver_params, "learning_rate": 0.001}
     for weight in (None, WEIGHT):
-        assert_same(*both(X, Y, weight, batch_size=batch_size, learning_rate=0.01, max_iter=2))
+        for y in (Y, np.column_stack((Y, X[:, 0] - Y))):
+            assert_same(*both(X, y, weight, **given, max_iter=2))
 
 
 def test_single_precision():
