@@ -121,13 +121,14 @@ class Tiles:
         t = self.y.shape[2]
         return x[..., t : t + self.right.shape[2], :]
 
-    def coupling(self, left: Tensor) -> Tensor:
-        """Return what slopes take off ``left`` times the state in later batches, and other numbers.
+    def coupling(self, share: float = 1.0) -> Tensor:
+        """Return what slopes times a share take off predictions in later batches, and more.
 
-        For rows that are batches themselves, those are on the diagonal and above.
+        For rows that are batches themselves, there are other numbers on the diagonal and above.
         """
-        t, n_state = self.y.shape[2], self.right.shape[2]
-        coupling = torch.bmm(left[..., t : t + n_state], self.right.mT)
+        n_tiles, n_rows, _ = self.left.shape
+        coupling = self.left.new_empty(n_tiles, n_rows, n_rows)
+        coupling.baddbmm_(self.seen, self.right.mT, beta=0, alpha=share)
         return coupling.mul_(self._later) if self.n_batch > 1 else coupling
 
     @property

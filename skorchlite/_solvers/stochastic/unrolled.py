@@ -194,7 +194,7 @@ class Unrolled:
         """Return the steps along tiles, from a state."""
         t = tiles.y.shape[2]
         x = state.new_zeros(tiles.left.shape[2], t)
-        x[:t] -= torch.eye(t, dtype=x.dtype, device=x.device)
+        x[:t].fill_diagonal_(-1.0)
         tiles.state(x).copy_(state.reshape(-1, t))
         follow = self._quadratic if self.objective.loss.quadratic else self._by_windows
         found = follow(tiles, x)
@@ -218,8 +218,7 @@ class Unrolled:
         tiles = tiles if root is None else tiles.times(root)
         S = tiles.left
         if tiles.n_steps > 1:
-            coupling = tiles.coupling(S)
-            S = solved(S, coupling if scale is None else coupling.mul_(scale))
+            S = solved(S, tiles.coupling(1.0 if scale is None else float(scale)))
         slopes, states = follow(tiles, S, scale, maps_of(tiles, S, scale), x)
         if root is not None:
             slopes = slopes / root.clamp(min=torch.finfo(root.dtype).tiny)  # of no weight: zero

@@ -18,7 +18,7 @@ from .tiles import Tiles, follow, maps_of, pulled, solved
 _ROUNDINGS = 64.0  # units of rounding up to which a slope and its tangent are the same
 _FIRST = 8  # tiles of the first window
 _GROWTH = 4  # times the tiles of a window that was solved, for the next one
-_CACHED = 1 << 19  # numbers of a window, which stay near a processor from step to step
+_CACHED = 1 << 20  # numbers of a window, which stay near a processor from step to step
 _FALL = 0.5  # of what all slopes are off, which a Newton step leaves at most, or
 _PART = 8  # the part of a window that it finds at least; else the window is cut
 
@@ -116,7 +116,7 @@ class _Window:
     def __init__(self, loss: Loss, target: int, tiles: Tiles, x: Tensor):
         self.loss, self.target, self.tiles = loss, target, tiles
         self._y = tiles.y[..., target, None].contiguous()
-        self._coupling = tiles.coupling(tiles.left).tril_(-1) if tiles.n_steps > 1 else None
+        self._coupling = tiles.coupling().tril_(-1) if tiles.n_steps > 1 else None
         self.raw = torch.mm(tiles.left.flatten(0, 1), x).view_as(self._y).add_(self._y)
         self.slopes, self._slope = (
             torch.empty_like(self._y),
