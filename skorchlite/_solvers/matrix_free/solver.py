@@ -4,7 +4,7 @@ The descent is by conjugate gradients where the objective is quadratic, else by 
 quasi-Newton steps. A loss with kinks is smoothed, less and less. Coordinates are those of least
 squares where their matrix has room, except for squared error, whose solution they would already
 need, and for penalties with kinks, which are those of single coefficients; else columns are centred
-and scaled.
+and scaled. Where sparse rows are fewer than columns, a quadratic has coordinates of the rows.
 
 Steps along gradients may stall before the bound is as close as is asked for, at kinks and where
 columns are nearly dependent. A small problem is ended by Newton's steps then.
