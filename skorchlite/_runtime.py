@@ -204,7 +204,8 @@ _BUSY = _BusyCores()
 
 def mark() -> None:
     """Begin to measure how much of the cores our threads get; what went before is left out."""
-    _BUSY.mark()
+    if torch.get_num_threads() > 1:
+        _BUSY.mark()
 
 
 def lap() -> None:

@@ -89,9 +89,9 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             Or what yields blocks ``(X, y)`` or ``(X, y, sample_weight)``, or such rows: a torch
             ``DataLoader`` or ``Dataset``, ``arrow_blocks``, a list of blocks, any iterable. They
             are read ahead of the computing, and not kept. Squared error needs one pass, or two with
-            polynomial terms or a penalty that is not smooth, and more where the columns are nearly
-            dependent; other losses need one for each of their steps. A stream has an order of its
-            own: ``shuffle`` mixes rows that come one after the other.
+            polynomial terms, and more where the columns are nearly dependent; other losses need one
+            for each of their steps. A stream has an order of its own: ``shuffle`` mixes rows that
+            come one after the other.
 
             A row has one target, or several but not as many as features, which are given in blocks.
             A ``Dataset``, and a list of rows with their targets, can be cross-validated with the
@@ -161,9 +161,8 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
         solution = self._minimise(problem, start, data)
         self._keep(self._fitted(data, solution))
         if solution.objective.basis.derived:
-            coef, intercept, terms = self._linear_model(rows)
             penalised = np.atleast_2d(to_numpy(self.coef_))
-            solution = count_rounding(solution, coef, intercept, terms, penalised)
+            solution = count_rounding(solution, partial(self._linear_model, rows), penalised)
             self.optimality_ = solution.optimality
             self.converged_ = solution.status == "converged"
         return solution

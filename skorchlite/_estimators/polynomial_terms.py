@@ -78,7 +78,8 @@ class PolynomialTerms(Columns):
         """Return the rows of a fit with terms that suit them."""
         degrees = self._degrees(rows.n_features)
         if stays_sparse(rows, degrees, self.family):
-            return SparseTermRows(rows, raw_basis(rows, degrees))
+            undetermined = not self.penalty.curvature  # as the coefficients may be
+            return SparseTermRows(rows, raw_basis(rows, degrees, sampled=undetermined))
         request = BasisRequest(
             degrees,
             self.family,

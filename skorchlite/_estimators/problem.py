@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .._inputs.conversion import to_numpy
@@ -111,6 +110,4 @@ def point_of(objective: Objective, coef: Any, intercept: Any) -> Tensor:
             f"{coef.T.shape}, with {intercept.size} intercepts. Set warm_start=False to start "
             "anew."
         )
-    return objective.units.from_caller(
-        torch.from_numpy(coef.T.copy()), torch.from_numpy(intercept.reshape(-1).copy())
-    )
+    return objective.units.from_caller(coef.T.copy(), intercept.reshape(-1).copy())

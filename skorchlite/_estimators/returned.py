@@ -1,5 +1,6 @@
 """How far the objective of the coefficients that are returned may be above its least."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import isfinite
 
@@ -20,9 +21,7 @@ _SEEN = 1e-6  # of the objective: what rounding may add without a word, where no
 
 def count_rounding(
     solution: Solution,
-    coef: np.ndarray,
-    intercept: np.ndarray,
-    terms: Rows,
+    linear_model: Callable[[], tuple[np.ndarray, np.ndarray, Rows]],
     caller_coef: np.ndarray,
 ) -> Solution:
     """Return a solution with what rounding its coefficients has added to the objective counted.
@@ -36,10 +35,10 @@ def count_rounding(
     Parameters
     ----------
     solution : Solution
-    coef : ndarray of shape (n_targets, n_terms)
-    intercept : ndarray of shape (n_targets,)
-    terms : Rows
-        Whose columns times ``coef``, and ``intercept``, are the predictions.
+    linear_model : callable
+        Returns coefficients of shape (n_targets, n_terms), intercepts of shape (n_targets,), and
+        the terms as rows, whose products are the predictions. It is called where these are needed,
+        since the terms of sparse columns are made as a whole.
     caller_coef : ndarray of shape (n_targets, n_features)
         What the penalty is on.
     """
@@ -51,6 +50,7 @@ def count_rounding(
     combined = objective.basis.penalty_root is not None
     if loss.quadratic and not (combined or _is_ill(solution.metric)):
         return solution
+    coef, intercept, terms = linear_model()
     returned = value_from_zero(objective, terms, coef, intercept, caller_coef)
     found, _ = objective.evaluate(solution.v, solution.v_low)
     first, _ = objective.evaluate(torch.zeros_like(solution.v))

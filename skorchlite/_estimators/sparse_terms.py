@@ -54,8 +54,16 @@ def stays_sparse(rows: Rows, degrees: Degrees, caller: str) -> TypeGuard[SparseR
     return alike and made <= _FULL * matrix.shape[0] * n_terms
 
 
-def raw_basis(rows: SparseRows, degrees: Degrees) -> Basis:
-    """Return the powers of the columns as they are."""
+def raw_basis(rows: SparseRows, degrees: Degrees, sampled: bool) -> Basis:
+    """Return the powers of the columns as they are.
+
+    Parameters
+    ----------
+    rows : SparseRows
+    degrees : Degrees
+    sampled : bool
+        Whether a sample of the rows is kept, to find why a model has not the full rank.
+    """
     X, _, weight = rows.arrays
     matrix = X.matrix if weight is None else X.matrix[weight > 0]
     if not matrix.shape[0]:
@@ -63,8 +71,8 @@ def raw_basis(rows: SparseRows, degrees: Degrees) -> Basis:
     low, high = (ends.toarray().ravel().astype(float) for ends in (matrix.min(0), matrix.max(0)))
     basis = Basis(terms_of(degrees), "power", "raw", low, high)
     step = max(matrix.shape[0] // SAMPLE_ROWS, 1)
-    if min(matrix.shape[0], 2 * SAMPLE_ROWS) * matrix.shape[1] <= _SEEN_ENTRIES:
-        basis.sampled_rows = matrix[::step].toarray().astype(float)
+    if sampled and min(matrix.shape[0], 2 * SAMPLE_ROWS) * matrix.shape[1] <= _SEEN_ENTRIES:
+        basis.sampled_rows = matrix[::step].toarray().astype(float, copy=False)
     return basis
 
 

@@ -83,7 +83,7 @@ class CentredColumns(DesignOperator):
         return matrix if self.scale is None else matrix.divided(self.scale)
 
     @cached_property
-    def _offset(self) -> Tensor:
+    def offset(self) -> Tensor:
         """What is subtracted from the columns, of shape (n_features, 1); 0 for filled ones."""
         offset = self.shift if self.scale is None else self.shift / self.scale
         if len(self.block.index):
@@ -101,24 +101,35 @@ class CentredColumns(DesignOperator):
 
     def __matmul__(self, v: Tensor) -> Tensor:
         w = v[:-1]
+        product = self.uncentred_times(w)
+        product += v[-1] - (self.offset * w).sum(0)
+        return product
+
+    def uncentred_times(self, w: Tensor) -> Tensor:
+        """Return the product with w of shape (n_features, m), without taking off the offset."""
         product = self._matrix @ w
-        product += v[-1] - (self._offset * w).sum(0)
         if self._filled is not None:
             product += self._filled @ w[self.block.index]
         return product
 
     def transposed_times(self, s: Tensor) -> Tensor:
         """Return the product of the transpose with s of shape (n_rows, m)."""
-        total = s.sum(0, keepdim=True)
+        product = s.new_empty(self.width, s.shape[1])
+        total = torch.sum(s, 0, keepdim=True, out=product[-1:])
+        along = self.uncentred_transposed_times(s)
+        torch.addcmul(along, self.offset, total, value=-1, out=product[:-1])
+        return product
+
+    def uncentred_transposed_times(self, s: Tensor) -> Tensor:
+        """Return the same for the columns alone, without taking off the offset."""
         product = self._matrix.transposed_times(s)
-        product.addcmul_(self._offset, total, value=-1)
         if self._filled is not None:
             product[self.block.index] = self._filled.T @ s
-        return torch.cat((product, total))
+        return product
 
     def column_squares(self, weight: Tensor | None) -> Tensor:
         """Return the weighted sums of squares of the columns, without the ones."""
-        weight, offset = self._weights(weight), self._offset
+        weight, offset = self._weights(weight), self.offset
         total = self._matrix.squared().transposed_times(weight)
         if offset.any():
             sums = self._matrix.transposed_times(weight)
@@ -130,7 +141,7 @@ class CentredColumns(DesignOperator):
 
     def max_abs(self) -> Tensor:
         """Return the largest absolute value in each column, without the ones."""
-        offset = self._offset[:, 0]
+        offset = self.offset[:, 0]
         column, value = self._matrix.entries
         sizes = (value - offset[column]).abs()
         # Entries that are zero have the size of the offset.
@@ -141,8 +152,8 @@ class CentredColumns(DesignOperator):
 
     def row_squares(self, unit: Tensor | None = None) -> Tensor:
         """Return the squared norm of each row, with columns times ``unit`` and without the ones."""
-        unit = torch.ones_like(self._offset) if unit is None else unit[: len(self.shift)]
-        offset = self._offset * unit
+        unit = torch.ones_like(self.offset) if unit is None else unit[: len(self.shift)]
+        offset = self.offset * unit
         squared = self._matrix.squared() @ unit**2
         squared -= 2 * (self._matrix @ (offset * unit))
         squared += (offset**2).sum()
@@ -154,11 +165,11 @@ class CentredColumns(DesignOperator):
         """Return the weighted sums of products of the columns, with the ones."""
         gram, weight = self._matrix.gram(weight), self._weights(weight)
         sums = self._matrix.transposed_times(weight)
-        gram -= self._offset * sums.T + sums * self._offset.T
-        gram += weight.sum() * self._offset * self._offset.T
+        gram -= self.offset * sums.T + sums * self.offset.T
+        gram += weight.sum() * self.offset * self.offset.T
         if self._filled is not None:
             index, weighted = self.block.index, self._filled * weight
-            across = self._matrix.transposed_times(weighted) - self._offset * weighted.sum(0)
+            across = self._matrix.transposed_times(weighted) - self.offset * weighted.sum(0)
             gram[:, index] = across
             gram[index] = across.T
             gram[index[:, None], index] = self._filled.T @ weighted

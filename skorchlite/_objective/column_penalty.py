@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,20 +48,21 @@ class ColumnPenalty:
 
         Ones where there is no penalty, since nothing else uses it.
         """
-        ones = torch.ones(self.n_features, 1, dtype=torch.float64, device="cpu")
         penalty = self.penalty
         if not (penalty.curvature or penalty.l1 or penalty.positive):
-            return ones[:, 0]
-        unit = self.units.to_caller(ones)[:, 0]
-        if not torch.isfinite(unit).all():
+            return torch.ones(self.n_features, dtype=torch.float64, device="cpu")
+        unit = self.units.to_caller(np.ones((self.n_features, 1)))[:, 0]
+        if not np.isfinite(unit).all():
             raise OutOfRangeError
-        return unit
+        return torch.from_numpy(unit)
 
-    def hessian_product(self, w: Tensor) -> Tensor:
-        """Return the Hessian of the penalty times w."""
+    def add_hessian_product(self, w: Tensor, total: Tensor) -> None:
+        """Add the Hessian of the penalty times w to a total."""
         if self.penalty_root is None:
-            return self.curvature[:, None] * w
-        return self.penalty.curvature**0.5 * (self.penalty_root.T @ self.rooted(w)) / self._scale
+            total.addcmul_(self.curvature[:, None], w)
+        else:
+            root = self.penalty.curvature**0.5
+            total += root * (self.penalty_root.T @ self.rooted(w)) / self._scale
 
     def hessian_along(self, directions: Tensor | None = None) -> Tensor:
         """Return the Hessian of the penalty along directions, by default along each coefficient.

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 
 @dataclass
@@ -14,22 +16,22 @@ class Moments:
     ----------
     weight : float
         The sum of the weights.
-    mean : Tensor of shape (k,)
-    cross : Tensor of shape (k, k)
+    mean : array of shape (k,)
+    cross : array of shape (k, k)
         ``sum_i s_i (a_i - mean) (a_i - mean)^T``.
     """
 
     weight: float
-    mean: Tensor
-    cross: Tensor
+    mean: Array
+    cross: Array
 
 
-def moments_of(products: Tensor, k: int, centre: bool) -> Moments:
+def moments_of(products: Array, k: int, centre: bool) -> Moments:
     """Return the moments of the first k columns of A from the sums of products of all.
 
     Parameters
     ----------
-    products : Tensor of shape (width, width)
+    products : array of shape (width, width)
         ``A^T diag(s) A``, where column k of A holds ones.
     k : int
     centre : bool
@@ -38,7 +40,7 @@ def moments_of(products: Tensor, k: int, centre: bool) -> Moments:
     weight = float(products[k, k])
     cross, total = products[:k, :k], products[k, :k]
     mean = total / weight
-    return Moments(weight, mean, cross - torch.outer(total, mean) if centre else cross)
+    return Moments(weight, mean, cross - total[:, None] * mean if centre else cross)
 
 
 MANY_COLUMNS = 2_000  # whose products with each other take seconds, and much memory

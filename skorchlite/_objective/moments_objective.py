@@ -17,6 +17,7 @@ from torch import Tensor
 from .._exceptions import OutOfRangeError
 from .._linalg import double_double as dd
 from .._linalg.exact_products import exact_product
+from .._linalg.products import product
 from .._linalg.views import viewed
 from .._sources.blocks import Block
 from .._sources.feature_map import IDENTITY, FeatureMap
@@ -66,7 +67,7 @@ class RunningMoments:
         """Return the moments of rows that were summed in single doubles about an origin."""
         if origin.scale is not None:
             raise OutOfRangeError
-        away, cross = moments.mean.numpy(), moments.cross.numpy()
+        away, cross = moments.mean, moments.cross
         mean = dd.two_sum(origin.shift.numpy(), away)
         squares = cross.diagonal() if cross.ndim == 2 else cross
         summed = squares + moments.weight * away**2
@@ -173,13 +174,13 @@ def moments_of_chunk(
     if diagonal:
         mean, deviation, _ = objective.spread()
         weight = objective.rows.n_rows * objective.rows.mean_weight()
-        moments = Moments(weight, mean, weight * deviation**2)
+        moments = Moments(weight, mean.numpy(), weight * deviation.numpy() ** 2)
         return objective, RunningMoments.of(moments, origin)
     moments = objective.quadratic(objective.double).moments
     spread = moments.cross.diagonal() / moments.weight
     far = moments.mean**2 > _FAR_MEAN * spread
     if objective.fit_intercept and (far & (spread > 0)).any():
-        objective = objective.at(Origin(origin.shift + moments.mean))
+        objective = objective.at(Origin(origin.shift + torch.from_numpy(moments.mean)))
         moments = objective.quadratic(objective.double).moments
     return objective, RunningMoments.of(moments, objective.origin)
 
@@ -256,14 +257,16 @@ class SummedObjective(Objective):
         moments, ridge = self._present(), None
         if self.ridge:
             t = self.rows.n_targets
-            own = moments.cross.diagonal()[t:] / moments.weight + self.column_penalty.curvature
-            ridge = self.ridge * own.diag()
+            own = moments.cross.diagonal()[t:] / moments.weight
+            ridge = self.ridge * np.diag(own + self.column_penalty.curvature.numpy())
         if whiten is not None:
             t = self.rows.n_targets
             turn = torch.block_diag(torch.eye(t, dtype=whiten.dtype), whiten)
             high, low = _turned(_tensors(self.moments.cross), dd.exactly(turn))
-            moments = Moments(moments.weight, moments.mean @ turn, high + low)
-            ridge = None if ridge is None else whiten.T @ ridge @ whiten
+            mean = product(turn.T.numpy(), moments.mean)
+            moments = Moments(moments.weight, mean, (high + low).numpy())
+            if ridge is not None:
+                ridge = (whiten.T @ torch.from_numpy(ridge) @ whiten).numpy()
         quadratic = self._quadratic_of(moments, whiten)
         if ridge is not None:
             quadratic.hessian = quadratic.hessian + ridge
@@ -287,8 +290,12 @@ class SummedObjective(Objective):
         moments, t = self._present(), self.rows.n_targets
         cross = moments.cross / moments.weight
         if cross.ndim == 1:
-            return moments.mean, cross.clamp(min=0).sqrt(), cross.new_zeros(self.n_features, t)
-        return moments.mean, cross.diagonal().clamp(min=0).sqrt(), cross[t:, :t]
+            own, across = cross, np.zeros((self.n_features, t))
+        else:
+            own, across = cross.diagonal(), cross[t:, :t]
+        parts = moments.mean, np.sqrt(np.maximum(own, 0.0)), across
+        mean, deviation, covariance = map(torch.from_numpy, parts)
+        return mean, deviation, covariance
 
     def over(self, index: Tensor) -> "SummedObjective":
         """Return the objective over some of the columns, the others' coefficients being zero."""
@@ -313,19 +320,21 @@ class SummedObjective(Objective):
 
     def _present(self) -> Moments:
         """Return the moments, the mean in present units."""
-        high, low = _tensors(self.moments.mean)
-        mean = (high - self.origin.shift) + low if self.fit_intercept else torch.zeros_like(high)
-        return Moments(self.moments.weight, mean, _tensors(self.moments.cross)[0])
+        high, low = self.moments.mean
+        away = (high - self.origin.shift.numpy()) + low
+        mean = away if self.fit_intercept else np.zeros_like(high)
+        return Moments(self.moments.weight, mean, self.moments.cross[0])
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Loss) -> tuple[Tensor, Tensor, float]:
-        t, moments = self.rows.n_targets, self._present()
+        t, weight = self.rows.n_targets, self.moments.weight
+        mean = torch.from_numpy(self._present().mean)
         w = dd.exactly(v[:-1]) if v_low is None else (v[:-1], v_low[:-1])
         own = torch.eye(t, dtype=v.dtype)
         towards = torch.cat((-own, w[0])), torch.cat((0 * own, w[1]))
-        product = exact_product(_tensors(self.moments.cross), towards)
-        value, _ = dd.total(dd.multiply(towards, product), 0)
-        slope = (product[0] + product[1])[t:] / moments.weight
-        off = moments.mean @ towards[0] + v[-1]
-        value = 0.5 * (value / moments.weight + off**2)
-        slope = slope + torch.outer(moments.mean[t:], off)
+        curved = exact_product(_tensors(self.moments.cross), towards)
+        value, _ = dd.total(dd.multiply(towards, curved), 0)
+        slope = (curved[0] + curved[1])[t:] / weight
+        off = mean @ towards[0] + v[-1]
+        value = 0.5 * (value / weight + off**2)
+        slope = slope + torch.outer(mean[t:], off)
         return value.clamp(min=0), torch.cat((slope, off[None])), 1.0

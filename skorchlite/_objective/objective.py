@@ -12,10 +12,13 @@ from math import isfinite, isqrt
 from operator import methodcaller
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .._exceptions import OutOfRangeError
+from .._linalg.products import product, quietly
 from .._sources.origin import Origin
 from .._sources.row_source import Rows, TargetRows
 from . import reductions
@@ -27,6 +30,8 @@ from .penalties import Penalty
 from .underflow import check_underflow
 from .units import Units
 
+Array = NDArray[np.float64]
+
 _NEAR = 4.0  # deviations: products with columns so far from zero lose less than a digit
 
 
@@ -36,25 +41,30 @@ class Quadratic:
 
     Parameters
     ----------
-    hessian : Tensor of shape (k, k), or what multiplies like one
-    gradient : Tensor of shape (k, n_targets)
+    hessian : array of shape (k, k), or what multiplies like one
+    gradient : array of shape (k, n_targets)
         At zero.
-    value : Tensor of shape (n_targets,)
+    value : array of shape (n_targets,)
         At zero.
     moments : Moments
         Of targets and features, from which it was made.
     """
 
     hessian: Any
-    gradient: Tensor
-    value: Tensor
+    gradient: Array
+    value: Array
     moments: Moments
 
-    def at(self, w: Tensor) -> tuple[Tensor, Tensor]:
+    def at(self, w: Array) -> tuple[Array, Array]:
         """Return value and gradient at w; rounding cannot make the value negative."""
-        product = self.hessian @ w
-        value = self.value + ((self.gradient + 0.5 * product) * w).sum(0)
-        return value.clamp(min=0), self.gradient + product
+        curved = self.hessian_product(w)
+        value = self.value + ((self.gradient + 0.5 * curved) * w).sum(0)
+        return np.maximum(value, 0.0), self.gradient + curved
+
+    def hessian_product(self, w: Array) -> Array:
+        """Return the Hessian times w."""
+        hessian = self.hessian
+        return product(hessian, w) if isinstance(hessian, np.ndarray) else hessian @ w
 
 
 class Objective:
@@ -151,11 +161,13 @@ class Objective:
             raise OutOfRangeError
         # For a loss with kinks nothing depends on the squares of the targets.
         matter = slice(t if self.loss.kinked else 0, self._last_measured)
-        check_underflow(squares, sums[:, 0], self.double, matter, self.rows, self.origin)
+        measured = squares.numpy(), sums[:, 0].numpy()
+        check_underflow(*measured, self.double, matter, self.rows, self.origin)
         mean = sums[:, 0] / total if self.fit_intercept else torch.zeros_like(squares)
         covariance = sums[t:, 1:] / total - torch.outer(mean[t:], mean[:t])
         return mean, (squares / total - mean**2).clamp(min=0).sqrt(), covariance
 
+    @quietly
     def quadratic(self, dtype: torch.dtype, whiten: Tensor | None = None) -> Quadratic:
         """Return the quadratic objective in one pass, in coordinates ``w = whiten @ a`` if given.
 
@@ -166,10 +178,11 @@ class Objective:
         """
         d = self.n_features if whiten is None else whiten.shape[1]
         t = self.rows.n_targets
-        (products,) = self.rows.total(
+        (sums,) = self.rows.total(
             partial(reductions.products, origin=self.origin, dtype=dtype, whiten=whiten)
         )
-        if not isfinite(float(products.sum())):
+        products = sums.numpy()
+        if not isfinite(products.sum()):
             raise OutOfRangeError
         moments = moments_of(products, t + d, self.fit_intercept)
         squares, rows = products.diagonal()[: t + d], self.rows if whiten is None else None
@@ -190,8 +203,9 @@ class Objective:
         t, cross = self.rows.n_targets, moments.cross / moments.weight
         hessian = cross[t:, t:]
         if self.penalty.curvature:
-            hessian = hessian + self.column_penalty.hessian_along(whiten)
-        return Quadratic(hessian, -cross[t:, :t], 0.5 * cross.diagonal()[:t], moments)
+            hessian = hessian + self.column_penalty.hessian_along(whiten).numpy()
+        value = 0.5 * np.maximum(cross.diagonal()[:t], 0.0)  # rounding made what is below
+        return Quadratic(hessian, -cross[t:, :t], value, moments)
 
     def evaluate(
         self, v: Tensor, v_low: Tensor | None = None, loss: Loss | None = None
@@ -218,7 +232,7 @@ class Objective:
         product /= total
         product[-1] *= self.fit_intercept
         if self.penalty.curvature:
-            product[:-1] += self.column_penalty.hessian_product(v[:-1])
+            self.column_penalty.add_hessian_product(v[:-1], product[:-1])
         return product
 
     def _sums(self, v: Tensor, v_low: Tensor | None, loss: Loss) -> tuple[Tensor, Tensor, float]:
@@ -304,7 +318,7 @@ class Objective:
             gradient[-1] = 0
         if self.penalty.curvature or self.penalty.l1:
             value = value + self.column_penalty.value(v[:-1])
-            gradient[:-1] += self.column_penalty.hessian_product(v[:-1])
+            self.column_penalty.add_hessian_product(v[:-1], gradient[:-1])
         return value, gradient
 
 

@@ -1,19 +1,22 @@
 """Sums of squares that lose their digits because the squares are too small for a double."""
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from .._exceptions import OutOfRangeError
 from .._sources.origin import Origin
 from .._sources.row_source import Rows
+
+Array = NDArray[np.float64]
 
 _HEAD_ROWS = 256
 _UNDERFLOW = 1e9  # times the smallest normal number: sums of squares below have lost digits
 
 
 def check_underflow(
-    squares: Tensor,
-    sums: Tensor,
+    squares: Array,
+    sums: Array,
     dtype: torch.dtype,
     matter: slice,
     rows: Rows | None,
@@ -23,7 +26,7 @@ def check_underflow(
 
     Parameters
     ----------
-    squares, sums : Tensor of shape (n_columns,)
+    squares, sums : array of shape (n_columns,)
     dtype : torch.dtype
     matter : slice
         Which of the columns do.
@@ -35,13 +38,13 @@ def check_underflow(
     below = squares < _UNDERFLOW * torch.finfo(dtype).tiny
     if not below.any():
         return
-    small = torch.zeros_like(below)
+    small = np.zeros_like(below)
     small[matter] = below[matter]
-    if (sums[small] != 0).any() or (rows is not None and _varies(rows, origin, small)):
+    if (sums[small] != 0).any() or (rows is not None and _varies(rows, origin, small.nonzero()[0])):
         raise OutOfRangeError
 
 
-def _varies(rows: Rows, origin: Origin, columns: Tensor) -> bool:
+def _varies(rows: Rows, origin: Origin, columns: NDArray[np.int64]) -> bool:
     """Return whether some columns vary in the first rows.
 
     Of columns of tiny numbers the squares vanish, and so may the sums about their mean, so that

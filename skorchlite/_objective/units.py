@@ -4,10 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from .._linalg.products import quietly
 from .._sources.feature_map import FeatureMap, from_zero
 from .._sources.origin import Origin
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -28,17 +32,20 @@ class Units:
     n_targets: int
     fit_intercept: bool
 
-    def to_caller(self, w: Tensor) -> Tensor:
+    @quietly
+    def to_caller(self, w: Array) -> Array:
         """Return coefficients of z in the caller's units, the targets in units of their scale."""
         if self.origin.scale is not None:
-            w = w / self._feature_scale
+            w = w / self._feature_scale.numpy()
         return self.basis.conversion.to_caller(w)
 
-    def from_caller(self, coef: Tensor, intercept: Tensor) -> Tensor:
+    @quietly
+    def from_caller(self, coef: Array, intercept: Array) -> Tensor:
         """Return v from coefficients and intercept in the caller's units."""
-        coef, intercept = self.basis.conversion.from_caller(coef, intercept)
-        shift, t = self.origin.shift, self.n_targets
-        v = torch.cat((coef, (intercept + shift[t:] @ coef - shift[:t])[None]))
+        found = self.basis.conversion.from_caller(coef, intercept)
+        (w, constant), t = map(torch.from_numpy, found), self.n_targets
+        shift = self.origin.shift
+        v = torch.cat((w, (constant + shift[t:] @ w - shift[:t])[None]))
         v[-1] *= self.fit_intercept
         if self.origin.scale is not None:
             v = torch.cat((v[:-1] * self._feature_scale, v[-1:])) / self._target_scale
@@ -51,12 +58,14 @@ class Units:
         intercept = v[-1] + (moved[t:] @ v[:-1] - moved[:t]) * self.fit_intercept
         return torch.cat((v[:-1], intercept[None]))
 
+    @quietly
     def solution(self, v: Tensor, v_low: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return (coef of shape (n_targets, n_features), intercept) for the columns, as NumPy."""
         v, v_low = self._unscaled(v), self._unscaled(v_low)
         coef, intercept = from_zero(v, v_low, self.origin.shift, self.fit_intercept)
-        return coef.T.contiguous().numpy(), intercept.numpy()
+        return np.ascontiguousarray(coef.T), intercept
 
+    @quietly
     def caller_solution(self, v: Tensor, v_low: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients and intercept in the caller's units, as NumPy."""
         exact = self._unscaled(v), self._unscaled(v_low)
@@ -68,14 +77,14 @@ class Units:
         v = v * self._target_scale
         return torch.cat((v[:-1] / self._feature_scale, v[-1:]))
 
-    def total(self, value: Tensor) -> float:
+    def total(self, value: Tensor | Array) -> float:
         """Return the sum over the targets of values in units of their scale."""
         return self.totals(value[None])[0]
 
-    def totals(self, values: Tensor) -> list[float]:
+    def totals(self, values: Tensor | Array) -> list[float]:
         """Return the same for each row of values."""
         if self.origin.scale is not None:
-            values = values * self._target_scale**2
+            values = np.asarray(values) * self._target_scale.numpy() ** 2
         totals: list[float] = values.sum(1).tolist()
         return totals
 
@@ -87,25 +96,27 @@ class Units:
     def _feature_scale(self) -> Tensor:
         return self.origin.unit()[self.n_targets :, None]
 
-    def amplification(self, w: Tensor) -> float:
+    def amplification(self, w: Array) -> float:
         """Return how much larger relative errors are in the caller's coefficients than in w."""
         return self.basis.conversion.amplification(w)
 
-    def relative_size(self, step: Tensor, w: Tensor, scale: Tensor) -> float:
+    def relative_size(self, step: Array, w: Array, scale: Array) -> float:
         """Return the largest change of a coefficient by the step, relative to the largest."""
         return self.basis.conversion.relative_size(step, w, scale)
 
-    def distance(self) -> Tensor:
+    def distance(self) -> Array:
         """Return the size that the rounding of features is relative to, in present units.
 
         It is how far from zero the origin is and, for columns made of others, the size of these.
         """
-        distance, scale = self.origin.shift.abs(), self.origin.scale
+        distance: Array = abs(self.origin.shift.numpy()[self.n_targets :])
         if least := self.basis.rounding.least_size:
-            distance = distance.clamp(min=least)
-        return (distance if scale is None else distance / scale)[self.n_targets :]
+            distance = np.maximum(distance, least)
+        if self.origin.scale is None:
+            return distance
+        return distance / self._feature_scale.numpy()[:, 0]
 
-    def propagated(self) -> tuple[Tensor, Tensor] | None:
+    def propagated(self) -> tuple[Array, Array] | None:
         """Return how far relative errors of the data move each column, and its ``distance``.
 
         Both are for the very rows, and in present units; None where they are not cheap to have.
@@ -113,6 +124,7 @@ class Units:
         found = self.basis.rounding.propagated()
         if found is None:
             return None
-        moved, size = map(torch.from_numpy, found)
-        unit, shift = self.origin.unit()[self.n_targets :], self.origin.shift.abs()
-        return moved / unit, torch.maximum(shift[self.n_targets :], size) / unit
+        moved, size = found
+        unit = self._feature_scale.numpy()[:, 0]
+        shift = abs(self.origin.shift.numpy()[self.n_targets :])
+        return moved / unit, np.maximum(shift, size) / unit

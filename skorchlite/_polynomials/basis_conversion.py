@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .._linalg.decimal_matrices import decimal_identity, rounded_to_decimals
@@ -18,6 +18,8 @@ from .column_functions import ColumnFunctions, Interval
 from .families import Recurrence, family
 from .kinds import Kind
 from .multi_index import Terms
+
+Array = NDArray[np.float64]
 
 
 class ConvertibleBasis(Protocol):
@@ -49,25 +51,25 @@ class BasisConversion(CoefficientConversion):
         self.basis = basis
 
     @cached_property
-    def unit(self) -> Tensor:
+    def unit(self) -> Array:
         """What coefficients are multiplied by if the terms are powers of scaled columns."""
         unit = np.ones(len(self.basis.terms))
         terms, columns, powers = self.basis.terms.entries
         with np.errstate(over="ignore", invalid="ignore"):
             np.multiply.at(unit, terms, self.basis.half[columns] ** -powers.astype(float))
-        return torch.from_numpy(unit)
+        return unit
 
-    def to_caller(self, w: Tensor) -> Tensor:
-        """Return the caller's coefficients from those of the terms; float64 tensors."""
+    def to_caller(self, w: Array) -> Array:
+        """Return the caller's coefficients from those of the terms."""
         if self.basis.diagonal:
             return w * self.unit[:, None] if self.basis.caller == "power" else w
-        return torch.from_numpy(self._to_caller(w.numpy())[:-1])
+        return self._to_caller(w)[:-1]
 
-    def from_caller(self, coef: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (coefficients of the terms, constant) from the caller's; float64 tensors."""
+    def from_caller(self, coef: Array, constant: Array) -> tuple[Array, Array]:
+        """Return (coefficients of the terms, constant) from the caller's."""
         if self.basis.diagonal:
             return (coef / self.unit[:, None] if self.basis.caller == "power" else coef), constant
-        w = torch.from_numpy(self._from_caller(coef.numpy(), constant.numpy()))
+        w = self._from_caller(coef, constant)
         return w[:-1], w[-1]
 
     def caller_solution(
@@ -103,14 +105,14 @@ class BasisConversion(CoefficientConversion):
         identity = decimal_identity(len(self.basis.terms))
         return np.roll(self._from_caller.moved(identity, Decimal(0), matrices), 1, 0).T
 
-    def amplification(self, w: Tensor) -> float:
+    def amplification(self, w: Array) -> float:
         """Return how much larger relative errors are in the caller's coefficients than in w."""
         if not self.basis.doubled or self.basis.diagonal:
             return 1.0
         coef, summands = self._sizes(w)
         return float((summands / coef).max())
 
-    def relative_size(self, step: Tensor, w: Tensor, scale: Tensor) -> float:
+    def relative_size(self, step: Array, w: Array, scale: Array) -> float:
         """Return the largest change of a coefficient, relative to the largest coefficient.
 
         In doubled precision, each of the caller's coefficients is to have all digits, so that its
@@ -120,21 +122,21 @@ class BasisConversion(CoefficientConversion):
         if not self.basis.doubled:
             return super().relative_size(step, w, scale)
         coef, _ = self._sizes(w)
-        return float((self.to_caller(step).abs() / coef).max())
+        return float((abs(self.to_caller(step)) / coef).max())
 
-    def _sizes(self, w: Tensor) -> tuple[Tensor, Tensor]:
+    def _sizes(self, w: Array) -> tuple[Array, Array]:
         """Return the sizes of the caller's coefficients, and the sums of those of their parts."""
-        limits = torch.finfo(torch.float64)
+        limits = np.finfo(np.float64)
         # The rounding of the data makes coefficients of this size in terms that hardly matter.
-        rounded = torch.ones_like(w) * (limits.eps * w.abs().amax(0)).clamp(min=limits.tiny)
+        rounded = np.ones_like(w) * np.maximum(limits.eps * abs(w).max(0), limits.tiny)
         summands, floor = self._summands(w), self._summands(rounded)
-        return torch.maximum(self.to_caller(w).abs(), floor), summands
+        return np.maximum(abs(self.to_caller(w)), floor), summands
 
-    def _summands(self, w: Tensor) -> Tensor:
+    def _summands(self, w: Array) -> Array:
         """Return the sums of absolute values that make up each of the caller's coefficients."""
         if self.basis.diagonal:
-            return w.abs()
-        return torch.from_numpy(self._to_caller.sizes(w.numpy()))
+            return abs(w)
+        return self._to_caller.sizes(w)
 
     def coefficients_of(self, other: ConvertibleBasis) -> tuple[np.ndarray, np.ndarray]:
         """Return the terms of another basis, with as many terms, as combinations of those here.

@@ -29,8 +29,10 @@ class Expansion:
         self, terms: Terms, steps: Sequence[Recurrence], centre: np.ndarray, half: np.ndarray
     ):
         self.terms, self.steps, self.centre, self.half = terms, steps, centre, half
+        different = {id(step): step for step in steps}.values()  # most often all are the same one
         self._rounded_steps = [
-            _of_all_columns(of_columns) for of_columns in zip(*steps, strict=True)
+            _of_all_columns(of_columns)
+            for of_columns in zip(*(different if len(different) == 1 else steps), strict=True)
         ]
 
     def expand(self, X: Tensor, out: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from math import log10
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .._linalg.decimal_matrices import (
@@ -23,9 +24,12 @@ from .._linalg.decimal_matrices import (
     lower_inverse,
     lower_product,
 )
+from .._linalg.products import product
 from .._sources.feature_map import ColumnRounding
 from .basis import Basis
 from .basis_conversion import BasisConversion
+
+Array = NDArray[np.float64]
 
 _PRODUCTS_OF_DIGITS = 150_000_000  # as many as take a fraction of a second
 _DIGITS = 40  # besides those that cancel
@@ -150,9 +154,9 @@ class CombinedRounding(ColumnRounding):
         self.basis = basis
 
     @property
-    def amplification(self) -> Tensor:
+    def amplification(self) -> Array:
         """By how much relative errors of the data can be amplified in each term."""
-        parts = self.basis.fitted_parts.abs()[:, -len(self.basis.terms) :]
+        parts = abs(self.basis.fitted_parts.numpy())[:, -len(self.basis.terms) :]
         return parts @ self.basis.base.rounding.amplification
 
 
@@ -161,17 +165,17 @@ class PenalisedConversion(BasisConversion):
 
     basis: PenalisedBasis
 
-    def to_caller(self, w: Tensor) -> Tensor:
-        """Return the caller's coefficients from those of the terms; float64 tensors."""
-        return self.basis.penalty_root @ w
+    def to_caller(self, w: Array) -> Array:
+        """Return the caller's coefficients from those of the terms."""
+        return product(self.basis.penalty_root.numpy(), w)
 
-    def from_caller(self, coef: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (coefficients of the terms, constant) from the caller's; float64 tensors."""
+    def from_caller(self, coef: Array, constant: Array) -> tuple[Array, Array]:
+        """Return (coefficients of the terms, constant) from the caller's."""
         with localcontext(Context(self.basis.digits)):
-            exact = as_decimals(coef.numpy())
+            exact = as_decimals(coef)
             w = (self.basis.from_powers @ exact).astype(float)
             added = (self.basis.constants @ exact).astype(float) * self.basis.intercept
-        return torch.from_numpy(w), constant + torch.from_numpy(added)
+        return w, constant + added
 
     def caller_solution(
         self, v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from .._sources.feature_map import ColumnRounding
 from .evaluation import Expansion
 from .families import derivatives, values
 from .kinds import Kind
+
+Array = NDArray[np.float64]
 
 _FEW_ENTRIES = 1 << 18  # rows times terms, which take a few milliseconds
 _FAR_SLOPE = 1e3  # a slope that terms have beside a row that is far from the others
@@ -65,12 +66,12 @@ class TermRounding(ColumnRounding):
         return self.kind.uniform_rounding and steepest <= _FAR_SLOPE
 
     @property
-    def amplification(self) -> Tensor:
+    def amplification(self) -> Array:
         """By how much relative errors of the data can be amplified in each term."""
         return self._amplified(self._slopes)
 
     @property
-    def n_roundings(self) -> Tensor:
+    def n_roundings(self) -> Array:
         """How many roundings it takes to make each term, of a t that is exact.
 
         It is infinite for polynomials that vanish on the data.
@@ -83,7 +84,7 @@ class TermRounding(ColumnRounding):
             return self.slopes
         return [np.arange(1.0, 1 + self.expansion.terms.degree)] * len(self.expansion.half)
 
-    def _amplified(self, slopes: Sequence[np.ndarray]) -> Tensor:
+    def _amplified(self, slopes: Sequence[np.ndarray]) -> Array:
         """Return the error of each term for relative errors of size 1 in its columns.
 
         It is the sum over the columns. Each amplifies its error by the slope of the polynomial, or
@@ -95,7 +96,7 @@ class TermRounding(ColumnRounding):
         table = np.pad(np.maximum(np.array(slopes), degrees), ((0, 0), (1, 0)))
         numbers, columns, powers = terms.entries
         amplified = table[columns, powers] * far[columns]
-        return torch.from_numpy(np.bincount(numbers, amplified, len(terms)))
+        return np.bincount(numbers, amplified, len(terms)).astype(float)
 
     def propagated(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the error of each term, and the size of its entries; None if that takes long.

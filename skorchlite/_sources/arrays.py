@@ -200,6 +200,8 @@ def as_tensor(block: Any, device: torch.device) -> Tensor:
             block = np.array(block, dtype=np.float32 if narrow else np.float64, order="K")
             block = np.ascontiguousarray(block) if min(block.strides, default=0) < 0 else block
         block = viewed(block)
+        if device.type == "cpu":
+            return block
     elif block.dtype not in (torch.float32, torch.float64):
         narrow = block.dtype in (torch.float16, torch.bfloat16)
         block = block.to(torch.float32 if narrow or device.type == "mps" else torch.float64)

@@ -1,17 +1,21 @@
 """Blocks of rows as design matrices, measured from an origin, and the sums of their products."""
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._linalg.gram import sum_products
+from .._linalg.gram import rows_at_a_time, sum_products
 from .._linalg.operators import DenseColumns, DesignOperator, ShiftedColumns
 from .._runtime import lap, mark
 from .arrays import ArrayRows
+from .blocks import Block
 from .origin import Origin
 from .row_source import Rows
+
+Parts = tuple[Tensor, Tensor, Tensor]  # memory, and its columns for targets and for features
 
 
 def staged(
@@ -20,6 +24,7 @@ def staged(
     dtype: torch.dtype,
     size: int | None = None,
     order: Tensor | None = None,
+    most: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yield ``(A, sample_weight)`` block by block, ``A = [targets, features, 1, padding]``.
 
@@ -36,35 +41,50 @@ def staged(
         How many rows a block has; None for as many as there is memory for.
     order : Tensor of shape (n_ordered,), default=None
         The numbers of the rows, in their order; None for each row once.
+    most : int, default=None
+        How many rows are staged at a time, where a block of the source is cut into pieces.
     """
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     width = width_of(k)
     size = size or rows.bound(width, dtype.itemsize)
+    room = size if most is None else min(size, most)
     # Subtracting in double and rounding once keeps the digits of data far from zero.
     exact = torch.float32 if rows.device.type == "mps" else torch.float64
     shift = origin.shift.to(rows.device, exact)
-    moved = bool(origin.shift.any())
-    buffers: dict[bool, Tensor] = {}
+    moved = bool(origin.shift.numpy().any())
+    places: dict[bool, Parts] = {}
     if order is not None and isinstance(rows, ArrayRows) and rows.device.type == "cpu":
         # What is gathered are rows, whatever the layout of the source.
-        buffers[False] = _buffer(rows, (size, width), dtype, by_column=False)
-        blocks = rows.gathered(order, buffers[False][:, t:k])
+        places[False] = _places(rows, (room, width), dtype, by_column=False)
+        blocks = rows.gathered(order, places[False][2])
     else:
-        blocks = rows.blocks(size, order)
+        blocks = _pieces(rows.blocks(size, order), room)
     for X, y, weight in blocks:
         mark()
         by_column = X.stride(0) < X.stride(1)
-        if by_column not in buffers:
-            buffers[by_column] = _buffer(rows, (size, width), dtype, by_column)
-        A = buffers[by_column][: len(X)]
-        for part, away, place in ((y, shift[:t], A[:, :t]), (X, shift[t:], A[:, t:k])):
-            _measure(part, away if moved else None, place)
+        if by_column not in places:
+            places[by_column] = _places(rows, (room, width), dtype, by_column)
+        whole = places[by_column]
+        # Full ones are all the same tensor, of which views need to be made only once.
+        A, targets, features = whole if len(X) == room else (part[: len(X)] for part in whole)
+        _measure(y, shift[:t] if moved else None, targets)
+        _measure(X, shift[t:] if moved else None, features)
         if origin.scale is not None:
             A[:, :k] /= origin.scale.to(rows.device, dtype)
         if weight is not None:
             A[:, k] = 1  # a weighted sum scales the rows in place
         yield A, weight
         lap()
+
+
+def _pieces(blocks: Iterator[Block], room: int) -> Iterator[Block]:
+    """Yield the blocks, cut into pieces of at most so many rows."""
+    for block in blocks:
+        if len(block[0]) <= room:
+            yield block
+            continue
+        X, y, weight = (repeat(None) if part is None else part.split(room) for part in block)
+        yield from zip(X, y, weight, strict=False)
 
 
 def _measure(columns: Tensor, shift: Tensor | None, out: Tensor) -> None:
@@ -149,21 +169,23 @@ def width_of(k: int) -> int:
     return -(-(k + 1) // 4) * 4
 
 
-def _buffer(rows: Rows, shape: tuple[int, int], dtype: torch.dtype, by_column: bool) -> Tensor:
-    """Return the memory that blocks are staged in, with the columns after the features filled.
+def _places(rows: Rows, shape: tuple[int, int], dtype: torch.dtype, by_column: bool) -> Parts:
+    """Return the memory that blocks are staged in, and its columns for targets and for features.
 
-    The source keeps it from pass to pass: to touch new memory costs a CPU as much as to fill it.
-    The layout is that of the blocks, since to write columns to rows is slow.
+    The columns after these are filled. The source keeps the memory from pass to pass: to touch new
+    memory costs a CPU as much as to fill it. The layout is that of the blocks, since to write
+    columns to rows is slow.
     """
     buffer = rows.staging.get((dtype, by_column))
     if buffer is None or len(buffer) < shape[0]:
         layout = shape[::-1] if by_column else shape
         buffer = torch.empty(layout, dtype=dtype, device=rows.device)
         buffer = rows.staging[dtype, by_column] = buffer.T if by_column else buffer
-    buffer, k = buffer[: shape[0]], rows.n_targets + rows.n_features
-    buffer[:, k:] = 0
+    buffer, t, k = buffer[: shape[0]], rows.n_targets, rows.n_targets + rows.n_features
     buffer[:, k] = 1
-    return buffer
+    if shape[1] > k + 1:
+        buffer[:, k + 1 :] = 0
+    return buffer, buffer[:, :t], buffer[:, t:k]
 
 
 def gram(rows: Rows, origin: Origin, dtype: torch.dtype) -> Tensor:
@@ -174,7 +196,8 @@ def gram(rows: Rows, origin: Origin, dtype: torch.dtype) -> Tensor:
     width = width_of(rows.n_targets + rows.n_features)
     if rows.sparse:
         return _sparse_gram(rows, origin, width)
-    return sum_products(staged(rows, origin, dtype), width).cpu()
+    most = rows_at_a_time(width) if rows.device.type == "cpu" else None
+    return sum_products(staged(rows, origin, dtype, most=most), width).cpu()
 
 
 def _sparse_gram(rows: Rows, origin: Origin, width: int) -> Tensor:

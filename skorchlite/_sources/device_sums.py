@@ -27,21 +27,33 @@ class DeviceSums:
     """
 
     def __init__(self, device: torch.device, *shapes: tuple[int, ...]):
-        place = double_device(device)
-        self.sums = [torch.zeros(shape, dtype=torch.float64, device=place) for shape in shapes]
+        self._place, self._shapes = double_device(device), shapes
+        self._sums: list[Tensor] | None = None
 
     def add(self, *parts: Tensor | float) -> None:
-        """Add to each sum."""
-        for total, part in zip(self.sums, parts, strict=True):
+        """Add to each sum; the tensors of the first block are taken as they are."""
+        if self._sums is None:
+            self._sums = list(map(self._begun, parts, self._shapes))
+            return
+        for total, part in zip(self._sums, parts, strict=True):
             total += part.to(total.device) if isinstance(part, Tensor) else part
 
     def fetched(self) -> list[Tensor]:
         """Return the sums in the memory of the processor."""
-        if self.sums[0].device.type == "cpu":
-            return self.sums
-        together = torch.cat([total.reshape(-1) for total in self.sums]).cpu()
-        parts = together.split([total.numel() for total in self.sums])
-        return [part.view(total.shape) for part, total in zip(parts, self.sums, strict=True)]
+        sums = self._sums or [self._zeros(shape) for shape in self._shapes]
+        if self._place.type == "cpu":
+            return sums
+        together = torch.cat([total.reshape(-1) for total in sums]).cpu()
+        parts = together.split([total.numel() for total in sums])
+        return [part.view(total.shape) for part, total in zip(parts, sums, strict=True)]
+
+    def _begun(self, part: Tensor | float, shape: tuple[int, ...]) -> Tensor:
+        if isinstance(part, Tensor):
+            return part.to(self._place, torch.float64)
+        return self._zeros(shape).fill_(part)
+
+    def _zeros(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.zeros(shape, dtype=torch.float64, device=self._place)
 
 
 def weight_of(rows: Sized, weight: Tensor | None) -> Tensor | float:

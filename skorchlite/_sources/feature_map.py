@@ -7,20 +7,26 @@ A linear model has the columns of X themselves. A polynomial has terms in their 
 from abc import ABC, abstractmethod
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from .._linalg.products import product
+
+Array = NDArray[np.float64]
+
+_LEAST = float(np.finfo(np.float64).tiny)
 
 
 class CoefficientConversion(ABC):
     """Converts coefficients of a model's columns to those that the caller asked for, and back."""
 
     @abstractmethod
-    def to_caller(self, w: Tensor) -> Tensor:
-        """Return the caller's coefficients from those of the columns; float64 tensors."""
+    def to_caller(self, w: Array) -> Array:
+        """Return the caller's coefficients from those of the columns."""
 
     @abstractmethod
-    def from_caller(self, coef: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (coefficients of the columns, constant) from the caller's; float64 tensors."""
+    def from_caller(self, coef: Array, constant: Array) -> tuple[Array, Array]:
+        """Return (coefficients of the columns, constant) from the caller's."""
 
     def caller_solution(
         self, v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool
@@ -35,26 +41,26 @@ class CoefficientConversion(ABC):
         fit_intercept : bool
         """
         w, intercept = from_zero(v, v_low, shift, fit_intercept)
-        return np.ascontiguousarray(self.to_caller(w).numpy().T), intercept.numpy()
+        return np.ascontiguousarray(self.to_caller(w).T), intercept
 
-    def amplification(self, w: Tensor) -> float:
+    def amplification(self, w: Array) -> float:
         """Return how much larger relative errors are in the caller's coefficients than in w."""
         return 1.0
 
-    def relative_size(self, step: Tensor, w: Tensor, scale: Tensor) -> float:
+    def relative_size(self, step: Array, w: Array, scale: Array) -> float:
         """Return the largest change of a coefficient by a step, relative to the largest of all.
 
         Parameters
         ----------
-        step, w : Tensor of shape (n_columns, n_targets)
-        scale : Tensor of shape (n_columns,)
+        step, w : array of shape (n_columns, n_targets)
+        scale : array of shape (n_columns,)
             The scale of the columns. Coefficients are multiplied by it before they are compared.
         """
         if not len(w):
             return 0.0
         scale = scale[:, None]
-        largest = (w * scale).abs().amax(0).clamp(min=torch.finfo(w.dtype).tiny)
-        return float(((step * scale).abs().amax(0) / largest).max())
+        largest = np.maximum(abs(w * scale).max(0), _LEAST)
+        return float((abs(step * scale).max(0) / largest).max())
 
 
 class ColumnRounding:
@@ -78,12 +84,12 @@ class ColumnRounding:
         return True
 
     @property
-    def amplification(self) -> Tensor | float:
+    def amplification(self) -> Array | float:
         """By how much relative errors of X can be amplified in each column."""
         return 1.0
 
     @property
-    def n_roundings(self) -> Tensor | float:
+    def n_roundings(self) -> Array | float:
         """How many roundings it takes to make each column."""
         return 0.0
 
@@ -161,11 +167,11 @@ class Identity(FeatureMap, CoefficientConversion):
         """Converts coefficients of the columns to those that the caller asked for, and back."""
         return self
 
-    def to_caller(self, w: Tensor) -> Tensor:
+    def to_caller(self, w: Array) -> Array:
         """Return the coefficients, which are the caller's."""
         return w
 
-    def from_caller(self, coef: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
+    def from_caller(self, coef: Array, constant: Array) -> tuple[Array, Array]:
         """Return the coefficients and the constant, which are those of the columns."""
         return coef, constant
 
@@ -173,9 +179,7 @@ class Identity(FeatureMap, CoefficientConversion):
 IDENTITY = Identity()
 
 
-def from_zero(
-    v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool
-) -> tuple[Tensor, Tensor]:
+def from_zero(v: Tensor, v_low: Tensor, shift: Tensor, fit_intercept: bool) -> tuple[Array, Array]:
     """Return coefficients and intercept for columns and targets that are measured from zero.
 
     Parameters
@@ -186,7 +190,6 @@ def from_zero(
     fit_intercept : bool
     """
     t, high, far = v.shape[1], v.numpy(), shift.numpy()
-    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the range
-        w = high[:-1] + v_low.numpy()[:-1]
-        intercept = far[:t] - far[t:] @ w + high[-1] if fit_intercept else 0 * high[-1]
-    return torch.from_numpy(w), torch.from_numpy(intercept)
+    w = high[:-1] + v_low.numpy()[:-1]
+    intercept = far[:t] - product(far[None, t:], w)[0] + high[-1] if fit_intercept else 0 * high[-1]
+    return w, intercept

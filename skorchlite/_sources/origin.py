@@ -31,6 +31,8 @@ class Origin:
 
     def for_plain_targets(self, n_targets: int, shifted: bool) -> "Origin":
         """Return the origin with targets in the unit of the data, from zero unless ``shifted``."""
+        if shifted and self.scale is None:
+            return self
         shift = self.shift.clone()
         shift[:n_targets] *= shifted
         if self.scale is None:

@@ -2,9 +2,11 @@
 
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .._linalg.products import quietly
 from .blocks import block_rows
 from .design import paired
 from .origin import Origin, power_of_two
@@ -18,27 +20,34 @@ def plain_origin(rows: Rows, centre: bool) -> Origin:
     return Origin(torch.zeros(rows.n_targets + rows.n_features, dtype=torch.float64))
 
 
+@quietly
 def pilot_origin(rows: Rows, centre: bool) -> Origin:
     """Return an origin near the data: the mean of the first rows, or zero unless ``centre``.
 
     The shift of a constant column is exactly its value, so that its products are exactly zero.
     """
-    t, filled = rows.n_targets, rows.filled
+    filled = rows.filled if rows.sparse else None
     # Columns that are not filled keep their zeros. Where all are such, only targets are read.
-    read = rows if filled.any() else rows.columns(filled.nonzero()[:, 0])
+    all_keep = filled is not None and not filled.any()
+    read = rows.columns(torch.arange(0)) if all_keep else rows
     head = read.head(min(_PILOT_ROWS, block_rows(rows.n_features, 8, rows.device)))
     assert head is not None, "there are rows to fit"
     X, y, weight = head
     if weight is not None and (weight > 0).any():
         X, y = X[weight > 0], y[weight > 0]
-    columns = torch.cat((y.to("cpu", torch.float64), X.to("cpu", torch.float64)), 1)
+    columns = np.concatenate(
+        [part.to("cpu", torch.float64).numpy(force=True) for part in (y, X)], 1
+    )
     first = columns[0]
-    shift = first + (columns - first).mean(0) if centre else torch.zeros_like(first)
+    near = first + (columns - first).sum(0) / len(columns) if centre else np.zeros_like(first)
     if centre and X.dtype == torch.float32:  # single precision can then subtract it exactly
-        shift = shift.to(torch.float32).to(torch.float64)
-    shift = torch.cat((shift, shift.new_zeros(t + rows.n_features - len(shift))))
-    shift[t:] *= filled
-    return Origin(shift)
+        near = near.astype(np.float32).astype(np.float64)
+    if filled is None:
+        return Origin(torch.from_numpy(near))
+    shift = np.zeros(rows.n_targets + rows.n_features)
+    shift[: len(near)] = near
+    shift[rows.n_targets :] *= filled.numpy()
+    return Origin(torch.from_numpy(shift))
 
 
 def widest_origin(rows: Rows, centre: bool) -> Origin:

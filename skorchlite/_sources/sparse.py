@@ -8,7 +8,6 @@ the difference of the two products would lose digits to cancellation.
 import copy
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,13 +53,9 @@ class SparseRows(ArrayRows):
 
     def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
         """Yield ``(y, Z, sample_weight)`` block by block; see ``Rows``."""
-        for rows, block in self._sparse_blocks:
-            y, weight = (
-                None if column is None else rows_of(column, rows, self.device).double()
-                for column in self.arrays[1:]
-            )
-            columns = CentredColumns(block, shift.to(self.device), scale)
-            yield (y if y is None or y.ndim == 2 else y[:, None]), columns, weight
+        shift = shift.to(self.device)
+        for block, y, weight in self._sparse_blocks:
+            yield y, CentredColumns(block, shift, scale), weight
 
     def batches(
         self,
@@ -97,8 +92,8 @@ class SparseRows(ArrayRows):
         return matrix.nnz / max(matrix.shape[0] * matrix.shape[1], 1)
 
     @cached_property
-    def _sparse_blocks(self) -> list[tuple[Any, SparseBlock]]:
-        """The rows of each block, and the block; it has about ``_BLOCK_ENTRIES`` stored entries."""
+    def _sparse_blocks(self) -> list[tuple[SparseBlock, Tensor | None, Tensor | None]]:
+        """Blocks of about ``_BLOCK_ENTRIES`` stored entries, with their targets and weights."""
         matrix = self.arrays[0].matrix
         size = max(_BLOCK_ENTRIES * matrix.shape[0] // max(matrix.nnz, 1), 1)
         blocks = []
@@ -106,5 +101,10 @@ class SparseRows(ArrayRows):
             rows = self._chosen(slice(start, start + size), None)
             whole = isinstance(rows, slice) and rows == slice(0, matrix.shape[0], 1)
             part = matrix if whole else matrix[rows if isinstance(rows, slice) else rows.numpy()]
-            blocks.append((rows, SparseBlock(part, self.filled, self.device)))
+            y, weight = (
+                None if column is None else rows_of(column, rows, self.device).double()
+                for column in self.arrays[1:]
+            )
+            y = y if y is None or y.ndim == 2 else y[:, None]
+            blocks.append((SparseBlock(part, self.filled, self.device), y, weight))
         return blocks

@@ -259,6 +259,16 @@ def test_far_rows_of_weight_zero_change_nothing(loss, penalty):
 # --- what is said ---------------------------------------------------------------------------
 
 
+def test_rounding_makes_no_objective_negative():
+    rng = np.random.default_rng(0)
+    for _ in range(100):  # measured from single precision, the target of a row is not zero
+        x = rng.standard_normal((1, 1)).astype(np.float32)
+        y, weight = rng.standard_normal(1), rng.random(1)
+        model = TorchSGDRegressor().fit(x, y, weight)
+        assert model.converged_
+        assert min(model.loss_curve_) >= 0
+
+
 def test_optimality_is_nan_where_no_bound_is_known():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(40, 3))

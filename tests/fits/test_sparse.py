@@ -12,6 +12,7 @@ from sklearn.linear_model import Ridge
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 from skorchlite._inputs.tables import SparseTable
+from skorchlite._sources import sparse as sparse_rows
 from skorchlite._sources.sparse import SparseRows
 from tests.support.all_pairs import all_pairs
 
@@ -115,6 +116,59 @@ def test_ridge_reaches_the_objective_of_an_exact_solution():
     assert objective(model) <= objective(exact) * (1 + 1e-12)
     # The condition, at most that of the ridge, bounds how far equal objectives are apart.
     np.testing.assert_allclose(model.coef_, exact.coef_, rtol=0, atol=1e-8)
+
+
+def wide_problem(n=60, d=130):
+    """Fewer rows than columns: filled ones, empty ones and a constant; some rows have no weight."""
+    X, A, _, weight = problem(n=n, d=d, density=0.05)
+    rng = np.random.default_rng(1)
+    Y = A[:, :3] @ rng.normal(size=(3, 2)) + rng.normal(size=(n, 2))
+    weight[::7] = 0
+    return X, A, Y, weight
+
+
+@all_pairs(
+    weighted=[True, False],
+    fit_intercept=[True, False],
+    n_targets=[1, 2],
+    alpha=[0.0, 1e-3, 1.0],
+    block_entries=[1 << 24, 100],
+)
+def test_steps_in_the_span_of_few_rows_end_at_the_dense_answer(
+    weighted, fit_intercept, n_targets, alpha, block_entries, monkeypatch
+):
+    monkeypatch.setattr(sparse_rows, "_BLOCK_ENTRIES", block_entries)
+    X, A, Y, weight = wide_problem()
+    y, weight = (Y if n_targets == 2 else Y[:, 0]), (weight if weighted else None)
+    params = {"fit_intercept": fit_intercept}
+    if alpha:
+        params |= {"penalty": "l2", "alpha": alpha}
+    found = TorchSGDRegressor(solver="gradient", **params).fit(X, y, weight)
+    dense = TorchSGDRegressor(solver="newton", **params).fit(A, y, weight)
+    assert found.converged_
+    size = np.abs(dense.coef_).max()
+    np.testing.assert_allclose(found.coef_, dense.coef_, rtol=0, atol=1e-8 * size)
+    np.testing.assert_allclose(found.predict(A), dense.predict(A), rtol=0, atol=1e-6)
+    constant = A.std(0) == 0
+    assert not fit_intercept or not np.atleast_2d(found.coef_)[:, constant].any()
+
+
+@pytest.mark.parametrize("max_iter", [1, 3, 8])
+def test_the_gap_of_few_rows_is_bounded_before_the_end(max_iter):
+    X, A, Y, _ = wide_problem()
+    y, alpha = Y[:, 0], 1e-3
+    model = TorchSGDRegressor(penalty="l2", alpha=alpha, solver="gradient", max_iter=max_iter)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    exact = TorchSGDRegressor(penalty="l2", alpha=alpha, tol=1e-12).fit(A, y)
+
+    def objective(m):
+        return np.mean((y - m.predict(A)) ** 2) / 2 + alpha * m.coef_ @ m.coef_ / 2
+
+    assert not model.converged_
+    assert objective(model) / objective(exact) - 1 > 0
+    assert objective(model) - objective(exact) <= model.optimality_ * objective(model)
 
 
 @pytest.mark.parametrize(

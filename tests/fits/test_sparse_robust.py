@@ -619,3 +619,27 @@ def test_working_sets_of_a_linear_program_come_to_an_end(alpha, positive):
     model = problem.fit()
     assert model.converged_
     assert_optimal(model, problem)
+
+
+@all_pairs(
+    epsilon=[1e-4, 1e-2, 0.1],
+    penalty=[{}, {"penalty": "l2", "alpha": 1e-4}, {"penalty": "l1", "alpha": 1e-3}],
+    weighted=[False, True],
+    tied=[False, True],
+    seed=[0, 1, 2],
+)
+def test_huber_with_room_for_few_rows_ends_where_it_does_with_room_for_all(
+    epsilon, penalty, weighted, tied, seed, monkeypatch
+):
+    # Rows that are not kept lie on lines, and few others hold the minimum of the model near.
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((3_000, 9)) * np.logspace(-2, 2, 9)
+    X = np.round(X, 1) if tied else X
+    y = X @ rng.standard_normal(9) + rng.standard_t(2, len(X))
+    weight = rng.uniform(0.1, 2, len(X)) if weighted else None
+    model = TorchSGDRegressor("huber", epsilon=epsilon, **penalty)
+    whole = model.fit(X, y, weight).loss_curve_[-1]
+    monkeypatch.setattr(general_loss, "_ROOM_ENTRIES", 10 * 300)
+    few = model.fit(X, y, weight)
+    assert few.converged_
+    assert few.loss_curve_[-1] == pytest.approx(whole, rel=1e-9)

@@ -11,13 +11,17 @@ Vorst, Ye (2000), "Residual replacement strategies for Krylov subspace iterative
 Journal on Scientific Computing 22(3).
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._objective.loss import Loss
 from ..base import Monitor
 from ..newton.scaled import Scaled
 from .iterate import Iterate
+
+Array = NDArray[np.float64]
 
 _EPS = torch.finfo(torch.float64).eps
 _ANEW = 50  # steps, after which the gradient is taken from the data
@@ -38,7 +42,7 @@ class ConjugateDescent(Iterate):
 
     def __init__(self, problem: Scaled, u: Tensor, monitor: Monitor):
         super().__init__(problem, monitor)
-        self.least = torch.full_like(self.first_norm, torch.inf)
+        self.least = np.full(len(self.first_norm), np.inf)
         if not torch.equal(u, self.u):
             self.u = u
             self.measure()
@@ -53,26 +57,17 @@ class ConjugateDescent(Iterate):
             self.subgradient = self.gradient
         else:
             super().measure(loss)
+        self._square = self._measured_square()
+
+    @property
+    def norm(self) -> Tensor:
+        """The norm of the gradient for each target."""
+        return torch.from_numpy(np.sqrt(self._square))
 
     @property
     def least_curvature(self) -> Tensor:
         """The least curvature along a step so far; infinite before the first one."""
-        return self.least
-
-    @property
-    def gaps(self) -> Tensor:
-        """How far each target may be above its least objective.
-
-        It is a bound where no direction has less curvature than the smallest of the penalty's and
-        of those that the steps have met.
-        """
-        problem, unit = self.problem, self.problem.unit[:-1]
-        curvature = problem.objective.column_penalty.curvature[:, None] * unit**2
-        curvature, least = curvature[unit > 0], self.least
-        if curvature.any():
-            least = torch.maximum(least, curvature.min())
-        gap = torch.where(self.norm > 0, 0.5 * self.norm**2 / least, 0.0)
-        return torch.where(torch.isinf(least), torch.nan, gap)
+        return torch.from_numpy(self.least)
 
     def run(self, tol: float, max_iter: int) -> str:
         """Step until the coefficients are within tol, relatively; return how it ended."""
@@ -100,17 +95,26 @@ class ConjugateDescent(Iterate):
 
     def _step(self, direction: Tensor) -> Tensor:
         """Step to the minimum along the direction; turn it, in place, to the next one."""
-        product = self.problem.hessian_product(direction)
-        curvature, square = (direction * product).sum(0), self.norm**2
-        length = torch.where(curvature > 0, square / curvature, 0.0)
-        met = curvature / torch.linalg.vector_norm(direction, dim=0) ** 2
-        self.least = torch.where(met > 0, torch.minimum(self.least, met), self.least)
+        problem, square = self.problem, self._square
+        product = problem.hessian_product(direction)
+        curvature, size = problem.dots(direction, product), problem.dots(direction, direction)
+        with np.errstate(all="ignore"):
+            lengths = np.where(curvature > 0, square / curvature, 0.0)
+            met = curvature / size
+            self.least = np.where(met > 0, np.minimum(self.least, met), self.least)
+        length = torch.from_numpy(lengths)
         self.step = length * direction
         self.u = self.u + self.step
         self.gradient.addcmul_(length, product)
-        self.value = (self.value - 0.5 * length * square).clamp(min=0)
+        self._square = self._measured_square()
+        self.value = (self.value - torch.from_numpy(0.5 * lengths * square)).clamp_(min=0)
         self.n_iter += 1
         self.curve.append(self.total)
         self.monitor(self.n_iter, self.curve[-1], None, self.solution)
-        ratio = torch.where(square > 0, self.norm**2 / square, 0.0)
-        return direction.mul_(ratio).sub_(self.gradient)
+        with np.errstate(all="ignore"):
+            ratio = np.where(square > 0, self._square / square, 0.0)
+        return direction.mul_(torch.from_numpy(ratio)).sub_(self.gradient)
+
+    def _measured_square(self) -> Array:
+        """Return the squared norm of the gradient, which rounding cannot make negative."""
+        return np.maximum(self.problem.dots(self.gradient, self.gradient), 0.0)

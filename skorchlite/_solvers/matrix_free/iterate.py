@@ -41,7 +41,7 @@ class Iterate(ABC):
         self.curve: list[float] = []
         self.u = problem.start(None)
         self.measure()
-        self.first_norm = torch.linalg.vector_norm(self.gradient, dim=0)
+        self.first_norm = self.problem.norm(self.gradient)
 
     def measure(self, loss: Loss | None = None) -> None:
         """Take value and gradient at the point from the data, with another loss if one is given."""
@@ -57,7 +57,7 @@ class Iterate(ABC):
     @property
     def norm(self) -> Tensor:
         """The norm of the subgradient for each target."""
-        return torch.linalg.vector_norm(self.subgradient, dim=0)
+        return self.problem.norm(self.subgradient)
 
     @property
     @abstractmethod
@@ -69,7 +69,7 @@ class Iterate(ABC):
 
         The error is the subgradient over the least curvature, here that which the steps have met.
         """
-        size = torch.linalg.vector_norm(self.u[:-1], dim=0)
+        size = self.problem.norm_of_coef(self.u)
         size = torch.where(size > 0, size, self.problem.target_deviation)
         return torch.minimum(self.least_curvature * size, self.first_norm)
 
@@ -78,7 +78,7 @@ class Iterate(ABC):
         """How far the last step moved the largest coefficient, relatively."""
         if self.step is None:
             return 0.0
-        return float((self.step.abs().amax(0) / self.u.abs().amax(0)).nan_to_num(0.0).max())
+        return self.problem.relative_size(self.step, self.u)
 
     def solution(self) -> Solution:
         """Return the record of the descent so far."""

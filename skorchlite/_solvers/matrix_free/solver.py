@@ -4,7 +4,7 @@ The descent is by conjugate gradients where the objective is quadratic, else by 
 quasi-Newton steps. A loss with kinks is smoothed, less and less. Coordinates are those of least
 squares where their matrix has room, except for squared error, whose solution they would already
 need, and for penalties with kinks, which are those of single coefficients; else columns are centred
-and scaled.
+and scaled. Where sparse rows are fewer than columns, a quadratic has coordinates of the rows.
 
 Steps along gradients may stall before the bound is as close as is asked for, at kinks and where
 columns are nearly dependent. A small problem is ended by Newton's steps then.
@@ -25,6 +25,7 @@ from ..newton.solver import newton
 from .conjugate_gradient import ConjugateDescent
 from .gaps import left_at, relative_gaps, with_zeros
 from .lbfgs import QuasiNewton
+from .row_space import RowSpace, suits_row_space
 from .smoothing import minimise_smoothed
 
 _STEPS = 200  # of a small problem, before it is ended by Newton's
@@ -79,11 +80,13 @@ def _descend(objective: Objective, start: Tensor | None, control: SolverControl)
     """Return the end of the descent in coordinates of like curvature."""
     quadratic = _is_quadratic(objective)
     few = objective.n_features <= MANY_COLUMNS and objective.penalty.smooth
-    problem: Scaled = (
-        Whitened(objective, control.dtype, control.data_eps)
-        if few and not quadratic
-        else Scaled(objective, control.data_eps)
-    )
+    problem: Scaled
+    if few and not quadratic:
+        problem = Whitened(objective, control.dtype, control.data_eps)
+    elif quadratic and start is None and suits_row_space(objective):
+        problem = RowSpace(objective, control.data_eps)
+    else:
+        problem = Scaled(objective, control.data_eps)
     point = problem.start(None if start is None else start[:-1])
     solve = _by_conjugate_gradients if quadratic else _by_quasi_newton
     return solve(problem, point, control)
@@ -92,7 +95,8 @@ def _descend(objective: Objective, start: Tensor | None, control: SolverControl)
 def _by_conjugate_gradients(problem: Scaled, u: Tensor, control: SolverControl) -> Solution:
     descent = ConjugateDescent(problem, u, control.monitor)
     status = descent.run(control.gap, control.max_iter)
-    gaps, near = relative_gaps(descent.gaps, descent.value, descent.first_value, control.gap)
+    left = problem.gaps(descent.gradient, descent.least_curvature)
+    gaps, near = relative_gaps(left, descent.value, descent.first_value, control.gap)
     status = "converged" if status == "stalled" and near.all() else status
     return replace(descent.solution(), status=status, optimality=float(gaps.max()))
 

@@ -18,6 +18,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import norm, product
 from ..._objective.losses import SquaredError
 from .bounds import Bound
 from .cholesky import solve_positive
@@ -26,7 +27,6 @@ from .interior_point import InteriorPoint
 from .kinks import Kinks
 from .local_model import LocalModel
 from .local_problem import LocalProblem
-from .products import norm, product
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -207,7 +207,8 @@ class _Face:
         gradient = self.gradient + self.kinks.slope * sign
         gradient += product(self.hessian, start - self.u)
         (index,) = support.nonzero()
-        step, unique = solve_positive(self.hessian[np.ix_(index, index)], -gradient[index])
+        part = self.hessian[index[:, None], index]  # np.ix_ takes longer than the rest of a step
+        step, unique = solve_positive(part, -gradient[index])
         start[index] += step
         return start, unique
 

@@ -19,11 +19,11 @@ from operator import methodcaller
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import norm, product, quietly
 from ..._objective.loss import Loss
 from ..._objective.objective import Objective
 from .cholesky import cholesky, solve_factorised, solve_positive
 from .kinks import Kinks
-from .products import norm, product, quietly
 
 Array = NDArray[np.float64]
 
@@ -90,6 +90,7 @@ class Bound:
         # The least slope leads far along a direction that rows and a weak penalty hardly hold.
         far = self._reach(rounded, value, gram, weak=True) if rounded.any() else 0.0
         gain += far if far > _LEFT_OUT * value else 0.0
+        gain = min(gain, self._along_coefficients(u, gradient, value))
         return min(gain, max(value, 0.0))  # no loss and no penalty is below zero
 
     @quietly
@@ -98,6 +99,17 @@ class Bound:
         if self.whitened:
             return 0.0
         return min(float(self._rounding(u, value) @ abs(u)), _MOST * value)
+
+    def _along_coefficients(self, u: Array, gradient: Array, value: float) -> float:
+        """Return how much all may gain against the curvature of the penalty, each for itself."""
+        k = len(u) - self.n_free
+        if self.curvature.ndim != 1 or not (self.curvature[:k] > 0).all():
+            return inf
+        away = 2 * self.loss.largest_residual(max(value, 0.0))
+        gain = proximal_gain(
+            self.kinks.over(slice(None, k)), self.curvature[:k], u[:k], gradient[:k]
+        )
+        return gain + float(abs(gradient[k:]).sum()) * away
 
     def _rounding(self, u: Array, value: float) -> Array:
         """Return how far rounding errors may have moved the gradient."""
@@ -171,6 +183,27 @@ class Bound:
             return 0.5 * float((slope * slope / curvature).sum())
         lower, found = cholesky(self.curvature[: len(slope), : len(slope)])
         return 0.5 * float(slope @ solve_factorised(lower, slope)) if found else inf
+
+
+def proximal_gain(kinks: Kinks, curvature: Array, u: Array, gradient: Array) -> float:
+    """Return how much a tangent may gain, beside a penalty with kinks and curvature.
+
+    Each coefficient for itself gains most by a proximal step. That is less than a slope times the
+    coefficient where the slope is small, such as one that rounding leaves inside a kink.
+
+    Parameters
+    ----------
+    kinks : Kinks
+    curvature : array of shape (k,)
+        Of the penalty, positive.
+    u : array of shape (k,)
+    gradient : array of shape (k,)
+        Of a convex function and the penalty's smooth part, at u.
+    """
+    new = kinks.prox(u - gradient / curvature, 1 / curvature)
+    step = new - u
+    gains = -(gradient + 0.5 * curvature * step) * step - kinks.slope * (abs(new) - abs(u))
+    return float(np.maximum(gains, 0.0).sum())
 
 
 def least_share(objective: Objective) -> float:

@@ -13,11 +13,11 @@ Management Science 42(12).
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import gram, product
 from .cholesky import factorised, solve_factorised
 from .interior_point import ENOUGH, MOST_STEPS, InteriorPoint
 from .kinks import worth_of_zeros
 from .local_problem import LocalProblem
-from .products import gram, product
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import dot, gram, norm, product
 from .active_set import minimise_quadratic
 from .cholesky import solve_positive
 from .hinges import Hinges, hinges_of
 from .local_problem import LocalProblem, LocalResult
 from .piecewise_descent import minimise_in_pieces
-from .products import dot, gram, norm, product
 
 Array = NDArray[np.float64]
 

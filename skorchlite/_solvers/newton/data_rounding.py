@@ -1,15 +1,19 @@
 """What the rounding of the data may have made of its columns, which decides their rank."""
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from ..._linalg.products import quietly
 from ..._objective.objective import Objective
 
+Array = NDArray[np.float64]
+
 _SAFETY = 4.0  # rounding errors, in units of those of one entry
-_EPS = torch.finfo(torch.float64).eps
+_EPS = float(np.finfo(np.float64).eps)
 
 
-def rounded_by(objective: Objective, data_eps: float, size: Tensor | float = 0.0) -> Tensor:
+@quietly
+def rounded_by(objective: Objective, data_eps: float, size: Array | float = 0.0) -> Array:
     """Return how far the rounding of the data may have moved the entries of each column.
 
     It is relative to the size of an entry and to how far from zero columns are measured. Columns
@@ -20,7 +24,7 @@ def rounded_by(objective: Objective, data_eps: float, size: Tensor | float = 0.0
     ----------
     objective : Objective
     data_eps : float
-    size : Tensor of shape (d,), default=0.0
+    size : array of shape (d,), default=0.0
     """
     rounding = objective.basis.rounding
     made = data_eps * rounding.amplification * (size + objective.units.distance())
@@ -28,10 +32,10 @@ def rounded_by(objective: Objective, data_eps: float, size: Tensor | float = 0.0
     if found is None:
         return made
     moved, distance = found
-    return torch.minimum(made, data_eps * moved + _EPS * rounding.n_roundings * (size + distance))
+    return np.minimum(made, data_eps * moved + _EPS * rounding.n_roundings * (size + distance))
 
 
-def made_by_rounding(objective: Objective, data_eps: float) -> Tensor:
+def made_by_rounding(objective: Objective, data_eps: float) -> Array:
     """Return the deviation of each column that the rounding of its entries may have made.
 
     With a penalty, a column of single precision that hardly varies is not taken for constant.
@@ -41,7 +45,7 @@ def made_by_rounding(objective: Objective, data_eps: float) -> Tensor:
     return _SAFETY * rounded_by(objective, data_eps)
 
 
-def rounded_part(objective: Objective, data_eps: float, deviation: Tensor) -> Tensor:
+def rounded_part(objective: Objective, data_eps: float, deviation: Array) -> Array:
     """Return the part of each column's deviation that the rounding of its entries may have made.
 
     A column that depends on others does so only up to the rounding of its entries. That is
@@ -49,11 +53,11 @@ def rounded_part(objective: Objective, data_eps: float, deviation: Tensor) -> Te
     a penalty on the coefficients the data leaves none of them undetermined, and the parts are zero.
     """
     if objective.penalty.curvature:
-        return torch.zeros_like(deviation)
+        return np.zeros_like(deviation)
     moved = rounded_by(objective, data_eps, deviation)
     return _SAFETY * objective.n_features**0.5 * moved / deviation
 
 
-def rounded_part_of_any(objective: Objective, data_eps: float, deviation: Tensor) -> Tensor:
+def rounded_part_of_any(objective: Objective, data_eps: float, deviation: Array) -> Array:
     """Return the same for columns that may be constant, whose part is infinite."""
-    return torch.where(deviation > 0, rounded_part(objective, data_eps, deviation), torch.inf)
+    return np.where(deviation > 0, rounded_part(objective, data_eps, deviation), np.inf)

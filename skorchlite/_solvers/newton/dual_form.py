@@ -13,13 +13,13 @@ is computed and not estimated.
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import dot, gram, product
 from ..._objective.loss import Hinge
 from .cholesky import solve_factorised
 from .dual_variables import DualVariables
 from .hinges import Hinges
 from .kinks import Kinks
 from .local_problem import LocalProblem
-from .products import dot, gram, product
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import weighted_sum
 from .hinges import Hinges
-from .products import weighted_sum
 
 Array = NDArray[np.float64]
 

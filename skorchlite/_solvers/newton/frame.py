@@ -73,12 +73,13 @@ class Frame:
         # The directions have least norm from the start, where that moves them little: to look for
         # it at the end alone would move a solution whose gap is measured by then. It may move a
         # direction far, though hardly the solution.
-        factor = model.least_norm(model.metric.factor, far=_NEAR_UNITS)
+        factor = torch.from_numpy(model.least_norm(model.metric.factor, far=_NEAR_UNITS))
         self.rank = model.metric.rank
-        self.deviation = model.metric.live * model.metric.scale
-        start = -(factor.T @ model.quadratic.gradient)
-        _, gradient = model.quadratic.at(factor @ start)
-        self.resolved = model.resolves(factor @ start, gradient)
+        self.deviation = torch.from_numpy(model.metric.live * model.metric.scale)
+        start = -(factor.T @ torch.from_numpy(model.quadratic.gradient))
+        w = (factor @ start).numpy()
+        _, gradient = model.quadratic.at(w)
+        self.resolved = model.resolves(w, gradient)
         curvature = self.objective.column_penalty.hessian_along(factor)
         if self.objective.fit_intercept:
             one = factor.new_ones(1, 1)
@@ -94,7 +95,7 @@ class Frame:
         mean, deviation, _ = self.objective.spread()
         self.objective = objective = self.objective.centred(mean)
         self.deviation = deviation[t:]
-        live = deviation[t:] > made_by_rounding(objective, data_eps)
+        live = deviation[t:] > torch.from_numpy(made_by_rounding(objective, data_eps))
         unit = torch.where(live, 1 / deviation[t:], 0.0)
         # A constant column has no curvature of its own, and stays at zero with any.
         curvature = torch.where(live, objective.column_penalty.curvature * unit**2, 1.0)
@@ -129,7 +130,7 @@ class Frame:
         v = self.points(u)
         if self.model is None or self.rank == self.objective.n_features:
             return v
-        return torch.cat((self.model.least_norm(v[:-1]), v[-1:]))
+        return torch.cat((torch.from_numpy(self.model.least_norm(v[:-1].numpy())), v[-1:]))
 
     def sizes_of_parts(self, u: Array) -> Tensor:
         """Return the sizes of the parts whose sums the coefficients of a target at u are."""

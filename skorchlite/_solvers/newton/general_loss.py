@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..._linalg.products import quietly
 from ..._objective.local_model import Model
 from ..._objective.objective import Objective
 from ..base import Solution, SolverControl
@@ -26,7 +27,6 @@ from .local_model import LocalModel
 from .local_problem import LocalProblem, LocalResult
 from .measured import End, explained, measured
 from .piecewise_descent import minimise_in_pieces
-from .products import quietly
 from .small_problems import cheap
 
 Array = NDArray[np.float64]
@@ -37,6 +37,7 @@ _FULL = 0.75  # of the room that rows near a break are expected to take
 _SAMPLE, _SAMPLE_TOL = 0.6, 5e-3  # rows of a sample, relative to the room, and its accuracy
 _HALVINGS = 30
 _FEW_HALVINGS = 4
+_FAR = 4.0  # times the reach: a step on which most rows would leave their piece
 _NEAR = 1e-3  # of the reach: a step on which all rows stay in their piece
 _ROUNDING = 1e-14  # of the objective
 _IDLE = 5  # passes that gain nothing
@@ -230,6 +231,25 @@ class _Descent:
             model = replace(model, hessian=model.hessian + curvature * np.eye(len(u)))
             plain, local = local.problem, self._descended(model, u, inf)
             self.under = max(self.under, lower_bound(plain, u, local.duals))
+        elif not (bounded or model.exact) and self.loss.steepest < inf:
+            local = self._damped(model, u, local)
+        return local
+
+    def _damped(self, model: LocalModel, u: Array, local: LocalResult) -> LocalResult:
+        """Return the minimum of a smooth loss's model that is not far from where the model holds.
+
+        Rows that are not kept have no curvature on their line, however far that goes. Where few
+        others have, the minimum is far away or nowhere, and to halve the way takes a pass each
+        time. So all are given a curvature, and more of it until the step is no longer far.
+        """
+        plain = local.problem
+        curvature = self.loss.steepest * float(model.share.sum()) / (2 * self.reach or 1.0)
+        for _ in range(_HALVINGS):
+            if local.moved <= _FAR * self.reach:
+                break
+            model = replace(model, hessian=model.hessian + curvature * np.eye(len(u)))
+            local, curvature = self._descended(model, u, inf), 10 * curvature
+        local.problem = plain  # what is left to gain is that of the model itself
         return local
 
     def _descended(

@@ -10,8 +10,8 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import dot, weighted_sum
 from ..._objective.loss import Hinge, Loss
-from .products import dot, weighted_sum
 
 Array = NDArray[np.float64]
 

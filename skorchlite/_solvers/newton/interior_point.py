@@ -17,10 +17,10 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import norm
 from .cholesky import factorised
 from .dual_form import DualForm
 from .local_problem import LocalProblem, LocalResult, root_mean_square
-from .products import norm
 
 Array = NDArray[np.float64]
 

@@ -40,7 +40,7 @@ class Kinks(Generic[AnyArray]):
         low[self.bounded] = -inf
         return low
 
-    def over(self, index: AnyArray) -> "Kinks[AnyArray]":
+    def over(self, index: AnyArray | slice) -> "Kinks[AnyArray]":
         """Return those of some coordinates."""
         return Kinks(self.slope[index], self.bounded[index])
 

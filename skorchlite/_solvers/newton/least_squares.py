@@ -14,23 +14,29 @@ conjugate gradients for solving linear systems".
 """
 
 from functools import partial
+from math import inf, nan
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ..._linalg.products import quietly
 from ..._objective.objective import Objective
 from ..base import CANCELLED, Monitor, Solution, SolverControl
 from .bounds import AtZero
 from .quadratic_model import CONTRACTION, QuadraticModel, quadratic_model
 from .small_problems import cheap
 
+Array = NDArray[np.float64]
+
 BLURRED = 1e-6  # of a curvature, or the objective: what rounding may make without a warning
 _MARGIN = 0.1  # of tol, for an error that is estimated beforehand and not measured
 _SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
-_EPS = torch.finfo(torch.float64).eps
+_EPS = float(np.finfo(np.float64).eps)
 
 
+@quietly
 def descend_quadratic(
     objective: Objective, start: Tensor | None, control: SolverControl
 ) -> Solution:
@@ -50,7 +56,7 @@ def descend_quadratic(
     """
     model = quadratic_model(objective, control.dtype, control.data_eps)
     descent = _Descent(model, control.monitor)
-    descent.first_step(start)
+    descent.first_step(None if start is None else start.numpy())
     # The condition is an estimate for some metrics, and CONTRACTION is what all of them achieve.
     rate = min(_SAFETY * model.metric.condition * torch.finfo(model.dtype).eps, CONTRACTION)
     status = descent.refine(control.gap, control.max_iter, rate)
@@ -84,7 +90,7 @@ class _Descent:
         self.n_iter, self.change = 0, 0.0
         self.curve: list[float] = []
 
-    def first_step(self, start: Tensor | None) -> None:
+    def first_step(self, start: Array | None) -> None:
         """Step to the minimum of the quadratic that the Gram matrix holds.
 
         A Newton step leads there from anywhere. It is taken from zero, so that no rounding of a
@@ -95,10 +101,10 @@ class _Descent:
         w = -self.metric.apply(gradient)
         if start is not None:
             there, _ = self.quadratic.at(start)
-            value = there if torch.isfinite(there).all() else value
+            value = there if np.isfinite(there).all() else value
         self.curve.append(self.objective.units.total(value))
-        self.v = torch.cat((w, torch.zeros_like(w[:1])))
-        self.v_low = torch.zeros_like(self.v)
+        self.v = np.concatenate((w, np.zeros((1, w.shape[1]))))
+        self.v_low = np.zeros_like(self.v)
         self._count(*self.quadratic.at(w))
 
     def refine(self, tol: float, max_iter: int, rate: float) -> str:
@@ -112,15 +118,15 @@ class _Descent:
         rate : float
             The factor by which a step is expected to shrink the error.
         """
-        self.change, last = rate * self.objective.units.amplification(self.v[:-1]), torch.inf
-        before: Tensor | None = None
-        direction: Tensor | None = None
+        self.change, last = rate * self.objective.units.amplification(self.v[:-1]), inf
+        before: Array | None = None
+        direction: Array | None = None
         unsure = self.change > _MARGIN * tol and self.n_iter < max_iter and cheap(self.objective)
         while self.change > tol or unsure:
             unsure = False
             if self.n_iter >= max_iter:
                 return "max_iter"
-            value, gradient = self.objective.evaluate(self.v, self.v_low)
+            value, gradient = self._evaluate(self.v)
             # Measured, where it was the model's.
             self.curve[-1] = self.objective.units.total(value)
             if before is not None and direction is not None:
@@ -129,14 +135,14 @@ class _Descent:
             before = gradient
             self._add(-direction)
             gained = 0.5 * (gradient * direction).sum(0)
-            left = gradient[:-1] - self.quadratic.hessian @ direction[:-1]
-            self._count((value - gained).clamp(min=0), left)
+            left = gradient[:-1] - self.quadratic.hessian_product(direction[:-1])
+            self._count(np.maximum(value - gained, 0.0), left)
             step = self.objective.units.relative_size(
                 direction[:-1], self.v[:-1], self.metric.scale
             )
             self.change = step * max(rate, min(step / last, 1.0))
             if step > 0.5 * last and self.change > tol:  # rounding errors are all that is left
-                floor = 1e3 * torch.finfo(torch.float64).eps * self.metric.condition**0.5
+                floor = 1e3 * _EPS * self.metric.condition**0.5
                 return "converged" if step <= floor else "stalled"
             last = step
         return "converged"
@@ -146,7 +152,7 @@ class _Descent:
         v = self.v
         if self.metric.rank < self.objective.n_features:
             w = self.model.least_norm(v[:-1])
-            v = self._unless_worse(torch.cat((w, v[-1:])))
+            v = self._unless_worse(np.concatenate((w, v[-1:])))
         if status == "converged" and not self.model.resolves(self.v[:-1], self.gradient):
             status = "unresolved"
         gap = self._gap
@@ -154,11 +160,11 @@ class _Descent:
             status, gap = self._measured_status(), self._gap
         return Solution(
             objective=self.objective,
-            v=v,
-            v_low=self.v_low,
+            v=torch.from_numpy(v),
+            v_low=torch.from_numpy(self.v_low),
             n_iter=self.n_iter,
             loss_curve=list(self.curve),
-            optimality=torch.nan if status == "unresolved" else gap,
+            optimality=nan if status == "unresolved" else gap,
             rank=self.metric.rank,
             change=self.change,
             status=status,
@@ -166,7 +172,13 @@ class _Descent:
             metric=self.metric,
         )
 
-    def _search_line(self, before: Tensor, gradient: Tensor, direction: Tensor) -> Tensor:
+    def _evaluate(self, v: Array) -> tuple[Array, Array]:
+        """Return the value for each target and the gradient, from the data."""
+        point = torch.from_numpy(v), torch.from_numpy(self.v_low)
+        value, gradient = self.objective.evaluate(*point)
+        return value.numpy(), gradient.numpy()
+
+    def _search_line(self, before: Array, gradient: Array, direction: Array) -> Array:
         """Move to the minimum along the last direction; return the gradient there.
 
         The gradient is affine, so that its values before and after a step give the curvature
@@ -174,25 +186,23 @@ class _Descent:
         """
         length = (direction * before).sum(0) / (direction * (before - gradient)).sum(0)
         # Far from 1, which is the length of a Newton step, it is made of rounding errors.
-        length = torch.where((length > 0.5) & (length < 2), length, torch.ones_like(length))
+        length = np.where((length > 0.5) & (length < 2), length, 1.0)
         self._add((1 - length) * direction)
         return before + length * (gradient - before)
 
-    def _conjugate(
-        self, gradient: Tensor, before: Tensor | None, direction: Tensor | None
-    ) -> Tensor:
+    def _conjugate(self, gradient: Array, before: Array | None, direction: Array | None) -> Array:
         """Return the next direction of descent (Polak and Ribiere's formula)."""
         scaled = self._newton_step(gradient)
         if before is None or direction is None:
             return scaled
         change = (scaled * (gradient - before)).sum(0)
         ratio = change / (self._newton_step(before) * before).sum(0)
-        return scaled + torch.nan_to_num(ratio, 0.0, 0.0, 0.0).clamp(0, 1) * direction
+        return scaled + np.nan_to_num(ratio, True, 0.0, 0.0, 0.0).clip(0, 1) * direction
 
-    def _newton_step(self, gradient: Tensor) -> Tensor:
-        return torch.cat((self.metric.apply(gradient[:-1]), gradient[-1:]))
+    def _newton_step(self, gradient: Array) -> Array:
+        return np.concatenate((self.metric.apply(gradient[:-1]), gradient[-1:]))
 
-    def _add(self, step: Tensor) -> None:
+    def _add(self, step: Array) -> None:
         """Add to the iterate in doubled precision (Knuth's exact sum of two)."""
         step = step + self.v_low
         moved = self.v + step
@@ -200,7 +210,7 @@ class _Descent:
         self.v_low = (self.v - (moved - taken)) + (step - taken)
         self.v = moved
 
-    def _count(self, value: Tensor, gradient: Tensor) -> None:
+    def _count(self, value: Array, gradient: Array) -> None:
         self.n_iter += 1
         self.curve.append(self.objective.units.total(value))
         self.value, self.gradient = value, gradient
@@ -221,23 +231,23 @@ class _Descent:
 
         The gap is measured, since the model has errors too. Rounding may have made it.
         """
-        self.value, gradient = self.objective.evaluate(self.v, self.v_low)
+        self.value, gradient = self._evaluate(self.v)
         self.gradient = gradient[:-1]
-        close = (self.model.left(self.gradient) <= self._unseen(self.value, self.v.abs())).all()
+        close = (self.model.left(self.gradient) <= self._unseen(self.value, abs(self.v))).all()
         return "converged" if close else "stalled_gap"
 
-    def _unless_worse(self, v: Tensor) -> Tensor:
+    def _unless_worse(self, v: Array) -> Array:
         """Return v for targets where it is no higher but for rounding, if that is cheap to know."""
         if not cheap(self.objective):
             return v
-        value, _ = self.objective.evaluate(self.v, self.v_low)
-        higher = self.objective.evaluate(v, self.v_low)[0] - value
-        sizes = torch.maximum(v.abs(), self.v.abs())
+        value, _ = self._evaluate(self.v)
+        higher = self._evaluate(v)[0] - value
+        sizes = np.maximum(abs(v), abs(self.v))
         # Where coefficients are huge, rounding may make a visible change: that is not allowed.
-        unseen = torch.minimum(self._unseen(value, sizes), BLURRED * self.first_value)
-        return torch.where(higher <= unseen, v, self.v)
+        unseen = np.minimum(self._unseen(value, sizes), BLURRED * self.first_value)
+        return np.where(higher <= unseen, v, self.v)
 
-    def _unseen(self, value: Tensor, sizes: Tensor) -> Tensor:
+    def _unseen(self, value: Array, sizes: Array) -> Array:
         """Return a change of the objective that is not visible, or that rounding makes."""
         moved = _EPS * (self.metric.scale @ sizes[:-1])
-        return BLURRED * value + _SAFETY**2 * moved * ((2 * value).sqrt() + moved)
+        return BLURRED * value + _SAFETY**2 * moved * (np.sqrt(2 * value) + moved)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import dot, product
 from .hinges import Hinges
-from .products import dot, product
 
 Array = NDArray[np.float64]
 

@@ -6,13 +6,13 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import gram, norm, product
 from ..._objective.loss import Loss
 from ..._runtime import lap
 from .bounds import AtZero, Bound
 from .hinges import Hinges, hinges_of
 from .kinks import Kinks
 from .local_model import LocalModel
-from .products import gram, norm, product
 
 Array = NDArray[np.float64]
 

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._objective.objective import Objective
@@ -12,6 +14,8 @@ from .bounds import AtZero
 from .data_rounding import rounded_by
 from .frame import Frame
 from .small_problems import cheap, gather
+
+Array = NDArray[np.float64]
 
 _EXPLAINED = 1e-8  # of the objective at zero: what rounding of coefficients may be, if all is met
 _BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a warning
@@ -70,7 +74,7 @@ def measured(objective: Objective, solution: Solution, ends: list[End], frame: F
         moved = 0.0 if objective.basis.derived else change
         nothing = _nothing(objective, end, moved)
         left, zero = max(value - end.lower, 0.0), AtZero(end.at_zero.value, nothing)
-        blurred = off + objective.loss.change(float(made_off @ sizes), value)
+        blurred = off + objective.loss.change(float(made_off @ sizes.numpy()), value)
         # The value has a rounding error itself.
         gaps.append(min(zero.relative(left, value) + zero.part(blurred, value), 1.0))
         left += off if objective.basis.derived else 0.0
@@ -105,15 +109,15 @@ def explained(made: float, first: float) -> float:
     return min(_SAFETY * made, _EXPLAINED * first)
 
 
-def _made_off(objective: Objective) -> Tensor:
+def _made_off(objective: Objective) -> Array:
     """Return how far derived columns are from their exact values, where these differ by row.
 
     A solution is the best one for the columns as they are computed.
     """
     basis = objective.basis
     if basis.rounding.uniform or not cheap(objective):
-        return torch.zeros(objective.n_features, dtype=torch.float64)
-    return torch.nan_to_num(rounded_by(objective, _EPS), 0.0, 0.0, 0.0)
+        return np.zeros(objective.n_features)
+    return np.nan_to_num(rounded_by(objective, _EPS), True, 0.0, 0.0, 0.0)
 
 
 def _changes(objective: Objective, v: Tensor) -> list[float]:

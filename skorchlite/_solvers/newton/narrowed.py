@@ -14,10 +14,10 @@ the same, of rows that are sorted out by a sample.
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._linalg.products import row_norms
 from .crossover import descend
 from .interior_point import InteriorPoint
 from .local_problem import LocalProblem, LocalResult
-from .products import row_norms
 
 Array = NDArray[np.float64]
 

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from math import inf
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+
+from ..._linalg.products import dot, norm, product, quietly
+
+Array = NDArray[np.float64]
 
 FAR_UNITS = 1e5  # times the solution: what is larger is not taken off for the least norm
 _PLAIN = 1e4  # a condition number up to which nothing depends on its value
@@ -18,17 +23,17 @@ class Metric:
 
     Parameters
     ----------
-    factor : Tensor of shape (d, rank)
-    scale : Tensor of shape (d,)
+    factor : array of shape (d, rank)
+    scale : array of shape (d,)
         The deviation of each column, 1 for a constant one.
     condition : float
         An upper estimate of the condition number of the Hessian with its columns scaled.
-    live : Tensor of shape (d,)
+    live : array of shape (d,)
         Which columns are not constant.
-    null : Tensor of shape (d, d - rank) or None
+    null : array of shape (d, d - rank) or None
         Directions along which the objective does not change; None where there are none, or where
         the factor has no part in them in the caller's units.
-    blur : Tensor of shape (n_directions,) or None
+    blur : array of shape (n_directions,) or None
         The part of the curvature along each direction, from 0 to 1, that rounding may have made,
         where only sums over the rows are kept; None where the rows are.
     noise : float, default=0.0
@@ -36,12 +41,12 @@ class Metric:
         made, such as directions that are left out may have.
     """
 
-    factor: Tensor
-    scale: Tensor
+    factor: Array
+    scale: Array
     condition: float
-    live: Tensor
-    null: Tensor | None = None
-    blur: Tensor | None = None
+    live: NDArray[np.bool_]
+    null: Array | None = None
+    blur: Array | None = None
     noise: float = 0.0
 
     @property
@@ -60,81 +65,82 @@ class Metric:
         """
         if self.blur is None or not len(self.blur):
             return 0.0
-        parts = self.blur.sort(descending=True)[0]
+        parts = np.sort(self.blur)[::-1]
         n_known = min(n_null - int((~self.live).sum()), int((parts >= 1).sum()))
         parts = parts[max(n_known, 0) :]
         return float(parts[0]) if len(parts) else 0.0
 
-    def apply(self, gradient: Tensor) -> Tensor:
+    def apply(self, gradient: Array) -> Array:
         """Return the Newton step against the gradient."""
-        return self.factor @ (self.factor.T @ gradient)
+        return product(self.factor, product(self.factor.T, gradient))
 
-    @cached_property
-    def _gradient_unit(self) -> Tensor:
-        return (self.live / self.scale)[:, None]
-
-    def norm(self, gradient: Tensor) -> Tensor:
+    def norm(self, gradient: Array) -> Array:
         """Return the norm of a gradient for each target, columns scaled."""
-        return torch.linalg.vector_norm(gradient * self._gradient_unit, dim=0)
+        return np.linalg.norm(gradient * (self.live / self.scale)[:, None], axis=0)
 
+    @quietly
     def excess(
-        self, w: Tensor, to_caller: Callable[[Tensor], Tensor], far: float = FAR_UNITS
-    ) -> Tensor:
+        self, w: Array, to_caller: Callable[[Array], Array], far: float = FAR_UNITS
+    ) -> Array:
         """Return what to take off w so that it has minimum norm in the caller's units.
 
         Nothing where that is ``far`` times as large as w: its rounding would move predictions.
         """
         if self.null is None or not self.null.shape[1]:
-            return torch.zeros_like(w)
-        null = self.null / torch.linalg.vector_norm(to_caller(self.null), dim=0)
-        span, triangle = torch.linalg.qr(to_caller(null))
-        part = span.T @ to_caller(w)
-        excess = null @ torch.linalg.solve_triangular(triangle, part, upper=True)
-        norm, scale = torch.linalg.vector_norm, self.scale[:, None]
-        small = norm(scale * excess, dim=0) <= far * norm(scale * w, dim=0)
-        return torch.where(small, excess, torch.zeros_like(w))
+            return np.zeros_like(w)
+        null = self.null / np.linalg.norm(to_caller(self.null), axis=0)
+        span, triangle = torch.linalg.qr(torch.from_numpy(to_caller(null)))
+        part = span.T @ torch.from_numpy(to_caller(w))
+        excess = product(null, torch.linalg.solve_triangular(triangle, part, upper=True).numpy())
+        scale = self.scale[:, None]
+        size, of_w = (np.linalg.norm(scale * part, axis=0) for part in (excess, w))
+        small = size <= far * of_w
+        return np.where(small, excess, 0.0)
 
 
-def cholesky_metric(hessian: Tensor) -> Metric | None:
+@quietly
+def cholesky_metric(hessian: Array) -> Metric | None:
     """Return the metric by a Cholesky factorization of the scaled Hessian, or None.
 
     None where a column is constant or the factorization breaks down.
     """
-    scale = hessian.diagonal().sqrt()
-    scaled = hessian / torch.outer(scale, scale)
-    inverse, condition = inverse_factor(scaled)
+    scale = np.sqrt(hessian.diagonal())
+    inverse, condition = inverse_factor(hessian / (scale[:, None] * scale))
     if inverse is None:
         return None
-    return Metric(inverse.T / scale[:, None], scale, condition, torch.ones_like(scale))
+    factor = inverse.T / scale[:, None]
+    return Metric(factor, scale, condition, np.ones(len(scale), bool))
 
 
-def inverse_factor(matrix: Tensor) -> tuple[Tensor | None, float]:
+def inverse_factor(matrix: Array) -> tuple[Array | None, float]:
     """Return the inverse of the Cholesky factor of a matrix, and its condition, estimated upwards.
 
     None and infinity where the factorization breaks down.
     """
-    lower, info = torch.linalg.cholesky_ex(matrix)
+    lower, info = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
     if info:
-        return None, torch.inf
-    inverse = matrix.new_ones(len(matrix)).diag()
-    torch.linalg.solve_triangular(lower, inverse, upper=False, out=inverse)
+        return None, inf
+    inverse = np.eye(len(matrix))
+    place = torch.from_numpy(inverse)
+    torch.linalg.solve_triangular(lower, place, upper=False, out=place)
     # The largest eigenvalue is at most the trace; the inverse of the smallest is the square of the
     # 2-norm of this inverse, at most that of its Frobenius norm.
-    condition = float(matrix.trace()) * float(torch.linalg.vector_norm(inverse)) ** 2
+    entries = inverse.reshape(-1)
+    condition = float(matrix.trace()) * dot(entries, entries)
     if condition > _PLAIN:  # a closer estimate, which costs more
-        largest = float(matrix.abs().sum(0).max())  # at most the 1-norm
+        largest = float(abs(matrix).sum(0).max())  # at most the 1-norm
         condition = min(condition, largest * _squared_norm(inverse))
     return inverse, condition
 
 
-def _squared_norm(matrix: Tensor) -> float:
+def _squared_norm(matrix: Array) -> float:
     """Return the square of the 2-norm of a matrix, by the power method.
 
     It starts from the longest column, here the one that depends most on the others.
     """
     v = matrix[:, (matrix * matrix).sum(0).argmax()]
     for _ in range(_POWER_STEPS):
-        v = matrix.T @ (v / torch.linalg.vector_norm(v))
-        length = torch.linalg.vector_norm(v)
-        v = matrix @ (v / length)
-    return float(length) ** 2
+        v = product(matrix.T, v / norm(v))
+        length = norm(v)
+        v = product(matrix, v / length)
+    return length**2

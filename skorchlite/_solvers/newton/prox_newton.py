@@ -19,14 +19,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..._linalg.products import product, quietly
 from ..._objective.moments import Moments
 from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
+from .gathered_columns import GatheredColumns
 from .kinks import Kinks
-from .products import product, quietly
+from .preconditioner import inverse_factor
 from .quadratic_model import measure
+from .small_problems import cheap
 from .working_columns import steepness, widened
 
 Array = NDArray[np.float64]
@@ -35,8 +38,11 @@ Index = NDArray[np.int64]
 _NARROW = 256  # columns, up to which their Gram matrix costs no more than the passes it saves
 _MEDIUM = 600  # columns, up to which it may cost no more either, if it takes
 _FEW_PRODUCTS = 4e8  # products of entries at most
+_ENTERING = 0.5  # of the columns that have a coefficient, as many as enter a working set
 _VIOLATION = 1e-14  # of a kink, relative to the largest gradient at zero, that is rounding
 _ROUNDING = 1e-14  # of the objective
+_MARGIN = 0.1  # of tol, for an error that is estimated beforehand and not measured
+_SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
 _STEPS = 12  # of all columns at once: more do not find what their matrix has lost
 _LEAST = float(np.finfo(np.float64).tiny)
 _STEPS_UP = 5  # that do not come lower, before rounding is all that is left
@@ -65,6 +71,8 @@ class _Descent:
         Whether the working set is all columns.
     scale, all_kinks : array of shape (n_features,), Kinks
         The deviation of each column, 1 for a constant one, and the kinks in units of it.
+    scale_of_all : array of shape (n_features,) or (n_features + 1,)
+        The same, with the 1 of an intercept that is fitted.
     index, unit, hessian, kinks : array, array, array, Kinks
         The columns of the working set, their deviation, and their Hessian and kinks in units of it.
     """
@@ -75,38 +83,72 @@ class _Descent:
         self.start = start
         self.l1 = objective.column_penalty.l1.numpy()
         self.n_iter, self.change, self.gap = 0, inf, inf
+        self.rate = inf  # by which rounding of the Gram matrix moves the coefficients
         self.best: tuple = ()
         self.moments: Moments | None = None
         self.narrow = _is_narrow(objective)
         self.value, self.gradient = (
             self._measure(control.dtype) if self.narrow else self._correlate()
         )
-        self.curve = [self._total(self.value)]
+        self.curve = [self.objective.units.total(self.value)]
         self.at_zero = [AtZero.of(value) for value in self.value.tolist()]
         self.bound = self._bound()
 
     def run(self, tol: float, max_iter: int) -> str:
         """Step until within ``tol`` of the optimum, relatively; return how it ended."""
         while True:
-            last = self.change
-            step, gain = self._look_ahead()
+            self._measure_gaps()
+            near, last = self.n_iter and self.gap <= max(tol, self.blurred), self.change
+            # Far from the optimum no step on the last set is made, beside one on the next.
+            entered = not near and self.n_iter < max_iter and self._choose_columns()
+            step, gain = self._newton_step()
             # The coefficients come closer for as long as rounding lets them.
-            settled = self.change <= tol or self.change > 0.5 * last
-            if self.n_iter and settled and self.gap <= max(tol, self.blurred):
+            settled = not entered and (self.change <= tol or self.change > 0.5 * last)
+            if near and settled:
                 return "converged"
             if self.n_iter >= max_iter:
                 return self._at_best("max_iter_gap")
-            entered = not self.narrow and self._choose_columns()
+            if near and self._choose_columns():
+                entered = True
+                step, gain = self._newton_step()
             idle = self._without_gain()
             lost = idle > _STEPS_UP or (self.narrow and self.n_iter >= _STEPS)
             if lost or (idle and settled and not entered):
                 return self._at_best("stalled_gap")
-            self._move(*(self._newton_step() if entered else (step, gain)))
+            first = abs(self.gradient[:-1])
+            self._move(step, gain)
+            found = self.n_iter == 1 and self._is_found(first, tol)
             ended = partial(self.solution, "completed")
             self.monitor(self.n_iter, self.curve[-1], self.gap, ended)
+            if found:
+                return "converged"
             self.value, self.gradient = self._evaluate()
             # Measured, where it was the model's.
-            self.curve[-1] = self._total(self.value)
+            self.curve[-1] = self.objective.units.total(self.value)
+
+    def _is_found(self, first: Array, tol: float) -> bool:
+        """Return whether the first step has led to the optimum, by the Gram matrix alone.
+
+        It has where rounding of that matrix moves the coefficients by no more than ``tol``, as is
+        estimated from its condition; where the gradient of the quadratic bounds the gap. Another
+        pass would measure both, and is made unless it takes long or the estimate is far below.
+
+        Parameters
+        ----------
+        first : array of shape (n_features, n_targets)
+            The size of the gradient at the start.
+        tol : float
+        """
+        size = abs(self.v[:-1] * self.scale[:, None]).max(0)
+        if not self.narrow or not size.all():
+            return False
+        # Of a minimum that is small beside the step without the penalty, less is known.
+        change = self.rate * max(1.0, float(((first / self.scale[:, None]).max(0) / size).max()))
+        if change > tol * (_MARGIN if cheap(self.objective) else 1.0):
+            return False
+        self.change = change
+        self._measure_gaps()
+        return self.gap <= max(tol, self.blurred)
 
     def _without_gain(self) -> int:
         """Return how many steps ago the objective fell by more than rounding; keep that point."""
@@ -118,8 +160,9 @@ class _Descent:
         """Go back to the lowest point if rounding has led away from it; return the status."""
         if self.curve[-1] > self.curve[self.best[0]] * (1 + _ROUNDING):
             _, self.v, self.value, self.gradient = self.best
-            self._look_ahead()
-            self.curve.append(self._total(self.value))
+            self._measure_gaps()
+            self._newton_step()
+            self.curve.append(self.objective.units.total(self.value))
         return status
 
     def solution(self, status: str) -> Solution:
@@ -141,42 +184,43 @@ class _Descent:
         value, gradient = self.objective.evaluate(torch.from_numpy(self.v))
         return value.numpy(), gradient.numpy()
 
-    def _total(self, value: Array) -> float:
-        return self.objective.units.total(torch.from_numpy(value))
-
     def _measure(self, dtype: torch.dtype) -> tuple[Array, Array]:
         """Make the Gram matrix of all columns; return value and gradient at the start."""
         self.objective, quadratic = measure(self.objective, dtype)
         self.moments = moments = quadratic.moments
-        self._begin((moments.cross.diagonal() / moments.weight).sqrt())
-        self._work_on(np.arange(self.objective.n_features), quadratic.hessian.numpy())
+        self._begin(np.sqrt(moments.cross.diagonal() / moments.weight))
+        self._work_on(np.arange(self.objective.n_features), quadratic.hessian)
+        _, condition = inverse_factor(self.hessian)
+        self.rate = _SAFETY * condition * torch.finfo(dtype).eps
         self._scale_by(self.unit)
-        value, gradient = quadratic.at(torch.from_numpy(self.v[:-1]))
-        penalty = self.l1 @ abs(self.v[:-1])
-        return value.numpy() + penalty, np.concatenate((gradient.numpy(), self.v[-1:]))
+        value, gradient = quadratic.at(self.v[:-1])
+        return value + self.l1 @ abs(self.v[:-1]), np.concatenate((gradient, self.v[-1:]))
 
     def _correlate(self) -> tuple[Array, Array]:
         """Measure the columns from their mean; return value and gradient at the start."""
         t = self.objective.rows.n_targets
         mean, deviation, covariance = self.objective.spread()
         self.objective = self.objective.centred(mean, deviation)
-        self._begin(deviation)
+        self._begin(deviation.numpy())
         scale, slope = deviation[t:].numpy(), covariance.numpy()
         self._scale_by(scale)
         self.first = (abs(slope) / self.scale[:, None]).max()
+        self.gathered = GatheredColumns(self.objective)
         self._work_on(np.arange(0), np.zeros((0, 0)))
         if self.v.any():
             return self._evaluate()
         return 0.5 * deviation[:t].numpy() ** 2, np.concatenate((-slope, self.v[-1:]))
 
-    def _begin(self, deviation: Tensor) -> None:
+    def _begin(self, deviation: Array) -> None:
         """Take the start that was given, where it is near."""
-        if self.start is not None and is_near(self.start, deviation):
+        if self.start is not None and is_near(self.start, torch.from_numpy(deviation)):
             self.v[:-1] = self.start.numpy()
 
     def _scale_by(self, scale: Array) -> None:
         """Set the unit in which a coefficient has the spread of its column."""
         self.scale = np.where(scale > 0, scale, 1.0)
+        fitted = np.ones(int(self.objective.fit_intercept))
+        self.scale_of_all = np.concatenate((self.scale, fitted))
         self.all_kinks = self._kinks(self.l1 / self.scale)
 
     def _kinks(self, slope: Array, n_free: int = 0) -> Kinks[np.ndarray]:
@@ -189,9 +233,10 @@ class _Descent:
         """Return what bounds the gap of a target."""
         objective = self.objective
         n_free = int(objective.fit_intercept)
-        kinks = self._kinks(np.append(self.all_kinks.slope, [0.0] * n_free), n_free)
+        nothing = np.zeros(n_free)
+        kinks = self._kinks(np.concatenate((self.all_kinks.slope, nothing)), n_free)
         curvature = objective.column_penalty.curvature.numpy() / self.scale**2
-        curvature = np.append(curvature, [0.0] * n_free)
+        curvature = np.concatenate((curvature, nothing))
         # Of squared error the objective says how far predictions are, root mean square.
         return Bound(objective.loss, kinks, curvature, 1.0, whitened=False, n_free=n_free)
 
@@ -214,12 +259,10 @@ class _Descent:
 
     def _choose_columns(self) -> bool:
         """Add to the columns that have a coefficient those that would leave zero by most."""
-        entering = self._violators()
-        if not len(entering):
+        if self.narrow or not len(entering := self._violators()):
             return False
-        index = widened(self.v, entering)
-        part = self.objective.over(torch.from_numpy(index))
-        self._work_on(index, part.quadratic(self.objective.double).hessian.numpy())
+        index = widened(self.v, entering, _ENTERING)
+        self._work_on(index, self.gathered.hessian(index))
         return True
 
     def _work_on(self, index: Index, hessian: Array) -> None:
@@ -234,30 +277,27 @@ class _Descent:
     @quietly
     def _move(self, step: Array, gain: Array) -> None:
         """Step to the minimum of the quadratic over the working set."""
-        curved = 0.5 * (step * product(self.hessian, step)).sum(0)
-        self.v = self.v.copy()
+        slope = product(self.hessian, step)
+        curved = 0.5 * (step * slope).sum(0)
+        self.v, self.gradient = self.v.copy(), self.gradient.copy()
         self.v[self.index] += step / self.unit[:, None]
         self.v[self.index] *= self.nonzero  # adding a step leaves rounding where zero is meant
         self.v[-1] -= self.gradient[-1]
+        self.value = np.maximum(self.value - gain + curved, 0.0)
+        self.gradient[self.index] += self.unit[:, None] * slope
+        self.gradient[-1] = 0.0
         self.n_iter += 1
-        self.curve.append(self._total(np.maximum(self.value - gain + curved, 0.0)))
+        self.curve.append(self.objective.units.total(self.value))
 
     @quietly
-    def _look_ahead(self) -> tuple[Array, Array]:
-        """Measure how far from the optimum the point is; return the next step and its gain."""
-        step, gain = self._newton_step()
-        self.change = 0.0
-        if len(self.index):
-            moved = abs(step).max(0)
-            size = abs(self.v[self.index] * self.unit[:, None]).max(0)
-            self.change = float((moved / np.maximum(np.maximum(size, moved), _LEAST)).max())
+    def _measure_gaps(self) -> None:
+        """Measure how far from the optimum the point is."""
         gaps = [self._gap_of(target) for target in range(len(self.value))]
         self.gap, self.blurred = map(max, zip(*gaps, strict=True))
-        return step, gain
 
     def _gap_of(self, target: int) -> tuple[float, float]:
         """Return the relative gap of a target, and how large a gap rounding may make."""
-        unit = np.append(self.scale, 1.0)[: len(self.bound.kinks.slope)]
+        unit = self.scale_of_all
         u, gradient = self.v[: len(unit), target] * unit, self.gradient[: len(unit), target] / unit
         value = float(self.value[target])
         left = self.bound.left(u, gradient, value, self._gram)
@@ -266,18 +306,21 @@ class _Descent:
 
     @quietly
     def _newton_step(self) -> tuple[Array, Array]:
-        """Return the step in scaled coordinates, and its gain to first order."""
+        """Return the step in scaled coordinates, and its gain to first order; note its size."""
         w = self.v[self.index] * self.unit[:, None]
         slope = self.gradient[self.index] / self.unit[:, None]
         if not len(w):
-            self.nonzero = w != 0
+            self.nonzero, self.change = w != 0, 0.0
             return w, np.zeros(w.shape[1])
         columns = zip(slope.T, w.T, strict=True)
         targets = [minimise_quadratic(self.hessian, g, self.kinks, x) for g, x in columns]
         new = np.stack(targets, 1)
-        self.nonzero = new != 0
-        change = self.kinks.slope @ (abs(new) - abs(w))
-        return new - w, np.maximum(-(slope * (new - w)).sum(0) - change, 0.0)
+        self.nonzero, step = new != 0, new - w
+        moved = abs(step).max(0)
+        size = np.maximum(np.maximum(abs(w).max(0), moved), _LEAST)
+        self.change = float((moved / size).max())
+        steeper = self.kinks.slope @ (abs(new) - abs(w))
+        return step, np.maximum(-(slope * step).sum(0) - steeper, 0.0)
 
 
 def _is_narrow(objective: Objective) -> bool:

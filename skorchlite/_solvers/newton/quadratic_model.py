@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
+from ..._linalg.products import quietly
 from ..._objective.moments import Moments
 from ..._objective.objective import Objective, Quadratic
 from .data_rounding import rounded_part, rounded_part_of_any
 from .preconditioner import FAR_UNITS, Metric, cholesky_metric
 from .spectral_metric import spectral_metric
 from .underdetermined import wide_metric, wide_quadratic
+
+Array = NDArray[np.float64]
 
 CLEAR = 1e-8  # of a curvature: what rounding may have made of it without an effect
 CONTRACTION = 0.1  # the factor by which a step shrinks the error at least, or else sums are doubles
@@ -20,6 +24,7 @@ _PRODUCT = 100.0  # times eps: the rounding error of a quadratic form, relative 
 _SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
 _FLAT = 1e-6  # of the gradient at zero: more than that is a direction that was not resolved
 _ROUNDED = 1e-12  # of the targets: a gradient that is made of rounding errors
+_EPS = float(np.finfo(np.float64).eps)
 _FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
 
 
@@ -43,28 +48,28 @@ class QuadraticModel:
     metric: Metric
     dtype: torch.dtype
 
-    def least_norm(self, w: Tensor, far: float = FAR_UNITS) -> Tensor:
+    def least_norm(self, w: Array, far: float = FAR_UNITS) -> Array:
         """Return the coefficients of least norm that predict what w does, if there are others.
 
         Where columns that are taken for constant are not quite, others would not; then it is w.
 
         Parameters
         ----------
-        w : Tensor of shape (n_features, n_targets)
+        w : array of shape (n_features, n_targets)
         far : float
             See ``Metric.excess``.
         """
-        hessian = self.quadratic.hessian
+        quadratic = self.quadratic
         if self.metric.null is None:
             return w
         excess = self.metric.excess(w, self.objective.units.to_caller, far)
-        moved, size = ((part * (hessian @ part)).sum(0) for part in (excess, w))
+        moved, size = ((part * quadratic.hessian_product(part)).sum(0) for part in (excess, w))
         # Beside a large excess the products have a rounding error of their own.
-        rounding = (hessian.diagonal()[:, None] * excess * excess).sum(0)
-        same = _SAME**2 * size + _PRODUCT * torch.finfo(w.dtype).eps * rounding
-        return w - torch.where(moved <= same, excess, torch.zeros_like(excess))
+        rounding = (quadratic.hessian.diagonal()[:, None] * excess * excess).sum(0)
+        same = _SAME**2 * size + _PRODUCT * _EPS * rounding
+        return w - np.where(moved <= same, excess, 0.0)
 
-    def resolves(self, w: Tensor, gradient: Tensor) -> bool:
+    def resolves(self, w: Array, gradient: Array) -> bool:
         """Return whether the gradient at the minimum w that the metric leads to is next to zero.
 
         Where columns are of very different sizes, directions among the small ones may be lost.
@@ -73,27 +78,28 @@ class QuadraticModel:
         if metric.rank == len(w):
             return True
         first = metric.norm(quadratic.gradient)
-        sizes = quadratic.hessian.diagonal().clamp(min=0).sqrt()
-        rounding = len(sizes) ** 0.5 * _SAFETY * torch.finfo(w.dtype).eps * (sizes @ w.abs())
+        sizes = np.sqrt(np.maximum(quadratic.hessian.diagonal(), 0.0))
+        rounding = len(sizes) ** 0.5 * _SAFETY * _EPS * (sizes @ abs(w))
         made = _ROUNDED + len(sizes) ** 0.5 * metric.noise
-        enough = torch.maximum(_FLAT * first, made * (2 * quadratic.value).sqrt())
-        return bool((metric.norm(gradient) <= torch.maximum(enough, rounding)).all())
+        enough = np.maximum(_FLAT * first, made * np.sqrt(2 * quadratic.value))
+        return bool((metric.norm(gradient) <= np.maximum(enough, rounding)).all())
 
-    def left(self, gradient: Tensor) -> Tensor:
+    def left(self, gradient: Array) -> Array:
         """Return how much lower than at a point with this gradient each target may be.
 
         A Newton step gains half the squared gradient in the metric, and what it leaves of the
         gradient no more than against the curvature of the penalty alone.
         """
         step = self.metric.apply(gradient)
-        left = 0.5 * (gradient * step).sum(0).clamp(min=0)
+        left = 0.5 * np.maximum((gradient * step).sum(0), 0.0)
         if self.objective.penalty.curvature:
-            curvature = self.objective.column_penalty.curvature[:, None]
-            rest = gradient - self.quadratic.hessian @ step
-            left = left + 0.5 * torch.where(curvature > 0, rest * rest / curvature, 0.0).sum(0)
+            curvature = self.objective.column_penalty.curvature.numpy()[:, None]
+            rest = gradient - self.quadratic.hessian_product(step)
+            left = left + 0.5 * np.where(curvature > 0, rest * rest / curvature, 0.0).sum(0)
         return left
 
 
+@quietly
 def quadratic_model(objective: Objective, dtype: torch.dtype, data_eps: float) -> QuadraticModel:
     """Return the quadratic objective about the mean of the columns, and its metric.
 
@@ -118,7 +124,7 @@ def quadratic_model(objective: Objective, dtype: torch.dtype, data_eps: float) -
         if metric is not None:
             return QuadraticModel(objective, quadratic, metric, precision)
     moments = quadratic.moments
-    deviation = (moments.cross.diagonal() / moments.weight).sqrt()[-objective.n_features :]
+    deviation = np.sqrt(moments.cross.diagonal() / moments.weight)[-objective.n_features :]
     rounding = rounded_part_of_any(objective, data_eps, deviation)
     metric = spectral_metric(objective, quadratic.hessian, rounding)
     return QuadraticModel(objective, quadratic, metric, precision)
@@ -132,8 +138,8 @@ def measure(objective: Objective, dtype: torch.dtype) -> tuple[Objective, Quadra
     moments = quadratic.moments
     spread = moments.cross.diagonal()
     far = moments.mean**2 > (_FAR_MEAN / moments.weight) * spread
-    objective = objective.centred(moments.mean)
-    quadratic.moments = Moments(moments.weight, torch.zeros_like(spread), moments.cross)
+    objective = objective.centred(torch.from_numpy(moments.mean))
+    quadratic.moments = Moments(moments.weight, np.zeros_like(spread), moments.cross)
     again = far.any() and (far & (spread > 0)).any()  # a constant column is never far
     return objective, objective.quadratic(dtype) if again else quadratic
 
@@ -141,7 +147,7 @@ def measure(objective: Objective, dtype: torch.dtype) -> tuple[Objective, Quadra
 def _wide_model(objective: Objective, data_eps: float) -> QuadraticModel:
     """Return the model of fewer rows than columns."""
     objective, quadratic = wide_quadratic(objective)
-    deviation = quadratic.moments.cross[-objective.n_features :].sqrt()
+    deviation = np.sqrt(quadratic.moments.cross[-objective.n_features :])
     rounding = rounded_part_of_any(objective, data_eps, deviation)
     metric = wide_metric(objective, quadratic, rounding)
     return QuadraticModel(objective, quadratic, metric, objective.double)
@@ -157,7 +163,7 @@ def _exact_enough(
     made = rounded_part(objective, data_eps, metric.scale)
     noise = max(torch.finfo(dtype).eps, float(made.max()) ** 2)
     if objective.rounded is not None:
-        form = objective.rounded
+        form = objective.rounded.numpy()
         summed = (form if form.ndim == 1 else form.diagonal()) / metric.scale**2
         if metric.condition * float(summed.max()) > CLEAR:
             return None

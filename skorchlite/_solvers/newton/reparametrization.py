@@ -109,7 +109,7 @@ def make_coordinates(
         scaled = Scaled(objective, data_eps)
         return scaled.objective, Coordinates(n_rows, unit=scaled.unit[:n_rows])
     model = quadratic_model(objective, dtype, data_eps)
-    metric, factor = model.metric, model.metric.factor
+    metric, factor = model.metric, torch.from_numpy(model.metric.factor)
     if objective.fit_intercept:
         factor = torch.block_diag(factor, factor.new_ones(1, 1))
     return model.objective, Coordinates(n_rows, factor=factor, metric=metric)

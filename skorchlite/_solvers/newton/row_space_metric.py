@@ -6,11 +6,15 @@ an orthogonal basis of the rows, which costs several times as much, has nothing 
 
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._linalg.gram import square_of
 from .preconditioner import Metric, inverse_factor
+
+Array = NDArray[np.float64]
 
 _ENOUGH = 1e-4  # condition number times rounding, up to which products of rows hold what rows do
 
@@ -24,14 +28,16 @@ class RowSpaceMetric(Metric):
     ----------
     Z : Tensor of shape (n, d)
         Rows in the caller's units, times the root of their share of the weight.
-    inverses : pair of Tensor of shape (n, n)
-        The inverses of the Cholesky factors of K, with and without the penalty.
+    inverse : Tensor of shape (n, n)
+        Of the Cholesky factor of K.
+    penalised : Tensor of shape (n, n) or None
+        The Cholesky factor of K with the penalty; None where there is none.
     n_free : int
         How many of the rows depend on the others since all are measured from their mean.
     penalty : float
     unit : Tensor of shape (d,)
         A coefficient of 1 in the caller's units.
-    scale, live : Tensor of shape (d,)
+    scale, live : array of shape (d,)
     condition, noise : float
         See ``Metric``.
     """
@@ -39,16 +45,18 @@ class RowSpaceMetric(Metric):
     def __init__(
         self,
         Z: Tensor,
-        inverses: tuple[Tensor, Tensor],
+        inverse: Tensor,
+        penalised: Tensor | None,
         n_free: int,
         penalty: float,
         unit: Tensor,
-        scale: Tensor,
-        live: Tensor,
+        scale: Array,
+        live: NDArray[np.bool_],
         condition: float,
         noise: float,
     ):
-        self.Z, self.inverses, self.n_free, self.penalty = Z, inverses, n_free, penalty
+        self.Z, self.inverse, self.penalised = Z, inverse, penalised
+        self.n_free, self.penalty = n_free, penalty
         self.unit = unit[:, None]
         self.scale, self.live, self.condition, self.noise = scale, live, condition, noise
         self.null = self.blur = None
@@ -59,26 +67,30 @@ class RowSpaceMetric(Metric):
         return len(self.Z) - self.n_free
 
     @cached_property
-    def factor(self) -> Tensor:  # type: ignore[override]
+    def factor(self) -> Array:  # type: ignore[override]
         """A root of the inverse, of shape (d, rank)."""
         values, turn = torch.linalg.eigh(square_of(self.Z.T))
         values, turn = values[self.n_free :], turn[:, self.n_free :]
-        return self.Z.T @ (turn / (values * (values + self.penalty)).sqrt()) / self.unit
+        root = turn / (values * (values + self.penalty)).sqrt()
+        return (self.Z.T @ root / self.unit).numpy()
 
-    def apply(self, gradient: Tensor) -> Tensor:
+    def apply(self, gradient: Array) -> Array:
         """Return the Newton step against the gradient."""
-        along = self.Z @ (gradient / self.unit)
-        for inverse in self.inverses:
-            along = inverse.T @ (inverse @ along)
-        return self.Z.T @ along / self.unit
+        along = self.Z @ (torch.from_numpy(gradient) / self.unit)
+        along = self.inverse.T @ (self.inverse @ along)
+        if self.penalised is None:
+            along = self.inverse.T @ (self.inverse @ along)
+        else:
+            along = torch.cholesky_solve(along, self.penalised)
+        return (self.Z.T @ along / self.unit).numpy()
 
 
-def row_space_inverses(
+def row_space_factors(
     Z: Tensor, mean_free: Tensor | None, penalty: float
-) -> tuple[tuple[Tensor, Tensor] | None, float]:
-    """Return the inverses of the Cholesky factors of ``Z Z^T``, without and with the penalty.
+) -> tuple[tuple[Tensor, Tensor | None] | None, float]:
+    """Return what ``RowSpaceMetric`` multiplies by, and the condition number of ``Z Z^T``.
 
-    And the condition number of the first; None where it is too large.
+    None in place of the factors where the condition number is too large.
 
     Parameters
     ----------
@@ -89,12 +101,14 @@ def row_space_inverses(
     """
     K = square_of(Z.T)
     if mean_free is not None:  # curvature along this direction changes no product with Z
-        K += float(K.trace()) / len(K) * torch.outer(mean_free, mean_free)
-    inverse, condition = inverse_factor(K)
-    if inverse is None or condition * torch.finfo(K.dtype).eps * len(K) > _ENOUGH:
+        K.addr_(mean_free, mean_free, alpha=float(K.trace()) / len(K))
+    found, condition = inverse_factor(K.numpy())
+    if found is None or condition * torch.finfo(K.dtype).eps * len(K) > _ENOUGH:
         return None, condition
+    inverse = torch.from_numpy(found)
     if not penalty:
-        return (inverse, inverse), condition
+        return (inverse, None), condition
     K.diagonal().add_(penalty)
-    with_penalty, _ = inverse_factor(K)
-    return None if with_penalty is None else (inverse, with_penalty), condition
+    # The factor itself serves few right sides as well, and its inverse would be as large again.
+    penalised, info = torch.linalg.cholesky_ex(K)
+    return None if info else (inverse, penalised), condition

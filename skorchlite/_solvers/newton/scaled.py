@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,13 +51,13 @@ class Scaled:
         self.target_mean, self.target_deviation = mean[:t].clone(), deviation[:t]
         self.deviation = deviation
         self.objective = objective = objective.centred(mean)
-        live = deviation[t:] > made_by_rounding(objective, data_eps)
+        live = deviation[t:] > torch.from_numpy(made_by_rounding(objective, data_eps))
         scale = (deviation[t:] ** 2 + objective.column_penalty.curvature).sqrt()
         wide = objective.basis.diagonal and objective.rows.fewer_than(objective.n_features + 1)
         if wide and objective.penalty.smooth:
             # In the caller's units steps stay in the span of the rows, where the solution is: the
             # one of minimum norm, where the rows leave a choice.
-            unit = objective.units.to_caller(torch.ones_like(scale)[:, None])[:, 0]
+            unit = torch.from_numpy(objective.units.to_caller(np.ones((len(scale), 1)))[:, 0])
             scale = unit * torch.linalg.vector_norm(scale / unit) / len(scale) ** 0.5
         unit = torch.where(live, 1 / scale, 0.0)
         self.unit = torch.cat((unit, unit.new_full((1,), objective.fit_intercept)))[:, None]
@@ -92,6 +93,47 @@ class Scaled:
         """Return the point at which a descent ended, in the coordinates of the objective."""
         return self.point(u)
 
+    @cached_property
+    def least_penalised(self) -> float:
+        """The least curvature of the penalty in a coordinate that is not kept zero."""
+        if not self.objective.penalty.curvature:
+            return 0.0
+        curvature = self.objective.column_penalty.curvature[:, None] * self.unit[:-1] ** 2
+        curvature = curvature[self.unit[:-1] > 0]
+        return float(curvature.min()) if len(curvature) else 0.0
+
+    def gaps(self, gradient: Tensor, least: Tensor) -> Tensor:
+        """Return how far each target may be above its least objective, if that is quadratic.
+
+        It is a bound where no direction has less curvature than the smallest of the penalty's and
+        of those that the steps have met.
+
+        Parameters
+        ----------
+        gradient : Tensor of shape (k, n_targets)
+        least : Tensor of shape (n_targets,)
+            The least curvature that the steps have met; infinite before the first one.
+        """
+        norm, least = self.norm(gradient), least.clamp(min=self.least_penalised)
+        gap = torch.where(norm > 0, 0.5 * norm**2 / least, 0.0)
+        return torch.where(torch.isinf(least), torch.nan, gap)
+
+    def relative_size(self, step: Tensor, u: Tensor) -> float:
+        """Return about how large a step is beside u, the largest over the targets."""
+        return float((step.abs().amax(0) / u.abs().amax(0)).nan_to_num(0.0).max())
+
+    def dots(self, x: Tensor, y: Tensor) -> np.ndarray:
+        """Return the products of the columns of x with those of y."""
+        return np.einsum("ij,ij->j", x.numpy(), y.numpy())
+
+    def norm(self, x: Tensor) -> Tensor:
+        """Return the norm of each column."""
+        return torch.linalg.vector_norm(x, dim=0)
+
+    def norm_of_coef(self, u: Tensor) -> Tensor:
+        """Return the norm of the coefficients, without the intercept."""
+        return torch.linalg.vector_norm(u[:-1], dim=0)
+
     def evaluate(self, u: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         """Return the value for each target and the gradient of what is smooth."""
         value, gradient = self.objective.evaluate(self.point(u), loss=loss)
@@ -108,7 +150,7 @@ class Scaled:
 
     def size(self, u: Tensor) -> Tensor:
         """Return about how far the solution may be for each target, in these units."""
-        return torch.linalg.vector_norm(u[:-1], dim=0) + self.target_deviation
+        return self.norm_of_coef(u) + self.target_deviation
 
     def bound(self) -> Bound:
         """Return what bounds the gap at a point."""
@@ -127,7 +169,7 @@ class Scaled:
         objective, k = self.objective, len(self.unit)
         gram = torch.zeros(k, k, dtype=torch.float64)
         if objective.n_features <= MANY_COLUMNS:
-            gram[:-1, :-1] = objective.quadratic(objective.double).hessian
+            gram[:-1, :-1] = torch.from_numpy(objective.quadratic(objective.double).hessian)
         return self.unit * gram * self.unit.T
 
     def subgradient(self, u: Tensor, gradient: Tensor) -> Tensor:
@@ -162,7 +204,7 @@ class Whitened(Scaled):
         super().__init__(objective, data_eps)
         self.model = model = quadratic_model(self.objective, dtype, data_eps)
         self.objective, self.metric = model.objective, model.metric
-        self.w_factor = factor = model.metric.factor
+        self.w_factor = factor = torch.from_numpy(model.metric.factor)
         free = factor.new_full((1, 1), objective.fit_intercept)
         self.factor = torch.block_diag(factor, free)
         w = -model.metric.apply(model.quadratic.gradient)
@@ -174,7 +216,8 @@ class Whitened(Scaled):
 
     def coordinates_of(self, w: Tensor) -> Tensor:
         """Return coefficients in these coordinates."""
-        return self.w_factor.T @ (self.model.quadratic.hessian @ w)
+        curved = self.model.quadratic.hessian_product(w.numpy())
+        return self.w_factor.T @ torch.from_numpy(curved)
 
     def point(self, u: Tensor) -> Tensor:
         """Return u in the coordinates of the objective."""
@@ -189,7 +232,7 @@ class Whitened(Scaled):
         v = self.point(u)
         if self.w_factor.shape[1] == self.objective.n_features:
             return v
-        return torch.cat((self.model.least_norm(v[:-1]), v[-1:]))
+        return torch.cat((torch.from_numpy(self.model.least_norm(v[:-1].numpy())), v[-1:]))
 
     def bound(self) -> Bound:
         """Return what bounds the gap at a point."""

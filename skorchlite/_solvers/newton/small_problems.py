@@ -2,9 +2,11 @@
 
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..._linalg.gram import cached_rows
 from ..._objective.moments import MANY_COLUMNS
 from ..._objective.objective import Objective
 from ..._sources.design import staged
@@ -50,10 +52,11 @@ def _gather_rows(
             columns.append(A[:, :k].to("cpu", torch.float64, copy=True))
             weights.append(_weights_of(A, weight))
         return columns, weights
-    # Into place, since blocks that are put together later take twice the memory.
-    whole = torch.empty(rows.counted, k, dtype=torch.float64, device="cpu")
+    # Into place, since blocks that are put together later take twice the memory. That of NumPy has
+    # huge pages where the system has these, and takes less time to touch.
+    whole = torch.from_numpy(np.empty((rows.counted, k)))
     weights, done = [], 0
-    for A, weight in staged(rows, origin, dtype):
+    for A, weight in staged(rows, origin, dtype, most=cached_rows(k)):
         whole[done : done + len(A)] = A[:, :k]
         weights.append(_weights_of(A, weight))
         done += len(A)

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._objective.objective import Objective
 from .preconditioner import Metric
 from .small_problems import cheap, gather
+
+Array = NDArray[np.float64]
 
 _ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
 _SUMMED = 100.0  # times that may be left of the sums of a Gram matrix, measured off their mean
@@ -36,32 +40,35 @@ class Directions:
     blur: Tensor | None = None
 
 
-def spectral_metric(objective: Objective, hessian: Tensor, rounding: Tensor) -> Metric:
+def spectral_metric(objective: Objective, hessian: Array, rounding: Array) -> Metric:
     """Return the metric by eigenvectors.
 
     Parameters
     ----------
     objective : Objective
-    hessian : Tensor of shape (d, d)
-    rounding : Tensor of shape (d,)
+    hessian : array of shape (d, d)
+    rounding : array of shape (d,)
         The part of the deviation of each column that the rounding of its entries may have made.
     """
     # A column that rounding may have made is constant: its coefficient stays zero.
-    live = (hessian.diagonal() > 0) & (rounding < 1)
-    scale = torch.where(live, hessian.diagonal(), torch.ones_like(rounding)).sqrt()
-    eye = torch.ones_like(scale).diag()
-    constant = eye[:, ~live]
-    if not live.any():
-        return Metric(eye[:, live], scale, 1.0, live, constant)
-    rounding = torch.where(live, rounding, torch.zeros_like(rounding))
-    scaled = (hessian / torch.outer(scale, scale))[live][:, live]
-    values, vectors = torch.linalg.eigh(scaled)
-    found = resolved(objective, values, eye[:, live] @ vectors, scale, rounding)
-    blur = found.blur
+    varies = (hessian.diagonal() > 0) & (rounding < 1)
+    scale = np.sqrt(np.where(varies, hessian.diagonal(), 1.0))
+    constant = np.eye(len(scale))[:, ~varies]
+    if not varies.any():
+        return Metric(constant[:, :0], scale, 1.0, varies, constant)
+    scaled = (hessian / (scale[:, None] * scale))[varies][:, varies]
+    values, vectors = torch.linalg.eigh(torch.from_numpy(scaled))
+    live, unit = torch.from_numpy(varies), torch.from_numpy(scale)
+    made = torch.from_numpy(np.where(varies, rounding, 0.0))
+    whole = torch.zeros(len(scale), len(values), dtype=values.dtype)
+    whole[live] = vectors
+    found = resolved(objective, values, whole, unit, made)
+    blur = None if found.blur is None else found.blur.numpy()
     if found.null.shape[1] and cheap(objective):
-        found = _of_rows(objective, scale, live, rounding)
-    null, noise = torch.cat((found.null, constant), 1), float(rounding.max())
-    return Metric(found.factor, scale, found.condition, live, null, blur, noise)
+        found = _of_rows(objective, unit, live, made)
+    null = np.concatenate((found.null.numpy(), constant), 1)
+    noise = float(made.max())
+    return Metric(found.factor.numpy(), scale, found.condition, varies, null, blur, noise)
 
 
 def resolved(
@@ -95,7 +102,7 @@ def resolved(
     unresolved = (curvature < 1) & (_made_by_rounding(directions, rounding, mean) < 1)
     if unresolved.any():
         whitened = objective.quadratic(objective.double, directions / scale[:, None])
-        curvature, turn = torch.linalg.eigh(whitened.hessian)
+        curvature, turn = torch.linalg.eigh(torch.from_numpy(whitened.hessian))
         directions, least = directions @ turn, eps * float(curvature[-1])
     made, blur = _made_by_rounding(directions, rounding, mean), None
     if objective.rounded is not None:

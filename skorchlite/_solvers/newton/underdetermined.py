@@ -4,16 +4,21 @@ An orthogonal basis of the rows takes the place of the Gram matrix of the column
 is larger than the data. The solution lies in the span of the rows, and so has minimum norm.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
+from ..._linalg.gram import cached_rows
 from ..._objective.moments import Moments
 from ..._objective.objective import Objective, Quadratic
 from .preconditioner import Metric
-from .row_space_metric import RowSpaceMetric, row_space_inverses
+from .row_space_metric import RowSpaceMetric, row_space_factors
 from .small_problems import gather
 from .spectral_metric import resolved
+
+Array = NDArray[np.float64]
 
 _CLEAR = 1e-8  # of a curvature: what rounding of the data may have made of it without an effect
 _ROUNDING = 4.0  # of a product with a unit vector, in units of eps * dimension
@@ -38,12 +43,13 @@ class RowGram:
         self.Z, self.penalty, self.root_share = Z, penalty, root_share
         self.squares = squares
 
-    def __matmul__(self, w: Tensor) -> Tensor:
-        return self.Z.T @ (self.Z @ w) + self.penalty * w
+    def __matmul__(self, w: Array) -> Array:
+        point = torch.from_numpy(w)
+        return (self.Z.T @ (self.Z @ point) + self.penalty * point).numpy()
 
-    def diagonal(self) -> Tensor:
+    def diagonal(self) -> Array:
         """Return the diagonal."""
-        return self.squares + self.penalty[:, 0]
+        return (self.squares + self.penalty[:, 0]).numpy()
 
 
 def wide_quadratic(objective: Objective) -> tuple[Objective, Quadratic]:
@@ -52,24 +58,33 @@ def wide_quadratic(objective: Objective) -> tuple[Objective, Quadratic]:
     columns, share = gather(objective)
     if not share.all():  # rows of weight zero are no part of the problem
         columns, share = columns[share > 0], share[share > 0]
-    mean = share @ columns
+    mean, root_share = share @ columns, share.sqrt()
+    squares = torch.zeros_like(mean)
+    size = cached_rows(len(mean))
+    for part, root in zip(columns.split(size), root_share.split(size), strict=True):
+        if objective.fit_intercept:
+            part -= mean
+        part *= root[:, None]
+        squares += (part * part).sum(0)
     if objective.fit_intercept:
-        columns -= mean
         objective = objective.centred(mean)
-    root_share = share.sqrt()
-    columns *= root_share[:, None]
-    squares = torch.linalg.vector_norm(columns, dim=0).square()
     nothing = columns[:, squares == 0]
     if not torch.isfinite(squares).all() or (nothing != 0).any():
         raise OutOfRangeError
     y, Z = columns[:, :t], columns[:, t:]
-    unit = objective.units.to_caller(Z.new_ones(Z.shape[1], 1))
+    unit = _unit_of(objective)[:, None]
     hessian = RowGram(Z, objective.penalty.curvature * unit**2, root_share, squares[t:])
-    moments = Moments(1.0, mean, squares)
-    return objective, Quadratic(hessian, -Z.T @ y, 0.5 * squares[:t], moments)
+    moments = Moments(1.0, mean.numpy(), squares.numpy())
+    gradient, value = -(Z.T @ y).numpy(), 0.5 * moments.cross[:t]
+    return objective, Quadratic(hessian, gradient, value, moments)
 
 
-def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Tensor) -> Metric:
+def _unit_of(objective: Objective) -> Tensor:
+    """Return a coefficient of 1 in the caller's units, for each column."""
+    return torch.from_numpy(objective.units.to_caller(np.ones((objective.n_features, 1)))[:, 0])
+
+
+def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Array) -> Metric:
     """Return the metric in the span of the rows, in the caller's units.
 
     Parameters
@@ -77,26 +92,26 @@ def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Tensor) ->
     objective : Objective
     quadratic : Quadratic
         As made by ``wide_quadratic``.
-    rounding : Tensor of shape (d,)
+    rounding : array of shape (d,)
         The part of the deviation of each column that the rounding of its entries may have made.
     """
     Z = quadratic.hessian.Z
-    unit = objective.units.to_caller(Z.new_ones(Z.shape[1], 1))[:, 0]
-    deviation = quadratic.moments.cross[-len(unit) :].sqrt()
-    live = (deviation > 0) & (rounding < 1)
-    scale = torch.where(live, deviation, torch.ones_like(deviation))
-    if not live.any():
-        return Metric(Z[:0].T, scale, 1.0, live)
-    plain = live.all() and (unit == 1).all()  # most often, and then there is no need of a copy
+    unit = _unit_of(objective)
+    deviation = np.sqrt(quadratic.moments.cross[-len(unit) :])
+    varies = (deviation > 0) & (rounding < 1)
+    scale, live = np.where(varies, deviation, 1.0), torch.from_numpy(varies)
+    if not varies.any():
+        return Metric(Z[:0].T.numpy(), scale, 1.0, varies)
+    plain = varies.all() and (unit == 1).all()  # most often, and then there is no need of a copy
     rows = Z if plain else Z * torch.where(live, 1 / unit, torch.zeros_like(unit))
-    largest = float(torch.where(live, rounding, 0.0).max())
+    largest = float(np.where(varies, rounding, 0.0).max())
     penalty = objective.penalty.curvature
     mean_free = quadratic.hessian.root_share if objective.fit_intercept else None
-    inverses, condition = row_space_inverses(rows, mean_free, penalty)
-    if inverses is not None and condition * largest**2 < _CLEAR:
+    factors, condition = row_space_factors(rows, mean_free, penalty)
+    if factors is not None and condition * largest**2 < _CLEAR:
         n_free = int(objective.fit_intercept)
         return RowSpaceMetric(
-            rows, inverses, n_free, penalty, unit, scale, live, condition, largest
+            rows, *factors, n_free, penalty, unit, scale, varies, condition, largest
         )
     # By an orthogonal basis: the Gram matrix of the rows would lose small singular values, and hide
     # which directions depend on others.
@@ -104,6 +119,6 @@ def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Tensor) ->
     turn, length, _ = torch.linalg.svd(triangle)
     keep = length > _ROUNDING * len(rows) * torch.finfo(length.dtype).eps * length[0]
     span, length = basis @ turn[:, keep], length[keep]
-    noise = torch.where(live, rounding, torch.zeros_like(rounding)) * deviation / unit
+    noise = torch.from_numpy(np.where(varies, rounding, 0.0) * deviation) / unit
     found = resolved(objective, length**2 + penalty, span, unit, noise)
-    return Metric(found.factor, scale, found.condition, live, noise=largest)
+    return Metric(found.factor.numpy(), scale, found.condition, varies, noise=largest)

@@ -23,7 +23,7 @@ def steepness(kinks: Kinks[np.ndarray], gradient: Array) -> Array:
     return np.maximum.reduce([abs(kinks.beyond(each)) for each in gradient.T])
 
 
-def widened(v: Array, entering: Index) -> Index:
+def widened(v: Array, entering: Index, part: float = 1.0) -> Index:
     """Return the columns that have a coefficient, and the first of those that would leave zero.
 
     Parameters
@@ -32,6 +32,9 @@ def widened(v: Array, entering: Index) -> Index:
         Coefficients and, last, the intercept.
     entering : array of int
         Columns at zero that would leave it, the steepest first.
+    part : float, default=1.0
+        How many enter at most, relative to those that have a coefficient. Of many most are not
+        needed, and of few the next set may need others.
     """
     (support,) = (v[:-1] != 0).any(1).nonzero()
-    return np.union1d(support, entering[: max(_ENTERING, len(support))])
+    return np.union1d(support, entering[: max(_ENTERING, int(part * len(support)))])

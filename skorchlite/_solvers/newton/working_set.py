@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..._linalg.products import quietly
 from ..._objective.local_model import Model
 from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
 from ..continuation import continued, monitor_of_whole
-from .bounds import Bound
+from .bounds import Bound, proximal_gain
 from .general_loss import descend_by_models
 from .interior_point import MOST_STEPS, InteriorPoint
 from .kinks import Kinks
 from .local_model import LocalModel
 from .local_problem import LocalProblem
-from .products import quietly
 from .working_columns import steepness, widened
 
 _ROUGH = 1e-3  # accuracy while columns enter
@@ -64,9 +64,11 @@ def descend_on_columns(
         gradient = whole.gradient(v, index)
         largest = max(largest, float(gradient.abs().max()))
         unbalanced = whole.unbalanced(v, gradient, part.loss_curve[-1])
+        curved = whole.against_curvature(v, gradient, part.loss_curve[-1])
         gradient[index] = 0
         steep = torch.from_numpy(steepness(whole.kinks, gradient.numpy()))
-        missed = whole.missed(v, steep, _VIOLATION * largest) + unbalanced
+        missed = min(whole.missed(v, steep, _VIOLATION * largest) + unbalanced, curved)
+        unbalanced = min(unbalanced, curved)
         steep[steep <= max(_VIOLATION, accuracy * (accuracy > tol)) * largest] = 0
         # Roughly solved, working sets may follow each other without end.
         idle = part.loss_curve[-1] >= last * (1 - 0.1 * accuracy)
@@ -200,6 +202,17 @@ class _AllColumns:
         u = v[:-1] * self.scale[:, None]
         off = (self.slope[:, None] * u.abs() + gradient * u).abs().sum()
         return float(off) / value if value else 0.0
+
+    def against_curvature(self, v: Tensor, gradient: Tensor, value: float) -> float:
+        """Return what all columns may gain against the curvature of the penalty, relatively.
+
+        Infinite where it has none. The parameters are those of ``unbalanced``.
+        """
+        curvature = (self.objective.column_penalty.curvature / self.scale**2).numpy()
+        if not (curvature > 0).all() or not value:
+            return torch.inf
+        columns = zip((v[:-1] * self.scale[:, None]).numpy().T, gradient.numpy().T, strict=True)
+        return sum(proximal_gain(self.kinks, curvature, u, g) for u, g in columns) / value
 
     def missed(self, v: Tensor, steep: Tensor, rounding: float) -> float:
         """Return what columns at zero may gain with slopes beyond the kink, relatively.

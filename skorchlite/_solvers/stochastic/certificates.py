@@ -138,7 +138,7 @@ class Certificate:
     def _deviation(self) -> Tensor:
         """The deviation of each column."""
         if self.metric is not None:
-            return self.metric.live * self.metric.scale
+            return torch.from_numpy(self.metric.live * self.metric.scale)
         return self._scaled[0].deviation[len(self.first) :]
 
     @cached_property
@@ -164,7 +164,7 @@ class Certificate:
             slope = (unit * gradient[:size]).numpy()
             gram = problem.gram[:size, :size].numpy()
             return bound.left(x.numpy(), slope, value, lambda: gram)
-        along = self.metric.factor.T @ gradient[:-1]
+        along = torch.from_numpy(self.metric.factor).T @ gradient[:-1]
         along = torch.cat((along, gradient[-1:])) if self.n_free else along
         if self.objective.loss.quadratic:  # in these coordinates its Hessian is the identity
             return 0.5 * float(along @ along)
@@ -181,7 +181,7 @@ class Certificate:
     def _whitened(self) -> Bound:
         """The bound in the coordinates of the metric."""
         assert self.metric is not None
-        factor = self.metric.factor
+        factor = torch.from_numpy(self.metric.factor)
         free = factor.new_zeros(self.n_free, self.n_free)
         curvature = factor.T @ (self.objective.column_penalty.curvature[:, None] * factor)
         return Bound(

@@ -117,10 +117,10 @@ def curved_coordinates(objective: Objective, loss: Loss, v: Tensor) -> Coordinat
     (hessian,) = objective.rows.total(add_up)
     hessian /= objective.rows.n_rows * objective.rows.mean_weight()
     hessian[:d, :d] += objective.column_penalty.curvature.diag()
-    metric = cholesky_metric(hessian)
+    metric = cholesky_metric(hessian.numpy())
     if metric is None or metric.condition > _WORST:
         return None
-    return Coordinates(n_rows, factor=metric.factor)
+    return Coordinates(n_rows, factor=torch.from_numpy(metric.factor))
 
 
 def _curved_products(

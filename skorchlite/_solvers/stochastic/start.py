@@ -39,7 +39,8 @@ class Start:
         """
         objective, metric = self.objective, self.coordinates.metric
         if metric is not None and metric.rank < objective.n_features:
-            v = torch.cat((v[:-1] - metric.excess(v[:-1], objective.units.to_caller), v[-1:]))
+            excess = metric.excess(v[:-1].numpy(), objective.units.to_caller)
+            v = torch.cat((v[:-1] - torch.from_numpy(excess), v[-1:]))
         return Solution(
             objective=objective,
             v=v.clone(),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..._linalg.gram import weighted_gram
+from .gram import weighted_gram
 
 Array = NDArray[np.float64]
 
