@@ -69,7 +69,9 @@ def test_many_steps_at_once_are_those_of_the_loop(
 ):
     given = {"loss": loss, "penalty": penalty, "solver_params": solver_params, "alpha": 0.1}
     given |= {"average": average, "batch_size": batch_size}
-    assert_same(*both(X, Y, **given, learning_rate=0.01, max_iter=3))
+    # This loss is curved twice as much as squared error, and single rows with momentum diverge.
+    rate = 0.005 if loss == "squared_epsilon_insensitive" else 0.01
+    assert_same(*both(X, Y, **given, learning_rate=rate, max_iter=3))
 
 
 @all_pairs(
