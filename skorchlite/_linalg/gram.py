@@ -16,7 +16,6 @@ from torch import Tensor
 # Widths of the column panels of a symmetric product. MKL is fastest on multiples of 24.
 _NARROW_PANEL, _WIDE_PANEL, _WIDE = 48, 192, 256
 _PARTS = 8  # of the rows of a narrow product, for up to as many threads
-_ROWS_TO_WIDTH = 80  # at a time at least, since each part of the products is added to a sum
 _SHARED_ENTRIES = 65_536  # fewer are not worth a second thread
 _CACHED_ENTRIES = 1 << 17  # 1 MB, which stays in the cache of a processor
 
@@ -206,17 +205,6 @@ def weighted_gram(Z: Tensor, weight: Tensor) -> Tensor:
 def cached_rows(width: int) -> int:
     """Return how many rows of a width stay in the cache of a processor."""
     return max(_CACHED_ENTRIES // max(width, 1), 16)
-
-
-def rows_at_a_time(width: int) -> int | None:
-    """Return how many rows to stage for one product of few columns; None of many.
-
-    What stays in the cache next to a core until it is multiplied takes hardly longer to stage than
-    to read. But few rows of many columns take as long to add up as to multiply.
-    """
-    if width >= _WIDE:
-        return None
-    return max(cached_rows(width), _ROWS_TO_WIDTH * width) // _PARTS * _PARTS
 
 
 def square_of(A: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._linalg.gram import rows_at_a_time, sum_products
+from .._linalg.gram import sum_products
 from .._linalg.operators import DenseColumns, DesignOperator, ShiftedColumns
 from .._runtime import lap, mark
 from .arrays import ArrayRows
@@ -196,8 +196,7 @@ def gram(rows: Rows, origin: Origin, dtype: torch.dtype) -> Tensor:
     width = width_of(rows.n_targets + rows.n_features)
     if rows.sparse:
         return _sparse_gram(rows, origin, width)
-    most = rows_at_a_time(width) if rows.device.type == "cpu" else None
-    return sum_products(staged(rows, origin, dtype, most=most), width).cpu()
+    return sum_products(staged(rows, origin, dtype), width).cpu()
 
 
 def _sparse_gram(rows: Rows, origin: Origin, width: int) -> Tensor:

@@ -793,7 +793,7 @@ def test_reading_and_computing_overlap(monkeypatch):
     """The product of a block waits until the block after it is being read."""
     from skorchlite._linalg import gram
 
-    n_rows, n_blocks = 16_384, 5  # rows of which one product is made
+    n_rows, n_blocks = 65_536, 5  # rows of which one product is made
     Z = np.ones((n_rows, 4)) * np.arange(n_rows)[:, None] % [2, 3, 5, 7]
     product = gram.SymmetricSum._add_lower
     reading = [threading.Event() for _ in range(n_blocks + 1)]  # of each block, and of the end
