@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._exceptions import OutOfRangeError
-from .._linalg.products import product, quietly
+from .._linalg.products import divided, product, quietly
 from .._sources.origin import Origin
 from .._sources.row_source import Rows, TargetRows
 from . import reductions
@@ -200,7 +200,7 @@ class Objective:
         return None if self.column_penalty.penalty_root is None else self.rows.n_targets
 
     def _quadratic_of(self, moments: Moments, whiten: Tensor | None) -> Quadratic:
-        t, cross = self.rows.n_targets, moments.cross / moments.weight
+        t, cross = self.rows.n_targets, divided(moments.cross, moments.weight)
         hessian = cross[t:, t:]
         if self.penalty.curvature:
             hessian = hessian + self.column_penalty.hessian_along(whiten).numpy()

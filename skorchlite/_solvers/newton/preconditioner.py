@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..._linalg.products import dot, norm, product, quietly
+from ..._linalg.products import divided, dot, norm, product, quietly
 
 Array = NDArray[np.float64]
 
@@ -108,7 +108,7 @@ def cholesky_metric(hessian: Array) -> Metric | None:
     inverse, condition = inverse_factor(hessian / (scale[:, None] * scale))
     if inverse is None:
         return None
-    factor = inverse.T / scale[:, None]
+    factor = divided(inverse.T, scale[:, None])
     return Metric(factor, scale, condition, np.ones(len(scale), bool))
 
 
@@ -120,9 +120,10 @@ def inverse_factor(matrix: Array) -> tuple[Array | None, float]:
     lower, info = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
     if info:
         return None, inf
-    inverse = np.eye(len(matrix))
-    place = torch.from_numpy(inverse)
+    # In memory of torch: MKL rounds by how numbers lie, and those of NumPy lie anywhere.
+    place = torch.eye(len(matrix), dtype=lower.dtype, device="cpu")
     torch.linalg.solve_triangular(lower, place, upper=False, out=place)
+    inverse = place.numpy()
     # The largest eigenvalue is at most the trace; the inverse of the smallest is the square of the
     # 2-norm of this inverse, at most that of its Frobenius norm.
     entries = inverse.reshape(-1)

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..._linalg.products import product, quietly
+from ..._linalg.products import divided, product, quietly
 from ..._objective.moments import Moments
 from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
@@ -269,7 +269,7 @@ class _Descent:
         """Make a set of columns, whose Hessian is given, the working set."""
         scale = hessian.diagonal() ** 0.5
         self.index, self.unit = index, np.where(scale > 0, scale, 1.0)
-        self.hessian = hessian / self.unit / self.unit[:, None]
+        self.hessian = divided(hessian / self.unit, self.unit[:, None])
         if not scale.all():
             self.hessian += np.diag(1.0 * (scale == 0))  # a constant column stays at zero
         self.kinks = self._kinks(self.l1[index] / self.unit)

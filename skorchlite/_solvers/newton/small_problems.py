@@ -52,15 +52,25 @@ def _gather_rows(
             columns.append(A[:, :k].to("cpu", torch.float64, copy=True))
             weights.append(_weights_of(A, weight))
         return columns, weights
-    # Into place, since blocks that are put together later take twice the memory. That of NumPy has
-    # huge pages where the system has these, and takes less time to touch.
-    whole = torch.from_numpy(np.empty((rows.counted, k)))
+    # Into place, since blocks that are put together later take twice the memory.
+    whole = _memory(rows.counted, k)
     weights, done = [], 0
     for A, weight in staged(rows, origin, dtype, most=cached_rows(k)):
         whole[done : done + len(A)] = A[:, :k]
         weights.append(_weights_of(A, weight))
         done += len(A)
     return [whole], weights
+
+
+def _memory(n_rows: int, n_columns: int) -> Tensor:
+    """Return memory of NumPy, which begins at a multiple of 64 bytes, as that of torch does.
+
+    It has huge pages where the system has these, and takes less time to touch. MKL rounds by how
+    numbers lie.
+    """
+    memory = torch.from_numpy(np.empty(n_rows * n_columns + 7))
+    start = -(memory.data_ptr() // 8) % 8
+    return memory[start : start + n_rows * n_columns].view(n_rows, n_columns)
 
 
 def _weights_of(A: Tensor, weight: Tensor | None) -> Tensor:
