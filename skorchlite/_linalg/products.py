@@ -24,8 +24,8 @@ quietly = np.errstate(all="ignore")
 def divided(A: Array, divisor: Array | float) -> Array:
     """Return ``A / divisor`` in memory of torch, in the layout of A.
 
-    MKL rounds by how numbers lie. Memory of torch begins at a multiple of 64 bytes and that of NumPy
-    anywhere, so that products with a matrix there would change from fit to fit.
+    MKL rounds by how numbers lie. Memory of torch begins at a multiple of 64 bytes and that of
+    NumPy anywhere, so that products with a matrix there would change from fit to fit.
     """
     by_column = A.strides[0] < A.strides[1]
     place = torch.empty(A.shape[::-1] if by_column else A.shape, dtype=torch.float64, device="cpu")
