@@ -249,5 +249,6 @@ class _Descent:
 
     def _unseen(self, value: Array, sizes: Array) -> Array:
         """Return a change of the objective that is not visible, or that rounding makes."""
-        moved = _EPS * (self.metric.scale @ sizes[:-1])
+        # Residuals are what targets differ by from predictions, and both are rounded.
+        moved = _EPS * (self.metric.scale @ sizes[:-1] + np.sqrt(2 * self.first_value))
         return BLURRED * value + _SAFETY**2 * moved * (np.sqrt(2 * value) + moved)
