@@ -4,7 +4,8 @@
 
 - ``least_squares.py``: squared error with a smooth penalty, on ``quadratic_model.py``, whose
   preconditioner is made by ``preconditioner.py``, ``spectral_metric.py`` or ``underdetermined.py``.
-- ``prox_newton.py``: squared error with a penalty that has kinks; ``active_set.py`` takes a step.
+- ``prox_newton.py``: squared error with a penalty that has kinks; ``active_set.py`` takes a step,
+  on columns that ``gathered_columns.py`` keeps where they are many.
 - ``general_loss.py``: other losses, by local models in the coordinates of ``frame.py``.
   ``measured.py`` says how close the rounded coefficients are.
 - ``working_set.py``: the same on some of many columns.

@@ -25,14 +25,12 @@ from ..._linalg.products import quietly
 from ..._objective.objective import Objective
 from ..base import CANCELLED, Monitor, Solution, SolverControl
 from .bounds import AtZero
-from .quadratic_model import CONTRACTION, QuadraticModel, quadratic_model
-from .small_problems import cheap
+from .quadratic_model import CONTRACTION, SAFETY, QuadraticModel, quadratic_model
+from .small_problems import cheap, is_near_enough
 
 Array = NDArray[np.float64]
 
 BLURRED = 1e-6  # of a curvature, or the objective: what rounding may make without a warning
-_MARGIN = 0.1  # of tol, for an error that is estimated beforehand and not measured
-_SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -58,7 +56,7 @@ def descend_quadratic(
     descent = _Descent(model, control.monitor)
     descent.first_step(None if start is None else start.numpy())
     # The condition is an estimate for some metrics, and CONTRACTION is what all of them achieve.
-    rate = min(_SAFETY * model.metric.condition * torch.finfo(model.dtype).eps, CONTRACTION)
+    rate = min(SAFETY * model.metric.condition * torch.finfo(model.dtype).eps, CONTRACTION)
     status = descent.refine(control.gap, control.max_iter, rate)
     lost = _digits_lost(model.objective, model.metric.rank)
     if lost > CANCELLED:
@@ -121,7 +119,7 @@ class _Descent:
         self.change, last = rate * self.objective.units.amplification(self.v[:-1]), inf
         before: Array | None = None
         direction: Array | None = None
-        unsure = self.change > _MARGIN * tol and self.n_iter < max_iter and cheap(self.objective)
+        unsure = self.n_iter < max_iter and not is_near_enough(self.objective, self.change, tol)
         while self.change > tol or unsure:
             unsure = False
             if self.n_iter >= max_iter:
@@ -251,4 +249,4 @@ class _Descent:
         """Return a change of the objective that is not visible, or that rounding makes."""
         # Residuals are what targets differ by from predictions, and both are rounded.
         moved = _EPS * (self.metric.scale @ sizes[:-1] + np.sqrt(2 * self.first_value))
-        return BLURRED * value + _SAFETY**2 * moved * (np.sqrt(2 * value) + moved)
+        return BLURRED * value + SAFETY**2 * moved * (np.sqrt(2 * value) + moved)

@@ -28,8 +28,8 @@ from .bounds import AtZero, Bound
 from .gathered_columns import GatheredColumns
 from .kinks import Kinks
 from .preconditioner import inverse_factor
-from .quadratic_model import measure
-from .small_problems import cheap
+from .quadratic_model import SAFETY, measure
+from .small_problems import is_near_enough
 from .working_columns import steepness, widened
 
 Array = NDArray[np.float64]
@@ -41,8 +41,6 @@ _FEW_PRODUCTS = 4e8  # products of entries at most
 _ENTERING = 0.5  # of the columns that have a coefficient, as many as enter a working set
 _VIOLATION = 1e-14  # of a kink, relative to the largest gradient at zero, that is rounding
 _ROUNDING = 1e-14  # of the objective
-_MARGIN = 0.1  # of tol, for an error that is estimated beforehand and not measured
-_SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
 _STEPS = 12  # of all columns at once: more do not find what their matrix has lost
 _LEAST = float(np.finfo(np.float64).tiny)
 _STEPS_UP = 5  # that do not come lower, before rounding is all that is left
@@ -130,8 +128,7 @@ class _Descent:
         """Return whether the first step has led to the optimum, by the Gram matrix alone.
 
         It has where rounding of that matrix moves the coefficients by no more than ``tol``, as is
-        estimated from its condition; where the gradient of the quadratic bounds the gap. Another
-        pass would measure both, and is made unless it takes long or the estimate is far below.
+        estimated from its condition. The gradient of the quadratic then bounds the gap.
 
         Parameters
         ----------
@@ -144,7 +141,7 @@ class _Descent:
             return False
         # Of a minimum that is small beside the step without the penalty, less is known.
         change = self.rate * max(1.0, float(((first / self.scale[:, None]).max(0) / size).max()))
-        if change > tol * (_MARGIN if cheap(self.objective) else 1.0):
+        if not is_near_enough(self.objective, change, tol):
             return False
         self.change = change
         self._measure_gaps()
@@ -191,7 +188,7 @@ class _Descent:
         self._begin(np.sqrt(moments.cross.diagonal() / moments.weight))
         self._work_on(np.arange(self.objective.n_features), quadratic.hessian)
         _, condition = inverse_factor(self.hessian)
-        self.rate = _SAFETY * condition * torch.finfo(dtype).eps
+        self.rate = SAFETY * condition * torch.finfo(dtype).eps
         self._scale_by(self.unit)
         value, gradient = quadratic.at(self.v[:-1])
         return value + self.l1 @ abs(self.v[:-1]), np.concatenate((gradient, self.v[-1:]))

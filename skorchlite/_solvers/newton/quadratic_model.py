@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 CLEAR = 1e-8  # of a curvature: what rounding may have made of it without an effect
 CONTRACTION = 0.1  # the factor by which a step shrinks the error at least, or else sums are doubles
 _SOME_COLUMNS = 600  # whose Gram matrix is factorised in a moment
-_SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
+SAFETY = 4.0  # rounding errors of a sum of products, in units of condition * eps
 _PRODUCT = 100.0  # times eps: the rounding error of a quadratic form, relative to its diagonal
 _SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
 _FLAT = 1e-6  # of the gradient at zero: more than that is a direction that was not resolved
@@ -79,7 +79,7 @@ class QuadraticModel:
             return True
         first = metric.norm(quadratic.gradient)
         sizes = np.sqrt(np.maximum(quadratic.hessian.diagonal(), 0.0))
-        rounding = len(sizes) ** 0.5 * _SAFETY * _EPS * (sizes @ abs(w))
+        rounding = len(sizes) ** 0.5 * SAFETY * _EPS * (sizes @ abs(w))
         made = _ROUNDED + len(sizes) ** 0.5 * metric.noise
         enough = np.maximum(_FLAT * first, made * np.sqrt(2 * quadratic.value))
         return bool((metric.norm(gradient) <= np.maximum(enough, rounding)).all())
@@ -167,4 +167,4 @@ def _exact_enough(
         summed = (form if form.ndim == 1 else form.diagonal()) / metric.scale**2
         if metric.condition * float(summed.max()) > CLEAR:
             return None
-    return metric if _SAFETY * metric.condition * noise < CONTRACTION else None
+    return metric if SAFETY * metric.condition * noise < CONTRACTION else None

@@ -14,6 +14,7 @@ from ..._sources.origin import Origin
 from ..._sources.row_source import Rows
 
 _NEWTON_ENTRIES = 1 << 21  # rows times columns: above, Newton steps take long beside other descents
+_MARGIN = 0.1  # of tol, for an error that is estimated beforehand and not measured
 _FEW_ENTRIES = 20_000  # rows times columns: below, a pass takes a fraction of a millisecond
 
 
@@ -23,6 +24,15 @@ def cheap(objective: Objective) -> bool:
     if objective.rounded is not None or rows.partitioned or not rows.rereadable:
         return False
     return rows.n_rows * objective.n_features * rows.n_targets <= _FEW_ENTRIES
+
+
+def is_near_enough(objective: Objective, change: float, tol: float) -> bool:
+    """Return whether an estimate of how far coefficients are off does in place of a measurement.
+
+    Another pass would measure it. Where that takes next to no time, one is made unless the estimate
+    is far below ``tol``.
+    """
+    return change <= tol * (_MARGIN if cheap(objective) else 1.0)
 
 
 def newton_is_cheap(objective: Objective) -> bool:
