@@ -3,8 +3,11 @@
 from typing import Any
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._array_api import _is_numpy_namespace as is_numpy_namespace
 from sklearn.utils._array_api import check_same_namespace, get_namespace_and_device, move_to
+from sklearn.utils._metadata_requests import _raise_for_params as raise_for_params
+from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
 from sklearn.utils._param_validation import (
     Interval,
     Options,
@@ -28,6 +31,9 @@ __all__ = [
     "has_callbacks",
     "is_numpy_namespace",
     "move_to",
+    "raise_for_params",
+    "routing_enabled",
+    "safe_indexing",
     "validate_parameter_constraints",
     "validate_params",
 ]

@@ -121,6 +121,11 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             If the data or a parameter cannot be used; an earlier fit is then left as it was.
         """
         self._warn_of_unused(stacklevel=5)
+        work = partial(self._fit, start=(coef_init, intercept_init))
+        return self._fit_read(X, y, sample_weight, work, X_val, y_val)
+
+    def _fit_read(self, X, y, sample_weight, work, X_val=None, y_val=None) -> Self:
+        """Read and check the data, and fit it by ``work(data, task=task)``, which may be undone."""
         given = input_of(X, y, sample_weight)
         for_caller = given.attributes_for_caller
         task = Task(self, X, y, sample_weight, for_caller) if has_callbacks(self) else None
@@ -129,7 +134,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
                 self,
                 given,
                 partial(given.read, self, input_of(X_val, y_val)),
-                partial(self._fit, start=(coef_init, intercept_init), task=task),
+                partial(work, task=task),
             )
             self.__dict__.update(for_caller(vars(self)))
             if task is not None:

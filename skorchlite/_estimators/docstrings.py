@@ -212,7 +212,13 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
     Names of the features, where X has string column names.
 """
 
+_LOSS, _AFTER_LOSS = _PARAMETERS.split("penalty : ", 1)
+_AFTER_PENALTY = _AFTER_LOSS[_AFTER_LOSS.index("epsilon : float") :]
+_BEFORE_START, _AFTER_START = _AFTER_PENALTY.split("warm_start : bool", 1)
+
 _SHARED = {
     "<parameters of every model>": _PARAMETERS,
     "<attributes of every model>": _ATTRIBUTES,
+    "<loss of every model>": _LOSS,
+    "<parameters of every search>": _BEFORE_START + _AFTER_START[_AFTER_START.index("device : ") :],
 }

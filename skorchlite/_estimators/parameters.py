@@ -121,12 +121,16 @@ class Parameters(BaseEstimator):
 
         On a grid, say, models that differ only in these would be the same.
         """
-        default = self._defaults()
-        given = [name for name in _DEPENDENT if getattr(self, name) != default[name]]
+        own = self._defaults()
+        given = [name for name in _DEPENDENT if name in own and self._is_given(name, own[name])]
         if given and (unused := self._unused(given)):
             reasons = "; ".join(f"{name} has no effect with {because}" for name, because in unused)
             message = f"{reasons}. Leave these at their defaults, or set what they go with."
             warnings.warn(message, UserWarning, stacklevel=stacklevel)
+
+    def _is_given(self, name, default):
+        value = getattr(self, name)
+        return np.ndim(value) > 0 or value != default
 
     def _unused(self, given):
         """Return those of the given parameters that have no effect, each with the reason."""

@@ -325,8 +325,9 @@ def test_documented_defaults_are_those_of_the_signature(cls):
 @every_public_class
 def test_documented_attributes_are_those_of_a_fit_on_named_columns(cls):
     pd = pytest.importorskip("pandas")
-    X = pd.DataFrame(np.random.default_rng(0).standard_normal((20, 2)), columns=["a", "b"])
-    estimator = cls().fit(X, X["a"])
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.standard_normal((20, 2)), columns=["a", "b"])
+    estimator = cls().fit(X, X["a"] + rng.standard_normal(20))
     fitted = {name for name in vars(estimator) if name.endswith("_") and name[0] != "_"}
     computed = {
         name

@@ -1,0 +1,1 @@
+"""Choosing the weight of a penalty, its kind and a degree by cross-validation."""

@@ -1,0 +1,165 @@
+"""How the estimators fit that choose the weight of a penalty by cross-validation."""
+
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.callback import with_callbacks
+from sklearn.metrics import get_scorer_names
+
+from ..._compat import Interval, StrOptions, fit_context
+from ..base import TorchRegressor
+from .candidates import chosen, results, warn_of_end
+from .folds import Splits
+from .grids import LEAST_SHARE, given_alphas
+from .routing import RoutedSearch
+from .scoring import Scoring
+from .search import Search
+
+_LEFT_OUT = {"alpha", "l1_ratio", "warm_start"}  # parameters that a search sets itself
+
+
+class SearchRegressor(RoutedSearch, TorchRegressor):
+    """``fit`` of an estimator that chooses ``alpha`` and ``l1_ratio`` by cross-validation."""
+
+    _estimator_class: Any  # of the models
+
+    _parameter_constraints: dict = {
+        **{k: v for k, v in TorchRegressor._parameter_constraints.items() if k not in _LEFT_OUT},
+        "penalty": [StrOptions({"l2", "l1", "elasticnet"})],
+        "alphas": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "eps": [Interval(Real, 0, 1, closed="neither")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), "array-like"],
+        "cv": ["cv_object"],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "rule": [StrOptions({"best", "one_standard_error"})],
+        "refit": ["boolean"],
+    }
+
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None, **params) -> Self:
+        """Choose the penalty by cross-validation, and fit the model with it to all samples.
+
+        Of squared error with a full-batch solver one pass over the data makes the moments of all
+        folds, and those make all models; another pass is for the last fit. Other losses, stochastic
+        solvers and more than 2,000 columns take a fit for each candidate and fold, which begins at
+        the coefficients of the one before on the path.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
+                or iterable
+            Training data, as for ``fit`` of the estimator without a search. Of a stream, which is
+            for squared error, samples belong to the ``cv`` folds in turn.
+        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets), default=None
+            Target values; None where X yields them.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Individual weights for each sample, in training and in the losses on test folds. Folds
+            count alike, whatever their weight, as in ElasticNetCV.
+        **params : dict
+            ``groups`` of shape (n_samples,), for splitters that keep groups together; with
+            ``enable_metadata_routing=True`` what the splitter and the scorer request.
+
+        Returns
+        -------
+        self : object
+            Fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the data, a split or a parameter cannot be used; an earlier fit is then left as it
+            was.
+        """
+        self._warn_of_unused(stacklevel=5)
+        given_alphas(self.alphas)
+        to_split, to_score = self._routed(params, sample_weight)
+        scoring = None if self.scoring is None else Scoring(self._scorer(), X, y, to_score)
+        work = partial(self._search, X=X, y=y, params=to_split, scoring=scoring)
+        return self._fit_read(X, y, sample_weight, work)
+
+    def _search(self, data, task, X, y, params, scoring):
+        """Search checked data and set the fitted attributes; return the solution of the refit."""
+        splits = self._splits(data.rows, X, y, params)
+        if splits is None and scoring is not None:
+            raise ValueError(
+                "scoring needs samples that can be indexed, and X yields them one after the other. "
+                "Give arrays, or scoring=None."
+            )
+        search = Search(self, data, splits, scoring)
+        losses, scores, seconds = search.run()
+        candidates = search.candidates
+        for _ in candidates.parameters(("alpha",)):
+            if task is not None and task.step(lambda: None):
+                break
+        share, number = chosen(scores, self.rule)
+        alpha = float(candidates.alphas[share, number])
+        solution = self._refitted(search, share, alpha)
+        models = search.fold_models(share, alpha)
+        named = ("alpha", "l1_ratio") if self.penalty == "elasticnet" else ("alpha",)
+        single = data.single_target
+        self.__dict__.update(
+            alpha_=alpha,
+            l1_ratio_=candidates.shares[share],
+            alphas_=candidates.alphas[0] if _is_one_grid(self, candidates) else candidates.alphas,
+            mse_path_=np.squeeze(losses.mean(-1)),
+            fold_coef_=np.stack([coef[0] if single else coef for coef, _ in models]),
+            fold_intercept_=np.stack([part[0] if single else part for _, part in models]),
+            cv_results_=results(candidates, named, scores, seconds),
+            best_score_=float(scores[share, number].mean()),
+            n_splits_=losses.shape[2],
+        )
+        widest = isinstance(self.alphas, Integral) and candidates.shares[share] >= LEAST_SHARE
+        warn_of_end(candidates.alphas[share], number, widest)
+        return solution
+
+    def _refitted(self, search, share, alpha):
+        """Fit the chosen model to all rows, and take its attributes; return the solution."""
+        if not self.refit:
+            return None
+        model = self._estimator(search.shares[share], alpha)
+        self._name_columns(model)
+        solution = model._fit(search.data, (None, None), None)
+        own = {*model.get_params(deep=False), "_stream"}
+        found = {name: value for name, value in vars(model).items() if name not in own}
+        self.__dict__.update(found)
+        return solution
+
+    def _splits(self, rows, X, y, params):
+        """Return the splits, or None for rows that are not counted."""
+        if rows.counted is not None:
+            return Splits.made(self.cv, X, y, rows.n_rows, params)
+        if self.cv is not None and not isinstance(self.cv, Integral):
+            raise ValueError(
+                f"Of a stream, whose samples belong to folds in turn, cv is their number, got "
+                f"{self.cv!r}."
+            )
+        if params:
+            raise ValueError(f"Of a stream, {sorted(params)} cannot say which fold a sample is in.")
+        return None
+
+    def _estimator(self, share, alpha):
+        """Return the estimator of a candidate."""
+        names = self._estimator_class._get_param_names()
+        own = {name: getattr(self, name) for name in names if name not in _LEFT_OUT}
+        return self._estimator_class(**own, alpha=alpha, l1_ratio=share)
+
+    def _name_columns(self, model):
+        """Give an estimator of a candidate the columns of X that were checked."""
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                setattr(model, name, getattr(self, name))
+
+    def _with_model(self, found):
+        """Return an estimator with coefficients of shape (n_targets, n_columns) and intercepts."""
+        coef, intercept = found
+        model = self._estimator(0.0, 0.0)
+        self._name_columns(model)
+        model.coef_, model.intercept_ = coef, intercept
+        return model
+
+
+def _is_one_grid(estimator, candidates):
+    return not isinstance(estimator.alphas, Integral) or len(candidates.shares) == 1

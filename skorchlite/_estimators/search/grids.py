@@ -1,0 +1,58 @@
+"""The weights of a penalty that a search tries."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_scalar
+
+Array = NDArray[np.float64]
+
+LEAST_SHARE = 1e-3  # of "l1" in a penalty: with less, no weight of interest leaves all at zero
+
+
+def given_alphas(alphas: Any) -> Array | None:
+    """Return the weights that were given, in descending order; None for a number of them."""
+    if isinstance(alphas, Integral):
+        return None
+    alphas = list(alphas) if np.ndim(alphas) else [alphas]
+    if not alphas:
+        raise ValueError("alphas is empty. Give how many to try, or the weights themselves.")
+    for index, alpha in enumerate(alphas):
+        check_scalar(
+            alpha, f"alphas[{index}]", target_type=Real, min_val=0.0, include_boundaries="left"
+        )
+    found = np.unique(np.array(alphas, float))[::-1]
+    if not np.isfinite(found).all():
+        raise ValueError(f"alphas must be finite, got {alphas!r}.")
+    return found
+
+
+def alpha_grid(slope: float, curvature: float, shares: list[float], n: int, eps: float) -> Array:
+    """Return weights on a logarithmic scale, of shape (n_shares, n), in descending order.
+
+    Parameters
+    ----------
+    slope : float
+        The largest of a coefficient, at the best constant: where all of the penalty is "l1", that
+        is the least weight which leaves all coefficients at zero.
+    curvature : float
+        The mean over the coefficients.
+    shares : list of float
+        Of "l1" in the penalty.
+    n : int
+    eps : float
+        The least weight, relative to the largest; without "l1" the weights reach from
+        ``curvature / eps`` to ``curvature * eps**2``.
+    """
+    tiny = np.finfo(float).resolution
+    rows = []
+    for share in shares:
+        if share < LEAST_SHARE:
+            middle = max(curvature, tiny)
+            rows.append(np.geomspace(middle / eps, middle * eps**2, n))
+        else:
+            largest = max(slope, tiny) / share
+            rows.append(np.geomspace(largest, largest * eps, n))
+    return np.array(rows)

@@ -1,0 +1,182 @@
+"""The squared errors of all candidates from the moments of folds, which one pass makes."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..._objective import reductions
+from ..._objective.keyed_moments import KeyedMoments, keyed_moments
+from ..._objective.losses import make_loss
+from ..._objective.underflow import check_underflow
+from ..._solvers.paths.kinked_path import KinkedProblems, kinked_path
+from ..._solvers.paths.ridge_path import RidgePath
+from ..._solvers.paths.scaled_moments import ScaledMoments, scaled_moments, squared_errors
+from ..._sources.origin import Origin
+from ..._sources.row_source import Rows, TargetRows
+from .folds import Folds, check_weights
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_ROUNDED = 1e-8  # of the squares of the targets: what errors from moments have few digits of
+_ENTRIES = 1 << 24  # of coefficients that are kept at a time
+
+
+@dataclass(frozen=True)
+class FoldPath:
+    """The models of one split along the path of one share, for all weights.
+
+    Parameters
+    ----------
+    coef : array of shape (n_alphas, n_features, n_targets)
+    intercept : array of shape (n_alphas, n_targets)
+        For columns that are measured from the origin of the moments.
+    found : array of bool, of shape (n_alphas,)
+        Which of them the moments hold the digits of.
+    """
+
+    coef: Array
+    intercept: Array
+    found: Mask
+
+
+@dataclass
+class MomentSearch:
+    """Paths of penalties for each split, of least squares.
+
+    Parameters
+    ----------
+    rows : Rows
+        With the columns of the model.
+    origin : Origin
+        Near the data, without a scale.
+    fit_intercept : bool
+    folds : Folds
+    """
+
+    rows: Rows
+    origin: Origin
+    fit_intercept: bool
+    folds: Folds
+    whole: KeyedMoments = field(init=False)
+    train: KeyedMoments = field(init=False)
+    test: KeyedMoments = field(init=False)
+
+    def __post_init__(self) -> None:
+        each = keyed_moments(self.rows, self.folds.keys, self.origin, self.fit_intercept)
+        self.whole = each.together()
+        t, weight = each.n_targets, self.whole.weight[0]
+        squares = np.concatenate((self.whole.squares[0], weight * self._squares))
+        mean, columns = self.whole.mean[0], slice(t + self.rows.n_features)
+        check_underflow(squares, mean, torch.float64, columns, self.rows, self.origin)
+        self.train, self.test = self.folds.sets(each)
+        check_weights(self.folds, self.train, self.test)
+
+    @property
+    def slope(self) -> float:
+        """The largest product of a column with a target, about their means."""
+        return float((abs(self.whole.targets[0]) / self.whole.weight[0]).max())
+
+    @property
+    def curvature(self) -> float:
+        """The mean of the variances of the columns."""
+        return float(self._squares.mean())
+
+    @property
+    def _squares(self) -> Array:
+        squares: Array = self.whole.features[0].diagonal() / self.whole.weight[0]
+        return squares
+
+    def problem(self, split: int) -> ScaledMoments:
+        """Return what a split minimises, without a penalty."""
+        return scaled_moments(self.train, split, self._squares)
+
+    def ridge(self, split: int, alphas: Array) -> FoldPath:
+        """Return the models of a split with an "l2" penalty."""
+        problem = self.problem(split)
+        path = RidgePath(problem, float(alphas.min()))
+        if not path.exact:
+            d, t = problem.gradient.shape
+            nothing = np.zeros((len(alphas), d, t)), np.zeros((len(alphas), t))
+            return FoldPath(*nothing, np.zeros(len(alphas), bool))
+        coef = path.coef(alphas)
+        return FoldPath(coef, self._intercept(problem, coef), np.ones(len(alphas), bool))
+
+    def kinked(
+        self, splits: list[int], shares: list[float], alphas: Array, positive: bool
+    ) -> list[list[FoldPath]]:
+        """Return the models of splits, for each share, with penalties that have kinks or bounds.
+
+        Parameters
+        ----------
+        splits : list of int
+        shares : list of float
+        alphas : array of shape (n_shares, n_alphas)
+        positive : bool
+        """
+        parts = [self.problem(split) for split in splits]
+        problems = KinkedProblems.made(parts, np.array(shares), positive)
+        t, n = self.rows.n_targets, len(shares)
+        u, lost = kinked_path(problems, np.tile(np.repeat(alphas, t, axis=0), (len(splits), 1)))
+        shape = len(splits), n, t
+        u, lost = u.reshape(*shape, *u.shape[1:]), lost.reshape(*shape, -1)
+        paths = []
+        for number, part in enumerate(parts):
+            coef = np.moveaxis(u[number], 1, -1) / part.scale[:, None]
+            found = ~lost[number].any(1)
+            models = zip(coef, found, strict=True)
+            paths.append([FoldPath(c, self._intercept(part, c), f) for c, f in models])
+        return paths
+
+    def _intercept(self, problem: ScaledMoments, coef: Array) -> Array:
+        if self.fit_intercept:
+            return problem.intercept(coef)
+        return np.zeros((len(coef), coef.shape[-1]))
+
+    def errors(self, split: int, path: FoldPath) -> Array:
+        """Return the mean squared errors on the test rows, of shape (n_alphas, n_targets).
+
+        Those that moments do not hold the digits of are summed over the rows.
+        """
+        errors = squared_errors(self.test, split, path.coef, path.intercept)
+        mean_squares = self.test.squares[split] / self.test.weight[split]
+        low = (errors < _ROUNDED * mean_squares) & path.found[:, None]
+        if low.any() and self.rows.indexed:
+            rows = self.rows.taken(self._numbers(split))
+            for target in np.flatnonzero(low.any(0)):
+                which = low[:, target]
+                point = np.concatenate(
+                    (path.coef[which, :, target].T, path.intercept[None, which, target])
+                )
+                errors[which, target] = self._summed(rows, int(target), point)
+        return errors
+
+    def _numbers(self, split: int) -> torch.Tensor:
+        keys = self.folds.keys.of(0, self.rows.n_rows)
+        return torch.from_numpy(np.flatnonzero(self.folds.test[split][keys.numpy()]))
+
+    def _summed(self, rows: Rows, target: int, point: Array) -> Array:
+        """Return the mean squared errors of models of one target, summed over rows."""
+        t = rows.n_targets
+        shift = self.origin.shift
+        own = torch.cat((shift[target : target + 1], shift[t:]))
+        losses = partial(
+            reductions.losses,
+            origin=Origin(own),
+            dtype=torch.float64,
+            loss=make_loss("squared_error", 0.0, 0.5),
+            v=torch.from_numpy(point),
+        )
+        value, total = TargetRows(rows, target).total(losses)
+        return 2 * value.numpy() / total
+
+    def caller_models(self, path: FoldPath, which: int) -> tuple[Array, Array]:
+        """Return (coef of shape (n_targets, n_features), intercept) for the columns as they are."""
+        t, shift = self.rows.n_targets, self.origin.shift.numpy()
+        coef = path.coef[which]
+        if not self.fit_intercept:
+            return coef.T.copy(), np.zeros(t)
+        return coef.T.copy(), path.intercept[which] + shift[:t] - shift[t:] @ coef

@@ -1,0 +1,129 @@
+"""The models of each split along the paths of penalties, by moments or by fits."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._inputs.conversion import to_numpy
+from .fit_search import FitSearch
+from .moment_search import FoldPath, MomentSearch
+
+Array = NDArray[np.float64]
+Model = tuple[Array, Array]  # coefficients of shape (n_targets, n_columns), and intercepts
+
+_ENTRIES = 1 << 23  # of coefficients that are made at a time
+
+
+@dataclass(frozen=True)
+class SplitPath:
+    """What came out of one split for one share of "l1", for all weights.
+
+    Parameters
+    ----------
+    split : int
+    share : int
+        Its number.
+    losses : array of shape (n_alphas, n_targets)
+        The mean losses on the test rows; of squared error, the mean squared errors.
+    model : callable
+        Returns the model of the weight with a number.
+    """
+
+    split: int
+    share: int
+    losses: Array
+    model: Callable[[int], Model]
+
+
+@dataclass(frozen=True)
+class PathSearch:
+    """The paths of all splits.
+
+    Parameters
+    ----------
+    by_moments : list of MomentSearch
+        Of which each has some of the splits; none where moments do not make the models.
+    by_fits : FitSearch or None
+        For what moments do not hold the digits of; None where the rows cannot be read again.
+    kinked : bool
+        Whether the penalty has kinks or there are bounds.
+    positive : bool
+    squared : bool
+        Whether the loss is squared error.
+    """
+
+    by_moments: list[MomentSearch]
+    by_fits: FitSearch | None
+    kinked: bool
+    positive: bool
+    squared: bool
+
+    def paths(self, shares: list[float], alphas: Array) -> Iterator[SplitPath]:
+        """Yield the path of each split and each share.
+
+        Parameters
+        ----------
+        shares : list of float
+        alphas : array of shape (n_shares, n_alphas)
+            In descending order.
+        """
+        if not self.by_moments:
+            assert self.by_fits is not None
+            for split in range(len(self.by_fits.splits.parts)):
+                for number, (share, own) in enumerate(zip(shares, alphas, strict=True)):
+                    yield self._fitted(split, number, share, own)
+        for search in self.by_moments:
+            yield from self._of_moments(search, shares, alphas)
+
+    def _of_moments(
+        self, search: MomentSearch, shares: list[float], alphas: Array
+    ) -> Iterator[SplitPath]:
+        room = alphas.size * search.rows.n_features * search.rows.n_targets
+        n_splits, at_once = search.train.n_keys, max(_ENTRIES // room, 1)
+        for first in range(0, n_splits, at_once):
+            splits = list(range(first, min(first + at_once, n_splits)))
+            if self.kinked:
+                found = search.kinked(splits, shares, alphas, self.positive)
+            else:
+                found = [[search.ridge(split, alphas[0])] for split in splits]
+            for split, of_split in zip(splits, found, strict=True):
+                for number, path in enumerate(of_split):
+                    share, own = shares[number], alphas[number]
+                    yield self._completed(search, split, path, number, share, own)
+
+    def _completed(
+        self,
+        search: MomentSearch,
+        split: int,
+        path: FoldPath,
+        number: int,
+        share: float,
+        alphas: Array,
+    ) -> SplitPath:
+        """Return a path, by fits where moments do not hold the digits."""
+        whole = search.folds.first + split
+        if path.found.all():
+
+            def model(which: int) -> Model:
+                return search.caller_models(path, which)
+
+            return SplitPath(whole, number, search.errors(split, path), model)
+        if self.by_fits is None:
+            raise ValueError(
+                "Columns depend on each other so much that the sums over the rows do not hold the "
+                "digits of some models, and the rows cannot be read again. Give arrays or what can "
+                "be read more than once, use larger alphas, or leave columns out."
+            )
+        return self._fitted(whole, number, share, alphas)
+
+    def _fitted(self, split: int, number: int, share: float, alphas: Array) -> SplitPath:
+        assert self.by_fits is not None
+        losses, models = [], list[Any]()
+        for model, loss in self.by_fits.path(split, share, alphas):
+            losses.append(loss * (2 if self.squared else 1))
+            coef, intercept = to_numpy(model.coef_), to_numpy(model.intercept_)
+            models.append((np.atleast_2d(coef), np.atleast_1d(intercept)))
+        return SplitPath(split, number, np.array(losses), models.__getitem__)

@@ -1,0 +1,53 @@
+"""The scores of models on test samples, by a scorer of scikit-learn."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._compat import safe_indexing
+from .folds import Splits
+from .paths import SplitPath
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A scorer, and the samples as the user passed them.
+
+    Parameters
+    ----------
+    scorer : callable
+        ``scorer(estimator, X, y, **params)``.
+    X, y : object
+    params : dict
+        What goes to the scorer, such as weights of the samples.
+    """
+
+    scorer: Any
+    X: Any
+    y: Any
+    params: dict[str, Any]
+
+    def scores(self, path: SplitPath, splits: Splits, fitted: Any) -> Array:
+        """Return the scores of all weights on the test samples of a split.
+
+        Parameters
+        ----------
+        path : SplitPath
+        splits : Splits
+        fitted : callable
+            Returns an estimator with a model; it takes what ``path.model`` returns.
+        """
+        _, test = splits.parts[path.split]
+        X, y = safe_indexing(self.X, test), safe_indexing(self.y, test)
+        params = {
+            name: safe_indexing(value, test) if np.ndim(value) else value
+            for name, value in self.params.items()
+        }
+        n_alphas = len(path.losses)
+        return np.array(
+            [self.scorer(fitted(path.model(i)), X, y, **params) for i in range(n_alphas)]
+        )

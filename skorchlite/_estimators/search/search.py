@@ -1,0 +1,163 @@
+"""A search over the weights of a penalty on checked data."""
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._exceptions import OutOfRangeError
+from ..._inputs.fit_data import Data
+from ..._objective.moments import MANY_COLUMNS
+from ..._solvers.selection import is_stochastic
+from ..._sources.origin_choice import pilot_origin
+from .candidates import Candidates
+from .constant_model import constant_slopes
+from .fit_search import FitSearch
+from .folds import Folds, Splits
+from .grids import alpha_grid, given_alphas
+from .moment_search import MomentSearch
+from .paths import PathSearch
+from .scoring import Scoring
+
+Array = NDArray[np.float64]
+
+
+@dataclass
+class Search:
+    """The cross-validation of an estimator's candidates.
+
+    Parameters
+    ----------
+    estimator : SearchRegressor
+        With the parameters of the search.
+    data : Data
+    splits : Splits or None
+        None for rows that are not counted, which belong to folds in turn.
+    scoring : Scoring or None
+        None for the loss.
+    """
+
+    estimator: Any
+    data: Data
+    splits: Splits | None
+    scoring: Scoring | None
+
+    @cached_property
+    def shares(self) -> list[float]:
+        """The shares of "l1" in the penalty that are tried."""
+        fixed = {"l2": [0.0], "l1": [1.0]}
+        shares = fixed.get(self.estimator.penalty)
+        return shares or [float(share) for share in np.atleast_1d(self.estimator.l1_ratio)]
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """The pairs of a share and a weight that are tried."""
+        if not self._by_moments:
+            self._check_rows_for_fits()
+        given = given_alphas(self.estimator.alphas)
+        if given is not None:
+            return Candidates(self.shares, np.tile(given, (len(self.shares), 1)))
+        n, eps = self.estimator.alphas, self.estimator.eps
+        return Candidates(self.shares, alpha_grid(*self._slopes(), self.shares, n, eps))
+
+    def _slopes(self) -> tuple[float, float]:
+        if self._by_moments:
+            first = self._by_moments[0]
+            return first.slope, first.curvature
+        rows = self.columns.fit(self.data.rows)
+        return constant_slopes(rows, self.loss, self.estimator.fit_intercept)
+
+    @cached_property
+    def by_batches(self) -> bool:
+        """Whether a stochastic solver makes the models."""
+        return is_stochastic(self.estimator.solver, self.estimator._for_batches())
+
+    @cached_property
+    def loss(self) -> Any:
+        """The loss object."""
+        return self.estimator._loss(self.by_batches, self.data.weighted)
+
+    @cached_property
+    def columns(self) -> Any:
+        """The columns that the models are linear in."""
+        return self.estimator._columns(self.by_batches)
+
+    @cached_property
+    def _by_moments(self) -> list[MomentSearch]:
+        """The search by moments of the folds; empty where these do not make the models."""
+        n_columns = self.columns.count(self.data.rows.n_features)
+        if not self.loss.quadratic or self.by_batches or n_columns > MANY_COLUMNS:
+            return []
+        centre = self.estimator.fit_intercept
+        rows = self.columns.fit(self.data.rows)
+        folds = [self._in_turn()] if self.splits is None else self.splits.by_keys()
+        try:
+            origin = pilot_origin(rows, centre)
+            return [MomentSearch(rows, origin, centre, part) for part in folds]
+        except OutOfRangeError:  # of numbers that are not finite, or too large for their squares
+            self.data.check_finite(self.estimator)
+            return []
+
+    def _in_turn(self) -> Folds:
+        cv = 5 if self.estimator.cv is None else self.estimator.cv
+        return Folds.in_turn(int(cv))
+
+    @cached_property
+    def paths(self) -> PathSearch:
+        """The paths of all splits."""
+        by_fits = None
+        if self.splits is not None:
+            by_fits = FitSearch(self.data, self.splits, self.estimator._estimator)
+        positive = self.estimator.positive
+        return PathSearch(
+            self._by_moments,
+            by_fits,
+            kinked=positive or any(self.shares),
+            positive=positive,
+            squared=self.estimator.loss == "squared_error",
+        )
+
+    def _check_rows_for_fits(self) -> None:
+        if self.splits is None or not self.data.rows.indexed:
+            raise ValueError(
+                "Of data that yields its rows one after the other, a search makes the models of "
+                "squared error with a full-batch solver and up to 2,000 columns, whose numbers are "
+                "in the range of doubles. Give arrays, or a Dataset with __getitem__, for others."
+            )
+        self.data.check_finite(self.estimator)
+
+    def run(self) -> tuple[Array, Array, tuple[float, float]]:
+        """Return the losses, the scores, and the seconds that fitting and scoring took.
+
+        Returns
+        -------
+        losses : array of shape (n_shares, n_alphas, n_splits, n_targets)
+        scores : array of shape (n_shares, n_alphas, n_splits)
+            Of which larger ones are better.
+        seconds : tuple of float
+        """
+        began, scored = time.perf_counter(), 0.0
+        n_splits = len(self.splits.parts) if self.splits else len(self._in_turn().test)
+        shape = *self.candidates.shape, n_splits
+        losses = np.empty((*shape, self.data.rows.n_targets))
+        scores = np.empty(shape)
+        for path in self.paths.paths(self.shares, self.candidates.alphas):
+            losses[path.share, :, path.split] = path.losses
+            if self.scoring is not None:
+                start = time.perf_counter()
+                assert self.splits is not None
+                found = self.scoring.scores(path, self.splits, self.estimator._with_model)
+                scores[path.share, :, path.split] = found
+                scored += time.perf_counter() - start
+        if self.scoring is None:
+            scores = -losses.mean(-1)
+        return losses, scores, (time.perf_counter() - began - scored, scored)
+
+    def fold_models(self, share: int, alpha: float) -> list[tuple[Array, Array]]:
+        """Return the models of each split for one candidate."""
+        found = self.paths.paths([self.shares[share]], np.array([[alpha]]))
+        models = {path.split: path.model(0) for path in found}
+        return [models[split] for split in sorted(models)]

@@ -1,0 +1,1 @@
+"""Least squares for many penalties at once, from moments of the rows."""

@@ -1,0 +1,152 @@
+"""Least squares with "l1", "elasticnet" or bounds, for many problems and penalties at once.
+
+Problems go down the path of penalties together: at each penalty the columns that are not zero are
+guessed from the last point, the equations of these are solved, and the guess is mended until it is
+right (a primal-dual active set, which is Newton's method for the nonsmooth equations).
+
+References
+----------
+Hintermueller, Ito, Kunisch (2002), "The primal-dual active set strategy as a semismooth Newton
+method", SIAM Journal on Optimization 13(3).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .scaled_moments import ScaledMoments
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_FREE_STEPS = 8  # in which any number of columns may enter or leave; a handful is usual
+_STEPS = 100  # later ones change one column each, which cannot go in a circle
+_ROUNDING = 1e-12  # of a slope, relative to the largest at zero
+_UNSOLVED = 1e-9  # left of an equation, on the same scale
+
+
+@dataclass(frozen=True)
+class KinkedProblems:
+    """``1/2 u.R u - q.u + a (l1.|u| + 1/2 l2.u^2)``, each with its penalties, ``u >= 0`` if asked.
+
+    Parameters
+    ----------
+    hessians : array of shape (n_hessians, d, d)
+        Each with a diagonal of ones, or rows of zeros.
+    of : array of int, of shape (n_problems,)
+        The number of the Hessian of each problem.
+    gradient : array of shape (n_problems, d)
+    l1, l2 : array of shape (n_problems, d)
+        The weight of each coefficient in the penalties, for ``a = 1``.
+    positive : bool
+    """
+
+    hessians: Array
+    of: NDArray[np.intp]
+    gradient: Array
+    l1: Array
+    l2: Array
+    positive: bool
+
+    @classmethod
+    def made(cls, problems: list[ScaledMoments], shares: Array, positive: bool) -> "KinkedProblems":
+        """Return the problems of each of ``problems``, share of "l1" and target, in this order."""
+        parts = []
+        for number, problem in enumerate(problems):
+            kept = np.where(problem.varies, 1 / problem.scale, 0.0)
+            for share in shares:
+                for gradient in problem.gradient.T:
+                    parts.append((number, gradient, share * kept, (1 - share) * kept**2))
+        of, gradient, l1, l2 = map(np.array, zip(*parts, strict=True))
+        hessians = np.stack([problem.hessian for problem in problems])
+        return cls(hessians, of, gradient, l1, l2, positive)
+
+    def curved(self, u: Array) -> Array:
+        """Return ``R u`` of each problem."""
+        return np.matmul(self.hessians[self.of], u[:, :, None])[:, :, 0]
+
+
+def kinked_path(problems: KinkedProblems, alphas: Array) -> tuple[Array, Mask]:
+    """Return the minimisers, and which of them were not found.
+
+    Parameters
+    ----------
+    problems : KinkedProblems
+    alphas : array of shape (n_problems, n_alphas)
+        In descending order, so that a point is near the next one.
+
+    Returns
+    -------
+    u : array of shape (n_problems, n_alphas, d)
+    lost : array of bool, of shape (n_problems, n_alphas)
+        Where columns depend on each other so much that the guesses went in a circle, or that the
+        equations could not be solved.
+    """
+    n, n_alphas = alphas.shape
+    found = np.zeros((n, n_alphas, problems.gradient.shape[1]))
+    lost = np.zeros((n, n_alphas), bool)
+    u = found[:, 0].copy()
+    for i in range(n_alphas):
+        u, lost[:, i] = _minimised(problems, alphas[:, i, None], u)
+        found[:, i] = u
+    return found, lost
+
+
+def _minimised(problems: KinkedProblems, alpha: Array, u: Array) -> tuple[Array, Mask]:
+    """Return the minimisers near u, and which were not found; there u is as it was."""
+    l1, l2 = alpha * problems.l1, alpha * problems.l2
+    size = abs(problems.gradient).max(1, initial=0.0, keepdims=True)
+    u, lost, left = u.copy(), np.ones(len(u), bool), np.arange(len(u))
+    sign = _signs(u, problems.curved(u) + l2 * u - problems.gradient, l1, size, problems.positive)
+    for step in range(_STEPS):
+        point, slope = _solved(problems, left, sign, l1[left], l2[left])
+        off = np.where(sign != 0, abs(slope + l1[left] * sign), 0.0).max(1, initial=0.0)
+        solvable = off <= _UNSOLVED * size[left, 0]
+        wanted = _signs(point, slope, l1[left], size[left], problems.positive)
+        changed = wanted != sign
+        done = solvable & ~changed.any(1)
+        u[left[done]], lost[left[done]] = point[done], False
+        if step >= _FREE_STEPS:
+            changed &= changed.cumsum(1) == 1
+        go_on = solvable & ~done
+        sign, left = np.where(changed, wanted, sign)[go_on], left[go_on]
+        if not len(left):
+            break
+    return u, lost
+
+
+def _signs(u: Array, slope: Array, l1: Array, size: Array, positive: bool) -> Array:
+    """Return the signs of the minimiser's coefficients, 0 for those at zero, as u suggests them.
+
+    They are those of a proximal gradient step from u. Columns are scaled, so that its length is 1.
+    """
+    stepped = u - slope
+    beyond = stepped if positive else abs(stepped)
+    # What rounding may have moved across a kink stays at zero.
+    threshold = l1 + np.where(u == 0, _ROUNDING * size, 0.0)
+    return np.where(beyond > threshold, np.sign(stepped), 0.0)
+
+
+def _solved(
+    problems: KinkedProblems, which: NDArray[np.intp], sign: Array, l1: Array, l2: Array
+) -> tuple[Array, Array]:
+    """Return the minimisers among coefficients of these signs, and the slopes there.
+
+    Those of equations that cannot be solved are NaN.
+    """
+    active, of, q = sign != 0, problems.of[which], problems.gradient[which]
+    point = np.zeros_like(sign)
+    used = np.flatnonzero(active.any(0))
+    if len(used):
+        own, hessians = active[:, used], problems.hessians[of[:, None, None], used[:, None], used]
+        matrix = np.where(own[:, :, None] & own[:, None, :], hessians, 0.0)
+        diagonal = matrix[:, range(len(used)), range(len(used))]
+        matrix[:, range(len(used)), range(len(used))] = np.where(own, diagonal + l2[:, used], 1.0)
+        right = np.where(own, (q - l1 * sign)[:, used], 0.0)
+        factor, info = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
+        solved = torch.cholesky_solve(torch.from_numpy(right)[:, :, None], factor)[:, :, 0].numpy()
+        point[:, used] = np.where(info.numpy()[:, None] == 0, solved, np.nan)
+    slope = np.matmul(problems.hessians[of], point[:, :, None])[:, :, 0]
+    return point, slope + l2 * point - q

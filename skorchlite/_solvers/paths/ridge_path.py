@@ -1,0 +1,87 @@
+"""Least squares with an l2 penalty of any weight, from one factorization.
+
+With ``R`` the products of scaled columns and ``P`` the penalty in their coordinates, ``R + a P`` is
+``L (I + (a - a_0) M) L^T``, where ``L`` is the Cholesky factor of ``R + a_0 P`` and ``M`` has
+eigenvalues from 0 to ``1 / a_0``. So one factorization and the eigenvectors of ``M`` precondition
+the descent for every ``a >= a_0``, whose steps are products of matrices for all of them together.
+
+References
+----------
+Golub, Van Loan (2013), "Matrix Computations", section 8.7 (a symmetric-definite pencil).
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..._linalg.products import product
+from .scaled_moments import ScaledMoments
+
+Array = NDArray[np.float64]
+
+_STEPS = 6
+_ILL = 1e12  # a condition beyond which moments do not hold the digits of predictions
+_EPS = float(np.finfo(np.float64).eps)
+
+
+class RidgePath:
+    """The minimisers of ``1/2 mean (y - x.w - b)^2 + alpha/2 ||w||^2`` over ``alpha``.
+
+    Parameters
+    ----------
+    problem : ScaledMoments
+    least : float
+        The least ``alpha`` that is asked for; positive, or zero where columns are independent.
+
+    Attributes
+    ----------
+    exact : bool
+        Whether the moments hold the digits that the solution needs at the least ``alpha``.
+    """
+
+    def __init__(self, problem: ScaledMoments, least: float):
+        self.problem, self.least = problem, least
+        self._penalty = np.where(problem.varies, problem.scale**-2.0, 1.0)
+        # A column that does not vary has no part in predictions: its coefficient stays zero.
+        shifted = problem.hessian + np.diag(np.where(problem.varies, least * self._penalty, 1.0))
+        factor, info = torch.linalg.cholesky_ex(torch.from_numpy(shifted))
+        self.exact = not int(info)
+        if not self.exact:
+            return
+        root = torch.linalg.solve_triangular(
+            factor, torch.eye(len(shifted), dtype=factor.dtype), upper=False
+        )
+        penalised = (root * torch.from_numpy(self._penalty * problem.varies)) @ root.T
+        values, vectors = torch.linalg.eigh(penalised)
+        self._values = values.clamp(min=0.0).numpy()
+        self._turn = (root.T @ vectors).numpy()
+        self.exact = float(abs(shifted).sum(0).max()) * float(root.square().sum()) < _ILL
+
+    def coef(self, alphas: Array) -> Array:
+        """Return the coefficients, of shape (n_alphas, n_features, n_targets).
+
+        Parameters
+        ----------
+        alphas : array of shape (n_alphas,)
+            At least ``least`` each.
+        """
+        problem = self.problem
+        d, t = problem.gradient.shape
+        shrunk = 1 / (1 + (alphas - self.least) * self._values[:, None])
+        u, left = np.zeros((d, len(alphas), t)), problem.gradient[:, None, :]
+        size = np.inf
+        for _ in range(_STEPS):
+            turned = product(self._turn.T, np.ascontiguousarray(left).reshape(d, -1))
+            turned = turned.reshape(d, -1, t) * shrunk[:, :, None]
+            step = product(self._turn, turned.reshape(d, -1)).reshape(d, -1, t)
+            before, size = size, float(abs(step).max(initial=0.0))
+            if size >= 0.5 * before:  # what is left is rounding
+                break
+            u += step
+            if size <= _EPS * float(abs(u).max(initial=0.0)):
+                break
+            curved = product(problem.hessian, u.reshape(d, -1)).reshape(u.shape)
+            penalised = self._penalty[:, None, None] * (alphas[:, None] * u)
+            left = problem.gradient[:, None, :] - curved - penalised
+        kept = problem.varies / problem.scale
+        return np.moveaxis(u * kept[:, None, None], 0, 1)

@@ -1,0 +1,91 @@
+"""Least squares about the mean, columns scaled, as the paths of penalties see it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._objective.keyed_moments import KeyedMoments
+
+Array = NDArray[np.float64]
+
+_ROUNDING = 1e-14  # of the squares of a column over all rows: less is no variation
+
+
+@dataclass(frozen=True)
+class ScaledMoments:
+    """``1/2 (value - 2 u.gradient + u.hessian u)`` for each target, ``u = scale * coef``.
+
+    Parameters
+    ----------
+    hessian : array of shape (d, d)
+        With a diagonal of ones, or a row of zeros for a column that does not vary.
+    gradient : array of shape (d, n_targets)
+        Against zero.
+    value : array of shape (n_targets,)
+        The mean squares of the targets about their mean.
+    scale : array of shape (d,)
+        The deviation of each column; 1 where it does not vary.
+    mean : array of shape (n_targets + d,)
+        Of targets and features, measured from the origin of the moments.
+    """
+
+    hessian: Array
+    gradient: Array
+    value: Array
+    scale: Array
+    mean: Array
+
+    @cached_property
+    def varies(self) -> NDArray[np.bool_]:
+        """Which columns vary."""
+        return self.hessian.diagonal() > 0
+
+    def intercept(self, coef: Array) -> Array:
+        """Return the intercepts that go with coefficients of shape (..., d, n_targets)."""
+        t = len(self.value)
+        return self.mean[:t] - np.einsum("j,...jt->...t", self.mean[t:], coef)
+
+
+def scaled_moments(moments: KeyedMoments, key: int, whole: Array) -> ScaledMoments:
+    """Return the problem of one key.
+
+    Parameters
+    ----------
+    moments : KeyedMoments
+    key : int
+    whole : array of shape (d,)
+        The mean squares of the columns over all rows about their mean. What is nothing beside these
+        is what rounding has left of a column that is constant here.
+    """
+    weight, features = moments.weight[key], moments.features[key]
+    squares = features.diagonal() / weight
+    varies = squares > _ROUNDING * whole
+    scale = np.sqrt(np.where(varies, squares, 1.0))
+    kept = varies / scale
+    hessian = features * (kept[:, None] * kept / weight)
+    gradient = moments.targets[key] * (kept[:, None] / weight)
+    value = moments.squares[key] / weight
+    return ScaledMoments(hessian, gradient, value, scale, moments.mean[key])
+
+
+def squared_errors(moments: KeyedMoments, key: int, coef: Array, intercept: Array) -> Array:
+    """Return the mean squared errors over the rows of a key, of shape (..., n_targets).
+
+    Where they are nothing beside the squares of the targets, rounding has made them.
+
+    Parameters
+    ----------
+    moments : KeyedMoments
+    key : int
+    coef : array of shape (..., d, n_targets)
+    intercept : array of shape (..., n_targets)
+        For columns that are measured from the origin of the moments.
+    """
+    t, weight = moments.n_targets, moments.weight[key]
+    curved = np.matmul(moments.features[key], coef)
+    varied = moments.squares[key] + ((curved - 2 * moments.targets[key]) * coef).sum(-2)
+    mean = moments.mean[key]
+    off = mean[:t] - np.einsum("j,...jt->...t", mean[t:], coef) - intercept
+    return np.maximum(varied / weight, 0.0) + off * off
