@@ -51,8 +51,10 @@ class TorchSGDRegressorCV(SearchRegressor):
 
     Attributes
     ----------
-    alpha_, l1_ratio_ : float
-        The weight that was chosen, and the share of "l1" (1 for "l1", 0 for "l2").
+    alpha_ : float
+        The weight that was chosen.
+    l1_ratio_ : float
+        The share of "l1" that was chosen: 1 for "l1", 0 for "l2".
     alphas_ : ndarray of shape (n_alphas,) or (n_l1_ratio, n_alphas)
         The weights that were tried, in descending order.
     mse_path_ : ndarray of shape (n_l1_ratio, n_alphas, n_splits)
