@@ -212,6 +212,32 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
     Names of the features, where X has string column names.
 """
 
+_TERMS = """\
+interaction_only : bool, default=False
+    Whether to leave out terms with a column to a higher power than one.
+basis : {"power", "chebyshev", "legendre", "hermite"}, default="power"
+    What the terms are products of, and so what coefficients and penalty are of: powers of the
+    columns as they are, or polynomials of Chebyshev, Legendre or Hermite (the physicists') of
+    the columns mapped from ``domain_`` to [-1, 1], as in ``numpy.polynomial``. Predictions
+    depend on it with a penalty, ``positive=True``, ``fit_intercept=False``, a least degree
+    above 1, or, between the samples, where the data does not determine all coefficients.
+extrapolation : {"allow", "warn", "nan", "clip"}, default="allow"
+    What ``predict`` does with samples outside of ``domain_``, where a polynomial grows fast:
+    nothing, warn of them, return NaN for them (for which ``score`` has no number), or take the
+    nearest number of the domain in place of each that is outside.
+"""
+
+_OF_POLYNOMIALS = """\
+feature_importances_ : ndarray of shape (n_features_in_,)
+    The part of the variance of the predictions that each column takes part in, alone or in
+    products, over columns that are independent and uniform on ``domain_`` (total Sobol
+    indices); of all targets together. They add up to 1, or more where there are products. RFE
+    and SelectFromModel, which take ``coef_`` to have an entry for each column, need
+    ``importance_getter="feature_importances_"``.
+powers_ : ndarray of shape (n_output_features_, n_features_in_)
+    The exponent, or degree, of each column in each term, in PolynomialFeatures' order.
+"""
+
 _LOSS, _AFTER_LOSS = _PARAMETERS.split("penalty : ", 1)
 _AFTER_PENALTY = _AFTER_LOSS[_AFTER_LOSS.index("epsilon : float") :]
 _BEFORE_START, _AFTER_START = _AFTER_PENALTY.split("warm_start : bool", 1)
@@ -219,6 +245,8 @@ _BEFORE_START, _AFTER_START = _AFTER_PENALTY.split("warm_start : bool", 1)
 _SHARED = {
     "<parameters of every model>": _PARAMETERS,
     "<attributes of every model>": _ATTRIBUTES,
+    "<terms of every polynomial>": _TERMS,
+    "<attributes of every polynomial>": _OF_POLYNOMIALS,
     "<loss of every model>": _LOSS,
     "<parameters of every search>": _BEFORE_START + _AFTER_START[_AFTER_START.index("device : ") :],
 }
