@@ -36,11 +36,14 @@ class TorchSGDRegressorCV(SearchRegressor):
         reach from ``1 / eps`` to ``eps**2`` times the middle.
     l1_ratio : float or array-like of shape (n_l1_ratio,), default=0.15
         The shares of "l1" in "elasticnet" to try, from 0 to 1.
-    cv : int, splitter, iterable or None, default=None
+    cv : int, splitter, iterable, "loo" or None, default=None
         The splits: a number of folds, a splitter of scikit-learn, pairs of training and test
-        indices, or None for 5 folds. Samples of a stream belong to folds in turn.
+        indices, or None for 5 folds. Samples of a stream belong to folds in turn. "loo" leaves out
+        one sample at a time, of squared error with "l2", by the exact formula for it [3]_.
     scoring : str, callable or None, default=None
         A scorer, of which larger values are better; None for the loss.
+    alpha_per_target : bool, default=False
+        Whether to choose a weight for each target, where y is 2-d.
     rule : {"best", "one_standard_error"}, default="best"
         Whether to choose the best mean score, or the largest ``alpha`` (with its ``l1_ratio``)
         whose mean score is within one standard error of it [1]_.
@@ -51,25 +54,31 @@ class TorchSGDRegressorCV(SearchRegressor):
 
     Attributes
     ----------
-    alpha_ : float
-        The weight that was chosen.
+    alpha_ : float or ndarray of shape (n_targets,)
+        The weight that was chosen, or that of each target with ``alpha_per_target=True``.
     l1_ratio_ : float
         The share of "l1" that was chosen: 1 for "l1", 0 for "l2".
     alphas_ : ndarray of shape (n_alphas,) or (n_l1_ratio, n_alphas)
         The weights that were tried, in descending order.
     mse_path_ : ndarray of shape (n_l1_ratio, n_alphas, n_splits)
         The mean squared error on the test samples or, for another loss, its mean; of several
-        targets the mean over these. An axis of length 1 is left out, as in ElasticNetCV.
+        targets the mean over these. An axis of length 1 is left out, as in ElasticNetCV. With
+        ``cv="loo"`` it has the means over the samples, without an axis of splits; NaN where
+        rounding has made them.
+    coef_path_ : ndarray of shape (n_alphas, n_features) or (n_alphas, n_targets, n_features)
+        The coefficients on all samples for each weight, with ``l1_ratio_``.
     fold_coef_ : ndarray of shape (n_splits, n_features) or (n_splits, n_targets, n_features)
-        The coefficients on each split for ``alpha_`` and ``l1_ratio_``.
+        The coefficients on each split for ``alpha_`` and ``l1_ratio_``; not with ``cv="loo"``.
     fold_intercept_ : ndarray of shape (n_splits,) or (n_splits, n_targets)
+        The intercepts of these.
     cv_results_ : dict of arrays
         The scores of all candidates, as in GridSearchCV. What passes over the rows and solvers took
         is divided evenly.
-    best_score_ : float
+    best_score_ : float or ndarray of shape (n_targets,)
         The mean score of the chosen candidate; minus the mean loss (of squared error, minus the
         mean squared error) where ``scoring=None``.
     n_splits_ : int
+        The number of splits.
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
         Coefficients on all samples, in float64.
     intercept_ : float or ndarray of shape (n_targets,)
@@ -94,6 +103,8 @@ class TorchSGDRegressorCV(SearchRegressor):
        section 7.10.
     .. [2] Chan, T. F., Golub, G. H., LeVeque, R. J. (1983). "Algorithms for computing the sample
        variance: analysis and recommendations". The American Statistician 37(3).
+    .. [3] Golub, G. H., Heath, M., Wahba, G. (1979). "Generalized cross-validation as a method for
+       choosing a good ridge parameter". Technometrics 21(2).
 
     Examples
     --------
@@ -119,6 +130,7 @@ class TorchSGDRegressorCV(SearchRegressor):
         l1_ratio=0.15,
         cv=None,
         scoring=None,
+        alpha_per_target=False,
         rule="best",
         refit=True,
         epsilon=0.1,
@@ -152,6 +164,7 @@ class TorchSGDRegressorCV(SearchRegressor):
         self.l1_ratio = l1_ratio
         self.cv = cv
         self.scoring = scoring
+        self.alpha_per_target = alpha_per_target
         self.rule = rule
         self.refit = refit
         self.epsilon = epsilon

@@ -258,7 +258,7 @@ class Objective:
         t, origin = self.rows.n_targets, self.origin
         keep = torch.cat((torch.tensor([target]), torch.arange(t, len(origin.shift))))
         scale = None if origin.scale is None else origin.scale[keep]
-        rows, origin = TargetRows(self.rows, target), Origin(origin.shift[keep], scale)
+        rows, origin = TargetRows(self.rows, [target]), Origin(origin.shift[keep], scale)
         return Objective(rows, self.loss, self.penalty, origin, self.fit_intercept)
 
     def sampled(self, n_rows: int) -> "Objective":

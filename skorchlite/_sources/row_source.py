@@ -312,32 +312,37 @@ class ColumnRows(View):
 
 
 class TargetRows(View):
-    """One of the targets of a row source, and all of its columns.
+    """Some of the targets of a row source, and all of its columns.
 
     Parameters
     ----------
     source : Rows
-    target : int
-        The number of the target.
+    targets : list of int
+        The numbers of the targets.
     """
 
-    def __init__(self, source: Rows, target: int):
+    def __init__(self, source: Rows, targets: list[int]):
         super().__init__(source)
-        self.target, self.n_targets = target, 1
+        self.targets, self.n_targets = targets, len(targets)
         self.sparse, self.formed = source.sparse, source.formed
 
     def same_view(self) -> Callable[[Rows], Rows]:
-        """Return a function that takes this target of another source."""
-        return partial(TargetRows, target=self.target)
+        """Return a function that takes these targets of another source."""
+        return partial(TargetRows, targets=self.targets)
 
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
-        """Yield ``(X, y, sample_weight)`` with this column of y."""
+        """Yield ``(X, y, sample_weight)`` with these columns of y."""
         yield from map(self.view_block, self.source.blocks(size, order))
 
     def view_block(self, block: Block) -> Block:
-        """Return a block with this column of y."""
+        """Return a block with these columns of y."""
         X, y, weight = block
-        return X, y[:, self.target : self.target + 1], weight
+        return X, self._chosen(y), weight
+
+    def _chosen(self, y: Tensor) -> Tensor:
+        if len(self.targets) == 1:  # without a copy
+            return y[:, self.targets[0] : self.targets[0] + 1]
+        return y[:, self.targets]
 
     @property
     def filled(self) -> Tensor:
@@ -345,6 +350,6 @@ class TargetRows(View):
         return self.source.filled
 
     def centred(self, shift: Tensor, scale: Tensor | None) -> Iterator[tuple]:
-        """Yield ``(y, Z, sample_weight)`` with this column of y; see ``Rows``."""
+        """Yield ``(y, Z, sample_weight)`` with these columns of y; see ``Rows``."""
         for y, Z, weight in self.source.centred(shift, scale):
-            yield y[:, self.target : self.target + 1], Z, weight
+            yield self._chosen(y), Z, weight

@@ -10,9 +10,10 @@ from sklearn.metrics import get_scorer_names
 
 from ..._compat import Interval, StrOptions, fit_context
 from ..base import TorchRegressor
-from .candidates import chosen, results, warn_of_end
+from .candidates import warn_of_end
 from .folds import Splits
 from .grids import LEAST_SHARE, given_alphas
+from .refit import refitted
 from .routing import RoutedSearch
 from .scoring import Scoring
 from .search import Search
@@ -31,8 +32,9 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
         "alphas": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "eps": [Interval(Real, 0, 1, closed="neither")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), "array-like"],
-        "cv": ["cv_object"],
+        "cv": ["cv_object", StrOptions({"loo"})],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "alpha_per_target": ["boolean"],
         "rule": [StrOptions({"best", "one_standard_error"})],
         "refit": ["boolean"],
     }
@@ -74,6 +76,11 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
             was.
         """
         self._warn_of_unused(stacklevel=5)
+        if self.alpha_per_target and self.scoring is not None:
+            raise ValueError(
+                "alpha_per_target=True chooses by the loss of each target, and a scorer gives one "
+                "score for all. Give scoring=None."
+            )
         given_alphas(self.alphas)
         to_split, to_score = self._routed(params, sample_weight)
         scoring = None if self.scoring is None else Scoring(self._scorer(), X, y, to_score)
@@ -89,46 +96,36 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
                 "Give arrays, or scoring=None."
             )
         search = Search(self, data, splits, scoring)
-        losses, scores, seconds = search.run()
-        candidates = search.candidates
+        found, candidates = search.run(), search.candidates
         for _ in candidates.parameters(("alpha",)):
             if task is not None and task.step(lambda: None):
                 break
-        share, number = chosen(scores, self.rule)
-        alpha = float(candidates.alphas[share, number])
-        solution = self._refitted(search, share, alpha)
-        models = search.fold_models(share, alpha)
-        named = ("alpha", "l1_ratio") if self.penalty == "elasticnet" else ("alpha",)
-        single = data.single_target
+        by_target = self.alpha_per_target and not data.single_target
+        share, numbers = (found.chosen_by_target if by_target else found.chosen)(self.rule)
+        alphas = candidates.alphas[share, numbers]
+        of_each = np.broadcast_to(alphas, data.rows.n_targets)
         self.__dict__.update(
-            alpha_=alpha,
-            l1_ratio_=candidates.shares[share],
-            alphas_=candidates.alphas[0] if _is_one_grid(self, candidates) else candidates.alphas,
-            mse_path_=np.squeeze(losses.mean(-1)),
-            fold_coef_=np.stack([coef[0] if single else coef for coef, _ in models]),
-            fold_intercept_=np.stack([part[0] if single else part for _, part in models]),
-            cv_results_=results(candidates, named, scores, seconds),
-            best_score_=float(scores[share, number].mean()),
-            n_splits_=losses.shape[2],
+            alpha_=alphas if by_target else float(alphas),
+            best_score_=found.score_of(share, numbers),
+            **search.fitted(found, share, of_each),
         )
         widest = isinstance(self.alphas, Integral) and candidates.shares[share] >= LEAST_SHARE
-        warn_of_end(candidates.alphas[share], number, widest)
-        return solution
-
-    def _refitted(self, search, share, alpha):
-        """Fit the chosen model to all rows, and take its attributes; return the solution."""
+        warn_of_end(candidates.alphas[share], np.atleast_1d(numbers), widest)
         if not self.refit:
             return None
-        model = self._estimator(search.shares[share], alpha)
-        self._name_columns(model)
-        solution = model._fit(search.data, (None, None), None)
-        own = {*model.get_params(deep=False), "_stream"}
-        found = {name: value for name, value in vars(model).items() if name not in own}
-        self.__dict__.update(found)
+        attributes, solution = refitted(search, candidates.shares[share], of_each)
+        self.__dict__.update(attributes)
         return solution
 
     def _splits(self, rows, X, y, params):
-        """Return the splits, or None for rows that are not counted."""
+        """Return the splits, or None where rows belong to folds in turn or are left out by one."""
+        if isinstance(self.cv, str):
+            if params:
+                raise ValueError(
+                    f"cv='loo' leaves out one sample at a time, and {sorted(params)} would have no "
+                    "effect. Give a splitter that uses them, such as LeaveOneGroupOut()."
+                )
+            return None
         if rows.counted is not None:
             return Splits.made(self.cv, X, y, rows.n_rows, params)
         if self.cv is not None and not isinstance(self.cv, Integral):
@@ -159,7 +156,3 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
         self._name_columns(model)
         model.coef_, model.intercept_ = coef, intercept
         return model
-
-
-def _is_one_grid(estimator, candidates):
-    return not isinstance(estimator.alphas, Integral) or len(candidates.shares) == 1

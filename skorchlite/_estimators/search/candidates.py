@@ -41,80 +41,135 @@ class Candidates:
         return found
 
 
-def chosen(scores: Array, rule: str) -> tuple[int, int]:
-    """Return the numbers of the share and the weight that a rule chooses.
+@dataclass(frozen=True)
+class Found:
+    """What came out of all candidates.
 
     Parameters
     ----------
+    losses : array of shape (n_shares, n_alphas, n_splits, n_targets)
     scores : array of shape (n_shares, n_alphas, n_splits)
-        Of which larger ones are better; weights descend.
-    rule : {"best", "one_standard_error"}
+        Of which larger ones are better.
+    seconds : tuple of float
+        What fitting and scoring took in all.
+    errors : array of shape (n_shares, n_alphas, n_targets) or None
+        The standard errors of the mean losses where these are means over rows, which are left out
+        one at a time; None where they are means over splits.
     """
-    mean = scores.mean(-1)
-    if not np.isfinite(mean).any():
+
+    losses: Array
+    scores: Array
+    seconds: tuple[float, float]
+    errors: Array | None = None
+
+    def chosen(self, rule: str) -> tuple[int, Any]:
+        """Return the numbers of the share and the weight that a rule chooses.
+
+        Parameters
+        ----------
+        rule : {"best", "one_standard_error"}
+        """
+        error = _error(self.scores)
+        if self.errors is not None:
+            error = np.sqrt((self.errors**2).mean(-1))
+        share, numbers = _best(self.scores.mean(-1)[..., None], error[..., None], rule)
+        return share, int(numbers[0])
+
+    def chosen_by_target(self, rule: str) -> tuple[int, NDArray[np.intp]]:
+        """Return the number of the share, and that of the weight of each target."""
+        scores = -self.losses
+        error = _error(np.moveaxis(scores, 2, -1)) if self.errors is None else self.errors
+        return _best(scores.mean(2), error, rule)
+
+    def score_of(self, share: int, numbers: Any) -> Any:
+        """Return the mean score of a weight, or of one for each target."""
+        if np.ndim(numbers):
+            losses = self.losses[share].mean(1)
+            return -losses[numbers, np.arange(losses.shape[1])]
+        return float(self.scores[share, numbers].mean())
+
+
+def _error(scores: Array) -> Array:
+    """Return the standard error of the mean over the last axis, 0 of a single score."""
+    n = scores.shape[-1]
+    return scores.std(-1, ddof=1) / n**0.5 if n > 1 else np.zeros(scores.shape[:-1])
+
+
+def _best(mean: Array, error: Array, rule: str) -> tuple[int, NDArray[np.intp]]:
+    """Return the number of the share, and those of the weights for each target.
+
+    Parameters
+    ----------
+    mean, error : array of shape (n_shares, n_alphas, n_targets)
+        Of scores, and of these means.
+    rule : str
+    """
+    mean = np.where(np.isfinite(mean), mean, -np.inf)
+    if not np.isfinite(mean.max(1)).all():
         raise ValueError(
-            "No candidate has a finite score: the scores of all are NaN or infinite. Check the "
-            "scoring and the splits (R2, say, needs two samples in each)."
+            "No candidate has a finite score. Check the scoring and the splits (R2, say, needs two "
+            "samples in each), or use larger alphas."
         )
-    share, best = np.unravel_index(np.nanargmax(mean), mean.shape)
-    if rule == "one_standard_error" and scores.shape[-1] > 1:
-        of_best = scores[share, best]
-        within = mean[share] >= mean[share, best] - of_best.std(ddof=1) / len(of_best) ** 0.5
-        best = np.flatnonzero(within)[0]  # the largest weight
-    return int(share), int(best)
+    share = int(mean.max(1).sum(1).argmax())
+    mean, error = mean[share], error[share]
+    best, targets = mean.argmax(0), np.arange(mean.shape[1])
+    if rule == "one_standard_error":  # the largest weight that is as good
+        best = (mean >= (mean - error)[best, targets]).argmax(0)
+    return share, best
 
 
-def results(
-    candidates: Candidates, named: tuple[str, ...], scores: Array, seconds: tuple[float, float]
-) -> dict[str, Any]:
+def results(candidates: Candidates, named: tuple[str, ...], found: Found) -> dict[str, Any]:
     """Return the dictionary that GridSearchCV calls ``cv_results_``.
+
+    The candidates share the passes over the rows, so that each is given the same part of the time.
 
     Parameters
     ----------
     candidates : Candidates
     named : tuple of str
         The parameters that were searched.
-    scores : array of shape (n_shares, n_alphas, n_splits)
-    seconds : tuple of float
-        What fitting and scoring took in all. The candidates share the passes over the rows, so that
-        each is given the same part.
+    found : Found
     """
-    flat = scores.reshape(-1, scores.shape[-1])
+    flat = found.scores.reshape(-1, found.scores.shape[-1])
     n, n_splits = flat.shape
     params = candidates.parameters(named)
-    found: dict[str, Any] = {}
-    for name, total in zip(("fit", "score"), seconds, strict=True):
-        found[f"mean_{name}_time"] = np.full(n, total / (n * n_splits))
-        found[f"std_{name}_time"] = np.zeros(n)
+    table: dict[str, Any] = {}
+    for name, total in zip(("fit", "score"), found.seconds, strict=True):
+        table[f"mean_{name}_time"] = np.full(n, total / (n * n_splits))
+        table[f"std_{name}_time"] = np.zeros(n)
     for name in named:
-        found[f"param_{name}"] = np.ma.array([one[name] for one in params])
-    found["params"] = params
-    for split in range(n_splits):
-        found[f"split{split}_test_score"] = flat[:, split].copy()
-    mean = flat.mean(1)
-    found["mean_test_score"], found["std_test_score"] = mean, flat.std(1)
+        table[f"param_{name}"] = np.ma.array([one[name] for one in params])
+    table["params"] = params
+    if found.errors is None:
+        for split in range(n_splits):
+            table[f"split{split}_test_score"] = flat[:, split].copy()
+        table["std_test_score"] = flat.std(1)
+    mean = table["mean_test_score"] = flat.mean(1)
     worse = np.where(np.isnan(mean), np.inf, -mean)  # a mean that is no number comes last
-    found["rank_test_score"] = 1 + np.searchsorted(np.sort(worse), worse).astype(np.int32)
-    return found
+    table["rank_test_score"] = 1 + np.searchsorted(np.sort(worse), worse).astype(np.int32)
+    return table
 
 
-def warn_of_end(alphas: Array, number: int, widest: bool) -> None:
-    """Warn where the weight that was chosen is at an end of those that were tried.
+def warn_of_end(alphas: Array, numbers: NDArray[np.intp], widest: bool) -> None:
+    """Warn where a weight that was chosen is at an end of those that were tried.
 
     Parameters
     ----------
     alphas : array of shape (n_alphas,)
         In descending order.
-    number : int
-        Of the weight that was chosen.
+    numbers : array of int
+        Of the weights that were chosen.
     widest : bool
         Whether the first leaves all coefficients at zero, as larger ones would.
     """
-    if len(alphas) < 2 or 0 < number < len(alphas) - 1 or (widest and not number):
+    last = len(alphas) - 1
+    ends = [0] if not widest and (numbers == 0).any() else []
+    ends += [last] if (numbers == last).any() else []
+    if not last or not ends:
         return
-    end, further = ("largest", "larger") if number == 0 else ("least", "smaller")
+    end, further = ("largest", "larger") if ends[0] == 0 else ("least", "smaller")
     message = (
-        f"alpha_={alphas[number]:.4g} is the {end} of the weights that were tried, so that a "
+        f"alpha_={alphas[ends[0]]:.4g} is the {end} of the weights that were tried, so that a "
         f"{further} one may be better. Give alphas that reach further, or a smaller eps."
     )
     warnings.warn(message, UserWarning, stacklevel=caller_level(least=5))

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from ..._inputs.conversion import to_numpy
 from ..._inputs.fit_data import Data
+from ..._solvers.base import Solution
+from ..._sources.row_source import Rows
 from .folds import Splits, raise_no_weight
 
 Array = NDArray[np.float64]
@@ -45,15 +47,21 @@ class FitSearch:
         for name, part in (("training", train), ("test", test)):
             if self.data.weighted and not part.mean_weight() > 0:
                 raise_no_weight(split, name)
+        for model, solution in self.models(train, share, alphas):
+            objective = solution.objective
+            held = model._columns(False).of(test, objective.basis)
+            unit = objective.origin.unit()[: train.n_targets].numpy()
+            yield model, objective.mean_loss(solution.v, held).numpy() * unit**2
+
+    def of_all(self, share: float, alphas: Array) -> Iterator[tuple[Any, Solution]]:
+        """Yield, for each weight, the estimator fitted to all rows, and its solution."""
+        return self.models(self.data.rows, share, alphas)
+
+    def models(self, rows: Rows, share: float, alphas: Array) -> Iterator[tuple[Any, Solution]]:
+        """Yield, for each weight, the estimator fitted to rows, and its solution."""
         start: tuple = (None, None)
         for alpha in alphas.tolist():
             model = self.estimator(share, alpha)
-            own = replace(self.data, rows=train, validation=None)
-            vars(model).update(n_features_in_=train.n_features)
-            solution = model._fit(own, start, None)
-            objective = solution.objective
-            columns = model._columns(False)
-            loss = objective.mean_loss(solution.v, columns.of(test, objective.basis))
-            unit = objective.origin.unit()[: train.n_targets].numpy()
-            yield model, loss.numpy() * unit**2
+            solution = model._fit(replace(self.data, rows=rows, validation=None), start, None)
+            yield model, solution
             start = to_numpy(model.coef_), to_numpy(model.intercept_)

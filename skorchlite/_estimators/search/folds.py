@@ -106,6 +106,12 @@ class Folds:
         return cls(keys, (roles & 1) > 0, (roles & 2) > 0, first)
 
     @classmethod
+    def of_all(cls, n_rows: int) -> "Folds":
+        """Return one split, which trains and tests on all rows."""
+        whole = np.ones((1, 1), bool)
+        return cls(GivenKeys(np.zeros(n_rows, np.int64), 1), whole, whole)
+
+    @classmethod
     def in_turn(cls, n_folds: int) -> "Folds":
         """Return folds that rows which are not counted belong to in turn."""
         test = np.eye(n_folds, dtype=bool)

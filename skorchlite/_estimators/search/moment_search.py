@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 from ..._objective import reductions
 from ..._objective.keyed_moments import KeyedMoments, keyed_moments
+from ..._objective.loss import Loss
 from ..._objective.losses import make_loss
+from ..._objective.moments import Moments
+from ..._objective.moments_objective import RunningMoments, SummedObjective
+from ..._objective.penalties import Penalty
 from ..._objective.underflow import check_underflow
 from ..._solvers.paths.kinked_path import KinkedProblems, kinked_path
 from ..._solvers.paths.ridge_path import RidgePath
@@ -94,9 +98,12 @@ class MomentSearch:
         """Return what a split minimises, without a penalty."""
         return scaled_moments(self.train, split, self._squares)
 
-    def ridge(self, split: int, alphas: Array) -> FoldPath:
-        """Return the models of a split with an "l2" penalty."""
-        problem = self.problem(split)
+    def whole_problem(self) -> ScaledMoments:
+        """Return the same for all rows."""
+        return scaled_moments(self.whole, 0, self._squares)
+
+    def ridge(self, problem: ScaledMoments, alphas: Array) -> FoldPath:
+        """Return the models of a problem with an "l2" penalty."""
         path = RidgePath(problem, float(alphas.min()))
         if not path.exact:
             d, t = problem.gradient.shape
@@ -106,22 +113,21 @@ class MomentSearch:
         return FoldPath(coef, self._intercept(problem, coef), np.ones(len(alphas), bool))
 
     def kinked(
-        self, splits: list[int], shares: list[float], alphas: Array, positive: bool
+        self, parts: list[ScaledMoments], shares: list[float], alphas: Array, positive: bool
     ) -> list[list[FoldPath]]:
-        """Return the models of splits, for each share, with penalties that have kinks or bounds.
+        """Return the models of problems, for each share, with penalties of kinks, or bounds.
 
         Parameters
         ----------
-        splits : list of int
+        parts : list of ScaledMoments
         shares : list of float
         alphas : array of shape (n_shares, n_alphas)
         positive : bool
         """
-        parts = [self.problem(split) for split in splits]
         problems = KinkedProblems.made(parts, np.array(shares), positive)
         t, n = self.rows.n_targets, len(shares)
-        u, lost = kinked_path(problems, np.tile(np.repeat(alphas, t, axis=0), (len(splits), 1)))
-        shape = len(splits), n, t
+        u, lost = kinked_path(problems, np.tile(np.repeat(alphas, t, axis=0), (len(parts), 1)))
+        shape = len(parts), n, t
         u, lost = u.reshape(*shape, *u.shape[1:]), lost.reshape(*shape, -1)
         paths = []
         for number, part in enumerate(parts):
@@ -170,7 +176,7 @@ class MomentSearch:
             loss=make_loss("squared_error", 0.0, 0.5),
             v=torch.from_numpy(point),
         )
-        value, total = TargetRows(rows, target).total(losses)
+        value, total = TargetRows(rows, [target]).total(losses)
         return 2 * value.numpy() / total
 
     def caller_models(self, path: FoldPath, which: int) -> tuple[Array, Array]:
@@ -180,3 +186,13 @@ class MomentSearch:
         if not self.fit_intercept:
             return coef.T.copy(), np.zeros(t)
         return coef.T.copy(), path.intercept[which] + shift[:t] - shift[t:] @ coef
+
+    def summed(self, loss: Loss, penalty: Penalty) -> SummedObjective:
+        """Return the objective of all rows, from their moments alone."""
+        t, whole = self.rows.n_targets, self.whole
+        cross = np.zeros((len(whole.mean[0]), len(whole.mean[0])))
+        cross[t:], cross[:t, t:] = whole.products[0], whole.targets[0].T
+        cross[range(t), range(t)] = whole.squares[0]  # those of two targets are of no use
+        moments = Moments(float(whole.weight[0]), whole.mean[0], cross)
+        running, basis = RunningMoments.of(moments, self.origin), self.rows.basis
+        return SummedObjective(running, t, basis, loss, penalty, self.fit_intercept)

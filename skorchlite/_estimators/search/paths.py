@@ -15,6 +15,11 @@ Array = NDArray[np.float64]
 Model = tuple[Array, Array]  # coefficients of shape (n_targets, n_columns), and intercepts
 
 _ENTRIES = 1 << 23  # of coefficients that are made at a time
+_LOST = (
+    "Columns depend on each other so much that the sums over the rows do not hold the digits of "
+    "some models, and the rows cannot be read again. Give arrays or what can be read more than "
+    "once, use larger alphas, or leave columns out."
+)
 
 
 @dataclass(frozen=True)
@@ -78,17 +83,33 @@ class PathSearch:
         for search in self.by_moments:
             yield from self._of_moments(search, shares, alphas)
 
+    def of_all(self, share: float, alphas: Array) -> list[Model]:
+        """Return the models of all rows for one share, in the order of the weights."""
+        if self.by_moments:
+            search = self.by_moments[0]
+            problem, own = search.whole_problem(), alphas[None]
+            if self.kinked:
+                path = search.kinked([problem], [share], own, self.positive)[0][0]
+            else:
+                path = search.ridge(problem, alphas)
+            if path.found.all():
+                return [search.caller_models(path, number) for number in range(len(alphas))]
+        if self.by_fits is None:
+            raise ValueError(_LOST)
+        return [_model_of(model) for model, _ in self.by_fits.of_all(share, alphas)]
+
     def _of_moments(
         self, search: MomentSearch, shares: list[float], alphas: Array
     ) -> Iterator[SplitPath]:
         room = alphas.size * search.rows.n_features * search.rows.n_targets
         n_splits, at_once = search.train.n_keys, max(_ENTRIES // room, 1)
         for first in range(0, n_splits, at_once):
-            splits = list(range(first, min(first + at_once, n_splits)))
+            splits = range(first, min(first + at_once, n_splits))
+            parts = [search.problem(split) for split in splits]
             if self.kinked:
-                found = search.kinked(splits, shares, alphas, self.positive)
+                found = search.kinked(parts, shares, alphas, self.positive)
             else:
-                found = [[search.ridge(split, alphas[0])] for split in splits]
+                found = [[search.ridge(part, alphas[0])] for part in parts]
             for split, of_split in zip(splits, found, strict=True):
                 for number, path in enumerate(of_split):
                     share, own = shares[number], alphas[number]
@@ -112,11 +133,7 @@ class PathSearch:
 
             return SplitPath(whole, number, search.errors(split, path), model)
         if self.by_fits is None:
-            raise ValueError(
-                "Columns depend on each other so much that the sums over the rows do not hold the "
-                "digits of some models, and the rows cannot be read again. Give arrays or what can "
-                "be read more than once, use larger alphas, or leave columns out."
-            )
+            raise ValueError(_LOST)
         return self._fitted(whole, number, share, alphas)
 
     def _fitted(self, split: int, number: int, share: float, alphas: Array) -> SplitPath:
@@ -124,6 +141,10 @@ class PathSearch:
         losses, models = [], list[Any]()
         for model, loss in self.by_fits.path(split, share, alphas):
             losses.append(loss * (2 if self.squared else 1))
-            coef, intercept = to_numpy(model.coef_), to_numpy(model.intercept_)
-            models.append((np.atleast_2d(coef), np.atleast_1d(intercept)))
+            models.append(_model_of(model))
         return SplitPath(split, number, np.array(losses), models.__getitem__)
+
+
+def _model_of(estimator: Any) -> Model:
+    coef, intercept = to_numpy(estimator.coef_), to_numpy(estimator.intercept_)
+    return np.atleast_2d(coef), np.atleast_1d(intercept)

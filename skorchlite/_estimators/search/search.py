@@ -1,8 +1,10 @@
 """A search over the weights of a penalty on checked data."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,10 @@ from numpy.typing import NDArray
 from ..._exceptions import OutOfRangeError
 from ..._inputs.fit_data import Data
 from ..._objective.moments import MANY_COLUMNS
+from ..._solvers.paths.leave_one_out import left_out
 from ..._solvers.selection import is_stochastic
 from ..._sources.origin_choice import pilot_origin
-from .candidates import Candidates
+from .candidates import Candidates, Found, results
 from .constant_model import constant_slopes
 from .fit_search import FitSearch
 from .folds import Folds, Splits
@@ -93,7 +96,11 @@ class Search:
             return []
         centre = self.estimator.fit_intercept
         rows = self.columns.fit(self.data.rows)
-        folds = [self._in_turn()] if self.splits is None else self.splits.by_keys()
+        folds: Iterable[Folds]
+        if self.by_rows:
+            folds = [Folds.of_all(self.data.rows.n_rows)]
+        else:
+            folds = [self._in_turn()] if self.splits is None else self.splits.by_keys()
         try:
             origin = pilot_origin(rows, centre)
             return [MomentSearch(rows, origin, centre, part) for part in folds]
@@ -129,16 +136,34 @@ class Search:
             )
         self.data.check_finite(self.estimator)
 
-    def run(self) -> tuple[Array, Array, tuple[float, float]]:
-        """Return the losses, the scores, and the seconds that fitting and scoring took.
+    @property
+    def by_rows(self) -> bool:
+        """Whether rows are left out one at a time, by the formula for it."""
+        return isinstance(self.estimator.cv, str)
 
-        Returns
-        -------
-        losses : array of shape (n_shares, n_alphas, n_splits, n_targets)
-        scores : array of shape (n_shares, n_alphas, n_splits)
-            Of which larger ones are better.
-        seconds : tuple of float
-        """
+    def run(self) -> Found:
+        """Return what came out of each candidate on each split."""
+        return self._left_out() if self.by_rows else self._by_splits()
+
+    def _left_out(self) -> Found:
+        """Return the squared errors on rows that are left out one at a time, as of one split."""
+        began = time.perf_counter()
+        kinked = self.paths.kinked or not self.candidates.alphas[0, -1]
+        if kinked or self.scoring is not None or not self._by_moments:
+            raise ValueError(
+                "cv='loo' is for squared error with penalty='l2', alphas above zero, a full-batch "
+                "solver, up to 2,000 columns and scoring=None, where a formula gives the errors "
+                "exactly. Give cv=sklearn.model_selection.LeaveOneOut() for others."
+            )
+        search, centre = self._by_moments[0], self.estimator.fit_intercept
+        own = self.candidates.alphas[0]
+        mean, errors = left_out(search.rows, search.origin, search.whole, own, centre)
+        losses = mean[None, :, None]
+        seconds = time.perf_counter() - began, 0.0
+        return Found(losses, -losses.mean(-1), seconds, errors[None])
+
+    def _by_splits(self) -> Found:
+        """Return what came out of each split."""
         began, scored = time.perf_counter(), 0.0
         n_splits = len(self.splits.parts) if self.splits else len(self._in_turn().test)
         shape = *self.candidates.shape, n_splits
@@ -154,10 +179,54 @@ class Search:
                 scored += time.perf_counter() - start
         if self.scoring is None:
             scores = -losses.mean(-1)
-        return losses, scores, (time.perf_counter() - began - scored, scored)
+        return Found(losses, scores, (time.perf_counter() - began - scored, scored))
 
-    def fold_models(self, share: int, alpha: float) -> list[tuple[Array, Array]]:
-        """Return the models of each split for one candidate."""
-        found = self.paths.paths([self.shares[share]], np.array([[alpha]]))
-        models = {path.split: path.model(0) for path in found}
-        return [models[split] for split in sorted(models)]
+    def summed(self, share: float, alpha: float) -> Any:
+        """Return the objective of all rows, from their moments alone."""
+        model = self.estimator._estimator(share, alpha)
+        return self._by_moments[0].summed(self.loss, model._penalty())
+
+    def fitted(self, found: Found, share: int, alphas: Array) -> dict[str, Any]:
+        """Return what a search sets besides the model and the weight that was chosen.
+
+        Parameters
+        ----------
+        found : Found
+        share : int
+            The number of the share that was chosen.
+        alphas : array of shape (n_targets,)
+            The weight that was chosen for each target.
+        """
+        own, tried = self.candidates, self.candidates.alphas
+        given = not isinstance(self.estimator.alphas, Integral)
+        named = ("alpha", "l1_ratio") if self.estimator.penalty == "elasticnet" else ("alpha",)
+        path = [coef for coef, _ in self.paths.of_all(own.shares[share], tried[share])]
+        by_rows = {"n_splits_": self.data.rows.n_rows}
+        return {
+            "l1_ratio_": own.shares[share],
+            "alphas_": tried[0] if given or len(tried) == 1 else tried,
+            "mse_path_": np.squeeze(found.losses.mean(-1)),
+            "coef_path_": self._of_targets(path),
+            "cv_results_": results(own, named, found),
+            **(by_rows if self.by_rows else self._of_folds(own.shares[share], alphas)),
+        }
+
+    def _of_folds(self, share: float, alphas: Array) -> dict[str, Any]:
+        """Return the models of each split with the weights that were chosen."""
+        models: dict[int, tuple[Array, Array]] = {}
+        for alpha in np.unique(alphas):
+            which = alphas == alpha
+            for path in self.paths.paths([share], np.array([[alpha]])):
+                coef, intercept = path.model(0)
+                whole = models.setdefault(path.split, (coef.copy(), intercept.copy()))
+                whole[0][which], whole[1][which] = coef[which], intercept[which]
+        each = [models[split] for split in sorted(models)]
+        return {
+            "fold_coef_": self._of_targets([coef for coef, _ in each]),
+            "fold_intercept_": self._of_targets([intercept for _, intercept in each]),
+            "n_splits_": len(each),
+        }
+
+    def _of_targets(self, parts: list[Array]) -> Array:
+        """Return arrays whose first axis is that of targets as one, without it for a 1-d y."""
+        return np.stack([part[0] if self.data.single_target else part for part in parts])

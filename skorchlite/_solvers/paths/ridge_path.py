@@ -36,7 +36,12 @@ class RidgePath:
     Attributes
     ----------
     exact : bool
-        Whether the moments hold the digits that the solution needs at the least ``alpha``.
+        Whether the moments hold the digits that the solution needs at the least ``alpha``; if not,
+        there is nothing else.
+    turn : array of shape (d, d)
+        ``turn @ turn.T`` is the inverse of ``R + a_0 P``, and ``turn.T P turn`` is diagonal.
+    values : array of shape (d,)
+        That diagonal.
     """
 
     def __init__(self, problem: ScaledMoments, least: float):
@@ -53,8 +58,8 @@ class RidgePath:
         )
         penalised = (root * torch.from_numpy(self._penalty * problem.varies)) @ root.T
         values, vectors = torch.linalg.eigh(penalised)
-        self._values = values.clamp(min=0.0).numpy()
-        self._turn = (root.T @ vectors).numpy()
+        self.values = values.clamp(min=0.0).numpy()
+        self.turn = (root.T @ vectors).numpy()
         self.exact = float(abs(shifted).sum(0).max()) * float(root.square().sum()) < _ILL
 
     def coef(self, alphas: Array) -> Array:
@@ -67,13 +72,13 @@ class RidgePath:
         """
         problem = self.problem
         d, t = problem.gradient.shape
-        shrunk = 1 / (1 + (alphas - self.least) * self._values[:, None])
+        shrunk = 1 / (1 + (alphas - self.least) * self.values[:, None])
         u, left = np.zeros((d, len(alphas), t)), problem.gradient[:, None, :]
         size = np.inf
         for _ in range(_STEPS):
-            turned = product(self._turn.T, np.ascontiguousarray(left).reshape(d, -1))
+            turned = product(self.turn.T, np.ascontiguousarray(left).reshape(d, -1))
             turned = turned.reshape(d, -1, t) * shrunk[:, :, None]
-            step = product(self._turn, turned.reshape(d, -1)).reshape(d, -1, t)
+            step = product(self.turn, turned.reshape(d, -1)).reshape(d, -1, t)
             before, size = size, float(abs(step).max(initial=0.0))
             if size >= 0.5 * before:  # what is left is rounding
                 break

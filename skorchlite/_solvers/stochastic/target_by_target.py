@@ -27,7 +27,7 @@ def target_by_target(
     parts: list[Solution] = []
     for j in range(objective.rows.n_targets):
         target, point = objective.of_target(j), None if start is None else start[:, j : j + 1]
-        validation = None if settings.validation is None else TargetRows(settings.validation, j)
+        validation = None if settings.validation is None else TargetRows(settings.validation, [j])
         monitor = partial(_report, control, objective, target, tuple(parts))
         solution = solve(
             target,
