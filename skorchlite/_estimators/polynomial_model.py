@@ -134,17 +134,16 @@ class PolynomialModel(TorchRegressor):
             any_form=isinstance(self.loss, str) and not (scaled or stochastic),
         )
 
-    def _attributes(self, data, solution):
-        objective = solution.objective
-        basis, found = objective.basis, objective.units.solution(solution.v, solution.v_low)
+    def _coefficients(self, units, v, v_low, single):
+        basis, found = units.basis, units.solution(v, v_low)
         if basis.penalty_root is not None:
             basis, found = basis.base, basis.in_base(*found)
         return {
-            **super()._attributes(data, solution),
+            **super()._coefficients(units, v, v_low, single),
             "_basis": basis,
             "_basis_solution": found,
-            "n_output_features_": len(objective.basis.terms),
-            "domain_": objective.basis.domain,
+            "n_output_features_": len(basis.terms),
+            "domain_": basis.domain,
         }
 
     def _linear_model(self, rows):

@@ -52,6 +52,8 @@ class PolynomialTerms(Columns):
     least_squares : bool
     any_form : bool
         Whether the solver takes a penalty that is any quadratic form of the coefficients.
+    cancelled : float, default=9.0
+        As of ``BasisRequest``.
     """
 
     degree: Any
@@ -64,6 +66,7 @@ class PolynomialTerms(Columns):
     unscaled: bool
     least_squares: bool
     any_form: bool
+    cancelled: float = BasisRequest.cancelled
 
     def count(self, n_features: int) -> int:
         """Return how many terms there are of so many columns of X."""
@@ -89,6 +92,7 @@ class PolynomialTerms(Columns):
             unscaled=self.unscaled,
             incremental=self.stochastic,
             curvature=self.penalty.curvature if self.any_form and self.penalty.smooth else 0.0,
+            cancelled=self.cancelled,
         )
         return ExpandedRows(rows, fitted_basis(rows, request))
 

@@ -79,6 +79,12 @@ class KeyedMoments:
         parts = self.weight, self.mean, self.products, self.squares
         return type(self)(*(part[keys] for part in parts))
 
+    def leading(self, n_features: int) -> Self:
+        """Return the moments of the first features, and of all targets."""
+        k = self.n_targets + n_features
+        products = self.products[:, :n_features, :k]
+        return type(self)(self.weight, self.mean[:, :k], products, self.squares)
+
     def merged(self, other: "KeyedMoments") -> "KeyedMoments":
         """Return those of the rows of both, key by key; a single key goes with each of the other.
 

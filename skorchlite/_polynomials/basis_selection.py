@@ -14,7 +14,6 @@ from .sampling import SAMPLE_ROWS, ColumnRanges, column_ranges
 
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms, up to which doubled precision takes little time
-_CANCELLED = 9.0  # digits that powers may lose; with more, a fit in powers loses digits as well
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,9 @@ class BasisRequest:
         Whether more rows may follow, which may leave the ranges of the columns.
     curvature : float, default=0.0
         Of the penalty, if it is smooth and the solver takes any quadratic form; else zero.
+    cancelled : float, default=9.0
+        How many digits powers may lose before combinations that lose none take their place; with
+        more, a fit in powers loses digits as well.
     """
 
     degrees: Degrees
@@ -46,6 +48,7 @@ class BasisRequest:
     unscaled: bool = False
     incremental: bool = False
     curvature: float = 0.0
+    cancelled: float = 9.0
 
 
 def fitted_basis(rows: Rows, request: BasisRequest) -> Basis:
@@ -71,7 +74,7 @@ def fitted_basis(rows: Rows, request: BasisRequest) -> Basis:
     basis = Basis(terms, request.family, kind, ranges.low, ranges.high, doubled=doubled)
     if (
         may_combine
-        and basis.digits_lost_in_powers >= _CANCELLED
+        and basis.digits_lost_in_powers >= request.cancelled
         and is_cheap(basis, request.curvature)
     ):
         return _penalised_basis(rows, ranges, request)

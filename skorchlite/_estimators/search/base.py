@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
+import torch
 from sklearn.callback import with_callbacks
 from sklearn.metrics import get_scorer_names
 
@@ -149,10 +150,9 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
 
-    def _with_model(self, found):
-        """Return an estimator with coefficients of shape (n_targets, n_columns) and intercepts."""
-        coef, intercept = found
+    def _with_model(self, units, v, single):
+        """Return an estimator with the model of a point in some units."""
         model = self._estimator(0.0, 0.0)
         self._name_columns(model)
-        model.coef_, model.intercept_ = coef, intercept
+        vars(model).update(model._coefficients(units, v, torch.zeros_like(v), single))
         return model

@@ -1,7 +1,8 @@
 """The squared errors of all candidates from the moments of folds, which one pass makes."""
 
+import copy
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from ..._objective.moments import Moments
 from ..._objective.moments_objective import RunningMoments, SummedObjective
 from ..._objective.penalties import Penalty
 from ..._objective.underflow import check_underflow
+from ..._objective.units import Units
 from ..._solvers.paths.kinked_path import KinkedProblems, kinked_path
 from ..._solvers.paths.ridge_path import RidgePath
 from ..._solvers.paths.scaled_moments import ScaledMoments, scaled_moments, squared_errors
@@ -94,6 +96,25 @@ class MomentSearch:
         squares: Array = self.whole.features[0].diagonal() / self.whole.weight[0]
         return squares
 
+    @property
+    def penalty_root(self) -> Array:
+        """What coefficients are multiplied by, a matrix or its diagonal, before the penalty."""
+        basis = self.rows.basis
+        if basis.penalty_root is not None:
+            return np.array(basis.penalty_root)
+        ones = np.ones((self.rows.n_features, 1))
+        # Others than those of the caller's family have no penalty on them.
+        return basis.conversion.to_caller(ones)[:, 0] if basis.diagonal else ones[:, 0]
+
+    def leading(self, rows: Rows) -> "MomentSearch":
+        """Return the search with the first columns, which are those of ``rows``."""
+        d = rows.n_features
+        found = copy.copy(self)
+        found.rows, found.origin = rows, Origin(self.origin.shift[: rows.n_targets + d])
+        found.whole, found.train = self.whole.leading(d), self.train.leading(d)
+        found.test = self.test.leading(d)
+        return found
+
     def problem(self, split: int) -> ScaledMoments:
         """Return what a split minimises, without a penalty."""
         return scaled_moments(self.train, split, self._squares)
@@ -104,7 +125,7 @@ class MomentSearch:
 
     def ridge(self, problem: ScaledMoments, alphas: Array) -> FoldPath:
         """Return the models of a problem with an "l2" penalty."""
-        path = RidgePath(problem, float(alphas.min()))
+        path = RidgePath(problem, float(alphas.min()), self.penalty_root)
         if not path.exact:
             d, t = problem.gradient.shape
             nothing = np.zeros((len(alphas), d, t)), np.zeros((len(alphas), t))
@@ -179,13 +200,20 @@ class MomentSearch:
         value, total = TargetRows(rows, [target]).total(losses)
         return 2 * value.numpy() / total
 
-    def caller_models(self, path: FoldPath, which: int) -> tuple[Array, Array]:
-        """Return (coef of shape (n_targets, n_features), intercept) for the columns as they are."""
-        t, shift = self.rows.n_targets, self.origin.shift.numpy()
-        coef = path.coef[which]
-        if not self.fit_intercept:
-            return coef.T.copy(), np.zeros(t)
-        return coef.T.copy(), path.intercept[which] + shift[:t] - shift[t:] @ coef
+    @cached_property
+    def units(self) -> Units:
+        """Of the points that ``point`` returns."""
+        return Units(self.origin, self.rows.basis, self.rows.n_targets, self.fit_intercept)
+
+    def point(self, path: FoldPath, which: int) -> torch.Tensor:
+        """Return coefficients and intercept of one weight, of shape (n_features + 1, n_targets)."""
+        return torch.from_numpy(np.concatenate((path.coef[which], path.intercept[None, which])))
+
+    def caller_coefs(self, path: FoldPath) -> Array:
+        """Return the coefficients for the caller, of shape (n_alphas, n_targets, n_features)."""
+        n, d, t = path.coef.shape
+        coef = self.units.to_caller(np.moveaxis(path.coef, 1, 0).reshape(d, -1))
+        return np.moveaxis(coef.reshape(d, n, t), 0, -1).copy()
 
     def summed(self, loss: Loss, penalty: Penalty) -> SummedObjective:
         """Return the objective of all rows, from their moments alone."""

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..._inputs.conversion import to_numpy
+from ..._objective.units import Units
 from .fit_search import FitSearch
 from .moment_search import FoldPath, MomentSearch
 
@@ -33,14 +35,18 @@ class SplitPath:
         Its number.
     losses : array of shape (n_alphas, n_targets)
         The mean losses on the test rows; of squared error, the mean squared errors.
-    model : callable
-        Returns the model of the weight with a number.
+    fitted : callable
+        Returns an estimator with the model of the weight with a number.
     """
 
     split: int
     share: int
     losses: Array
-    model: Callable[[int], Model]
+    fitted: Callable[[int], Any]
+
+    def model(self, which: int) -> Model:
+        """Return the model of the weight with a number."""
+        return model_of(self.fitted(which))
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,8 @@ class PathSearch:
     positive : bool
     squared : bool
         Whether the loss is squared error.
+    estimator : callable
+        Returns an estimator with a model: ``estimator(units, point)``.
     """
 
     by_moments: list[MomentSearch]
@@ -65,6 +73,7 @@ class PathSearch:
     kinked: bool
     positive: bool
     squared: bool
+    estimator: Callable[[Units, Tensor], Any]
 
     def paths(self, shares: list[float], alphas: Array) -> Iterator[SplitPath]:
         """Yield the path of each split and each share.
@@ -83,8 +92,8 @@ class PathSearch:
         for search in self.by_moments:
             yield from self._of_moments(search, shares, alphas)
 
-    def of_all(self, share: float, alphas: Array) -> list[Model]:
-        """Return the models of all rows for one share, in the order of the weights."""
+    def of_all(self, share: float, alphas: Array) -> list[Array]:
+        """Return the coefficients on all rows for one share, in the order of the weights."""
         if self.by_moments:
             search = self.by_moments[0]
             problem, own = search.whole_problem(), alphas[None]
@@ -93,10 +102,10 @@ class PathSearch:
             else:
                 path = search.ridge(problem, alphas)
             if path.found.all():
-                return [search.caller_models(path, number) for number in range(len(alphas))]
+                return list(search.caller_coefs(path))
         if self.by_fits is None:
             raise ValueError(_LOST)
-        return [_model_of(model) for model, _ in self.by_fits.of_all(share, alphas)]
+        return [model_of(model)[0] for model, _ in self.by_fits.of_all(share, alphas)]
 
     def _of_moments(
         self, search: MomentSearch, shares: list[float], alphas: Array
@@ -128,10 +137,10 @@ class PathSearch:
         whole = search.folds.first + split
         if path.found.all():
 
-            def model(which: int) -> Model:
-                return search.caller_models(path, which)
+            def fitted(which: int) -> Any:
+                return self.estimator(search.units, search.point(path, which))
 
-            return SplitPath(whole, number, search.errors(split, path), model)
+            return SplitPath(whole, number, search.errors(split, path), fitted)
         if self.by_fits is None:
             raise ValueError(_LOST)
         return self._fitted(whole, number, share, alphas)
@@ -141,10 +150,12 @@ class PathSearch:
         losses, models = [], list[Any]()
         for model, loss in self.by_fits.path(split, share, alphas):
             losses.append(loss * (2 if self.squared else 1))
-            models.append(_model_of(model))
+            model._stream = None  # which holds products of all columns
+            models.append(model)
         return SplitPath(split, number, np.array(losses), models.__getitem__)
 
 
-def _model_of(estimator: Any) -> Model:
+def model_of(estimator: Any) -> Model:
+    """Return the model of an estimator."""
     coef, intercept = to_numpy(estimator.coef_), to_numpy(estimator.intercept_)
     return np.atleast_2d(coef), np.atleast_1d(intercept)

@@ -31,15 +31,13 @@ class Scoring:
     y: Any
     params: dict[str, Any]
 
-    def scores(self, path: SplitPath, splits: Splits, fitted: Any) -> Array:
+    def scores(self, path: SplitPath, splits: Splits) -> Array:
         """Return the scores of all weights on the test samples of a split.
 
         Parameters
         ----------
         path : SplitPath
         splits : Splits
-        fitted : callable
-            Returns an estimator with a model; it takes what ``path.model`` returns.
         """
         _, test = splits.parts[path.split]
         X, y = safe_indexing(self.X, test), safe_indexing(self.y, test)
@@ -48,6 +46,4 @@ class Scoring:
             for name, value in self.params.items()
         }
         n_alphas = len(path.losses)
-        return np.array(
-            [self.scorer(fitted(path.model(i)), X, y, **params) for i in range(n_alphas)]
-        )
+        return np.array([self.scorer(path.fitted(i), X, y, **params) for i in range(n_alphas)])

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Integral
 from typing import Any
 
@@ -125,6 +125,7 @@ class Search:
             kinked=positive or any(self.shares),
             positive=positive,
             squared=self.estimator.loss == "squared_error",
+            estimator=partial(self.estimator._with_model, single=self.data.single_target),
         )
 
     def _check_rows_for_fits(self) -> None:
@@ -174,7 +175,7 @@ class Search:
             if self.scoring is not None:
                 start = time.perf_counter()
                 assert self.splits is not None
-                found = self.scoring.scores(path, self.splits, self.estimator._with_model)
+                found = self.scoring.scores(path, self.splits)
                 scores[path.share, :, path.split] = found
                 scored += time.perf_counter() - start
         if self.scoring is None:
@@ -200,7 +201,7 @@ class Search:
         own, tried = self.candidates, self.candidates.alphas
         given = not isinstance(self.estimator.alphas, Integral)
         named = ("alpha", "l1_ratio") if self.estimator.penalty == "elasticnet" else ("alpha",)
-        path = [coef for coef, _ in self.paths.of_all(own.shares[share], tried[share])]
+        path = self.paths.of_all(own.shares[share], tried[share])
         by_rows = {"n_splits_": self.data.rows.n_rows}
         return {
             "l1_ratio_": own.shares[share],

@@ -25,13 +25,16 @@ _EPS = float(np.finfo(np.float64).eps)
 
 
 class RidgePath:
-    """The minimisers of ``1/2 mean (y - x.w - b)^2 + alpha/2 ||w||^2`` over ``alpha``.
+    """The minimisers of ``1/2 mean (y - x.w - b)^2 + alpha/2 ||root w||^2`` over ``alpha``.
 
     Parameters
     ----------
     problem : ScaledMoments
     least : float
         The least ``alpha`` that is asked for; positive, or zero where columns are independent.
+    root : array of shape (d,) or (d, d), default=None
+        The diagonal of a matrix, or a matrix, whose product with coefficients is penalised; None
+        for the identity.
 
     Attributes
     ----------
@@ -44,23 +47,49 @@ class RidgePath:
         That diagonal.
     """
 
-    def __init__(self, problem: ScaledMoments, least: float):
+    def __init__(self, problem: ScaledMoments, least: float, root: Array | None = None):
         self.problem, self.least = problem, least
-        self._penalty = np.where(problem.varies, problem.scale**-2.0, 1.0)
         # A column that does not vary has no part in predictions: its coefficient stays zero.
-        shifted = problem.hessian + np.diag(np.where(problem.varies, least * self._penalty, 1.0))
+        kept = problem.varies / problem.scale
+        self._root = kept if root is None else root * kept
+        shifted = problem.hessian + np.diag(1.0 - problem.varies)
+        if least:
+            shifted += least * self._penalty
         factor, info = torch.linalg.cholesky_ex(torch.from_numpy(shifted))
         self.exact = not int(info)
         if not self.exact:
             return
-        root = torch.linalg.solve_triangular(
+        inverse = torch.linalg.solve_triangular(
             factor, torch.eye(len(shifted), dtype=factor.dtype), upper=False
         )
-        penalised = (root * torch.from_numpy(self._penalty * problem.varies)) @ root.T
-        values, vectors = torch.linalg.eigh(penalised)
+        along = self._rooted(inverse.T.numpy())
+        values, vectors = torch.linalg.eigh(torch.from_numpy(product(along.T, along)))
         self.values = values.clamp(min=0.0).numpy()
-        self.turn = (root.T @ vectors).numpy()
-        self.exact = float(abs(shifted).sum(0).max()) * float(root.square().sum()) < _ILL
+        self.turn = (inverse.T @ vectors).numpy()
+        # In units in which the diagonal is ones, since rounding is relative to these.
+        unit = np.sqrt(shifted.diagonal())
+        largest = float(abs(shifted / (unit[:, None] * unit)).sum(0).max())
+        self.exact = largest * float((inverse * torch.from_numpy(unit)).square().sum()) < _ILL
+
+    @property
+    def _penalty(self) -> Array:
+        """The Hessian of the penalty with a weight of one."""
+        root = self._root
+        penalty: Array = np.diag(root * root) if root.ndim == 1 else root.T @ root
+        return penalty
+
+    def _rooted(self, u: Array) -> Array:
+        """Return what is penalised of coefficients of shape (d, n)."""
+        return self._root[:, None] * u if self._root.ndim == 1 else product(self._root, u)
+
+    def _slope(self, u: Array) -> Array:
+        """Return the gradient of the penalty, as a product of products.
+
+        With the matrix of the penalty itself, directions that it hardly touches would be off by the
+        rounding of those that it holds to nothing.
+        """
+        rooted = self._rooted(u)
+        return self._root[:, None] * rooted if self._root.ndim == 1 else self._root.T @ rooted
 
     def coef(self, alphas: Array) -> Array:
         """Return the coefficients, of shape (n_alphas, n_features, n_targets).
@@ -86,7 +115,7 @@ class RidgePath:
             if size <= _EPS * float(abs(u).max(initial=0.0)):
                 break
             curved = product(problem.hessian, u.reshape(d, -1)).reshape(u.shape)
-            penalised = self._penalty[:, None, None] * (alphas[:, None] * u)
+            penalised = self._slope((alphas[:, None] * u).reshape(d, -1)).reshape(u.shape)
             left = problem.gradient[:, None, :] - curved - penalised
         kept = problem.varies / problem.scale
         return np.moveaxis(u * kept[:, None, None], 0, 1)
