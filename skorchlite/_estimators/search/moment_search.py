@@ -104,7 +104,7 @@ class MomentSearch:
 
     def ridge(self, problem: ScaledMoments, alphas: Array) -> FoldPath:
         """Return the models of a problem with an "l2" penalty."""
-        path = RidgePath(problem, float(alphas.min()))
+        path = RidgePath(problem, float(alphas.min()), float(alphas.max()))
         if not path.exact:
             d, t = problem.gradient.shape
             nothing = np.zeros((len(alphas), d, t)), np.zeros((len(alphas), t))
