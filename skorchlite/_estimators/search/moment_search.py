@@ -125,7 +125,7 @@ class MomentSearch:
 
     def ridge(self, problem: ScaledMoments, alphas: Array) -> FoldPath:
         """Return the models of a problem with an "l2" penalty."""
-        path = RidgePath(problem, float(alphas.min()), self.penalty_root)
+        path = RidgePath(problem, float(alphas.min()), float(alphas.max()), self.penalty_root)
         if not path.exact:
             d, t = problem.gradient.shape
             nothing = np.zeros((len(alphas), d, t)), np.zeros((len(alphas), t))

@@ -10,7 +10,7 @@ Golub, Heath, Wahba (1979), "Generalized cross-validation as a method for choosi
 parameter", Technometrics 21(2).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -29,7 +29,8 @@ from .scaled_moments import ScaledMoments, scaled_moments
 Array = NDArray[np.float64]
 
 _SPAN = 1e4  # of the penalties that share eigenvectors: rounding is relative to the least of them
-_ENTRIES = 1 << 21  # of predictions that are made at a time
+_ENTRIES = 1 << 20  # of predictions that are made at a time, which stay in a cache
+_COLUMNS = 128  # of predictions that are made at a time, which a product is fast with
 _LEAST_LEFT = 1e-9  # of one less a leverage: below, the residual of the others is rounding
 
 
@@ -54,6 +55,10 @@ class Spectrum:
     gradient: Tensor
     least: float
     alphas: Tensor
+
+    def of(self, which: slice) -> "Spectrum":
+        """Return the same for some of the penalties."""
+        return replace(self, alphas=self.alphas[which])
 
     def shrunk(self, share: Tensor) -> Tensor:
         """Return by what each coordinate is multiplied, of shape (..., d, n_alphas).
@@ -117,7 +122,7 @@ def left_out(
 
 def _spectrum(problem: ScaledMoments, alphas: Array) -> Spectrum | None:
     """Return what models share; None where the moments do not hold their digits."""
-    path = RidgePath(problem, float(alphas[-1]))
+    path = RidgePath(problem, float(alphas[-1]), float(alphas[0]) + 1.0)
     if not path.exact:
         return None
     kept = problem.varies / problem.scale
@@ -138,26 +143,34 @@ def _left_out_sums(
     What leverages leave of one is the least over the rows, of shape (n_alphas,), in a list.
     """
     t, k, n = rows.n_targets, rows.n_targets + rows.n_features, len(spectrum.alphas)
-    device, dtype = rows.device, torch.float64
-    size = min(max(_ENTRIES // (n * t + k), 16), rows.bound(k, dtype.itemsize))
-    sums = DeviceSums(device, (n, t), (n, t), ())
-    least = torch.full((n,), torch.inf, dtype=dtype)
-    for A, s in staged(rows, origin, dtype, size):
+    at_once = max(_COLUMNS // t, 1)
+    size = min(max(_ENTRIES // (min(at_once, n) * t + k), 16), rows.bound(k, 8))
+    sums = DeviceSums(rows.device, (n, t), (n, t), ())
+    least = torch.full((n,), torch.inf, dtype=torch.float64)
+    for A, s in staged(rows, origin, torch.float64, size):
         A[:, :k] -= about
         if s is not None:
-            A, s = A[s > 0], s[s > 0].to(dtype)
-        turned = A[:, t:k] @ spectrum.turn
-        if s is None:
-            predicted, leverage = _by_common_share(turned, spectrum, 1 / weight)
-        else:
-            predicted, leverage = _by_own_share(turned, spectrum, s / weight)
-        own = 1 / weight if s is None else s[:, None] / weight
-        left = 1 - own * (leverage + centre)
-        errors = ((A[:, None, :t] - predicted) / left[:, :, None]).square()
-        weighted = errors if s is None else errors * s[:, None, None]
-        sums.add(weighted.sum(0), (weighted * errors).sum(0), float(len(A)))
-        if len(A):
-            least = torch.minimum(least, left.amin(0))
+            A, s = A[s > 0], s[s > 0].to(A.dtype)
+        if not len(A):
+            continue
+        turned, y, parts = A[:, t:k] @ spectrum.turn, A[:, None, :t], []
+        for first in range(0, n, at_once):
+            some = spectrum.of(slice(first, first + at_once))
+            if s is None:
+                errors, leverage = _by_common_share(turned, some, 1 / weight)
+                own = turned.new_ones(len(A), 1)
+            else:
+                errors, leverage = _by_own_share(turned, some, s / weight)
+                own = s[:, None]
+            left = 1 - own / weight * (leverage + centre)
+            errors.sub_(y).square_()
+            over = left.square().reciprocal_()
+            squares = torch.einsum("ma,mat->at", own * over, errors)
+            fourths = torch.einsum("ma,mat->at", own * over.square_(), errors.square_())
+            parts.append((squares, fourths, left.amin(0)))
+        squares, fourths, left = map(torch.cat, zip(*parts, strict=True))
+        sums.add(squares, fourths, float(len(A)))
+        least = torch.minimum(least, left)
     squares, fourths, count = sums.fetched()
     return squares, fourths, [least], float(count)
 
@@ -173,10 +186,8 @@ def _by_common_share(turned: Tensor, spectrum: Spectrum, share: float) -> tuple[
 def _by_own_share(turned: Tensor, spectrum: Spectrum, share: Tensor) -> tuple[Tensor, Tensor]:
     """Return the same of rows with weights, whose shares of the whole weight are given."""
     predicted, leverage = [], []
-    for alpha in spectrum.alphas:
-        one = Spectrum(
-            spectrum.turn, spectrum.values, spectrum.gradient, spectrum.least, alpha[None]
-        )
+    for number in range(len(spectrum.alphas)):
+        one = spectrum.of(slice(number, number + 1))
         shrunk = one.shrunk((1 - share)[:, None, None])[:, :, 0]
         predicted.append((turned * shrunk) @ spectrum.gradient)
         leverage.append((turned.square() * shrunk).sum(1))

@@ -20,8 +20,9 @@ from .scaled_moments import ScaledMoments
 Array = NDArray[np.float64]
 
 _STEPS = 6
+_COLUMNS = 2_048  # of coefficients that are refined at a time
 _ILL = 1e12  # a condition beyond which moments do not hold the digits of predictions
-_EPS = float(np.finfo(np.float64).eps)
+_ROUNDING = 16 * float(np.finfo(np.float64).eps)  # of a step beside the solution
 
 
 class RidgePath:
@@ -32,6 +33,8 @@ class RidgePath:
     problem : ScaledMoments
     least : float
         The least ``alpha`` that is asked for; positive, or zero where columns are independent.
+    most : float
+        The largest.
     root : array of shape (d,) or (d, d), default=None
         The diagonal of a matrix, or a matrix, whose product with coefficients is penalised; None
         for the identity.
@@ -47,7 +50,9 @@ class RidgePath:
         That diagonal.
     """
 
-    def __init__(self, problem: ScaledMoments, least: float, root: Array | None = None):
+    def __init__(
+        self, problem: ScaledMoments, least: float, most: float, root: Array | None = None
+    ):
         self.problem, self.least = problem, least
         # A column that does not vary has no part in predictions: its coefficient stays zero.
         kept = problem.varies / problem.scale
@@ -62,10 +67,12 @@ class RidgePath:
         inverse = torch.linalg.solve_triangular(
             factor, torch.eye(len(shifted), dtype=factor.dtype), upper=False
         )
-        along = self._rooted(inverse.T.numpy())
-        values, vectors = torch.linalg.eigh(torch.from_numpy(product(along.T, along)))
-        self.values = values.clamp(min=0.0).numpy()
-        self.turn = (inverse.T @ vectors).numpy()
+        self.turn, self.values = inverse.T.numpy(), np.zeros(len(inverse))
+        if most > least:
+            along = self._rooted(self.turn)
+            values, vectors = torch.linalg.eigh(torch.from_numpy(product(along.T, along)))
+            self.values = values.clamp(min=0.0).numpy()
+            self.turn = (inverse.T @ vectors).numpy()
         # In units in which the diagonal is ones, since rounding is relative to these.
         unit = np.sqrt(shifted.diagonal())
         largest = float(abs(shifted / (unit[:, None] * unit)).sum(0).max())
@@ -101,21 +108,41 @@ class RidgePath:
         """
         problem = self.problem
         d, t = problem.gradient.shape
+        kept = (problem.varies / problem.scale)[:, None]
+        found = np.empty((len(alphas), d, t))
+        if t > d:  # an inverse of the equations takes fewer operations than as many solutions
+            for number in range(len(alphas)):
+                inverse = self._refined(alphas[number : number + 1], np.eye(d))
+                np.multiply(product(inverse[:, 0], problem.gradient), kept, out=found[number])
+            return found
+        at_once = max(_COLUMNS // t, 1)  # which stay in the cache of a processor
+        for first in range(0, len(alphas), at_once):
+            part = slice(first, first + at_once)
+            solved = self._refined(alphas[part], problem.gradient)
+            found[part] = np.moveaxis(solved * kept[:, None], 0, 1)
+        return found
+
+    def _refined(self, alphas: Array, right: Array) -> Array:
+        """Return the solutions of the equations with these right sides, (d, n_alphas, n_sides)."""
+        d = len(right)
         shrunk = 1 / (1 + (alphas - self.least) * self.values[:, None])
-        u, left = np.zeros((d, len(alphas), t)), problem.gradient[:, None, :]
-        size = np.inf
+        whole = np.repeat(right[:, None, :], len(alphas), axis=1)
+        u, left, size = np.zeros_like(whole), whole, np.inf
         for _ in range(_STEPS):
-            turned = product(self.turn.T, np.ascontiguousarray(left).reshape(d, -1))
-            turned = turned.reshape(d, -1, t) * shrunk[:, :, None]
-            step = product(self.turn, turned.reshape(d, -1)).reshape(d, -1, t)
-            before, size = size, float(abs(step).max(initial=0.0))
+            turned = product(self.turn.T, left.reshape(d, -1)).reshape(left.shape)
+            turned *= shrunk[:, :, None]
+            step = product(self.turn, turned.reshape(d, -1)).reshape(left.shape)
+            before, size = size, _largest(step)
             if size >= 0.5 * before:  # what is left is rounding
                 break
             u += step
-            if size <= _EPS * float(abs(u).max(initial=0.0)):
+            if size <= _ROUNDING * _largest(u):
                 break
-            curved = product(problem.hessian, u.reshape(d, -1)).reshape(u.shape)
-            penalised = self._slope((alphas[:, None] * u).reshape(d, -1)).reshape(u.shape)
-            left = problem.gradient[:, None, :] - curved - penalised
-        kept = problem.varies / problem.scale
-        return np.moveaxis(u * kept[:, None, None], 0, 1)
+            left = product(self.problem.hessian, u.reshape(d, -1)).reshape(left.shape)
+            left += self._slope((alphas[:, None] * u).reshape(d, -1)).reshape(left.shape)
+            np.subtract(whole, left, out=left)
+        return u
+
+
+def _largest(part: Array) -> float:
+    return max(float(part.max(initial=0.0)), -float(part.min(initial=0.0)))
