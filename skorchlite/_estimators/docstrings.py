@@ -238,6 +238,31 @@ powers_ : ndarray of shape (n_output_features_, n_features_in_)
     The exponent, or degree, of each column in each term, in PolynomialFeatures' order.
 """
 
+_SPLITS = """\
+cv : int, splitter, iterable, "loo" or None, default=None
+    The splits: a number of folds, a splitter of scikit-learn, pairs of training and test
+    indices, or None for 5 folds. Samples of a stream belong to folds in turn. "loo" leaves out
+    one sample at a time, by the exact formula for squared error with no penalty but
+    "l2" [3]_.
+scoring : str, callable or None, default=None
+    A scorer, of which larger values are better; None for the loss.
+alpha_per_target : bool, default=False
+    Whether to choose a weight for each target, where y is 2-d.
+"""
+
+_RESULTS = """\
+fold_intercept_ : ndarray of shape (n_splits,) or (n_splits, n_targets)
+    The intercepts of these.
+cv_results_ : dict of arrays
+    The scores of all candidates, as in GridSearchCV. What passes over the rows and solvers took
+    is divided evenly.
+best_score_ : float or ndarray of shape (n_targets,)
+    The mean score of the chosen candidate; minus the mean loss (of squared error, minus the
+    mean squared error) where ``scoring=None``.
+n_splits_ : int
+    The number of splits.
+"""
+
 _LOSS, _AFTER_LOSS = _PARAMETERS.split("penalty : ", 1)
 _AFTER_PENALTY = _AFTER_LOSS[_AFTER_LOSS.index("epsilon : float") :]
 _BEFORE_START, _AFTER_START = _AFTER_PENALTY.split("warm_start : bool", 1)
@@ -247,6 +272,8 @@ _SHARED = {
     "<attributes of every model>": _ATTRIBUTES,
     "<terms of every polynomial>": _TERMS,
     "<attributes of every polynomial>": _OF_POLYNOMIALS,
+    "<splits of every search>": _SPLITS,
+    "<results of every search>": _RESULTS,
     "<loss of every model>": _LOSS,
     "<parameters of every search>": _BEFORE_START + _AFTER_START[_AFTER_START.index("device : ") :],
 }

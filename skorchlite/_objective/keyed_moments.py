@@ -85,6 +85,31 @@ class KeyedMoments:
         products = self.products[:, :n_features, :k]
         return type(self)(self.weight, self.mean[:, :k], products, self.squares)
 
+    def combined(
+        self, parts: Array, constants: Array | None = None, shift: Array | None = None
+    ) -> "KeyedMoments":
+        """Return the moments of ``constants + parts @ features``, and of the targets.
+
+        Parameters
+        ----------
+        parts : array of shape (n_combinations, n_features)
+        constants : array of shape (n_combinations,), default=None
+            If given, products are about zero instead of about the means.
+        shift : array of shape (n_targets + n_features,), default=None
+            Of the origin, from which the means are measured; given with ``constants``.
+        """
+        t, turned = self.n_targets, parts.T
+        products = np.concatenate((parts @ self.targets, parts @ self.features @ turned), 2)
+        if constants is None or shift is None:
+            mean = np.concatenate((self.mean[:, :t], self.mean[:, t:] @ turned), 1)
+            return KeyedMoments(self.weight, mean, products, self.squares)
+        whole = self.mean + shift
+        mean = np.concatenate((whole[:, :t], constants + whole[:, t:] @ turned), 1)
+        weighted = self.weight[:, None] * mean
+        products += weighted[:, t:, None] * mean[:, None, :]
+        squares = self.squares + weighted[:, :t] * mean[:, :t]
+        return KeyedMoments(self.weight, np.zeros_like(mean), products, squares)
+
     def merged(self, other: "KeyedMoments") -> "KeyedMoments":
         """Return those of the rows of both, key by key; a single key goes with each of the other.
 

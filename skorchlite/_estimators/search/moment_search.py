@@ -1,7 +1,6 @@
 """The squared errors of all candidates from the moments of folds, which one pass makes."""
 
-import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -18,7 +17,7 @@ from ..._objective.penalties import Penalty
 from ..._objective.underflow import check_underflow
 from ..._objective.units import Units
 from ..._solvers.paths.kinked_path import KinkedProblems, kinked_path
-from ..._solvers.paths.ridge_path import RidgePath
+from ..._solvers.paths.ridge_path import EPS, RidgePath
 from ..._solvers.paths.scaled_moments import ScaledMoments, scaled_moments, squared_errors
 from ..._sources.origin import Origin
 from ..._sources.row_source import Rows, TargetRows
@@ -27,6 +26,8 @@ from .folds import Folds, check_weights
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+_UNSURE = 1e-8  # of an error: where rounding may make more of it, a fit does better
+_SAFETY = 8.0  # an error is off by twice a prediction, and that by up to 4 times its estimate
 _ROUNDED = 1e-8  # of the squares of the targets: what errors from moments have few digits of
 _ENTRIES = 1 << 24  # of coefficients that are kept at a time
 
@@ -42,11 +43,14 @@ class FoldPath:
         For columns that are measured from the origin of the moments.
     found : array of bool, of shape (n_alphas,)
         Which of them the moments hold the digits of.
+    rounding : tuple of array or None, default=None
+        How far the coefficients may be off; see ``RidgePath``.
     """
 
     coef: Array
     intercept: Array
     found: Mask
+    rounding: tuple[Array, Array] | None = None
 
 
 @dataclass
@@ -61,25 +65,29 @@ class MomentSearch:
         Near the data, without a scale.
     fit_intercept : bool
     folds : Folds
+    whole, train, test : KeyedMoments
+        Of all rows, and of what each split trains and tests on.
     """
 
     rows: Rows
     origin: Origin
     fit_intercept: bool
     folds: Folds
-    whole: KeyedMoments = field(init=False)
-    train: KeyedMoments = field(init=False)
-    test: KeyedMoments = field(init=False)
+    whole: KeyedMoments
+    train: KeyedMoments
+    test: KeyedMoments
 
-    def __post_init__(self) -> None:
-        each = keyed_moments(self.rows, self.folds.keys, self.origin, self.fit_intercept)
-        self.whole = each.together()
-        t, weight = each.n_targets, self.whole.weight[0]
-        squares = np.concatenate((self.whole.squares[0], weight * self._squares))
-        mean, columns = self.whole.mean[0], slice(t + self.rows.n_features)
-        check_underflow(squares, mean, torch.float64, columns, self.rows, self.origin)
-        self.train, self.test = self.folds.sets(each)
-        check_weights(self.folds, self.train, self.test)
+    @classmethod
+    def made(cls, rows: Rows, origin: Origin, fit_intercept: bool, folds: Folds) -> "MomentSearch":
+        """Return the search, with the moments from a pass over the rows."""
+        each = keyed_moments(rows, folds.keys, origin, fit_intercept)
+        whole = each.together()
+        squares = np.concatenate((whole.squares[0], whole.features[0].diagonal()))
+        columns = slice(each.n_targets + rows.n_features)
+        check_underflow(squares, whole.mean[0], torch.float64, columns, rows, origin)
+        train, test = folds.sets(each)
+        check_weights(folds, train, test)
+        return MomentSearch(rows, origin, fit_intercept, folds, whole, train, test)
 
     @property
     def slope(self) -> float:
@@ -109,11 +117,18 @@ class MomentSearch:
     def leading(self, rows: Rows) -> "MomentSearch":
         """Return the search with the first columns, which are those of ``rows``."""
         d = rows.n_features
-        found = copy.copy(self)
-        found.rows, found.origin = rows, Origin(self.origin.shift[: rows.n_targets + d])
-        found.whole, found.train = self.whole.leading(d), self.train.leading(d)
-        found.test = self.test.leading(d)
-        return found
+        return replace(
+            self,
+            rows=rows,
+            origin=Origin(self.origin.shift[: rows.n_targets + d]),
+            whole=self.whole.leading(d),
+            train=self.train.leading(d),
+            test=self.test.leading(d),
+        )
+
+    def within(self, alphas: Array) -> list[tuple[slice, "MomentSearch"]]:
+        """Return a search for each part of some weights, in descending order, of which it holds."""
+        return [(slice(len(alphas)), self)]
 
     def problem(self, split: int) -> ScaledMoments:
         """Return what a split minimises, without a penalty."""
@@ -130,8 +145,8 @@ class MomentSearch:
             d, t = problem.gradient.shape
             nothing = np.zeros((len(alphas), d, t)), np.zeros((len(alphas), t))
             return FoldPath(*nothing, np.zeros(len(alphas), bool))
-        coef = path.coef(alphas)
-        return FoldPath(coef, self._intercept(problem, coef), np.ones(len(alphas), bool))
+        coef, found = path.coef(alphas), np.ones(len(alphas), bool)
+        return FoldPath(coef, self._intercept(problem, coef), found, path.rounding(coef))
 
     def kinked(
         self, parts: list[ScaledMoments], shares: list[float], alphas: Array, positive: bool
@@ -170,6 +185,7 @@ class MomentSearch:
         """
         errors = squared_errors(self.test, split, path.coef, path.intercept)
         mean_squares = self.test.squares[split] / self.test.weight[split]
+        mean_squares = mean_squares + self.summands(split, path.coef) ** 2
         low = (errors < _ROUNDED * mean_squares) & path.found[:, None]
         if low.any() and self.rows.indexed:
             rows = self.rows.taken(self._numbers(split))
@@ -178,27 +194,34 @@ class MomentSearch:
                 point = np.concatenate(
                     (path.coef[which, :, target].T, path.intercept[None, which, target])
                 )
-                errors[which, target] = self._summed(rows, int(target), point)
+                errors[which, target] = _summed(rows, self.origin, int(target), point)
         return errors
+
+    def summands(self, split: int, coef: Array) -> Array:
+        """Return the size of what adds up to predictions on the test rows, (n_alphas, n_targets).
+
+        Rounding errors of predictions are relative to it.
+        """
+        variances = self.test.features[split].diagonal() / self.test.weight[split]
+        return np.sqrt(variances @ coef**2)
+
+    def sure(self, split: int, path: FoldPath, errors: Array) -> Mask:
+        """Return which models have errors on the test rows that rounding leaves the digits of.
+
+        Polynomials grow fast outside of the training rows, and so do their rounding errors.
+        """
+        if path.rounding is None or not self.rows.basis.derived:
+            return path.found
+        directions, sizes = path.rounding
+        test, t = self.test, self.rows.n_targets
+        apart = (test.mean[split] - self.train.mean[split])[t:] @ directions
+        along = ((test.features[split] @ directions) * directions).sum() / test.weight[split]
+        off = np.sqrt(along + apart @ apart) * sizes + EPS * self.summands(split, path.coef)
+        return path.found & (_SAFETY * off <= _UNSURE * np.sqrt(errors)).all(1)
 
     def _numbers(self, split: int) -> torch.Tensor:
         keys = self.folds.keys.of(0, self.rows.n_rows)
         return torch.from_numpy(np.flatnonzero(self.folds.test[split][keys.numpy()]))
-
-    def _summed(self, rows: Rows, target: int, point: Array) -> Array:
-        """Return the mean squared errors of models of one target, summed over rows."""
-        t = rows.n_targets
-        shift = self.origin.shift
-        own = torch.cat((shift[target : target + 1], shift[t:]))
-        losses = partial(
-            reductions.losses,
-            origin=Origin(own),
-            dtype=torch.float64,
-            loss=make_loss("squared_error", 0.0, 0.5),
-            v=torch.from_numpy(point),
-        )
-        value, total = TargetRows(rows, [target]).total(losses)
-        return 2 * value.numpy() / total
 
     @cached_property
     def units(self) -> Units:
@@ -224,3 +247,19 @@ class MomentSearch:
         moments = Moments(float(whole.weight[0]), whole.mean[0], cross)
         running, basis = RunningMoments.of(moments, self.origin), self.rows.basis
         return SummedObjective(running, t, basis, loss, penalty, self.fit_intercept)
+
+
+def _summed(rows: Rows, origin: Origin, target: int, point: Array) -> Array:
+    """Return the mean squared errors of models of one target, summed over rows."""
+    t = rows.n_targets
+    shift = origin.shift
+    own = torch.cat((shift[target : target + 1], shift[t:]))
+    losses = partial(
+        reductions.losses,
+        origin=Origin(own),
+        dtype=torch.float64,
+        loss=make_loss("squared_error", 0.0, 0.5),
+        v=torch.from_numpy(point),
+    )
+    value, total = TargetRows(rows, [target]).total(losses)
+    return 2 * value.numpy() / total

@@ -1,7 +1,7 @@
 """The models of each split along the paths of penalties, by moments or by fits."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,10 @@ class SplitPath:
     def model(self, which: int) -> Model:
         """Return the model of the weight with a number."""
         return model_of(self.fitted(which))
+
+    def first(self, n: int) -> "SplitPath":
+        """Return the path of the first weights."""
+        return replace(self, losses=self.losses[:n])
 
 
 @dataclass(frozen=True)
@@ -94,15 +98,20 @@ class PathSearch:
 
     def of_all(self, share: float, alphas: Array) -> list[Array]:
         """Return the coefficients on all rows for one share, in the order of the weights."""
-        if self.by_moments:
-            search = self.by_moments[0]
-            problem, own = search.whole_problem(), alphas[None]
+        if not self.by_moments:
+            return self._fitted_to_all(share, alphas)
+        found: list[Array] = []
+        for which, search in self.by_moments[0].within(alphas):
+            problem, own = search.whole_problem(), alphas[which]
             if self.kinked:
-                path = search.kinked([problem], [share], own, self.positive)[0][0]
+                path = search.kinked([problem], [share], own[None], self.positive)[0][0]
             else:
-                path = search.ridge(problem, alphas)
-            if path.found.all():
-                return list(search.caller_coefs(path))
+                path = search.ridge(problem, own)
+            exact = path.found.all()
+            found += list(search.caller_coefs(path)) if exact else self._fitted_to_all(share, own)
+        return found
+
+    def _fitted_to_all(self, share: float, alphas: Array) -> list[Array]:
         if self.by_fits is None:
             raise ValueError(_LOST)
         return [model_of(model)[0] for model, _ in self.by_fits.of_all(share, alphas)]
@@ -114,15 +123,23 @@ class PathSearch:
         n_splits, at_once = search.train.n_keys, max(_ENTRIES // room, 1)
         for first in range(0, n_splits, at_once):
             splits = range(first, min(first + at_once, n_splits))
+            if not self.kinked:
+                yield from (self._ridge(search, split, shares[0], alphas[0]) for split in splits)
+                continue
             parts = [search.problem(split) for split in splits]
-            if self.kinked:
-                found = search.kinked(parts, shares, alphas, self.positive)
-            else:
-                found = [[search.ridge(part, alphas[0])] for part in parts]
+            found = search.kinked(parts, shares, alphas, self.positive)
             for split, of_split in zip(splits, found, strict=True):
                 for number, path in enumerate(of_split):
                     share, own = shares[number], alphas[number]
                     yield self._completed(search, split, path, number, share, own)
+
+    def _ridge(self, search: MomentSearch, split: int, share: float, alphas: Array) -> SplitPath:
+        """Return the path of a split for a penalty without kinks."""
+        parts = []
+        for which, part in search.within(alphas):
+            path = part.ridge(part.problem(split), alphas[which])
+            parts.append(self._completed(part, split, path, 0, share, alphas[which]))
+        return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _completed(
         self,
@@ -135,15 +152,22 @@ class PathSearch:
     ) -> SplitPath:
         """Return a path, by fits where moments do not hold the digits."""
         whole = search.folds.first + split
-        if path.found.all():
+        if not path.found.all():
+            if self.by_fits is None:
+                raise ValueError(_LOST)
+            return self._fitted(whole, number, share, alphas)
 
-            def fitted(which: int) -> Any:
-                return self.estimator(search.units, search.point(path, which))
+        def fitted(which: int) -> Any:
+            return self.estimator(search.units, search.point(path, which))
 
-            return SplitPath(whole, number, search.errors(split, path), fitted)
-        if self.by_fits is None:
-            raise ValueError(_LOST)
-        return self._fitted(whole, number, share, alphas)
+        found = SplitPath(whole, number, search.errors(split, path), fitted)
+        sure = search.sure(split, path, found.losses)
+        if self.by_fits is None or sure.all():
+            return found
+        n_sure = int(sure.argmin())  # smaller penalties leave less sure models
+        if not n_sure:
+            return self._fitted(whole, number, share, alphas)
+        return _joined([found.first(n_sure), self._fitted(whole, number, share, alphas[n_sure:])])
 
     def _fitted(self, split: int, number: int, share: float, alphas: Array) -> SplitPath:
         assert self.by_fits is not None
@@ -153,6 +177,17 @@ class PathSearch:
             model._stream = None  # which holds products of all columns
             models.append(model)
         return SplitPath(split, number, np.array(losses), models.__getitem__)
+
+
+def _joined(parts: list[SplitPath]) -> SplitPath:
+    """Return the path of the weights of all parts, which are of one split and share."""
+    of_each = [(part, number) for part in parts for number in range(len(part.losses))]
+
+    def fitted(which: int) -> Any:
+        part, number = of_each[which]
+        return part.fitted(number)
+
+    return replace(parts[0], losses=np.concatenate([p.losses for p in parts]), fitted=fitted)
 
 
 def model_of(estimator: Any) -> Model:

@@ -19,10 +19,11 @@ from .scaled_moments import ScaledMoments
 
 Array = NDArray[np.float64]
 
+EPS = float(np.finfo(np.float64).eps)
 _STEPS = 6
 _COLUMNS = 2_048  # of coefficients that are refined at a time
 _ILL = 1e12  # a condition beyond which moments do not hold the digits of predictions
-_ROUNDING = 16 * float(np.finfo(np.float64).eps)  # of a step beside the solution
+_ROUNDING = 16 * EPS  # of a step beside the solution
 
 
 class RidgePath:
@@ -121,6 +122,22 @@ class RidgePath:
             solved = self._refined(alphas[part], problem.gradient)
             found[part] = np.moveaxis(solved * kept[:, None], 0, 1)
         return found
+
+    def rounding(self, coef: Array) -> tuple[Array, Array]:
+        """Return how far coefficients may be off, as the rounding of products leaves them.
+
+        Returns
+        -------
+        directions : array of shape (d, d)
+        sizes : array of shape (n_alphas, n_targets)
+            They are off by ``directions @ e``, where the norm of e is about so much. Equations with
+            products that are off by a few roundings have such solutions.
+        """
+        problem = self.problem
+        whole = np.einsum("d,ndt->nt", problem.scale * problem.size, abs(coef))
+        sizes = np.linalg.norm(problem.size @ abs(self.turn)) * (np.sqrt(problem.value) + whole)
+        kept = problem.varies / problem.scale
+        return kept[:, None] * self.turn, EPS * sizes
 
     def _refined(self, alphas: Array, right: Array) -> Array:
         """Return the solutions of the equations with these right sides, (d, n_alphas, n_sides)."""

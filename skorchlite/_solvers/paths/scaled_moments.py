@@ -29,6 +29,9 @@ class ScaledMoments:
         The deviation of each column; 1 where it does not vary.
     mean : array of shape (n_targets + d,)
         Of targets and features, measured from the origin of the moments.
+    size : array of shape (d,)
+        What the rounding errors of each column are relative to, beside its deviation: more than 1
+        for a combination of others that cancel.
     """
 
     hessian: Array
@@ -36,6 +39,7 @@ class ScaledMoments:
     value: Array
     scale: Array
     mean: Array
+    size: Array
 
     @cached_property
     def varies(self) -> NDArray[np.bool_]:
@@ -48,7 +52,9 @@ class ScaledMoments:
         return self.mean[:t] - np.einsum("j,...jt->...t", self.mean[t:], coef)
 
 
-def scaled_moments(moments: KeyedMoments, key: int, whole: Array) -> ScaledMoments:
+def scaled_moments(
+    moments: KeyedMoments, key: int, whole: Array, size: Array | None = None
+) -> ScaledMoments:
     """Return the problem of one key.
 
     Parameters
@@ -58,6 +64,8 @@ def scaled_moments(moments: KeyedMoments, key: int, whole: Array) -> ScaledMomen
     whole : array of shape (d,)
         The mean squares of the columns over all rows about their mean. What is nothing beside these
         is what rounding has left of a column that is constant here.
+    size : array of shape (d,), default=None
+        What its rounding errors are relative to; None for its deviation.
     """
     weight, features = moments.weight[key], moments.features[key]
     squares = features.diagonal() / weight
@@ -67,7 +75,8 @@ def scaled_moments(moments: KeyedMoments, key: int, whole: Array) -> ScaledMomen
     hessian = features * (kept[:, None] * kept / weight)
     gradient = moments.targets[key] * (kept[:, None] / weight)
     value = moments.squares[key] / weight
-    return ScaledMoments(hessian, gradient, value, scale, moments.mean[key])
+    size = varies.astype(float) if size is None else kept * size
+    return ScaledMoments(hessian, gradient, value, scale, moments.mean[key], size)
 
 
 def squared_errors(moments: KeyedMoments, key: int, coef: Array, intercept: Array) -> Array:
