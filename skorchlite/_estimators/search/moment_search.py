@@ -151,7 +151,8 @@ class MomentSearch:
         mean_squares = self.test.squares[split] / self.test.weight[split]
         low = (errors < _ROUNDED * mean_squares) & path.found[:, None]
         if low.any() and self.rows.indexed:
-            rows = self.rows.taken(self._numbers(split))
+            _, numbers = self.folds.rows_of(split, self.rows.n_rows)
+            rows = self.rows.taken(torch.from_numpy(numbers))
             for target in np.flatnonzero(low.any(0)):
                 which = low[:, target]
                 point = np.concatenate(
@@ -159,10 +160,6 @@ class MomentSearch:
                 )
                 errors[which, target] = self._summed(rows, int(target), point)
         return errors
-
-    def _numbers(self, split: int) -> torch.Tensor:
-        keys = self.folds.keys.of(0, self.rows.n_rows)
-        return torch.from_numpy(np.flatnonzero(self.folds.test[split][keys.numpy()]))
 
     def _summed(self, rows: Rows, target: int, point: Array) -> Array:
         """Return the mean squared errors of models of one target, summed over rows."""

@@ -41,7 +41,7 @@ class Scoring:
         fitted : callable
             Returns an estimator with a model; it takes what ``path.model`` returns.
         """
-        _, test = splits.parts[path.split]
+        _, test = splits.rows_of(path.split)
         X, y = safe_indexing(self.X, test), safe_indexing(self.y, test)
         params = {
             name: safe_indexing(value, test) if np.ndim(value) else value
