@@ -26,7 +26,8 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _ROUNDED = 1e-8  # of the squares of the targets: what errors from moments have few digits of
-_ENTRIES = 1 << 24  # of coefficients that are kept at a time
+_SUMMED = 64.0  # times the rounding error of a square may be left of their sum
+_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,19 @@ class MomentSearch:
 
     def problem(self, split: int) -> ScaledMoments:
         """Return what a split minimises, without a penalty."""
-        return scaled_moments(self.train, split, self._squares)
+        return scaled_moments(self.train, split, self._rounded(self.train, split))
+
+    def _rounded(self, moments: KeyedMoments, key: int) -> Array:
+        """Return the mean squares that rounding may have made of columns that are constant."""
+        t = self.rows.n_targets
+        size = (self.origin.shift.numpy() + moments.mean[key])[t:]
+        # Sparse columns are measured from zero, and dense ones from near their mean.
+        rounding = _EPS if self.rows.sparse else _EPS**2
+        return _SUMMED * rounding * size * size
 
     def whole_problem(self) -> ScaledMoments:
         """Return the same for all rows."""
-        return scaled_moments(self.whole, 0, self._squares)
+        return scaled_moments(self.whole, 0, self._rounded(self.whole, 0))
 
     def ridge(self, problem: ScaledMoments, alphas: Array) -> FoldPath:
         """Return the models of a problem with an "l2" penalty."""

@@ -157,7 +157,8 @@ class Search:
             )
         search, centre = self._by_moments[0], self.estimator.fit_intercept
         own = self.candidates.alphas[0]
-        mean, errors = left_out(search.rows, search.origin, search.whole, own, centre)
+        problem, weight = search.whole_problem(), float(search.whole.weight[0])
+        mean, errors = left_out(search.rows, search.origin, problem, weight, own, centre)
         losses = mean[None, :, None]
         seconds = time.perf_counter() - began, 0.0
         return Found(losses, -losses.mean(-1), seconds, errors[None])

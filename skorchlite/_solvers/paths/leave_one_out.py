@@ -12,19 +12,19 @@ parameter", Technometrics 21(2).
 
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..._objective.keyed_moments import KeyedMoments
 from ..._sources.design import staged
 from ..._sources.device_sums import DeviceSums
 from ..._sources.origin import Origin
 from ..._sources.row_source import Rows
 from .ridge_path import RidgePath
-from .scaled_moments import ScaledMoments, scaled_moments
+from .scaled_moments import ScaledMoments
 
 Array = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ class Spectrum:
 
 
 def left_out(
-    rows: Rows, origin: Origin, moments: KeyedMoments, alphas: Array, centre: bool
+    rows: Rows, origin: Origin, problem: ScaledMoments, weight: float, alphas: Array, centre: bool
 ) -> tuple[Array, Array]:
     """Return the squared errors on rows that are left out, in a pass for a few penalties of a size.
 
@@ -81,8 +81,10 @@ def left_out(
     rows : Rows
     origin : Origin
         That the moments are measured from.
-    moments : KeyedMoments
-        Of all rows, as one key.
+    problem : ScaledMoments
+        Of all rows.
+    weight : float
+        The sum of their weights.
     alphas : array of shape (n_alphas,)
         Positive, in descending order.
     centre : bool
@@ -95,8 +97,6 @@ def left_out(
     error : array of shape (n_alphas, n_targets)
         The standard error of the mean.
     """
-    weight = float(moments.weight[0])
-    problem = scaled_moments(moments, 0, moments.features[0].diagonal() / weight)
     add_up = partial(
         _left_out_sums,
         origin=origin,
@@ -122,7 +122,7 @@ def left_out(
 
 def _spectrum(problem: ScaledMoments, alphas: Array) -> Spectrum | None:
     """Return what models share; None where the moments do not hold their digits."""
-    path = RidgePath(problem, float(alphas[-1]), float(alphas[0]) + 1.0)
+    path = RidgePath(problem, float(alphas[-1]), inf)
     if not path.exact:
         return None
     kept = problem.varies / problem.scale

@@ -10,8 +10,6 @@ from ..._objective.keyed_moments import KeyedMoments
 
 Array = NDArray[np.float64]
 
-_ROUNDING = 1e-14  # of the squares of a column over all rows: less is no variation
-
 
 @dataclass(frozen=True)
 class ScaledMoments:
@@ -48,20 +46,19 @@ class ScaledMoments:
         return self.mean[:t] - np.einsum("j,...jt->...t", self.mean[t:], coef)
 
 
-def scaled_moments(moments: KeyedMoments, key: int, whole: Array) -> ScaledMoments:
+def scaled_moments(moments: KeyedMoments, key: int, rounded: Array) -> ScaledMoments:
     """Return the problem of one key.
 
     Parameters
     ----------
     moments : KeyedMoments
     key : int
-    whole : array of shape (d,)
-        The mean squares of the columns over all rows about their mean. What is nothing beside these
-        is what rounding has left of a column that is constant here.
+    rounded : array of shape (d,)
+        The mean squares that rounding may have made of a column that is constant here.
     """
     weight, features = moments.weight[key], moments.features[key]
     squares = features.diagonal() / weight
-    varies = squares > _ROUNDING * whole
+    varies = squares > rounded
     scale = np.sqrt(np.where(varies, squares, 1.0))
     kept = varies / scale
     hessian = features * (kept[:, None] * kept / weight)
