@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor, TorchSGDRegressorCV
 
 # One for each way to fit.
 FEW = [
@@ -12,6 +12,7 @@ FEW = [
     TorchSGDRegressor(learning_rate="invscaling", max_iter=50, tol=None, random_state=0),
     TorchPolyRegressor(),
     TorchPolyRegressor(basis="hermite", extrapolation="clip"),
+    TorchSGDRegressorCV(alphas=10),
 ]
 OTHERS = [
     TorchSGDRegressor(penalty="l2"),
@@ -37,6 +38,9 @@ OTHERS = [
     TorchPolyRegressor(degree=(2, 3)),
     TorchPolyRegressor(basis="chebyshev", fit_intercept=False),
     TorchPolyRegressor(basis="legendre", penalty="l2"),
+    TorchSGDRegressorCV(penalty="elasticnet", l1_ratio=[0.5, 1.0], alphas=5),
+    TorchSGDRegressorCV(loss="huber", epsilon=1.0, alphas=3, cv=2),
+    TorchSGDRegressorCV(penalty="l1", positive=True, alphas=5),
 ]
 
 
@@ -56,6 +60,7 @@ def expected_failures(estimator):
 WARNINGS = [
     "ignore:The data determines:numpy.exceptions.RankWarning",
     "ignore:alpha has no effect with penalty=None:UserWarning",
+    "ignore:alpha_=:UserWarning",  # of a search on a few samples of noise
 ]
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch.distributed as dist
 
-from skorchlite import TorchPolyRegressor, TorchSGDRegressor, _process_group
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor, TorchSGDRegressorCV, _process_group
 
 # Seconds within which an error reaches all ranks, however busy the machine is. A rank that it does
 # not reach waits for longer, until `_process_group._TIMEOUT` has passed.
@@ -154,6 +154,10 @@ def poly(way=fit, **parameters):
     return Case(way, TorchPolyRegressor, {"degree": 2, **parameters})
 
 
+def search(way=fit, **parameters):
+    return Case(way, TorchSGDRegressorCV, parameters)
+
+
 SGD = {"solver": "sgd", "random_state": 0}
 LITERAL = {**SGD, "learning_rate": 0.01, "batch_size": 50, "max_iter": 3, "tol": None}
 
@@ -189,6 +193,10 @@ CASES = {
     "poly l1": poly(penalty="l1", alpha=0.1),
     "poly huber": poly(loss="huber"),
     "poly targets": poly(fit_targets),
+    "search": search(alphas=20),
+    "search l1": search(penalty="l1", alphas=20, cv=3),
+    "search huber": search(loss="huber", alphas=[1e-1, 1e-3], cv=2),
+    "search targets": search(fit_targets, alphas=[1.0, 1e-3], alpha_per_target=True),
     "sgd": linear(**SGD),
     "sgd huber": linear(loss="huber", **SGD),
     "sgd literal": linear(**LITERAL),

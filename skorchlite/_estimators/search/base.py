@@ -88,6 +88,23 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
         work = partial(self._search, X=X, y=y, params=to_split, scoring=scoring)
         return self._fit_read(X, y, sample_weight, work)
 
+    def predict(self, X):
+        """Predict with the model that was chosen; see the estimator without a search."""
+        self._check_refitted("predict")
+        return super().predict(X)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Return R2 of the model that was chosen; see the estimator without a search."""
+        self._check_refitted("score")
+        return super().score(X, y, sample_weight)
+
+    def _check_refitted(self, method):
+        if hasattr(self, "alpha_") and not hasattr(self, "coef_"):
+            raise AttributeError(
+                f"This {type(self).__name__} instance was fitted with refit=False. {method} is "
+                "available only after refitting the best model. Set refit=True and call fit."
+            )
+
     def _search(self, data, task, X, y, params, scoring):
         """Search checked data and set the fitted attributes; return the solution of the refit."""
         splits = self._splits(data.rows, X, y, params)

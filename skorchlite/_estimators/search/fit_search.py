@@ -42,7 +42,7 @@ class FitSearch:
         The loss is an array of shape (n_targets,).
         """
         train, test = (
-            self.data.rows.taken(torch.from_numpy(part)) for part in self.splits.parts[split]
+            self.data.rows.taken(torch.from_numpy(part)) for part in self.splits.rows_of(split)
         )
         for name, part in (("training", train), ("test", test)):
             if self.data.weighted and not part.mean_weight() > 0:

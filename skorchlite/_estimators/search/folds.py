@@ -1,86 +1,18 @@
 """The splits of a cross-validation, as sets of keys that rows have."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import LeaveOneGroupOut, check_cv
 
 from ..._objective.keyed_moments import KeyedMoments
 from ..._sources.row_keys import CyclicKeys, GivenKeys, RowKeys
 
 Index = NDArray[np.intp]
 _SPARE_KEYS = 64  # more than a few for each split, whose moments are kept at a time
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Which rows each split trains on, and which it tests on.
-
-    Parameters
-    ----------
-    n_rows : int
-    parts : list of (train, test)
-        Numbers of rows, ascending.
-    """
-
-    n_rows: int
-    parts: list[tuple[Index, Index]]
-
-    @classmethod
-    def made(cls, cv: Any, X: Any, y: Any, n_rows: int, params: dict[str, Any]) -> "Splits":
-        """Return the splits that a cross-validator makes; see ``check_cv`` of scikit-learn.
-
-        Parameters
-        ----------
-        cv : int, splitter, iterable or None
-        X, y : object
-            As the user passed them, of which splitters use the shape.
-        n_rows : int
-        params : dict
-            What goes to the splitter, as ``groups``.
-        """
-        # Splitters need no more of what scikit-learn cannot index than the number of rows.
-        if getattr(X, "shape", (None,))[0] != n_rows:
-            X, y = np.empty((n_rows, 0)), None
-        found = check_cv(cv).split(X, y, **params)
-        parts = [(_numbers(train, n_rows), _numbers(test, n_rows)) for train, test in found]
-        if not parts:
-            raise ValueError(
-                "No fits were performed. Was the CV iterator empty? Were there no candidates?"
-            )
-        for number, (train, test) in enumerate(parts):
-            _check(number, train, test, n_rows)
-        return cls(n_rows, parts)
-
-    def by_keys(self) -> Iterator["Folds"]:
-        """Yield all splits, as many at a time as have few keys, the rows of which are used alike.
-
-        Splits that overlap at random, as those of ``RepeatedKFold``, cut the rows into so many.
-        """
-        first = 0
-        while first < len(self.parts):
-            folds, first = self._folds_from(first)
-            yield folds
-
-    def _folds_from(self, first: int) -> tuple["Folds", int]:
-        """Return splits from number ``first`` on, and the number of the next."""
-        keys, roles = np.zeros(self.n_rows, np.int64), np.zeros((0, 1), np.int64)
-        for number in range(first, len(self.parts)):
-            role = np.zeros(self.n_rows, np.int64)
-            for part, value in zip(self.parts[number], (1, 2), strict=True):
-                role[part] += value
-            pairs = keys * 4 + role
-            present = np.bincount(pairs, minlength=4 * roles.shape[1]) > 0
-            limit = 4 * (number + 1 - first) + _SPARE_KEYS
-            if number > first and present.sum() > limit:
-                return Folds.of(GivenKeys(keys, roles.shape[1]), roles, first), number
-            found = np.flatnonzero(present)
-            keys = (present.cumsum() - 1)[pairs]
-            roles = np.concatenate((roles[:, found // 4], found[None] % 4))
-        return Folds.of(GivenKeys(keys, roles.shape[1]), roles, first), len(self.parts)
 
 
 @dataclass(frozen=True)
@@ -99,6 +31,11 @@ class Folds:
     train: NDArray[np.bool_]
     test: NDArray[np.bool_]
     first: int = 0
+
+    def rows_of(self, split: int, n_rows: int) -> tuple[Index, Index]:
+        """Return the numbers of the rows that a split trains on, and tests on."""
+        keys = self.keys.of(0, n_rows).numpy()
+        return np.flatnonzero(self.train[split][keys]), np.flatnonzero(self.test[split][keys])
 
     @classmethod
     def of(cls, keys: RowKeys, roles: NDArray[np.int64], first: int) -> "Folds":
@@ -126,29 +63,104 @@ class Folds:
         return moments.of_sets(self.train), moments.of_sets(self.test)
 
 
-def _numbers(index: Any, n_rows: int) -> Index:
-    """Return the numbers of rows that an index or a mask names, ascending."""
-    index = np.asarray(index)
-    if index.dtype == bool:
-        index = np.flatnonzero(index)
-    return np.sort(np.where(index < 0, index + n_rows, index).astype(np.intp))
+@dataclass(frozen=True)
+class Splits:
+    """The splits that a cross-validator makes.
+
+    Splits that overlap at random, as those of ``RepeatedKFold``, cut the rows into ever more sets
+    whose rows are used alike. They are in several ``folds`` then, which take a pass over the rows
+    each.
+
+    Parameters
+    ----------
+    n_rows : int
+    folds : list of Folds
+    """
+
+    n_rows: int
+    folds: list[Folds]
+
+    @classmethod
+    def made(cls, cv: Any, X: Any, y: Any, n_rows: int, params: dict[str, Any]) -> "Splits":
+        """Return the splits of a cross-validator; see ``check_cv`` of scikit-learn.
+
+        Parameters
+        ----------
+        cv : int, splitter, iterable or None
+        X, y : object
+            As the user passed them, of which splitters use the shape.
+        n_rows : int
+        params : dict
+            What goes to the splitter, as ``groups``.
+        """
+        # Splitters need no more of what scikit-learn cannot index than the number of rows.
+        if getattr(X, "shape", (None,))[0] != n_rows:
+            X, y = np.empty((n_rows, 0)), None
+        found = check_cv(cv).split(X, y, **params)
+        if type(cv) is LeaveOneGroupOut:
+            next(found)  # which raises what it would
+            # It tests on each group in turn. Of a thousand, a thousand lists of all other rows
+            # would take longer than the search.
+            _, keys = np.unique(np.asarray(params["groups"]), return_inverse=True)
+            test = np.eye(int(keys.max()) + 1, dtype=bool)
+            return cls(n_rows, [Folds(GivenKeys(keys, len(test)), ~test, test)])
+        folds = list(_folds(found, n_rows))
+        if not folds:
+            raise ValueError(
+                "No fits were performed. Was the CV iterator empty? Were there no candidates?"
+            )
+        return cls(n_rows, folds)
+
+    @property
+    def count(self) -> int:
+        """The number of splits."""
+        return sum(len(part.test) for part in self.folds)
+
+    def rows_of(self, split: int) -> tuple[Index, Index]:
+        """Return the numbers of the rows that a split trains on, and tests on."""
+        part = next(one for one in self.folds if split < one.first + len(one.test))
+        return part.rows_of(split - part.first, self.n_rows)
 
 
-def _check(number: int, train: Index, test: Index, n_rows: int) -> None:
-    for name, part in (("training", train), ("test", test)):
-        if not len(part):
+def _folds(splits: Iterable[tuple[Any, Any]], n_rows: int) -> Iterator[Folds]:
+    """Yield the splits, as many at a time as have few keys."""
+    keys, roles, first = np.zeros(n_rows, np.int64), np.zeros((0, 1), np.int64), 0
+    for number, (train, test) in enumerate(splits):
+        role = _roles(number, train, test, n_rows)
+        pairs = keys * 4 + role
+        present = np.bincount(pairs, minlength=4 * roles.shape[1]) > 0
+        if number > first and present.sum() > 4 * (number + 1 - first) + _SPARE_KEYS:
+            yield Folds.of(GivenKeys(keys, roles.shape[1]), roles, first)
+            roles, first, pairs = np.zeros((0, 1), np.int64), number, role
+            present = np.bincount(pairs, minlength=4) > 0
+        found = np.flatnonzero(present)
+        keys = (present.cumsum() - 1)[pairs]
+        roles = np.concatenate((roles[:, found // 4], found[None] % 4))
+    if len(roles):
+        yield Folds.of(GivenKeys(keys, roles.shape[1]), roles, first)
+
+
+def _roles(number: int, train: Any, test: Any, n_rows: int) -> NDArray[np.int64]:
+    """Return what a split uses each row for: 1 to train, 2 to test, 3 for both."""
+    role = np.zeros(n_rows, np.int64)
+    for name, value, index in (("training", 1, train), ("test", 2, test)):
+        index = np.asarray(index)
+        index = np.flatnonzero(index) if index.dtype == bool else index
+        if not len(index):
             raise ValueError(
                 f"Split {number} of cv has no {name} samples. Use fewer folds, or another splitter."
             )
-        if part[0] < 0 or part[-1] >= n_rows:
+        if index.min() < -n_rows or index.max() >= n_rows:
             raise ValueError(
-                f"Split {number} of cv names sample {part[0] if part[0] < 0 else part[-1]}, and "
-                f"there are {n_rows}."
+                f"Split {number} of cv names sample {index.max()}, and there are {n_rows}."
             )
-        if (part[1:] == part[:-1]).any():
+        times = np.bincount(index % n_rows, minlength=n_rows)
+        if times.max() > 1:
             raise ValueError(
                 f"Split {number} of cv has {name} samples more than once. Give them weights."
             )
+        role += value * times
+    return role
 
 
 def check_weights(folds: Folds, train: KeyedMoments, test: KeyedMoments) -> None:

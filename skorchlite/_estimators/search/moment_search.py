@@ -29,7 +29,7 @@ Mask = NDArray[np.bool_]
 _UNSURE = 1e-8  # of an error: where rounding may make more of it, a fit does better
 _SAFETY = 8.0  # an error is off by twice a prediction, and that by up to 4 times its estimate
 _ROUNDED = 1e-8  # of the squares of the targets: what errors from moments have few digits of
-_ENTRIES = 1 << 24  # of coefficients that are kept at a time
+_SUMMED = 64.0  # times the rounding error of a square may be left of their sum
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,19 @@ class MomentSearch:
 
     def problem(self, split: int) -> ScaledMoments:
         """Return what a split minimises, without a penalty."""
-        return scaled_moments(self.train, split, self._squares)
+        return scaled_moments(self.train, split, self._rounded(self.train, split))
+
+    def _rounded(self, moments: KeyedMoments, key: int) -> Array:
+        """Return the mean squares that rounding may have made of columns that are constant."""
+        t = self.rows.n_targets
+        size = (self.origin.shift.numpy() + moments.mean[key])[t:]
+        # Sparse columns are measured from zero, and dense ones from near their mean.
+        rounding = EPS if self.rows.sparse else EPS**2
+        return _SUMMED * rounding * size * size
 
     def whole_problem(self) -> ScaledMoments:
         """Return the same for all rows."""
-        return scaled_moments(self.whole, 0, self._squares)
+        return scaled_moments(self.whole, 0, self._rounded(self.whole, 0))
 
     def ridge(self, problem: ScaledMoments, alphas: Array) -> FoldPath:
         """Return the models of a problem with an "l2" penalty."""
@@ -188,7 +196,8 @@ class MomentSearch:
         mean_squares = mean_squares + self.summands(split, path.coef) ** 2
         low = (errors < _ROUNDED * mean_squares) & path.found[:, None]
         if low.any() and self.rows.indexed:
-            rows = self.rows.taken(self._numbers(split))
+            _, numbers = self.folds.rows_of(split, self.rows.n_rows)
+            rows = self.rows.taken(torch.from_numpy(numbers))
             for target in np.flatnonzero(low.any(0)):
                 which = low[:, target]
                 point = np.concatenate(
@@ -218,10 +227,6 @@ class MomentSearch:
         along = ((test.features[split] @ directions) * directions).sum() / test.weight[split]
         off = np.sqrt(along + apart @ apart) * sizes + EPS * self.summands(split, path.coef)
         return path.found & (_SAFETY * off <= _UNSURE * np.sqrt(errors)).all(1)
-
-    def _numbers(self, split: int) -> torch.Tensor:
-        keys = self.folds.keys.of(0, self.rows.n_rows)
-        return torch.from_numpy(np.flatnonzero(self.folds.test[split][keys.numpy()]))
 
     @cached_property
     def units(self) -> Units:

@@ -90,7 +90,7 @@ class PathSearch:
         """
         if not self.by_moments:
             assert self.by_fits is not None
-            for split in range(len(self.by_fits.splits.parts)):
+            for split in range(self.by_fits.splits.count):
                 for number, (share, own) in enumerate(zip(shares, alphas, strict=True)):
                     yield self._fitted(split, number, share, own)
         for search in self.by_moments:

@@ -39,7 +39,7 @@ class Scoring:
         path : SplitPath
         splits : Splits
         """
-        _, test = splits.parts[path.split]
+        _, test = splits.rows_of(path.split)
         X, y = safe_indexing(self.X, test), safe_indexing(self.y, test)
         params = {
             name: safe_indexing(value, test) if np.ndim(value) else value

@@ -122,7 +122,7 @@ class Search:
         if self.by_rows:
             folds = [Folds.of_all(self.data.rows.n_rows)]
         else:
-            folds = [self._in_turn()] if self.splits is None else self.splits.by_keys()
+            folds = [self._in_turn()] if self.splits is None else self.splits.folds
         try:
             origin = pilot_origin(rows, centre)
             return [MomentSearch.made(rows, origin, centre, part) for part in folds]
@@ -181,8 +181,17 @@ class Search:
             )
         search, centre = self._by_moments[0], self.estimator.fit_intercept
         own = self.candidates.alphas[0]
+        weight = float(search.whole.weight[0])
         parts = [
-            left_out(part.rows, part.origin, part.whole, own[which], centre, part.penalty_root)
+            left_out(
+                part.rows,
+                part.origin,
+                part.whole_problem(),
+                weight,
+                own[which],
+                centre,
+                part.penalty_root,
+            )
             for which, part in search.within(own)
         ]
         mean, errors = (np.concatenate(found)[None] for found in zip(*parts, strict=True))
@@ -193,7 +202,7 @@ class Search:
     def _by_splits(self) -> Found:
         """Return what came out of each split."""
         began, scored = time.perf_counter(), 0.0
-        n_splits = len(self.splits.parts) if self.splits else len(self._in_turn().test)
+        n_splits = self.splits.count if self.splits else len(self._in_turn().test)
         shape = *self.candidates.shape, n_splits
         losses = np.empty((*shape, self.data.rows.n_targets))
         scores = np.empty(shape)

@@ -105,6 +105,7 @@ def _minimised(problems: KinkedProblems, alpha: Array, u: Array) -> tuple[Array,
         off = np.where(sign != 0, abs(slope + l1[left] * sign), 0.0).max(1, initial=0.0)
         solvable = off <= _UNSOLVED * size[left, 0]
         wanted = _signs(point, slope, l1[left], size[left], problems.positive)
+        wanted = np.where(wanted * sign < 0, 0.0, wanted)  # or two signs would follow each other
         changed = wanted != sign
         done = solvable & ~changed.any(1)
         u[left[done]], lost[left[done]] = point[done], False

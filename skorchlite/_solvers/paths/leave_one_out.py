@@ -12,19 +12,19 @@ parameter", Technometrics 21(2).
 
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..._objective.keyed_moments import KeyedMoments
 from ..._sources.design import staged
 from ..._sources.device_sums import DeviceSums
 from ..._sources.origin import Origin
 from ..._sources.row_source import Rows
 from .ridge_path import RidgePath
-from .scaled_moments import ScaledMoments, scaled_moments
+from .scaled_moments import ScaledMoments
 
 Array = NDArray[np.float64]
 
@@ -74,7 +74,8 @@ class Spectrum:
 def left_out(
     rows: Rows,
     origin: Origin,
-    moments: KeyedMoments,
+    problem: ScaledMoments,
+    weight: float,
     alphas: Array,
     centre: bool,
     root: Array | None = None,
@@ -86,8 +87,10 @@ def left_out(
     rows : Rows
     origin : Origin
         That the moments are measured from.
-    moments : KeyedMoments
-        Of all rows, as one key.
+    problem : ScaledMoments
+        Of all rows.
+    weight : float
+        The sum of their weights.
     alphas : array of shape (n_alphas,)
         Positive, in descending order, or a single zero.
     centre : bool
@@ -102,8 +105,6 @@ def left_out(
     error : array of shape (n_alphas, n_targets)
         The standard error of the mean.
     """
-    weight = float(moments.weight[0])
-    problem = scaled_moments(moments, 0, moments.features[0].diagonal() / weight)
     add_up = partial(
         _left_out_sums,
         origin=origin,
@@ -129,7 +130,7 @@ def left_out(
 
 def _spectrum(problem: ScaledMoments, alphas: Array, root: Array | None) -> Spectrum | None:
     """Return what models share; None where the moments do not hold their digits."""
-    path = RidgePath(problem, float(alphas[-1]), float(alphas[0]) + 1.0, root)
+    path = RidgePath(problem, float(alphas[-1]), inf, root)
     if not path.exact:
         return None
     kept = problem.varies / problem.scale

@@ -10,8 +10,6 @@ from ..._objective.keyed_moments import KeyedMoments
 
 Array = NDArray[np.float64]
 
-_ROUNDING = 1e-14  # of the squares of a column over all rows: less is no variation
-
 
 @dataclass(frozen=True)
 class ScaledMoments:
@@ -53,7 +51,7 @@ class ScaledMoments:
 
 
 def scaled_moments(
-    moments: KeyedMoments, key: int, whole: Array, size: Array | None = None
+    moments: KeyedMoments, key: int, rounded: Array, size: Array | None = None
 ) -> ScaledMoments:
     """Return the problem of one key.
 
@@ -61,15 +59,14 @@ def scaled_moments(
     ----------
     moments : KeyedMoments
     key : int
-    whole : array of shape (d,)
-        The mean squares of the columns over all rows about their mean. What is nothing beside these
-        is what rounding has left of a column that is constant here.
+    rounded : array of shape (d,)
+        The mean squares that rounding may have made of a column that is constant here.
     size : array of shape (d,), default=None
         What its rounding errors are relative to; None for its deviation.
     """
     weight, features = moments.weight[key], moments.features[key]
     squares = features.diagonal() / weight
-    varies = squares > _ROUNDING * whole
+    varies = squares > rounded
     scale = np.sqrt(np.where(varies, squares, 1.0))
     kept = varies / scale
     hessian = features * (kept[:, None] * kept / weight)
