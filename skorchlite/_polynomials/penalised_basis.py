@@ -29,7 +29,6 @@ from .._linalg.products import product
 from .._sources.feature_map import ColumnRounding
 from .basis import Basis
 from .basis_conversion import BasisConversion
-from .degrees import Degrees
 
 Array = NDArray[np.float64]
 
@@ -103,12 +102,12 @@ class PenalisedBasis(Basis):
         of_terms = self.fitted_parts[:, len(self.fitted_parts[0]) - len(vanishing) :]
         of_terms[:, torch.from_numpy(vanishing)] = 0
 
-    def leading(self, degrees: Degrees) -> "PenalisedBasis":
-        """Return the combinations of terms up to lower degrees, which are the first ones here.
+    def with_base(self, base: Basis) -> "PenalisedBasis":
+        """Return the combinations of those terms of ``base`` that are the first ones of the own.
 
-        A combination has parts in no term that comes after it.
+        They are the first ones here: a combination has parts in no term that comes after it.
         """
-        base, found = self.base.leading(degrees), copy.copy(self)
+        found = copy.copy(self)
         n, constant = len(base.terms), int(not self.intercept)
         vars(found).update(base.for_other_rows().__dict__)
         found.base, found.kind, found.slopes = base, self.kind, None

@@ -109,7 +109,7 @@ class MomentSearch:
         """What coefficients are multiplied by, a matrix or its diagonal, before the penalty."""
         basis = self.rows.basis
         if basis.penalty_root is not None:
-            return np.array(basis.penalty_root)
+            return basis.penalty_root.numpy()
         ones = np.ones((self.rows.n_features, 1))
         # Others than those of the caller's family have no penalty on them.
         return basis.conversion.to_caller(ones)[:, 0] if basis.diagonal else ones[:, 0]

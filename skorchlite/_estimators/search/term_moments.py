@@ -7,7 +7,7 @@ of these are products of those of the terms, so that no size needs a pass over t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from math import floor, log10
 
@@ -77,13 +77,13 @@ class TermMoments(MomentSearch):
 
     combination: Callable[[int], PenalisedBasis]
     intercept: bool
+    _found: dict[int, MomentSearch] = field(default_factory=dict)
 
     def leading(self, rows: Rows) -> "TermMoments":
         """Return the search with the first terms, which are those of ``rows``."""
         found, basis, of_all = super().leading(rows), rows.basis, self.combination
         assert isinstance(found, TermMoments) and isinstance(basis, Basis)
-        degrees = basis.terms.degrees
-        return replace(found, combination=lambda size: of_all(size).leading(degrees))
+        return replace(found, combination=lambda size: of_all(size).with_base(basis), _found={})
 
     def within(self, alphas: Array) -> list[tuple[slice, MomentSearch]]:
         """Return a search for each size of penalty among some, in descending order."""
@@ -91,15 +91,17 @@ class TermMoments(MomentSearch):
         first = 0
         for size, group in groupby(map(size_of, alphas.tolist())):
             stop = first + len(list(group))
-            found.append((slice(first, stop), self._of_size(size)))
+            found.append((slice(first, stop), self if size is None else self._of_size(size)))
             first = stop
         return found
 
-    def _of_size(self, size: int | None) -> MomentSearch:
+    def _of_size(self, size: int) -> MomentSearch:
         """Return the search with combinations of the terms that suit penalties of a size."""
-        if size is None:
-            return self
-        basis = self.combination(size)
+        if size not in self._found:
+            self._found[size] = self._combined(self.combination(size))
+        return self._found[size]
+
+    def _combined(self, basis: PenalisedBasis) -> MomentSearch:
         assert isinstance(self.rows, ExpandedRows)
         parts, t = basis.fitted_parts.numpy(), self.rows.n_targets
         shift, constants = self.origin.shift.numpy(), None
