@@ -1,4 +1,4 @@
-"""How both estimators fit."""
+"""How all estimators fit."""
 
 import warnings
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Predicting and scoring, which both estimators share."""
+"""Predicting and scoring, which all estimators share."""
 
 import warnings
 from functools import partial
