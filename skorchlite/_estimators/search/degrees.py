@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._exceptions import OutOfRangeError
 from ..._inputs.fit_data import Data
 from ..._objective.moments import MANY_COLUMNS
 from ..._objective.penalties import make_penalty
@@ -167,20 +168,31 @@ class Nest:
         sizes = max(search.shares) < LEAST_SHARE and rows.counted and not search.data.weighted
         if sizes:
             rows = rows.every(max(rows.n_rows // _ROWS, 1))
-        terms = search.columns.fit(rows)
-        return constant_slopes(terms, search.loss, search.estimator.fit_intercept)
+        try:
+            terms = search.columns.fit(rows)
+            return constant_slopes(terms, search.loss, search.estimator.fit_intercept)
+        except OutOfRangeError:
+            search.data.check_finite(search.estimator)
+        raise ValueError(
+            "The numbers in X or y span so much that no weights of the penalty follow from them. "
+            "Give alphas, or scale the columns first."
+        )
 
     @cached_property
     def moments(self) -> list[MomentSearch]:
         """The moments of all terms."""
-        search = self.largest
-        terms, centre = self._combined_terms, True
-        if terms is None:
-            terms = search.columns.fit(search.data.rows)
-            centre = search.estimator.fit_intercept
-        found = search._moments(terms, centre)
+        search, found = self.largest, list[MomentSearch]()
+        try:
+            terms, centre = self._combined_terms, True
+            if terms is None:
+                terms = search.columns.fit(search.data.rows)
+                centre = search.estimator.fit_intercept
+            found = search._moments(terms, centre)
+        except OutOfRangeError:
+            search.data.check_finite(search.estimator)
         if not found:
             search._check_rows_for_fits()
+            return found
         if self._combined_terms is None:
             return found
         more = {"combination": self._combination, "intercept": search.estimator.fit_intercept}
