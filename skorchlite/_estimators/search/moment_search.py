@@ -18,7 +18,12 @@ from ..._objective.underflow import check_underflow
 from ..._objective.units import Units
 from ..._solvers.paths.kinked_path import KinkedProblems, kinked_path
 from ..._solvers.paths.ridge_path import EPS, RidgePath
-from ..._solvers.paths.scaled_moments import ScaledMoments, scaled_moments, squared_errors
+from ..._solvers.paths.scaled_moments import (
+    ScaledMoments,
+    diagonal,
+    scaled_moments,
+    squared_errors,
+)
 from ..._sources.origin import Origin
 from ..._sources.row_source import Rows, TargetRows
 from .folds import Folds, check_weights
@@ -36,6 +41,8 @@ _SUMMED = 64.0  # times the rounding error of a square may be left of their sum
 class FoldPath:
     """The models of one split along the path of one share, for all weights.
 
+    Of several splits, all arrays have their axis in front.
+
     Parameters
     ----------
     coef : array of shape (n_alphas, n_features, n_targets)
@@ -51,6 +58,10 @@ class FoldPath:
     intercept: Array
     found: Mask
     rounding: tuple[Array, Array] | None = None
+
+    def of_split(self, number: int) -> "FoldPath":
+        """Return the path of one of several splits."""
+        return FoldPath(self.coef[number], self.intercept[number], self.found[number])
 
 
 @dataclass
@@ -130,14 +141,14 @@ class MomentSearch:
         """Return a search for each part of some weights, in descending order, of which it holds."""
         return [(slice(len(alphas)), self)]
 
-    def problem(self, split: int) -> ScaledMoments:
-        """Return what a split minimises, without a penalty."""
+    def problem(self, split: int | slice) -> ScaledMoments:
+        """Return what a split, or each of several, minimises, without a penalty."""
         return scaled_moments(self.train, split, self._rounded(self.train, split))
 
-    def _rounded(self, moments: KeyedMoments, key: int) -> Array:
+    def _rounded(self, moments: KeyedMoments, key: int | slice) -> Array:
         """Return the mean squares that rounding may have made of columns that are constant."""
         t = self.rows.n_targets
-        size = (self.origin.shift.numpy() + moments.mean[key])[t:]
+        size = (self.origin.shift.numpy() + moments.mean[key])[..., t:]
         # Sparse columns are measured from zero, and dense ones from near their mean.
         rounding = EPS if self.rows.sparse else EPS**2
         return _SUMMED * rounding * size * size
@@ -147,13 +158,14 @@ class MomentSearch:
         return scaled_moments(self.whole, 0, self._rounded(self.whole, 0))
 
     def ridge(self, problem: ScaledMoments, alphas: Array) -> FoldPath:
-        """Return the models of a problem with an "l2" penalty."""
+        """Return the models of a problem, or of several, with an "l2" penalty."""
         path = RidgePath(problem, float(alphas.min()), float(alphas.max()), self.penalty_root)
-        if not path.exact:
-            d, t = problem.gradient.shape
-            nothing = np.zeros((len(alphas), d, t)), np.zeros((len(alphas), t))
-            return FoldPath(*nothing, np.zeros(len(alphas), bool))
-        coef, found = path.coef(alphas), np.ones(len(alphas), bool)
+        found = np.repeat(path.exact[..., None], len(alphas), -1)
+        if not found.any():
+            *several, d, t = problem.gradient.shape
+            shape = *several, len(alphas)
+            return FoldPath(np.zeros((*shape, d, t)), np.zeros((*shape, t)), found)
+        coef = path.coef(alphas)
         return FoldPath(coef, self._intercept(problem, coef), found, path.rounding(coef))
 
     def kinked(
@@ -184,37 +196,48 @@ class MomentSearch:
     def _intercept(self, problem: ScaledMoments, coef: Array) -> Array:
         if self.fit_intercept:
             return problem.intercept(coef)
-        return np.zeros((len(coef), coef.shape[-1]))
+        return np.zeros((*coef.shape[:-2], coef.shape[-1]))
 
-    def errors(self, split: int, path: FoldPath) -> Array:
-        """Return the mean squared errors on the test rows, of shape (n_alphas, n_targets).
+    def errors(self, split: int | slice, path: FoldPath) -> Array:
+        """Return the mean squared errors on the test rows, of shape (..., n_alphas, n_targets).
 
         Those that moments do not hold the digits of are summed over the rows.
         """
         errors = squared_errors(self.test, split, path.coef, path.intercept)
-        mean_squares = self.test.squares[split] / self.test.weight[split]
-        mean_squares = mean_squares + self.summands(split, path.coef) ** 2
-        low = (errors < _ROUNDED * mean_squares) & path.found[:, None]
-        if low.any() and self.rows.indexed:
-            _, numbers = self.folds.rows_of(split, self.rows.n_rows)
-            rows = self.rows.taken(torch.from_numpy(numbers))
-            for target in np.flatnonzero(low.any(0)):
-                which = low[:, target]
-                point = np.concatenate(
-                    (path.coef[which, :, target].T, path.intercept[None, which, target])
-                )
-                errors[which, target] = _summed(rows, self.origin, int(target), point)
+        mean_squares = self.test.squares[split] / self.test.weight[split][..., None]
+        mean_squares = mean_squares[..., None, :] + self.summands(split, path.coef) ** 2
+        low = (errors < _ROUNDED * mean_squares) & path.found[..., None]
+        if not (low.any() and self.rows.indexed):
+            return errors
+        if not isinstance(split, slice):
+            self._sum_up(errors, low, split, path)
+            return errors
+        for number in np.flatnonzero(low.any((-2, -1))):
+            part = errors[number], low[number]
+            self._sum_up(*part, split.start + int(number), path.of_split(int(number)))
         return errors
 
-    def summands(self, split: int, coef: Array) -> Array:
-        """Return the size of what adds up to predictions on the test rows, (n_alphas, n_targets).
+    def _sum_up(self, errors: Array, low: Mask, split: int, path: FoldPath) -> None:
+        """Write errors of one split that are summed over the rows."""
+        _, numbers = self.folds.rows_of(split, self.rows.n_rows)
+        rows = self.rows.taken(torch.from_numpy(numbers))
+        for target in np.flatnonzero(low.any(0)):
+            which = low[:, target]
+            point = np.concatenate(
+                (path.coef[which, :, target].T, path.intercept[None, which, target])
+            )
+            errors[which, target] = _summed(rows, self.origin, int(target), point)
 
-        Rounding errors of predictions are relative to it.
+    def summands(self, split: int | slice, coef: Array) -> Array:
+        """Return the size of what adds up to predictions on the test rows.
+
+        Rounding errors of predictions are relative to it. It is of shape (..., n_alphas,
+        n_targets).
         """
-        variances = self.test.features[split].diagonal() / self.test.weight[split]
-        return np.sqrt(variances @ coef**2)
+        variances = diagonal(self.test.features[split]) / self.test.weight[split][..., None]
+        return np.sqrt(np.einsum("...d,...ndt->...nt", variances, coef * coef))
 
-    def sure(self, split: int, path: FoldPath, errors: Array) -> Mask:
+    def sure(self, split: int | slice, path: FoldPath, errors: Array) -> Mask:
         """Return which models have errors on the test rows that rounding leaves the digits of.
 
         Polynomials grow fast outside of the training rows, and so do their rounding errors.
@@ -223,10 +246,11 @@ class MomentSearch:
             return path.found
         directions, sizes = path.rounding
         test, t = self.test, self.rows.n_targets
-        apart = (test.mean[split] - self.train.mean[split])[t:] @ directions
-        along = ((test.features[split] @ directions) * directions).sum() / test.weight[split]
-        off = np.sqrt(along + apart @ apart) * sizes + EPS * self.summands(split, path.coef)
-        return path.found & (_SAFETY * off <= _UNSURE * np.sqrt(errors)).all(1)
+        apart = (test.mean[split] - self.train.mean[split])[..., None, t:] @ directions
+        along = ((test.features[split] @ directions) * directions).sum((-2, -1))
+        squares = along / test.weight[split] + np.square(apart).sum((-2, -1))
+        off = np.sqrt(squares)[..., None, None] * sizes + EPS * self.summands(split, path.coef)
+        return path.found & (_SAFETY * off <= _UNSURE * np.sqrt(errors)).all(-1)
 
     @cached_property
     def units(self) -> Units:

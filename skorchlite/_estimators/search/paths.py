@@ -11,12 +11,13 @@ from torch import Tensor
 from ..._inputs.conversion import to_numpy
 from ..._objective.units import Units
 from .fit_search import FitSearch
-from .moment_search import FoldPath, MomentSearch
+from .moment_search import FoldPath, Mask, MomentSearch
 
 Array = NDArray[np.float64]
 Model = tuple[Array, Array]  # coefficients of shape (n_targets, n_columns), and intercepts
 
 _ENTRIES = 1 << 23  # of coefficients that are made at a time
+_SMALL = 1 << 13  # entries of matrices that are factored together
 _LOST = (
     "Columns depend on each other so much that the sums over the rows do not hold the digits of "
     "some models, and the rows cannot be read again. Give arrays or what can be read more than "
@@ -124,34 +125,48 @@ class PathSearch:
         for first in range(0, n_splits, at_once):
             splits = range(first, min(first + at_once, n_splits))
             if not self.kinked:
-                yield from (self._ridge(search, split, shares[0], alphas[0]) for split in splits)
+                yield from self._ridges(search, splits, shares[0], alphas[0])
                 continue
             parts = [search.problem(split) for split in splits]
             found = search.kinked(parts, shares, alphas, self.positive)
             for split, of_split in zip(splits, found, strict=True):
                 for number, path in enumerate(of_split):
-                    share, own = shares[number], alphas[number]
-                    yield self._completed(search, split, path, number, share, own)
+                    outcome = path, search.errors(split, path), path.found
+                    yield self._completed(search, split, *outcome, number, shares, alphas[number])
 
-    def _ridge(self, search: MomentSearch, split: int, share: float, alphas: Array) -> SplitPath:
-        """Return the path of a split for a penalty without kinks."""
-        parts = []
+    def _ridges(
+        self, search: MomentSearch, splits: range, share: float, alphas: Array
+    ) -> Iterator[SplitPath]:
+        """Yield the paths of splits for a penalty without kinks."""
+        parts: dict[int, list[SplitPath]] = {split: [] for split in splits}
+        at_once = max(_SMALL // search.rows.n_features**2, 1)  # which cost less than a call does
         for which, part in search.within(alphas):
-            path = part.ridge(part.problem(split), alphas[which])
-            parts.append(self._completed(part, split, path, 0, share, alphas[which]))
-        return parts[0] if len(parts) == 1 else _joined(parts)
+            for first in range(splits.start, splits.stop, at_once):
+                some = range(first, min(first + at_once, splits.stop))
+                group = slice(some.start, some.stop)
+                path = part.ridge(part.problem(group), alphas[which])
+                errors = part.errors(group, path)
+                sure = part.sure(group, path, errors)
+                for number, split in enumerate(some):
+                    outcome = path.of_split(number), errors[number], sure[number]
+                    own = self._completed(part, split, *outcome, 0, [share], alphas[which])
+                    parts[split].append(own)
+        for found in parts.values():
+            yield found[0] if len(found) == 1 else _joined(found)
 
     def _completed(
         self,
         search: MomentSearch,
         split: int,
         path: FoldPath,
+        errors: Array,
+        sure: Mask,
         number: int,
-        share: float,
+        shares: list[float],
         alphas: Array,
     ) -> SplitPath:
         """Return a path, by fits where moments do not hold the digits."""
-        whole = search.folds.first + split
+        whole, share = search.folds.first + split, shares[number]
         if not path.found.all():
             if self.by_fits is None:
                 raise ValueError(_LOST)
@@ -160,8 +175,7 @@ class PathSearch:
         def fitted(which: int) -> Any:
             return self.estimator(search.units, search.point(path, which))
 
-        found = SplitPath(whole, number, search.errors(split, path), fitted)
-        sure = search.sure(split, path, found.losses)
+        found = SplitPath(whole, number, errors, fitted)
         if self.by_fits is None or sure.all():
             return found
         n_sure = int(sure.argmin())  # smaller penalties leave less sure models

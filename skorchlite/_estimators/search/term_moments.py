@@ -145,20 +145,20 @@ class CombinedMoments(MomentSearch):
 
     sizes: tuple[Array, Array, Array]
 
-    def problem(self, split: int) -> ScaledMoments:
-        """Return what a split minimises, without a penalty."""
+    def problem(self, split: int | slice) -> ScaledMoments:
+        """Return what a split, or each of several, minimises, without a penalty."""
         return self._scaled(self.train, split, self.sizes[1])
 
     def whole_problem(self) -> ScaledMoments:
         """Return the same for all rows."""
         return self._scaled(self.whole, 0, self.sizes[0])
 
-    def _scaled(self, moments: KeyedMoments, key: int, sizes: Array) -> ScaledMoments:
+    def _scaled(self, moments: KeyedMoments, key: int | slice, sizes: Array) -> ScaledMoments:
         return scaled_moments(moments, key, np.zeros(sizes.shape[1]), sizes[key])
 
-    def summands(self, split: int, coef: Array) -> Array:
+    def summands(self, split: int | slice, coef: Array) -> Array:
         """Return the size of what adds up to predictions on the test rows."""
-        return np.einsum("d,ndt->nt", self.sizes[2][split], abs(coef))
+        return np.einsum("...d,...ndt->...nt", self.sizes[2][split], abs(coef))
 
 
 def _sizes(moments: KeyedMoments, parts: Array, constants: Array | None, shift: Array) -> Array:
