@@ -29,7 +29,7 @@ from .moment_search import MomentSearch
 Array = NDArray[np.float64]
 
 _FEW_ROUNDINGS = 4
-_DECADES = 4  # of penalties for which combinations are made together
+_DECADES = 6  # of penalties for which combinations are made together
 
 
 def size_of(alpha: float) -> int | None:
