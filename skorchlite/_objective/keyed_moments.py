@@ -30,6 +30,7 @@ from .._sources.row_source import Rows
 
 Array = NDArray[np.float64]
 
+_RUNS = 2  # of rows with the same key in a block, for each key
 _FAR_MEAN = 100.0  # (mean / deviation)^2 that costs a product of columns two digits
 
 
@@ -308,11 +309,12 @@ def _segments(
     for A, weight in staged(rows, origin, dtype):
         codes = keys.of(first, len(A))
         first += len(A)
-        if (codes[1:] < codes[:-1]).any():
+        present, counts = codes.unique_consecutive(return_counts=True)
+        if len(present) > _RUNS * keys.n_keys:  # each of a few is added as it is
             codes, order = codes.sort(stable=True)
             order = order.to(A.device)
             A, weight = A[order], None if weight is None else weight[order]
-        present, counts = codes.unique_consecutive(return_counts=True)
+            present, counts = codes.unique_consecutive(return_counts=True)
         stop = 0
         for key, count in zip(present.tolist(), counts.tolist(), strict=True):
             start, stop = stop, stop + count
