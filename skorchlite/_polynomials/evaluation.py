@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._linalg.views import viewed
-from .families import Recurrence, Step
+from .families import Recurrence, in_doubles
 from .multi_index import Terms
 
 _MANY_SLICES = 2_000  # of products, each of which takes longer to start than to compute
@@ -29,11 +29,11 @@ class Expansion:
         self, terms: Terms, steps: Sequence[Recurrence], centre: np.ndarray, half: np.ndarray
     ):
         self.terms, self.steps, self.centre, self.half = terms, steps, centre, half
-        different = {id(step): step for step in steps}.values()  # most often all are the same one
-        self._rounded_steps = [
-            _of_all_columns(of_columns)
-            for of_columns in zip(*(different if len(different) == 1 else steps), strict=True)
-        ]
+        rounded = {id(of_column): in_doubles(of_column) for of_column in steps}
+        different = list(rounded.values())  # most often all are the same one
+        if len(different) > 1:
+            different = [rounded[id(of_column)] for of_column in steps]
+        self._rounded_steps = [_of_all_columns(step) for step in zip(*different, strict=True)]
 
     def expand(self, X: Tensor, out: Tensor) -> Tensor:
         """Return the terms of a block, of shape (n_terms, n_rows).
@@ -112,12 +112,9 @@ class Expansion:
             yield k + 1, new
 
 
-def _of_all_columns(steps: Sequence[Step]) -> tuple[Any, Any, Any]:
+def _of_all_columns(steps: Sequence[tuple[float, float, float]]) -> tuple[Any, Any, Any]:
     """Return (a, b, c) of one step, each a number or, where columns differ, a tuple of numbers."""
-    a, b, c = (
-        float(parts[0]) if len(set(parts)) == 1 else tuple(map(float, parts))
-        for parts in zip(*steps, strict=True)
-    )
+    a, b, c = (parts[0] if len(set(parts)) == 1 else parts for parts in zip(*steps, strict=True))
     return a, b, c
 
 

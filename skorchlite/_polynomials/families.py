@@ -121,41 +121,53 @@ def _orthogonal_part(new: np.ndarray, span: np.ndarray) -> np.ndarray:
     return new
 
 
+def in_doubles(steps: Sequence[Step]) -> list[tuple[float, float, float]]:
+    """Return steps rounded to doubles."""
+    return [(float(a), float(b), float(c)) for a, b, c in steps]
+
+
 def values(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:
-    """Return ``phi_1, ..., phi_degree`` at points, of shape (degree, n_points)."""
+    """Return ``phi_1, ..., phi_degree`` at points, of shape (degree, *t.shape)."""
     before, last = np.zeros_like(t), np.ones_like(t)
-    rows = []
-    for a, b, c in steps:
-        before, last = last, (float(a) * t + float(b)) * last - float(c) * before
-        rows.append(last)
-    return np.array(rows)
+    rows = np.empty((len(steps), *t.shape))
+    for k, (a, b, c) in enumerate(in_doubles(steps)):
+        rows[k] = (a * t + b) * last - c * before
+        before, last = last, rows[k]
+    return rows
 
 
 def derivatives(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:
     """Return the derivatives of ``phi_1, ..., phi_degree`` at points; see ``values``."""
     before, last = np.zeros_like(t), np.ones_like(t)
-    slope_before, slope, rows = np.zeros_like(t), np.zeros_like(t), []
-    for a, b, c in ([float(number) for number in step] for step in steps):
+    slope_before, slope = np.zeros_like(t), np.zeros_like(t)
+    rows = np.empty((len(steps), *t.shape))
+    for k, (a, b, c) in enumerate(in_doubles(steps)):
         factor = a * t + b
-        slope_before, slope = slope, a * last + factor * slope - c * slope_before
+        rows[k] = a * last + factor * slope - c * slope_before
+        slope_before, slope = slope, rows[k]
         before, last = last, factor * last - c * before
-        rows.append(slope)
-    return np.array(rows)
+    return rows
 
 
 def slopes(steps: Sequence[Step], t: np.ndarray, n_sound: int) -> tuple[np.ndarray, float]:
-    """Return the median slope of each polynomial on points, of shape (degree,), and the largest.
+    """Return the median slope of each polynomial on the points of columns, and the largest slope.
 
     Where a point is far from the others, polynomials that are orthogonal on all are steep.
 
     Parameters
     ----------
     steps : Recurrence
-    t : ndarray of shape (n_points,)
+    t : ndarray of shape (n_columns, n_points)
     n_sound : int
         How many of the polynomials are sound. The slopes of the others, which vanish on the points,
         are infinite, and do not count for the largest.
+
+    Returns
+    -------
+    medians : ndarray of shape (n_columns, degree)
+    largest : float
     """
-    steep = np.abs(derivatives(steps[:n_sound], t)).reshape(n_sound, len(t))
-    medians = [*np.median(steep, 1), *[np.inf] * (len(steps) - n_sound)]
-    return np.array(medians), float(steep.max(initial=0))
+    steep = np.abs(derivatives(steps[:n_sound], t))
+    medians = np.full((len(t), len(steps)), np.inf)
+    medians[:, :n_sound] = np.median(steep, 2).T
+    return medians, float(steep.max(initial=0))
