@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from .._linalg.rational import Rationals, as_doubles
-from .column_functions import ColumnFunctions
+from .column_functions import ColumnFunctions, Interval
 from .families import Recurrence
 from .multi_index import Terms
+
+Ratios = tuple[tuple[int, int], ...]  # of a, b and c of each step
 
 _SHORT = 10  # steps of a recurrence, whose connections take little memory
 _LONG = 4_000  # bits of a common denominator, beyond which fractions take less time
@@ -32,13 +34,6 @@ def connection(steps: Recurrence, others: Recurrence, slope: Any = 1, offset: An
         That of psi, with as many steps.
     slope, offset : rational number, default=1 and 0
     """
-    # The columns of a fit often have the same polynomials, and those of further fits on the same
-    # rows have them again.
-    kept = _kept_short if len(steps) <= _SHORT else _kept
-    return kept(steps, others, slope, offset)
-
-
-def _connection(steps: Recurrence, others: Recurrence, slope: Any, offset: Any) -> Rationals:
     size = len(steps) + 1
     times_s, denominator_of_s = _multiplication_by_s(others)
     before, last = [0] * size, [1] + [0] * (size - 1)
@@ -69,10 +64,6 @@ def _connection(steps: Recurrence, others: Recurrence, slope: Any, offset: Any) 
     return Rationals(numerators, denominator)
 
 
-_kept = lru_cache(maxsize=8)(_connection)
-_kept_short = lru_cache(maxsize=512)(_connection)
-
-
 def _multiplication_by_s(others: Recurrence) -> tuple[Callable[[list[int]], list[int]], int]:
     """Return the function that multiplies parts of psi by s, and the denominator of its results.
 
@@ -101,11 +92,34 @@ def _multiplication_by_s(others: Recurrence) -> tuple[Callable[[list[int]], list
 
 def connections(functions: ColumnFunctions, others: ColumnFunctions) -> list[Rationals]:
     """Return the parts of the other functions in each function, column by column."""
+    # Most often all columns have the same steps.
+    ratios = {id(steps): _ratios(steps) for steps in (*functions.steps, *others.steps)}
     columns = zip(functions.steps, others.steps, functions.intervals, others.intervals, strict=True)
     return [
-        connection(steps, other_steps, *other_interval.map_to(interval))
+        (_kept_short if len(steps) <= _SHORT else _kept)(
+            ratios[id(steps)], ratios[id(other_steps)], interval, other_interval
+        )
         for steps, other_steps, interval, other_interval in columns
     ]
+
+
+def _connection(steps: Ratios, others: Ratios, interval: Interval, other: Interval) -> Rationals:
+    return connection(_as_steps(steps), _as_steps(others), *other.map_to(interval))
+
+
+# Columns often have the same polynomials, and further fits on the same rows have them again.
+_kept = lru_cache(maxsize=8)(_connection)
+_kept_short = lru_cache(maxsize=512)(_connection)
+
+
+def _ratios(steps: Recurrence) -> Ratios:
+    """Return a recurrence as integers, which take far less time than fractions to look up."""
+    return tuple(number.as_integer_ratio() for step in steps for number in step)
+
+
+def _as_steps(ratios: Ratios) -> Recurrence:
+    numbers = [Fraction(*ratio) for ratio in ratios]
+    return tuple(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
 
 
 class ChangeOfBasis:
@@ -191,12 +205,12 @@ class ChangeOfBasis:
         values = np.concatenate((below, coefficients, zeros + constant))
         of_columns = denominators or [1] * len(matrices)
         columns = zip(self._moves, matrices, of_columns, strict=True)
-        for (source, target, p, q), matrix, denominator in columns:
-            moved = values.copy() if denominator == 1 else values * denominator
-            moved[source] = 0
-            with np.errstate(invalid="ignore"):  # the caller checks for infinite coefficients
-                np.add.at(moved, target, matrix[p, q][:, None] * values[source])
-            values = moved
+        with np.errstate(invalid="ignore"):  # the caller checks for infinite coefficients
+            for (source, target, p, q), matrix, denominator in columns:
+                parts = matrix[p, q][:, None] * values[source]
+                values = values if denominator == 1 else values * denominator
+                values[source] = 0
+                np.add.at(values, target, parts)
         return values[self.terms.n_below :]
 
     @cached_property

@@ -24,12 +24,13 @@ class Interval:
 
     Parameters
     ----------
-    centre, half : Fraction
-        The centre and half of the length.
+    centre, half : float or Fraction
+        The centre and half of the length, taken as exact. Doubles are kept as they are, since
+        fractions take longer to make and to compare.
     """
 
-    centre: Fraction
-    half: Fraction
+    centre: float | Fraction
+    half: float | Fraction
 
     @classmethod
     def from_ends(cls, low: float, high: float) -> "Interval":
@@ -39,7 +40,8 @@ class Interval:
 
     def map_to(self, other: "Interval") -> tuple[Fraction, Fraction]:
         """Return the slope and the offset of t in another interval, as a function of t in this."""
-        return self.half / other.half, (self.centre - other.centre) / other.half
+        half = Fraction(other.half)
+        return Fraction(self.half) / half, (Fraction(self.centre) - Fraction(other.centre)) / half
 
 
 @dataclass(frozen=True)
@@ -60,5 +62,4 @@ class ColumnFunctions:
     def of(cls, expansion: Mapped) -> "ColumnFunctions":
         """Return those that the terms of an expansion are products of."""
         ends = zip(expansion.centre.tolist(), expansion.half.tolist(), strict=True)
-        intervals = [Interval(Fraction(centre), Fraction(half)) for centre, half in ends]
-        return cls(expansion.steps, intervals)
+        return cls(expansion.steps, [Interval(*of_column) for of_column in ends])
