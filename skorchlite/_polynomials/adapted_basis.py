@@ -31,17 +31,17 @@ def orthogonal_basis(rows: Rows, ranges: ColumnRanges, chebyshev: Basis) -> Basi
         Of kind "chebyshev". Columns whose range is evenly covered keep its polynomials.
     """
     centre, half, degree = chebyshev.centre, chebyshev.half, chebyshev.terms.degree
-    t, steps = (ranges.points - centre) / half, family("chebyshev", degree)
-    uneven = _nearly_dependent(steps, t.T)
+    steps = family("chebyshev", degree)
+    t = np.ascontiguousarray(((ranges.points - centre) / half).T)
+    uneven = _nearly_dependent(steps, t)
     if not uneven:
         even = partial(Basis, chebyshev.terms, chebyshev.caller, "chebyshev", even=True)
         return even(low=chebyshev.low, high=chebyshev.high, doubled=chebyshev.doubled)
     if rows.rereadable and not rows.fewer_than(SAMPLE_ROWS):
         varied = [j for j in uneven if ranges.low[j] < ranges.high[j]]
-        t = np.concatenate((t, (rows_of_each_part(rows, ranges, varied) - centre) / half))
+        t = np.concatenate((t, ((rows_of_each_part(rows, ranges, varied) - centre) / half).T), 1)
     recurrences = [
-        orthogonal(column, degree) if j in uneven else (steps, degree)
-        for j, column in enumerate(t.T)
+        orthogonal(column, degree) if j in uneven else (steps, degree) for j, column in enumerate(t)
     ]
     return _adapted(chebyshev, "orthogonal", recurrences, t)
 
@@ -56,8 +56,8 @@ def adapted_rooted_basis(ranges: ColumnRanges, rooted: Basis) -> Basis:
     rooted : Basis
         Of kind "rooted". It is returned itself if its polynomials suit all columns.
     """
-    t, least = ranges.points / rooted.half, max(rooted.terms.degrees.least, 1)
-    degree, columns = rooted.terms.degree, list(zip(rooted.steps, t.T, strict=True))
+    t, least = (ranges.points / rooted.half).T, max(rooted.terms.degrees.least, 1)
+    degree, columns = rooted.terms.degree, list(zip(rooted.steps, t, strict=True))
     recurrences = [_rooted_steps(steps, column, degree, least) for steps, column in columns]
     if all(steps is plain for (steps, _), plain in zip(recurrences, rooted.steps, strict=True)):
         return rooted
@@ -89,19 +89,19 @@ def _adapted(
     kind : str
     recurrences : sequence of (steps, n_sound)
         Of each column; see ``orthogonal``.
-    t : ndarray of shape (n_points, n_features)
+    t : ndarray of shape (n_features, n_points)
         Points in [-1, 1], on which slopes are measured.
     """
-    medians, largest = np.empty((t.shape[1], plain.terms.degree)), 0.0
+    medians, largest = np.empty((len(t), plain.terms.degree)), 0.0
     # Columns often have the same polynomials.
     alike: dict[tuple[int, int], list[int]] = {}
     for j, (steps, n_sound) in enumerate(recurrences):
         alike.setdefault((id(steps), n_sound), []).append(j)
     for columns in alike.values():
         steps, n_sound = recurrences[columns[0]]
-        for piece in _pieces(t.T[columns]):
+        for piece in _pieces(len(columns), t):
             some = columns[piece]
-            medians[some], steepest = slopes(steps, t.T[some], n_sound)
+            medians[some], steepest = slopes(steps, t[some], n_sound)
             largest = max(largest, steepest)
     return Basis(
         plain.terms,
@@ -127,7 +127,7 @@ def _nearly_dependent(steps: Recurrence, t: np.ndarray, least: int = 1) -> list[
     least : int, default=1
     """
     found: list[int] = []
-    for columns in _pieces(t):
+    for columns in _pieces(len(t), t):
         terms = values(steps, t[columns])[least - 1 :].swapaxes(0, 1)
         terms -= terms.mean(2, keepdims=True)
         scale = np.sqrt((terms * terms).sum(2, keepdims=True))
@@ -139,7 +139,7 @@ def _nearly_dependent(steps: Recurrence, t: np.ndarray, least: int = 1) -> list[
     return found
 
 
-def _pieces(t: np.ndarray) -> list[slice]:
-    """Return slices of the columns, of few enough points to stay in a processor's cache."""
+def _pieces(n_columns: int, t: np.ndarray) -> list[slice]:
+    """Return slices of so many columns, of few enough points to stay in a processor's cache."""
     size = max(_CACHED_POINTS // t.shape[1], 1)
-    return [slice(first, first + size) for first in range(0, len(t), size)]
+    return [slice(first, first + size) for first in range(0, n_columns, size)]

@@ -92,8 +92,8 @@ def _multiplication_by_s(others: Recurrence) -> tuple[Callable[[list[int]], list
 
 def connections(functions: ColumnFunctions, others: ColumnFunctions) -> list[Rationals]:
     """Return the parts of the other functions in each function, column by column."""
-    # Most often all columns have the same steps.
-    ratios = {id(steps): _ratios(steps) for steps in (*functions.steps, *others.steps)}
+    different = {id(steps): steps for steps in (*functions.steps, *others.steps)}  # most often two
+    ratios = {number: _ratios(steps) for number, steps in different.items()}
     columns = zip(functions.steps, others.steps, functions.intervals, others.intervals, strict=True)
     return [
         (_kept_short if len(steps) <= _SHORT else _kept)(
