@@ -95,7 +95,7 @@ def _orthonormal(t: np.ndarray, degree: int, first: np.ndarray) -> tuple[Recurre
     while len(steps) < degree:
         # Stieltjes' procedure: each polynomial is t times the last one, orthogonalised against the
         # last two.
-        mean = float((t * last) @ last) / len(t)
+        mean = float((t * last * last).sum()) / len(t)
         new = (t - mean) * last - norm_of_last * before
         norm = _root_mean_square(new)
         remainder = _orthogonal_part(new, span)
@@ -112,7 +112,7 @@ def _orthonormal(t: np.ndarray, degree: int, first: np.ndarray) -> tuple[Recurre
 
 
 def _root_mean_square(new: np.ndarray) -> float:
-    return (float(new @ new) / len(new)) ** 0.5
+    return (float((new * new).sum()) / len(new)) ** 0.5
 
 
 def _orthogonal_part(new: np.ndarray, span: np.ndarray) -> np.ndarray:
