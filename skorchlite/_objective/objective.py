@@ -203,7 +203,7 @@ class Objective:
         t, cross = self.rows.n_targets, divided(moments.cross, moments.weight)
         hessian = cross[t:, t:]
         if self.penalty.curvature:
-            hessian = hessian + self.column_penalty.hessian_along(whiten).numpy()
+            hessian += self.column_penalty.hessian_along(whiten).numpy()
         value = 0.5 * np.maximum(cross.diagonal()[:t], 0.0)  # rounding made what is below
         return Quadratic(hessian, -cross[t:, :t], value, moments)
 
