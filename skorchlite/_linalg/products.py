@@ -49,7 +49,7 @@ def dot(x: Array, y: Array) -> float:
 
 def weighted_sum(parts: Array, weight: Array) -> float:
     """Return the sum of all parts, weighted along their last axis."""
-    return float(product(parts.reshape(-1, len(weight)), weight).sum())
+    return sum(dot(part, weight) for part in parts.reshape(-1, len(weight)))
 
 
 def norm(x: Array) -> float:
