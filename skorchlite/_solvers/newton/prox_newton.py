@@ -96,7 +96,7 @@ class _Descent:
     def run(self, tol: float, max_iter: int) -> str:
         """Step until within ``tol`` of the optimum, relatively; return how it ended."""
         while True:
-            near, last = self.n_iter and self._is_near(tol), self.change
+            near, last = self.n_iter and self._measure_gaps(tol), self.change
             # Far from the optimum no step on the last set is made, beside one on the next.
             entered = not near and self.n_iter < max_iter and self._choose_columns()
             step, gain = self._newton_step()
@@ -144,7 +144,7 @@ class _Descent:
         if not is_near_enough(self.objective, change, tol):
             return False
         self.change = change
-        return self._is_near(tol)
+        return self._measure_gaps(tol)
 
     def _without_gain(self) -> int:
         """Return how many steps ago the objective fell by more than rounding; keep that point."""
@@ -285,16 +285,12 @@ class _Descent:
         self.n_iter += 1
         self.curve.append(self.objective.units.total(self.value))
 
-    def _is_near(self, tol: float) -> bool:
-        """Return whether the point is within ``tol`` of the optimum, relatively; note its gap."""
-        self._measure_gaps()
-        return self.gap <= max(tol, self.blurred)
-
     @quietly
-    def _measure_gaps(self) -> None:
-        """Measure how far from the optimum the point is."""
+    def _measure_gaps(self, tol: float = 0.0) -> bool:
+        """Measure how far from the optimum the point is; return whether within ``tol``."""
         gaps = [self._gap_of(target) for target in range(len(self.value))]
         self.gap, self.blurred = map(max, zip(*gaps, strict=True))
+        return self.gap <= max(tol, self.blurred)
 
     def _gap_of(self, target: int) -> tuple[float, float]:
         """Return the relative gap of a target, and how large a gap rounding may make."""
