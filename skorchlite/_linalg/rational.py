@@ -64,8 +64,10 @@ def _quotient(numerator: int, denominator: int) -> float:
 
 
 def as_integers(*tensors: Tensor) -> tuple[list[np.ndarray], int]:
-    """Return finite doubles of tensors as integers over one denominator, a power of two."""
+    """Return the doubles of tensors as integers over one denominator, a power of two."""
     parts = [np.frexp(tensor.numpy()) for tensor in tensors]
+    if not all(np.isfinite(mantissas).all() for mantissas, _ in parts):
+        raise OverflowError("infinity and NaN are no ratio of integers")
     least = min((int(exponents.min(initial=0)) for _, exponents in parts), default=0)
     bits = _DIGITS - least  # of the denominator
     arrays = []

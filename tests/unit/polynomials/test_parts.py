@@ -298,6 +298,8 @@ def test_doubles_are_integers_over_one_denominator_exactly():
         assert integers.shape == tuple(tensor.shape)
         pairs = zip(integers.ravel().tolist(), tensor.ravel().tolist(), strict=True)
         assert all(Fraction(n, whole) == Fraction(value) for n, value in pairs)
+    with pytest.raises(OverflowError, match="no ratio"):
+        as_integers(first, torch.tensor([1.0, np.inf]))
 
 
 def test_the_terms_of_few_rows_are_expanded_once(monkeypatch):
