@@ -9,6 +9,8 @@ import numpy as np
 
 from .families import Recurrence
 
+Ratio = tuple[int, int]  # numerator and denominator
+
 
 class Mapped(Protocol):
     """Polynomials of mapped columns; see ``Expansion``."""
@@ -38,10 +40,14 @@ class Interval:
         ends = Fraction(low), Fraction(high)
         return cls((ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2)
 
-    def map_to(self, other: "Interval") -> tuple[Fraction, Fraction]:
+    def map_to(self, other: "Interval") -> tuple[Ratio, Ratio]:
         """Return the slope and the offset of t in another interval, as a function of t in this."""
-        half = Fraction(other.half)
-        return Fraction(self.half) / half, (Fraction(self.centre) - Fraction(other.centre)) / half
+        ends = self.half, self.centre, other.half, other.centre
+        half, centre, other_half, other_centre = (end.as_integer_ratio() for end in ends)
+        slope = half[0] * other_half[1], half[1] * other_half[0]
+        away = centre[0] * other_centre[1] - other_centre[0] * centre[1]
+        offset = away * other_half[1], centre[1] * other_centre[1] * other_half[0]
+        return slope, offset
 
 
 @dataclass(frozen=True)
