@@ -210,23 +210,12 @@ class MomentSearch:
         if not (low.any() and self.rows.indexed):
             return errors
         if not isinstance(split, slice):
-            self._sum_up(errors, low, split, path)
+            _sum_up(self, errors, low, split, path)
             return errors
         for number in np.flatnonzero(low.any((-2, -1))):
             part = errors[number], low[number]
-            self._sum_up(*part, split.start + int(number), path.of_split(int(number)))
+            _sum_up(self, *part, split.start + int(number), path.of_split(int(number)))
         return errors
-
-    def _sum_up(self, errors: Array, low: Mask, split: int, path: FoldPath) -> None:
-        """Write errors of one split that are summed over the rows."""
-        _, numbers = self.folds.rows_of(split, self.rows.n_rows)
-        rows = self.rows.taken(torch.from_numpy(numbers))
-        for target in np.flatnonzero(low.any(0)):
-            which = low[:, target]
-            point = np.concatenate(
-                (path.coef[which, :, target].T, path.intercept[None, which, target])
-            )
-            errors[which, target] = _summed(rows, self.origin, int(target), point)
 
     def summands(self, split: int | slice, coef: Array) -> Array:
         """Return the size of what adds up to predictions on the test rows.
@@ -276,6 +265,16 @@ class MomentSearch:
         moments = Moments(float(whole.weight[0]), whole.mean[0], cross)
         running, basis = RunningMoments.of(moments, self.origin), self.rows.basis
         return SummedObjective(running, t, basis, loss, penalty, self.fit_intercept)
+
+
+def _sum_up(search: MomentSearch, errors: Array, low: Mask, split: int, path: FoldPath) -> None:
+    """Write errors of one split that are summed over the rows."""
+    _, numbers = search.folds.rows_of(split, search.rows.n_rows)
+    rows = search.rows.taken(torch.from_numpy(numbers))
+    for target in np.flatnonzero(low.any(0)):
+        which = low[:, target]
+        point = np.concatenate((path.coef[which, :, target].T, path.intercept[None, which, target]))
+        errors[which, target] = _summed(rows, search.origin, int(target), point)
 
 
 def _summed(rows: Rows, origin: Origin, target: int, point: Array) -> Array:
