@@ -97,7 +97,7 @@ class TorchSGDRegressorCV(SearchRegressor):
     >>> X, y = load_diabetes(return_X_y=True)
     >>> model = TorchSGDRegressorCV(penalty="l1").fit(X, y)
     >>> round(model.alpha_, 5)
-    0.00376
+    0.00375
     >>> int((model.coef_ != 0).sum())
     10
     """
