@@ -11,6 +11,7 @@ from benchmarks.measure.choices import choice_worth, direct_worth
 from benchmarks.measure.model import Model
 from benchmarks.measure.roofline import gram_work
 from benchmarks.suites.cases import many_targets, noisy_table
+from benchmarks.suites.degree_search import degree_problems
 from benchmarks.suites.problem import Problem
 from skorchlite import TorchSGDRegressor, TorchSGDRegressorCV
 
@@ -41,6 +42,7 @@ def search_problems(quick=False):
         _elastic_net_problem(table, SHARES, 8.0),
         _groups_problem(*((20, 2_000, 10) if quick else (1_000, 1_000_000, 50))),
         _targets_problem(targets),
+        *degree_problems(quick),
     ]
 
 
