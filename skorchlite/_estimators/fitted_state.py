@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .._inputs.conversion import to_numpy
+from .._inputs.group_table import GroupTable
 from .._linalg.views import viewed
 from .._objective.moments_objective import RunningMoments
 from .._polynomials.basis import Basis
@@ -42,7 +43,7 @@ _DEVICES = "_tensor_devices"  # key of a pickled state
 _KIND = "skorchlite kind"  # of a dictionary that stands for one of our objects
 _STORED: tuple[Any, ...] = (
     *(Identity, Basis, Degrees, terms_of, Origin, RunningMoments, Coordinates, Metric),
-    *(MomentStream, LoopStream, AveragedStream, Loop, Settings),
+    *(MomentStream, LoopStream, AveragedStream, Loop, Settings, GroupTable),
     *(GradientDescent, TorchOptimizer, Average, RecentAverage, ProximalPenalty, CumulativePenalty),
     *(Constant, InverseScaling, Optimal, Shrinking, Adaptive, PassiveAggressive, TorchSchedule),
 )

@@ -13,7 +13,7 @@ from torch import Tensor
 from .._sources.design import staged
 from .._sources.device_sums import double_device
 from .._sources.origin_choice import plain_origin
-from .._sources.row_keys import RowKeys
+from .._sources.row_keys import RowKeys, is_sorted, sorting
 from .._sources.row_source import Rows
 
 _LONGEST = 128  # rows of a piece: a product of so many takes far longer than to start it
@@ -111,25 +111,6 @@ def _sorted_blocks(rows: Rows, keys: RowKeys) -> Iterator[tuple[Tensor, Tensor, 
             A, weight = A[chosen], None if weight is None else weight[chosen]
         if len(A):
             yield A, own.to(A.device), weight
-
-
-def is_sorted(codes: Tensor) -> bool:
-    """Return whether keys never fall from row to row."""
-    return bool((codes[1:] >= codes[:-1]).all())
-
-
-def sorting(codes: np.ndarray) -> Tensor:
-    """Return the numbers of the rows by key, those of the same key in their order.
-
-    NumPy sorts integers of 16 bits in linear time, and larger ones in twice that by both halves.
-    """
-    least = int(codes.min()) if len(codes) else 0
-    codes = codes - least
-    order = np.argsort((codes & 0xFFFF).astype(np.uint16), kind="stable")
-    while len(codes) and codes.max() > 0xFFFF:
-        codes = codes >> 16
-        order = order[np.argsort((codes[order] & 0xFFFF).astype(np.uint16), kind="stable")]
-    return torch.from_numpy(order)
 
 
 def _pieces(A: Tensor, first: Tensor, counts: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -7,11 +7,11 @@ import torch
 from skorchlite import TorchSGDRegressor
 from skorchlite._inputs.block_reader import BlockReader
 from skorchlite._objective.keyed_moments import keyed_moments
-from skorchlite._objective.many_keys import ManySums, padded_length, sorting
+from skorchlite._objective.many_keys import ManySums, padded_length
 from skorchlite._sources.arrays import ArrayRows
 from skorchlite._sources.iterable import StreamRows
 from skorchlite._sources.origin_choice import pilot_origin
-from skorchlite._sources.row_keys import GivenKeys
+from skorchlite._sources.row_keys import GivenKeys, sorting
 
 from .test_keyed_moments import assert_close, direct, problem
 

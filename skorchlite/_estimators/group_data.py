@@ -1,0 +1,153 @@
+"""The data of one regression a group: the features, and the group of each row."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_consistent_length, validate_data
+
+from .._inputs.conversion import is_dask, to_numpy
+from .._inputs.fit_data import Data
+from .._inputs.group_table import GroupTable, group_table
+from .._inputs.input_kinds import input_of
+from .._inputs.key_columns import as_columns, key_columns, key_positions, without_columns
+from .._inputs.keyed_stream import KeyedStream
+from .._inputs.streams import is_stream
+from .._inputs.validation import check_finite
+from .._sources.arrays import ArrayRows
+from .._sources.group_batches import GroupedRows
+from .._sources.row_source import Rows
+
+
+@dataclass
+class GroupData:
+    """The data of a fit, read and checked.
+
+    Parameters
+    ----------
+    data : Data
+        Of the features; its rows can be read in any order.
+    table : GroupTable
+        Of the groups that have rows with weight.
+    grouped : GroupedRows
+        The same rows by group.
+    positions : list of int
+        Which columns of X hold keys.
+    """
+
+    data: Data
+    table: GroupTable
+    grouped: GroupedRows
+    positions: list[int]
+
+    def check_finite(self, estimator: Any) -> None:
+        """Raise scikit-learn's error if a number is not finite, with the column as X has it."""
+        names = getattr(estimator, "feature_names_in_", range(estimator.n_features_in_))
+        rest = np.delete(np.array(names, object), self.positions).tolist()
+        assert isinstance(self.data.rows, ArrayRows), "streams are kept in memory"
+        check_finite(type(estimator).__name__, *self.data.rows.arrays, names=rest)
+
+
+def read_groups(estimator: Any, X: Any, y: Any, sample_weight: Any) -> GroupData:
+    """Return the data of a fit; set ``n_features_in_`` and ``feature_names_in_``.
+
+    Parameters
+    ----------
+    estimator : object
+    X, y, sample_weight : object
+        As the user passed them.
+    """
+    reader, name = like(estimator), type(estimator).__name__
+    if is_stream(X) and not is_dask(X):
+        data, columns, positions = _read_stream(estimator, X, y, sample_weight, reader)
+    else:
+        if y is None:
+            validate_data(estimator, X, y, skip_check_array=True)  # raises scikit-learn's error
+        features, columns, positions = split(estimator, X, reset=True)
+        data = input_of(features, y, sample_weight).read(reader)
+    if estimator.groups is None:
+        _copy_columns(reader, estimator)
+        table = GroupTable([np.array([None])], [])
+        codes: NDArray[np.integer] = np.zeros(data.rows.n_rows, np.int32)
+    else:
+        check_consistent_length(columns[0], np.empty(data.rows.n_rows))
+        table, codes = group_table(columns, labels_of(estimator, positions), name)
+    weight = to_numpy(data.weights()) if data.weighted else None
+    return GroupData(data, *_with_weight(data.rows, table, codes, weight), positions)
+
+
+def like(estimator: Any) -> Any:
+    """Return an estimator like another, for the features alone, as which these are read."""
+    return type(estimator)(**estimator.get_params(deep=False))
+
+
+def split(estimator: Any, X: Any, reset: bool) -> tuple[Any, list[Any], list[int]]:
+    """Return the features, the columns of keys, and the numbers of the latter.
+
+    Columns are counted here, and their names read; what the features hold is checked later.
+
+    Parameters
+    ----------
+    estimator : object
+    X : object
+    reset : bool
+        Whether the columns may differ from those that the estimator was fitted to.
+    """
+    if is_dask(X):
+        raise TypeError(
+            f"{type(estimator).__name__} takes no dask collections, since a group may have rows in "
+            "each of their parts. Give what yields these parts: an iterable of (X, y)."
+        )
+    X = as_columns(X, has_keys=estimator.groups is not None)
+    if estimator.groups is not None:
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+    positions = key_positions(X, estimator.groups)
+    return without_columns(X, positions), key_columns(X, positions), positions
+
+
+def labels_of(estimator: Any, positions: list[int]) -> list[Any]:
+    """Return the names of columns, or their numbers where they have no names."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return [position if names is None else str(names[position]) for position in positions]
+
+
+def _read_stream(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, reader: Any
+) -> tuple[Data, list[Any], list[int]]:
+    """Return the data of a stream, kept in memory, and its columns of keys."""
+    source = X if estimator.groups is None else KeyedStream(estimator, X)
+    data = input_of(source, y, sample_weight).read(reader)
+    rows = data.rows
+    blocks = list(rows.blocks(rows.bound(rows.n_features, 8)))
+    features, targets, weight = (
+        None if parts[0] is None else torch.cat(parts) for parts in zip(*blocks, strict=True)
+    )
+    if data.single_target and targets is not None:
+        targets = targets[:, 0]
+    data.rows = ArrayRows(features, targets, to_numpy(weight), data.device)
+    if isinstance(source, KeyedStream):
+        return data, source.keys, source.positions
+    return data, [], []
+
+
+def _copy_columns(reader: Any, estimator: Any) -> None:
+    """Give an estimator the columns that a reader has counted."""
+    vars(estimator).pop("feature_names_in_", None)
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(reader, name):
+            setattr(estimator, name, getattr(reader, name))
+
+
+def _with_weight(
+    rows: Rows, table: GroupTable, codes: NDArray[np.integer], weight: Any
+) -> tuple[GroupTable, GroupedRows]:
+    """Return the groups that have weight, which the others are no part of the problem beside."""
+    grouped = GroupedRows(rows, codes, len(table), weight)
+    there = grouped.counts > 0
+    if there.all():
+        return table, grouped
+    codes = (np.cumsum(there) - 1).astype(codes.dtype)[codes]
+    table = table.taken(there)
+    return table, GroupedRows(rows, codes, len(table), weight)
