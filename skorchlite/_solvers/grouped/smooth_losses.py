@@ -19,8 +19,10 @@ _MOST_STEPS = 60
 _FLAT = 0.1  # slope at which a line search ends, relative to that at its start
 _TRIALS = 12
 _LONGEST = 1e6  # times the Newton step
+_CURVED = 1e-3  # of the curvature of squared error: with less along a direction a step is damped
 _DAMPING = 0.01  # times the slope relative to the residuals, so that it vanishes at the minimum
 _GENTLE = 1e-12  # the least damping, relative to the curvature of squared error
+_WORTH = 0.7  # of the groups: fewer are taken out, which takes as long as a part of a step
 _ROUNDED = 1e-20  # of the objective: a step that gains less, and not less than before, is rounding
 
 
@@ -97,9 +99,11 @@ class _Form:
     @classmethod
     def of(cls, centred: Centred, factor: Tensor, problem: GroupProblem) -> "_Form":
         """Return the form in coordinates ``w = factor @ u``."""
-        P, d, n_free = centred.Z @ factor, factor.shape[1], int(problem.fit_intercept)
+        columns, d = factor.mT @ centred.Z.mT, factor.shape[1]
+        n_free = int(problem.fit_intercept)
         if n_free:
-            P = torch.cat((P, P.new_ones(*P.shape[:2], 1)), 2)
+            columns = torch.cat((columns, torch.ones_like(columns[:, :1])), 1)
+        P = columns.mT
         curvature = P.new_zeros(len(P), d + n_free, d + n_free)
         pulled = P.new_zeros(len(P), d + n_free, centred.t)
         constant = P.new_zeros(centred.t)
@@ -116,7 +120,7 @@ class _Form:
         """Return the form of some of the groups."""
         return replace(
             self,
-            P=self.P[groups],
+            P=self.P.mT[groups].mT,
             share=self.share[groups],
             curvature=self.curvature[groups],
             pulled=self.pulled[groups],
@@ -140,59 +144,84 @@ class _Descent:
         self.n_free = form.P.shape[2] - start.shape[1]
         self.u = torch.nn.functional.pad(start, (0, self.n_free))
         self.gap = torch.full_like(self.u[:, 0], torch.nan)
-        self.n_iter = torch.zeros_like(self.gap, dtype=torch.int64)
-        self.first, _ = self._objective(form, y, torch.zeros_like(y), 0.0 * self.u)
+        self.n_iter = torch.ones_like(self.gap, dtype=torch.int64)  # that to least squares
+        self.first = self._value(form, y, torch.zeros_like(y), 0.0 * self.u)
 
     def run(self) -> None:
         """Take steps until each group is within the tolerance, or rounding is all that is left."""
-        groups = torch.arange(len(self.u), device=self.u.device)
-        form, y, last = self.form, self.y, torch.full_like(self.gap, torch.inf)
+        groups, form, y = torch.arange(len(self.u), device=self.u.device), self.form, self.y
+        raw = (form.P @ self.u[..., None])[..., 0]
+        slopes, last = self.problem.loss.gradient(y, raw), torch.full_like(self.gap, torch.inf)
         for n_iter in range(min(self.problem.control.max_iter, _MOST_STEPS) + 1):
             u = self.u[groups]
-            raw = (form.P @ u[..., None])[..., 0]
-            value, gradient = self._objective(form, y, raw, u)
-            step, gain = self._step(form, y, raw, gradient)
-            self.n_iter[groups] = n_iter + 1  # the step to least squares is one
-            near = gain <= self.problem.control.gap * torch.maximum(value, self.first[groups])
-            if near.any():
-                at = near.nonzero()[:, 0]
-                left = self._left(value[at], gradient[at], form.least_share[at])
-                self.gap[groups[at]] = relative(left, value[at], self.first[groups[at]])
-            rounded = (gain <= _ROUNDED * value) & (gain >= 0.25 * last)
-            done = (self.gap[groups] <= self.problem.control.gap) | rounded
-            last = gain
-            if done.any():
-                kept = (~done).nonzero()[:, 0]
-                if not len(kept):
-                    return
-                groups, form, y = groups[kept], form.only(kept), y[kept]
-                raw, step, last = raw[kept], step[kept], last[kept]
-            self.u[groups] += self._length(form, y, raw, self.u[groups], step, last) * step
+            gradient = self._gradient(form, slopes, u)
+            size = gradient.square().sum(1)
+            going = self._going(groups, form, y, raw, gradient, size, last)
+            self.n_iter[groups[going]] = n_iter + 1
+            n_going = int(going.sum())
+            if not n_going:
+                return
+            if n_going < _WORTH * len(groups):
+                groups, form, u = groups[going], form.only(going), u[going]
+                y, raw, gradient, size = (part[going] for part in (y, raw, gradient, size))
+                going = going[going]
+            step = self._step(form, y, raw, gradient).where(going[:, None], 0.0)
+            raw, slopes, length = self._search_line(form, y, raw, u, step, gradient)
+            self.u[groups] = u + length[:, None] * step
+            last = size
 
-    def _objective(self, form: _Form, y: Tensor, raw: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the value and the gradient at u, where the predictions are ``raw``."""
-        loss, pulled = self.problem.loss, form.pulled[..., self.target]
+    def _going(
+        self,
+        groups: Tensor,
+        form: _Form,
+        y: Tensor,
+        raw: Tensor,
+        gradient: Tensor,
+        size: Tensor,
+        last: Tensor,
+    ) -> Tensor:
+        """Return which groups are not done, and note the gap of those that may be.
+
+        Done are those with a gap within the tolerance, and those whose gradient is that close to
+        zero and no longer gets closer.
+        """
+        tol, first = self.problem.control.gap, self.first[groups]
+        near = 0.5 * size <= tol * first
+        if near.any():
+            at = near.nonzero()[:, 0] if not near.all() else slice(None)
+            part, own = form.only(near) if not near.all() else form, groups[at]
+            value = self._value(part, y[at], raw[at], self.u[own])
+            left = self._left(value, gradient[at], part.least_share)
+            self.gap[own] = relative(left, value, first[at])
+        return ~((self.gap[groups] <= tol) | (near & (size >= 0.25 * last)))
+
+    def _value(self, form: _Form, y: Tensor, raw: Tensor, u: Tensor) -> Tensor:
+        """Return the objective at u, where the predictions are ``raw``."""
         curved = (form.curvature @ u[..., None])[..., 0]
-        value = (form.share * loss.value(y, raw)).sum(1) + form.constant[self.target]
-        value = value + ((0.5 * curved - pulled) * u).sum(1)
-        slope = form.share * loss.gradient(y, raw)
-        return value, (slope[:, None] @ form.P)[:, 0] + curved - pulled
+        value = (form.share * self.problem.loss.value(y, raw)).sum(1) + form.constant[self.target]
+        return value + ((0.5 * curved - form.pulled[..., self.target]) * u).sum(1)
 
-    def _step(self, form: _Form, y: Tensor, raw: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the Newton step, damped where few rows are curved, and what it gains."""
+    def _gradient(self, form: _Form, slopes: Tensor, u: Tensor) -> Tensor:
+        """Return the gradient at u, where those of the loss are ``slopes``."""
+        curved = (form.curvature @ u[..., None])[..., 0] - form.pulled[..., self.target]
+        return ((form.share * slopes)[:, None] @ form.P)[:, 0] + curved
+
+    def _step(self, form: _Form, y: Tensor, raw: Tensor, gradient: Tensor) -> Tensor:
+        """Return the Newton step, damped where few rows are curved."""
         curved = form.share * self.problem.loss.curvature(y, raw)
         hessian = form.P.mT @ (curved[..., None] * form.P) + form.curvature
-        residual = (form.share * (y - raw).abs()).sum(1)
-        shift = (
-            _DAMPING
-            * torch.linalg.vector_norm(gradient, dim=1)
-            / residual.where(residual > 0, torch.inf)
-        )
-        diagonal = hessian.diagonal(dim1=1, dim2=2)
-        diagonal += (shift + _GENTLE)[:, None]
-        lower, _ = torch.linalg.cholesky_ex(hessian)
-        step = -torch.cholesky_solve(gradient[..., None], lower)[..., 0]
-        return step, -0.5 * (gradient * step).sum(1)
+        hessian.diagonal(dim1=1, dim2=2).add_(_GENTLE)
+        lower, failed = torch.linalg.cholesky_ex(hessian)
+        flat = (failed != 0) | (lower.diagonal(dim1=1, dim2=2).square() < _CURVED).any(1)
+        if flat.any():
+            at = flat.nonzero()[:, 0]
+            residual = (form.share[at] * (y[at] - raw[at]).abs()).sum(1)
+            size = residual.where(residual > 0, torch.inf)
+            shift = _DAMPING * torch.linalg.vector_norm(gradient[at], dim=1) / size
+            hessian = hessian[at]
+            hessian.diagonal(dim1=1, dim2=2).add_(shift[:, None])
+            lower[at], _ = torch.linalg.cholesky_ex(hessian)
+        return -torch.cholesky_solve(gradient[..., None], lower)[..., 0]
 
     def _left(self, value: Tensor, gradient: Tensor, least_share: Tensor) -> Tensor:
         """Return how much lower the objective may be, at most; see ``Bound``."""
@@ -206,32 +235,34 @@ class _Descent:
         gain = torch.linalg.vector_norm(gradient[:, :k], dim=1) * spread
         return gain + gradient[:, k:].abs().sum(1) * away
 
-    def _length(
-        self, form: _Form, y: Tensor, raw: Tensor, u: Tensor, step: Tensor, gain: Tensor
-    ) -> Tensor:
-        """Return how far to go along each step, to where the slope is next to zero.
+    def _search_line(
+        self, form: _Form, y: Tensor, raw: Tensor, u: Tensor, step: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Go along each step to where the slope is next to zero.
 
         The slope never falls, so that its zero lies between a length at which it is negative and
         one at which it is not. It is found by false position, kept away from the ends.
+
+        Returns
+        -------
+        raw, slopes : Tensor of shape (n_batch, n_rows)
+            The predictions there, and the gradients of the loss in them.
+        length : Tensor of shape (n_batch,)
         """
         loss, change = self.problem.loss, (form.P @ step[..., None])[..., 0]
+        weighted = form.share * change
         along = (form.curvature @ step[..., None])[..., 0]
         curvature = (along * step).sum(1)
-        start = (along * u).sum(1) - (form.pulled[..., self.target] * step).sum(1)
-        weighted = form.share * change
-
-        def slope(length: Tensor) -> Tensor:
-            """Return the derivative of the objective along the steps."""
-            there = loss.gradient(y, raw + length[:, None] * change)
-            return (weighted * there).sum(1) + curvature * length + start
-
-        low, at_low = torch.zeros_like(gain), -2 * gain
-        flat, length = -_FLAT * at_low, torch.ones_like(gain)
-        high, at_high = torch.full_like(gain, torch.inf), torch.full_like(gain, torch.inf)
-        for _ in range(_TRIALS):
-            here = slope(length)
+        start = (along * u - form.pulled[..., self.target] * step).sum(1)
+        low, at_low = torch.zeros_like(start), (gradient * step).sum(1)
+        flat, length = -_FLAT * at_low, torch.ones_like(start)
+        high, at_high = torch.full_like(start, torch.inf), torch.full_like(start, torch.inf)
+        for trial in range(_TRIALS):
+            there = torch.addcmul(raw, length[:, None], change)
+            slopes = loss.gradient(y, there)
+            here = (weighted * slopes).sum(1) + curvature * length + start
             searching = (here.abs() > flat) & (length < _LONGEST)
-            if not searching.any():
+            if trial == _TRIALS - 1 or not searching.any():
                 break
             below = here < 0
             low, at_low = low.where(~below, length), at_low.where(~below, here)
@@ -239,4 +270,4 @@ class _Descent:
             part = (at_low / (at_low - at_high)).clamp(0.05, 0.95)
             between = torch.where(high.isinf(), 3 * length, low + (high - low) * part)
             length = length.where(~searching, between)
-        return length[:, None]
+        return there, slopes, length
