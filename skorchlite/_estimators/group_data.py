@@ -16,6 +16,7 @@ from .._inputs.key_columns import as_columns, key_columns, key_positions, withou
 from .._inputs.keyed_stream import KeyedStream
 from .._inputs.streams import is_stream
 from .._inputs.validation import check_finite
+from .._polynomials.local_powers import LocalPowers
 from .._sources.arrays import ArrayRows
 from .._sources.group_batches import GroupedRows
 from .._sources.row_source import Rows
@@ -75,7 +76,20 @@ def read_groups(estimator: Any, X: Any, y: Any, sample_weight: Any) -> GroupData
         check_consistent_length(columns[0], np.empty(data.rows.n_rows))
         table, codes = group_table(columns, labels_of(estimator, positions), name)
     weight = to_numpy(data.weights()) if data.weighted else None
-    return GroupData(data, *_with_weight(data.rows, table, codes, weight), positions)
+    table, grouped = _with_weight(data.rows, table, codes, weight)
+    grouped.terms = terms_for(estimator, data.rows.n_features)
+    return GroupData(data, table, grouped, positions)
+
+
+def terms_for(estimator: Any, n_features: int) -> LocalPowers | None:
+    """Return what makes the terms of a polynomial; None for a linear model.
+
+    What is penalised are coefficients of powers of the columns as they are.
+    """
+    if estimator.degree == 1:
+        return None
+    plain = estimator.penalty is None and not (estimator.positive or estimator.shrinkage)
+    return LocalPowers(int(estimator.degree), n_features, plain, bool(estimator.fit_intercept))
 
 
 def like(estimator: Any) -> Any:

@@ -12,11 +12,13 @@ from .._inputs.conversion import to_numpy
 from .._inputs.fit_data import Data
 from .._objective.loss import Loss
 from .._objective.penalties import Penalty
+from .._polynomials.local_powers import LocalPowers, PowerRows
+from .._polynomials.sampling import column_ranges
 from .._solvers.base import SolverControl
 from .._solvers.grouped.problem import GroupProblem, GroupSolutions
 from .._solvers.grouped.solver import solve_batch, takes_batches
 from .._sources.blocks import Block
-from .._sources.group_batches import GroupedRows
+from .._sources.group_batches import GroupBatch, GroupedRows
 from .._sources.row_source import Rows, View
 
 Array = NDArray[np.float64]
@@ -26,13 +28,55 @@ _LEAST_TOL = 1e-14  # that rounding lets a gap be measured to
 
 
 @dataclass
+class Coefficients:
+    """Coefficients of models, and what the columns were mapped by before terms were made of them.
+
+    Parameters
+    ----------
+    coef : array of shape (n_models, n_targets, n_features)
+    intercept : array of shape (n_models, n_targets)
+    centre, half : array of shape (n_models, n_columns)
+    """
+
+    coef: Array
+    intercept: Array
+    centre: Array
+    half: Array
+
+    @classmethod
+    def of(cls, coef: Array, intercept: Array, n_columns: int) -> "Coefficients":
+        """Return those of models of columns as they are, in the shapes of fitted attributes."""
+        n, last = len(coef), coef.shape[-1]
+        centre = np.zeros((n, n_columns))
+        return cls(coef.reshape(n, -1, last), intercept.reshape(n, -1), centre, centre + 1)
+
+    def with_one(self, other: "Coefficients") -> "Coefficients":
+        """Return these models, and others after them."""
+        names = "coef", "intercept", "centre", "half"
+        pairs = ((getattr(self, name), getattr(other, name)) for name in names)
+        return Coefficients(*map(np.concatenate, pairs))
+
+    def like(self, number: float) -> "Coefficients":
+        """Return one model like these, whose coefficients are all the same number."""
+        parts = (np.full_like(part[:1], number) for part in vars(self).values())
+        return Coefficients(*parts)
+
+    def of_columns(self, terms: LocalPowers | None) -> tuple[Array, Array]:
+        """Return the coefficients and the intercepts for powers of the columns as they are."""
+        if terms is None or not terms.mapped:
+            return self.coef, self.intercept
+        turn = terms.turn(torch.from_numpy(self.centre), torch.from_numpy(self.half))
+        found = (torch.from_numpy(self.coef) @ turn.mT).numpy()
+        return np.ascontiguousarray(found[..., :-1]), self.intercept + found[..., -1]
+
+
+@dataclass
 class GroupFits:
     """The fits of all groups.
 
     Parameters
     ----------
-    coef : array of shape (n_groups, n_targets, n_features)
-    intercept : array of shape (n_groups, n_targets)
+    models : Coefficients
     rank : array of shape (n_groups,)
         -1 where it is not known.
     optimality : array of shape (n_groups,)
@@ -40,42 +84,48 @@ class GroupFits:
     n_iter : array of shape (n_groups,)
     """
 
-    coef: Array
-    intercept: Array
+    models: Coefficients
     rank: NDArray[np.int64]
     optimality: Array
     converged: NDArray[np.bool_]
     n_iter: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, n_groups: int, n_targets: int, n_features: int) -> "GroupFits":
+    def empty(cls, grouped: GroupedRows) -> "GroupFits":
         """Return room for the fits."""
+        n_groups, rows = len(grouped.counts), grouped.rows
         counts = np.zeros((2, n_groups), np.int64)
-        return cls(
-            np.empty((n_groups, n_targets, n_features)),
-            np.empty((n_groups, n_targets)),
-            counts[0],
-            np.full(n_groups, np.nan),
-            np.zeros(n_groups, bool),
-            counts[1],
+        mapped = (0 if grouped.terms is None else n_groups), rows.n_features
+        models = Coefficients(
+            np.empty((n_groups, rows.n_targets, grouped.n_features)),
+            np.empty((n_groups, rows.n_targets)),
+            np.empty(mapped),
+            np.empty(mapped),
         )
+        no, unknown = np.zeros(n_groups, bool), np.full(n_groups, np.nan)
+        return cls(models, counts[0], unknown, no, counts[1])
 
-    def put(self, groups: NDArray[np.int64], solutions: GroupSolutions, tol: float) -> None:
+    def put(self, batch: GroupBatch, solutions: GroupSolutions, tol: float) -> None:
         """Take the solutions of a batch of groups."""
-        self.coef[groups] = to_numpy(solutions.coef.mT)
-        self.intercept[groups] = to_numpy(solutions.intercept)
+        groups, models = batch.groups.numpy(), self.models
+        models.coef[groups] = to_numpy(solutions.coef.mT)
+        models.intercept[groups] = to_numpy(solutions.intercept)
+        if batch.frames is not None:
+            models.centre[groups] = to_numpy(batch.frames.centre)
+            models.half[groups] = to_numpy(batch.frames.half)
         self.rank[groups] = to_numpy(solutions.rank)
         self.optimality[groups] = to_numpy(solutions.optimality)
         self.n_iter[groups] = to_numpy(solutions.n_iter)
         self.converged[groups] = self.optimality[groups] <= tol
 
-    def put_one(self, group: int, model: Any, centre: Array) -> None:
-        """Take what an estimator was fitted to, the coefficients being beside ``centre``."""
-        self.coef[group] = np.atleast_2d(model.coef_) + centre
-        self.intercept[group] = model.intercept_
-        self.rank[group] = -1 if model.rank_ is None else model.rank_
-        self.optimality[group], self.converged[group] = model.optimality_, model.converged_
-        self.n_iter[group] = model.n_iter_
+    def put_one(self, group: int, estimator: Any, models: Coefficients) -> None:
+        """Take what an estimator was fitted to."""
+        for name, part in vars(models).items():
+            if len(part):
+                getattr(self.models, name)[group] = part[0]
+        self.rank[group] = -1 if estimator.rank_ is None else estimator.rank_
+        self.optimality[group] = estimator.optimality_
+        self.converged[group], self.n_iter[group] = estimator.converged_, estimator.n_iter_
 
 
 @dataclass(frozen=True)
@@ -90,6 +140,8 @@ class GroupModel:
     penalty : Penalty
     fit_intercept : bool
     control : SolverControl
+    terms : LocalPowers or None
+        What the features are made by; None for the columns as they are.
     shrinkage : float
     common : array of shape (n_targets, n_features) or None
         What the coefficients are shrunk towards.
@@ -100,8 +152,28 @@ class GroupModel:
     penalty: Penalty
     fit_intercept: bool
     control: SolverControl
+    terms: LocalPowers | None
     shrinkage: float = 0.0
     common: Array | None = None
+
+    def fit(self, data: Data) -> tuple[Any, Coefficients]:
+        """Fit all rows of some data as an estimator does, which has a remedy for what is hard."""
+        estimator, away, rows = self.make(), np.zeros(1), data.rows
+        centre = half = torch.zeros(0, rows.n_features, dtype=torch.float64)
+        if self.terms is not None:
+            ranges = column_ranges(rows)
+            low, high = torch.from_numpy(ranges.low), torch.from_numpy(ranges.high)
+            centre, half = self.terms.frame(low[None], high[None])
+            rows = PowerRows(rows, self.terms, centre[0], half[0])
+        if self.common is not None:
+            # Two ridges are one about a point between their centres, but for a constant.
+            both = self.penalty.curvature + self.shrinkage
+            away = self.shrinkage / both * self.common
+            estimator = self.make(penalty="l2", alpha=both)
+            rows = ResidualRows(rows, away)
+        estimator._fit(replace(data, rows=rows), start=(None, None), task=None)
+        coef, intercept = np.atleast_2d(estimator.coef_) + away, np.atleast_1d(estimator.intercept_)
+        return estimator, Coefficients(coef[None], intercept[None], centre.numpy(), half.numpy())
 
 
 def fit_groups(
@@ -118,19 +190,17 @@ def fit_groups(
     check_finite : callable
         Raises an error if a number of the data is not finite.
     """
-    rows, n_groups = grouped.rows, len(grouped.counts)
-    fits = GroupFits.empty(n_groups, rows.n_targets, rows.n_features)
-    entries = grouped.counts * (rows.n_features + rows.n_targets)
-    batched = np.full(n_groups, takes_batches(model.loss, model.penalty)) & (entries < _LARGE)
+    rows, fits = grouped.rows, GroupFits.empty(grouped)
+    entries = grouped.counts * (grouped.n_features + rows.n_targets)
+    batched = (entries < _LARGE) & takes_batches(model.loss, model.penalty)
     tol = max(model.control.gap, _LEAST_TOL)
     problem = _problem(model, tol)
     for batch in grouped.batches(np.flatnonzero(batched)):
-        groups = batch.groups.numpy()
-        fits.put(groups, solve_batch(batch, rows.n_targets, problem), tol)
+        fits.put(batch, solve_batch(batch, rows.n_targets, problem), tol)
     if np.isnan(fits.optimality[batched]).any():
         check_finite()
     for group in np.flatnonzero(~fits.converged).tolist():
-        _fit_one(fits, group, replace(data, rows=grouped.of(group)), model)
+        fits.put_one(group, *model.fit(replace(data, rows=grouped.of(group))))
     return fits
 
 
@@ -144,19 +214,6 @@ def _problem(model: GroupModel, tol: float) -> GroupProblem:
         model.shrinkage,
         common,
     )
-
-
-def _fit_one(fits: GroupFits, group: int, data: Data, model: GroupModel) -> None:
-    """Fit one group as an estimator of its own does, which has a remedy for all that is hard."""
-    estimator, centre = model.make(), np.zeros(1)
-    if model.common is not None:
-        # Two ridges are one about a point between their centres, but for a constant.
-        both = model.penalty.curvature + model.shrinkage
-        centre = model.shrinkage / both * model.common
-        estimator = model.make(penalty="l2", alpha=both)
-        data = replace(data, rows=ResidualRows(data.rows, centre))
-    estimator._fit(data, start=(None, None), task=None)
-    fits.put_one(group, estimator, centre)
 
 
 class ResidualRows(View):

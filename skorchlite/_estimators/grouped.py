@@ -1,6 +1,7 @@
 """The estimator of one regression a group."""
 
 import warnings
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
@@ -15,12 +16,13 @@ from .._compat import Interval, StrOptions, check_feature_names_in, fit_context
 from .._inputs.conversion import to_numpy
 from .._inputs.input_kinds import input_of
 from .._inputs.streams import blocks_of, is_stream
+from .._polynomials.term_names import term_name
 from .._runtime import torch_settings
 from .._solvers.base import SolverControl
 from .._sources.prefetch import computing
 from .fitted_state import packed, portable, restored, unpacked
 from .group_data import labels_of, like, read_groups, split
-from .group_fits import GroupModel, fit_groups
+from .group_fits import Coefficients, GroupModel, fit_groups
 from .group_frame import frame_of
 from .group_prediction import predicted_by_group
 from .linear import TorchSGDRegressor
@@ -55,6 +57,9 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
         whose combinations are the groups. Keys may be of any kind that can be compared for
         equality: numbers, strings, categories, dates. They are not among the features. None for one
         group of all rows.
+    degree : int, default=1
+        Of a polynomial: 2 and more for the powers and products of the columns up to that degree in
+        their place, as PolynomialFeatures has them, without the constant.
     fallback : {"global", "raise", "nan"}, default="global"
         What ``predict`` does with rows of a group that was not there in ``fit``: predict by the
         model of all rows, raise a ValueError, or return NaN. The model of all rows takes a pass
@@ -100,7 +105,8 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
     n_groups_ : int
         Number of groups.
     coef_ : ndarray of shape (n_groups, n_features) or (n_groups, n_targets, n_features)
-        Coefficients of each group, for the columns of X without those of keys.
+        Coefficients of each group, for the columns of X without those of keys, or for their powers
+        and products; ``get_feature_names_out`` names them.
     intercept_ : ndarray of shape (n_groups,) or (n_groups, n_targets)
         Intercepts; 0 where ``fit_intercept=False``.
     n_samples_ : ndarray of shape (n_groups,)
@@ -142,6 +148,10 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
     first step, and the next ones are corrections by gradients from its rows [1]_. Groups whose
     columns are nearly or exactly dependent are solved by singular values of their rows.
 
+    Terms of a polynomial are powers of the columns mapped to [-1, 1] in each group. Predictions are
+    made of these, and their coefficients are converted to those of the columns as they are. With a
+    penalty, ``positive=True`` or shrinkage, which act on the latter, so are the terms.
+
     The rows of a stream are kept in memory, since those of a group may be in any of its blocks.
 
     References
@@ -172,6 +182,7 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
 
     _parameter_constraints: dict = {
         "groups": [Integral, str, "array-like", None],
+        "degree": [Interval(Integral, 1, None, closed="left")],
         "fallback": [StrOptions({"global", "raise", "nan"})],
         "shrinkage": [Interval(Real, 0, None, closed="left")],
         **{name: TorchSGDRegressor._parameter_constraints[name] for name in _OF_MODEL},
@@ -182,6 +193,7 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
         self,
         groups=None,
         *,
+        degree=1,
         fallback="global",
         shrinkage=0.0,
         loss="squared_error",
@@ -197,6 +209,7 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
         device="auto",
     ) -> None:
         self.groups = groups
+        self.degree = degree
         self.fallback = fallback
         self.shrinkage = shrinkage
         self.loss = loss
@@ -284,7 +297,7 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
         reader.n_features_in_, reader.coef_ = self.n_features_in_ - len(positions), self.coef_
         if hasattr(self, "feature_names_in_"):
             reader.feature_names_in_ = np.delete(self.feature_names_in_, positions)
-        reader._predict = partial(self._predict_rows, models=self._models_of(columns, positions))
+        reader._predict = partial(self._predict_rows, numbers=self._models_of(columns, positions))
         return input_of(features).predicted(reader)
 
     def coef_frame(self):
@@ -328,7 +341,11 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
         feature_names_out : ndarray of str objects of shape (n_features,)
         """
         check_is_fitted(self)
-        return np.delete(check_feature_names_in(self, input_features), self._key_positions)
+        names = np.delete(check_feature_names_in(self, input_features), self._key_positions)
+        if self._terms is None:
+            return names
+        terms = [term_name("power", row, names.tolist()) for row in self._terms.powers]
+        return np.array(terms, object)
 
     def _score(self, X, y, sample_weight):
         if y is not None or not is_stream(X):
@@ -346,45 +363,45 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
 
     def _fit(self, read):
         """Fit checked data, and set the fitted attributes."""
-        data, common = read.data, None
-        model = self._model()
-        loss, penalty = model._loss(False, data.weighted), model._penalty()
+        data, grouped, common = read.data, read.grouped, None
+        one = self._model()
+        loss, penalty = one._loss(False, data.weighted), one._penalty()
         self._check_shrinkage(loss)
         check = partial(read.check_finite, self)
-        if self.shrinkage or self.fallback == "global":
-            common = self._model()
-            self._fit_all(common, data, check)
-        towards = None if common is None or not self.shrinkage else np.atleast_2d(common.coef_)
         control = SolverControl(self.tol, self.max_iter, data.dtype, data.eps)
-        fits = fit_groups(
-            read.grouped,
-            data,
-            GroupModel(
-                self._model, loss, penalty, self.fit_intercept, control, self.shrinkage, towards
-            ),
-            check,
-        )
-        if not (np.isfinite(fits.coef).all() and np.isfinite(fits.intercept).all()):
+        model = GroupModel(self._model, loss, penalty, self.fit_intercept, control, grouped.terms)
+        if self.shrinkage or self.fallback == "global":
+            common = self._fit_all(model, data, check)
+        if self.shrinkage and common is not None:
+            model = replace(model, shrinkage=self.shrinkage, common=common.coef[0])
+        fits = fit_groups(grouped, data, model, check)
+        coef, intercept = fits.models.of_columns(grouped.terms)
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ValueError(
                 "A coefficient in the units of the data is too large for a double. Scale the "
                 "columns or the target."
             )
-        self._keys, self._key_positions = read.table, read.positions
+        single = data.single_target
+        self._keys, self._key_positions, self._terms = read.table, read.positions, grouped.terms
+        mapped = grouped.terms is not None and grouped.terms.mapped
+        self._local = (fits.models, common) if mapped else (None, None)
         self.groups_, self.n_groups_ = read.table.keys, len(read.table)
-        one = data.single_target
-        self.coef_ = fits.coef[:, 0] if one else fits.coef
-        self.intercept_ = fits.intercept[:, 0] if one else fits.intercept
-        self.n_samples_ = read.grouped.counts
+        self.coef_ = coef[:, 0] if single else coef
+        self.intercept_ = intercept[:, 0] if single else intercept
+        self.n_samples_ = grouped.counts
         self.rank_, self.optimality_ = fits.rank, fits.optimality
         self.converged_, self.n_iter_ = fits.converged, fits.n_iter
-        self.global_coef_ = None if common is None else common.coef_
-        self.global_intercept_ = None if common is None else common.intercept_
+        self.global_coef_ = self.global_intercept_ = None
+        if common is not None:
+            coef, intercept = (part[0] for part in common.of_columns(grouped.terms))
+            self.global_coef_ = coef[0] if single else coef
+            self.global_intercept_ = float(intercept[0]) if single else intercept
         self.device_ = str(data.device)
 
     def _fit_all(self, model, data, check):
-        """Fit the model of all rows."""
+        """Return the coefficients of the model of all rows."""
         try:
-            model._fit(data, start=(None, None), task=None)
+            return model.fit(data)[1]
         except ValueError:
             check()
             raise
@@ -423,18 +440,21 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
             )
         return np.where(new, self.n_groups_, found)
 
-    def _predict_rows(self, rows, single, models):
+    def _predict_rows(self, rows, single, numbers):
         """Return the predictions on checked rows."""
-        coef, intercept = self.coef_, self.intercept_
-        if self.fallback == "global":
-            other = self.global_coef_, self.global_intercept_
+        models, other = self._local
+        n_columns = 0 if self._terms is None else self._terms.n_features
+        if models is None:
+            models = Coefficients.of(self.coef_, self.intercept_, n_columns)
+        if self.fallback == "global" and self.global_coef_ is not None:
+            if other is None:
+                other = self.global_coef_[None], np.asarray(self.global_intercept_)[None]
+                other = Coefficients.of(*other, n_columns)
         else:
-            other = np.full(coef.shape[1:], np.nan), np.full(intercept.shape[1:], np.nan)
-        coef, intercept = (
-            np.concatenate((part, np.asarray(last)[None]))
-            for part, last in zip((coef, intercept), other, strict=True)
-        )
-        return predicted_by_group(rows, single, models, coef, intercept, type(self).__name__)
+            other = models.like(np.nan)
+        models, name = models.with_one(other), type(self).__name__
+        y_pred = predicted_by_group(rows, single, numbers, models, self._terms, name)
+        return y_pred if self.intercept_.ndim == 2 else y_pred[:, 0]
 
     def _warn(self):
         (bad,) = np.nonzero(~self.converged_)

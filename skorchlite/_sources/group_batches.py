@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,44 @@ from .row_source import Rows
 _BATCH_ENTRIES = 1 << 19  # 4 MB, which stay in a cache from one operation to the next
 _OFTEN = 1 << 13  # rows of groups of one size, from which these are a batch of their own
 _STEPS = 8  # lengths between a power of two and the next, so that a ninth is filled up at most
+
+
+class LocalTerms(Protocol):
+    """Terms of the columns that are made for each group by itself; see ``LocalPowers``."""
+
+    @property
+    def n_terms(self) -> int:
+        """The number of terms."""
+
+    def frame(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Return centre and half length for columns of a range."""
+
+    def expand(self, t: Tensor) -> Tensor:
+        """Return the terms of mapped columns, of shape (n_terms, n_rows)."""
+
+    def distance(self, centre: Tensor, half: Tensor) -> Tensor:
+        """Return the size that the rounding of each term is relative to."""
+
+    def turn(self, centre: Tensor, half: Tensor) -> Tensor:
+        """Return the matrices that make the caller's coefficients, and last the constant."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What the columns of each group were mapped by, before terms were made of them.
+
+    Parameters
+    ----------
+    centre, half : Tensor of shape (n_batch, n_columns)
+    distance : Tensor of shape (n_batch, n_features)
+    turn : Tensor of shape (n_batch, n_features + 1, n_features)
+        As of ``LocalTerms``.
+    """
+
+    centre: Tensor
+    half: Tensor
+    distance: Tensor
+    turn: Tensor
 
 
 @dataclass(frozen=True)
@@ -34,12 +73,15 @@ class GroupBatch:
         The part that each row has of the weight of its group; zero for rows that are repeated.
     counts : Tensor of shape (n_batch,)
         How many rows each group has.
+    frames : Frames or None
+        None where the features are the columns of the rows.
     """
 
     groups: Tensor
     columns: Tensor
     share: Tensor
     counts: Tensor
+    frames: Frames | None = None
 
 
 class GroupedRows:
@@ -52,6 +94,8 @@ class GroupedRows:
         The number of the group of each row.
     n_groups : int
     weight : array of shape (n_rows,) or None
+    terms : LocalTerms or None, default=None
+        What the features are made by; None for the columns as they are.
 
     Attributes
     ----------
@@ -65,8 +109,9 @@ class GroupedRows:
         codes: NDArray[np.integer],
         n_groups: int,
         weight: NDArray[np.float64] | None,
+        terms: LocalTerms | None = None,
     ):
-        self.rows = rows
+        self.rows, self.terms = rows, terms
         self._counted: Tensor | None = None
         if weight is not None and not weight.all():
             (numbers,) = weight.nonzero()
@@ -75,6 +120,11 @@ class GroupedRows:
         self._codes = codes
         self.counts = np.bincount(codes, minlength=n_groups)
         self._first = np.cumsum(self.counts) - self.counts
+
+    @property
+    def n_features(self) -> int:
+        """The number of columns, or of terms."""
+        return self.rows.n_features if self.terms is None else self.terms.n_terms
 
     @cached_property
     def _order(self) -> Tensor | None:
@@ -104,8 +154,8 @@ class GroupedRows:
 
     def _batches(self, groups: NDArray[np.int64], length: int) -> Iterator[GroupBatch]:
         """Yield batches of groups that have at most ``length`` rows each."""
-        rows, width = self.rows, self.rows.n_targets + self.rows.n_features
-        size = max(_BATCH_ENTRIES // (length * width), 1)
+        rows, width = self.rows, self.rows.n_targets + self.n_features
+        size = max(_BATCH_ENTRIES // (max(length, width) * width), 1)
         double = torch.float32 if rows.device.type == "mps" else torch.float64
         place = torch.empty(size, width, length, dtype=double, device=rows.device).mT
         for start in range(0, len(groups), size):
@@ -118,12 +168,26 @@ class GroupedRows:
             order = places.reshape(-1) if self._order is None else self._order[places.reshape(-1)]
             ((X, y, weight),) = rows.blocks(len(order), order)
             columns[..., : rows.n_targets] = y.view(len(part), length, -1)
-            columns[..., rows.n_targets :] = X.view(len(part), length, -1)
+            X = X.view(len(part), length, -1)
+            frames = self._expand(X, columns[..., rows.n_targets :])
             share = (at < counts[:, None]).to(columns)
             if weight is not None:
                 share *= weight.view(share.shape).to(share)
             share /= share.sum(1, keepdim=True)
-            yield GroupBatch(numbers, columns, share, counts.to(rows.device))
+            yield GroupBatch(numbers, columns, share, counts.to(rows.device), frames)
+
+    def _expand(self, X: Tensor, out: Tensor) -> Frames | None:
+        """Write the features of groups to ``out``."""
+        if self.terms is None:
+            out.copy_(X)
+            return None
+        X = X.to(out.dtype)
+        centre, half = self.terms.frame(X.amin(1), X.amax(1))
+        mapped = (X - centre[:, None]) / half[:, None]
+        made = self.terms.expand(mapped.reshape(-1, X.shape[2]))
+        out.copy_(made.view(-1, *X.shape[:2]).permute(1, 2, 0))
+        distance, turn = self.terms.distance(centre, half), self.terms.turn(centre, half)
+        return Frames(centre, half, distance, turn)
 
 
 def padded_counts(counts: NDArray[np.int64]) -> NDArray[np.int64]:

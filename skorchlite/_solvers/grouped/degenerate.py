@@ -48,24 +48,27 @@ class Directions:
         """The number of independent directions in each group."""
         return (self.factor != 0).any(1).sum(1)
 
-    def least_norm(self, w: Tensor) -> Tensor:
-        """Return the coefficients of least norm that predict what w does.
+    def least_norm(self, w: Tensor, turn: Tensor | None) -> Tensor:
+        """Return coefficients that predict what w does, those that have least norm in the caller's.
 
         They are w where rounding would move predictions; see ``QuadraticModel.least_norm``.
 
         Parameters
         ----------
         w : Tensor of shape (n_batch, n_features, n_targets)
-            In the units of the data.
+        turn : Tensor of shape (n_batch, n_features, n_features) or None
+            Makes the caller's coefficients; None where w is these.
         """
         Z, scale = self.Z, self.scale[..., None]
-        across = self.null / scale
+        null, given = self.null / scale, w
+        across = null
+        if turn is not None:
+            across, given = turn @ null, turn @ w
         length = torch.linalg.vector_norm(across, dim=1, keepdim=True)
-        across = across / length.where(length > 0, 1.0)
-        span, sizes, _ = torch.linalg.svd(across, full_matrices=False)
+        length = length.where(length > 0, 1.0)
         eps = torch.finfo(Z.dtype).eps
-        span = span.where(sizes[:, None] > ROUNDING * Z.shape[2] * eps, 0.0)
-        excess = span @ (span.mT @ w)
+        inverse = torch.linalg.pinv(across / length, rtol=ROUNDING * Z.shape[2] * eps)
+        excess = (null / length) @ (inverse @ given)
         of_w, of_excess = scale * w, scale * excess
         moved, size = ((Z @ part).square().sum(1) for part in (of_excess, of_w))
         rounding = of_excess.square().sum(1)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..newton.bounds import NOTHING
 from ..newton.quadratic_model import CONTRACTION, SAFETY
-from .degenerate import directions_of
+from .degenerate import Directions, directions_of
 from .problem import Centred, GroupProblem, GroupSolutions
 
 _MOST_STEPS = 10
@@ -94,9 +94,9 @@ def solve_quadratics(centred: Centred, problem: GroupProblem) -> GroupSolutions:
     solutions = _descend(y, Z, right, metrics, first, problem)
     hard = ~(metrics.exact & (solutions.optimality <= problem.control.gap))
     if hard.any():
-        part = slice(None) if hard.all() else hard
-        distance, counts = centred.distance()[part], centred.counts[part]
-        solutions.put(hard, _least_norm(y[part], Z[part], distance, counts, first[part], problem))
+        distance, counts, turn = centred.distance()[hard], centred.counts[hard], centred.turn(hard)
+        found = directions_of(Z[hard], distance, counts, problem)
+        solutions.put(hard, _least_norm(y[hard], found, first[hard], turn, problem))
     return solutions
 
 
@@ -142,27 +142,27 @@ def _descend(
 
 
 def _least_norm(
-    y: Tensor, Z: Tensor, distance: Tensor, counts: Tensor, first: Tensor, problem: GroupProblem
+    y: Tensor, found: Directions, first: Tensor, turn: Tensor | None, problem: GroupProblem
 ) -> GroupSolutions:
     """Return the solutions of least norm; NaN for the optimality where numbers overflow.
 
     Parameters
     ----------
-    y, Z, first, problem
+    y, first, problem
         As of ``_descend``.
-    distance, counts
-        As of ``directions_of``.
+    found : Directions
+    turn
+        As of ``Directions.least_norm``.
     """
-    found = directions_of(Z, distance, counts, problem)
     y = y.where(found.finite[:, None, None], 0.0)
     if problem.curvature:
-        target = y.new_zeros(len(y), Z.shape[2], y.shape[2])
+        target = y.new_zeros(len(y), found.Z.shape[2], y.shape[2])
         y = torch.cat((y, target + problem.pulled(y) / problem.curvature**0.5), 1)
     u = found.factor @ (found.factor.mT @ (found.Z.mT @ y))
     residual = y - found.Z @ u
     slope = found.factor.mT @ (found.Z.mT @ residual)
     gain = 0.5 * slope.square().sum(1)
-    w = found.least_norm((u + found.factor @ slope) / found.scale[..., None])
+    w = found.least_norm((u + found.factor @ slope) / found.scale[..., None], turn)
     optimality = relative(gain, 0.5 * residual.square().sum(1), first).amax(1)
     sound = found.finite & torch.isfinite(w).all(2).all(1)
     n_iter = torch.full_like(found.rank, 2)

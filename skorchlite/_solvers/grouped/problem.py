@@ -102,6 +102,7 @@ class Centred:
 
     def __init__(self, batch: GroupBatch, n_targets: int, fit_intercept: bool):
         columns, self.share, self.counts = batch.columns, batch.share, batch.counts
+        self.frames = batch.frames
         self.fit_intercept = fit_intercept
         if fit_intercept:
             # First from one of the rows, so that a constant column is exactly zero.
@@ -120,8 +121,16 @@ class Centred:
         return self.columns * self.share.sqrt()[..., None]
 
     def distance(self) -> Tensor:
-        """Return how far from zero the features are, of shape (n_batch, n_features)."""
-        return self.mean[:, 0, self.t :].abs()
+        """Return what the rounding of features is relative to, of shape (n_batch, n_features).
+
+        It is how far they are from zero and, for terms, the size of what they are made from.
+        """
+        distance = self.mean[:, 0, self.t :].abs()
+        return distance if self.frames is None else distance + self.frames.distance
+
+    def turn(self, groups: Tensor) -> Tensor | None:
+        """Return what makes the caller's coefficients of some groups; None for those there are."""
+        return None if self.frames is None else self.frames.turn[groups, :-1]
 
     def intercept(self, solutions: GroupSolutions) -> Tensor:
         """Return the intercepts for columns that are measured from zero."""

@@ -65,7 +65,7 @@ def solve_smooth(centred: Centred, problem: GroupProblem) -> GroupSolutions:
     )
     w = factor @ u[:, : Z.shape[2]]
     if hard.any():
-        w[hard] = found.least_norm(w[hard])
+        w[hard] = found.least_norm(w[hard], centred.turn(hard))
     intercept = u[:, -1] if problem.fit_intercept else torch.zeros_like(w[:, 0])
     sound = finite & torch.isfinite(w).all(2).all(1)
     return GroupSolutions(w, rank, gaps.amax(1).where(sound, torch.nan), n_iter.amax(1), intercept)

@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from skorchlite import TorchGroupedRegressor, TorchSGDRegressor
+from skorchlite import TorchGroupedRegressor, TorchPolyRegressor, TorchSGDRegressor
 from tests.support.all_pairs import all_pairs
 
 EPS = np.finfo(float).eps
@@ -294,6 +294,70 @@ def test_unseen_groups_fall_back_as_they_are_asked_to():
     with pytest.raises(ValueError, match=r"Found unknown groups during predict: 7.0 in row 1"):
         model.predict(new)
     np.testing.assert_array_equal(model.predict(new[:1]), model.predict(new[[0, 0]])[:1])
+
+
+# --- polynomials --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+def test_terms_of_each_group_are_those_of_a_polynomial(loss, intercept):
+    rng = np.random.default_rng(0)
+    codes, X, y = problem(rng, [40, 30, 50], d=2)
+    y = y + X[:, 0] * X[:, 1]
+    params = {"loss": loss, "fit_intercept": intercept}
+    model = TorchGroupedRegressor(0, degree=2, **params).fit(with_keys(codes, X), y)
+    assert model.get_feature_names_out().tolist() == ["x1", "x2", "x1^2", "x1 x2", "x2^2"]
+    for group in range(3):
+        own = codes == group
+        alone = TorchPolyRegressor(2, **params).fit(X[own], y[own])
+        np.testing.assert_allclose(model.coef_[group], alone.coef_, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(model.intercept_[group], alone.intercept_, atol=1e-5)
+        assert model.rank_[group] == alone.rank_
+    everything = TorchPolyRegressor(2, **params).fit(X, y)
+    np.testing.assert_allclose(model.global_coef_, everything.coef_, rtol=1e-5, atol=1e-5)
+    A = with_keys(np.full(len(X), 9.0), X)
+    np.testing.assert_allclose(model.predict(A), everything.predict(X), rtol=1e-5, atol=1e-5)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(
+        again.predict(with_keys(codes, X)), model.predict(with_keys(codes, X))
+    )
+
+
+def test_polynomials_far_from_zero_keep_their_digits():
+    rng = np.random.default_rng(0)
+    codes = np.repeat(np.arange(3), 50)
+    year = 1950 + 10 * codes + rng.integers(0, 40, 150) / 4
+    t = (year - 1950 - 10 * codes) / 10
+    y = 3 * t**4 - t**2 + t - 2
+    A = np.column_stack((codes, year))
+    model = TorchGroupedRegressor(0, degree=4).fit(A, y)
+    np.testing.assert_allclose(model.predict(A), y, atol=1e-13)
+    assert (model.rank_ == 4).all() and model.converged_.all()
+
+
+def test_a_penalty_is_on_the_coefficients_of_powers_as_they_are():
+    rng = np.random.default_rng(0)
+    codes, X, y = problem(rng, [40, 30], d=2)
+    params = {"penalty": "l2", "alpha": 0.3}
+    model = TorchGroupedRegressor(0, degree=2, **params).fit(with_keys(codes, X), y)
+    for group in range(2):
+        own = codes == group
+        alone = TorchPolyRegressor(2, **params).fit(X[own], y[own])
+        np.testing.assert_allclose(model.coef_[group], alone.coef_, rtol=1e-8)
+        np.testing.assert_allclose(model.predict(with_keys(codes, X)[own]), alone.predict(X[own]))
+    shrunk = TorchGroupedRegressor(0, degree=2, shrinkage=1e14).fit(with_keys(codes, X), y)
+    np.testing.assert_allclose(shrunk.coef_, np.tile(shrunk.global_coef_, (2, 1)), rtol=1e-6)
+
+
+def test_a_degree_that_is_too_high_has_least_norm_in_the_coefficients_of_the_caller():
+    rng = np.random.default_rng(0)
+    X = np.array([1.0, 2.0, 3.0, 1.0, 2.0, 3.0])[:, None]
+    y = rng.standard_normal(6)
+    model = TorchGroupedRegressor(0, degree=4).fit(np.insert(X, 0, 0, 1), y)
+    coef, _ = lstsq(X ** np.arange(1, 5), y)
+    assert model.rank_[0] == 2
+    np.testing.assert_allclose(model.coef_[0], coef, rtol=1e-9)
 
 
 # --- keys ---------------------------------------------------------------------------------
