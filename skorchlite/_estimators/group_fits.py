@@ -18,7 +18,7 @@ from .._solvers.base import SolverControl
 from .._solvers.grouped.problem import GroupProblem, GroupSolutions
 from .._solvers.grouped.solver import solve_batch, takes_batches
 from .._sources.blocks import Block
-from .._sources.group_batches import GroupBatch, GroupedRows
+from .._sources.group_batches import Frames, GroupedRows
 from .._sources.row_source import Rows, View
 
 Array = NDArray[np.float64]
@@ -91,32 +91,47 @@ class GroupFits:
     n_iter: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, grouped: GroupedRows) -> "GroupFits":
-        """Return room for the fits."""
-        n_groups, rows = len(grouped.counts), grouped.rows
+    def empty(
+        cls, n_groups: int, n_targets: int, n_features: int, n_columns: int | None
+    ) -> "GroupFits":
+        """Return room for the fits; ``n_columns`` are those that terms are made of, if any are."""
         counts = np.zeros((2, n_groups), np.int64)
-        mapped = (0 if grouped.terms is None else n_groups), rows.n_features
+        mapped = (0, 0) if n_columns is None else (n_groups, n_columns)
         models = Coefficients(
-            np.empty((n_groups, rows.n_targets, grouped.n_features)),
-            np.empty((n_groups, rows.n_targets)),
+            np.empty((n_groups, n_targets, n_features)),
+            np.empty((n_groups, n_targets)),
             np.empty(mapped),
             np.empty(mapped),
         )
         no, unknown = np.zeros(n_groups, bool), np.full(n_groups, np.nan)
         return cls(models, counts[0], unknown, no, counts[1])
 
-    def put(self, batch: GroupBatch, solutions: GroupSolutions, tol: float) -> None:
+    def put(
+        self,
+        groups: NDArray[np.int64],
+        solutions: GroupSolutions,
+        frames: Frames | None,
+        tol: float,
+    ) -> None:
         """Take the solutions of a batch of groups."""
-        groups, models = batch.groups.numpy(), self.models
+        models = self.models
         models.coef[groups] = to_numpy(solutions.coef.mT)
         models.intercept[groups] = to_numpy(solutions.intercept)
-        if batch.frames is not None:
-            models.centre[groups] = to_numpy(batch.frames.centre)
-            models.half[groups] = to_numpy(batch.frames.half)
+        if frames is not None:
+            models.centre[groups] = to_numpy(frames.centre)
+            models.half[groups] = to_numpy(frames.half)
         self.rank[groups] = to_numpy(solutions.rank)
         self.optimality[groups] = to_numpy(solutions.optimality)
         self.n_iter[groups] = to_numpy(solutions.n_iter)
         self.converged[groups] = self.optimality[groups] <= tol
+
+    def take(self, groups: NDArray[np.int64], others: "GroupFits") -> None:
+        """Take the fits of some of the groups from others."""
+        for name, part in vars(others.models).items():
+            if len(part):
+                getattr(self.models, name)[groups] = part
+        for name in ("rank", "optimality", "converged", "n_iter"):
+            getattr(self, name)[groups] = getattr(others, name)
 
     def put_one(self, group: int, estimator: Any, models: Coefficients) -> None:
         """Take what an estimator was fitted to."""
@@ -190,13 +205,15 @@ def fit_groups(
     check_finite : callable
         Raises an error if a number of the data is not finite.
     """
-    rows, fits = grouped.rows, GroupFits.empty(grouped)
+    rows, n_columns = grouped.rows, None if grouped.terms is None else grouped.rows.n_features
+    shape = len(grouped.counts), rows.n_targets, grouped.n_features
+    fits = GroupFits.empty(*shape, n_columns)
     entries = grouped.counts * (grouped.n_features + rows.n_targets)
     batched = (entries < _LARGE) & takes_batches(model.loss, model.penalty)
-    tol = max(model.control.gap, _LEAST_TOL)
-    problem = _problem(model, tol)
+    problem, tol = group_problem(model)
     for batch in grouped.batches(np.flatnonzero(batched)):
-        fits.put(batch, solve_batch(batch, rows.n_targets, problem), tol)
+        solutions = solve_batch(batch, rows.n_targets, problem)
+        fits.put(batch.groups.numpy(), solutions, batch.frames, tol)
     if np.isnan(fits.optimality[batched]).any():
         check_finite()
     for group in np.flatnonzero(~fits.converged).tolist():
@@ -204,16 +221,13 @@ def fit_groups(
     return fits
 
 
-def _problem(model: GroupModel, tol: float) -> GroupProblem:
+def group_problem(model: GroupModel) -> tuple[GroupProblem, float]:
+    """Return what is minimised for many groups at a time, and the gap that is measured to."""
     common = None if model.common is None else torch.from_numpy(model.common.T.copy())
-    return GroupProblem(
-        model.loss,
-        model.penalty,
-        model.fit_intercept,
-        replace(model.control, tol=tol),
-        model.shrinkage,
-        common,
-    )
+    tol = max(model.control.gap, _LEAST_TOL)
+    control = replace(model.control, tol=tol)
+    parts = model.loss, model.penalty, model.fit_intercept, control, model.shrinkage, common
+    return GroupProblem(*parts), tol
 
 
 class ResidualRows(View):

@@ -22,7 +22,7 @@ from .._solvers.base import SolverControl
 from .._sources.prefetch import computing
 from .fitted_state import packed, portable, restored, unpacked
 from .group_data import labels_of, like, read_groups, split
-from .group_fits import Coefficients, GroupModel, fit_groups
+from .group_fits import Coefficients, GroupModel
 from .group_frame import frame_of
 from .group_prediction import predicted_by_group
 from .linear import TorchSGDRegressor
@@ -152,7 +152,10 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
     made of these, and their coefficients are converted to those of the columns as they are. With a
     penalty, ``positive=True`` or shrinkage, which act on the latter, so are the terms.
 
-    The rows of a stream are kept in memory, since those of a group may be in any of its blocks.
+    Rows of a group may be in any block of a stream. One that can be read only once is kept in
+    memory, and so is one of up to 512 MB. Of a larger one, squared error takes the sums of each
+    group, of ``n_groups * (n_features + 2)**2`` numbers. Groups of which these do not hold enough
+    digits, and other losses and polynomials, take a pass for each 512 MB of their rows.
 
     References
     ----------
@@ -374,7 +377,7 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
             common = self._fit_all(model, data, check)
         if self.shrinkage and common is not None:
             model = replace(model, shrinkage=self.shrinkage, common=common.coef[0])
-        fits = fit_groups(grouped, data, model, check)
+        fits = read.fit(model, check)
         coef, intercept = fits.models.of_columns(grouped.terms)
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ValueError(

@@ -195,7 +195,7 @@ def _summed(
     near = np.broadcast_to(shift, far.shape).copy()
     for products, squares, start in parts:
         moved = 0.0 if start is None else start - shift
-        part = _moments_of(products, squares, t, centre, moved)
+        part = moments_of_keys(products, squares, t, centre, moved)
         far |= _far(part, moved)
         if start is not None:
             new = (part.weight > 0) & (found is None or found.weight == 0)
@@ -208,7 +208,7 @@ def _summed(
     return found, near if far.any() else None
 
 
-def _moments_of(
+def moments_of_keys(
     products: Array, squares: Array, t: int, centre: bool, moved: Array | float
 ) -> KeyedMoments:
     """Return the moments of keys from sums of ``[features, 1]`` times ``[targets, features, 1]``.
@@ -257,7 +257,7 @@ def keyed_sums(
 def _dense_sums(
     rows: Rows, origin: Origin, keys: RowKeys, near: Array | None
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return the products and the squares of each key; see ``_moments_of``."""
+    """Return the products and the squares of each key; see ``moments_of_keys``."""
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     sums = [_ColumnSums(t, k, rows.device) for _ in range(keys.n_keys)]
     shifts = None if near is None else torch.from_numpy(near).to(rows.device)
@@ -335,7 +335,7 @@ class _ColumnSums:
         self._squares += (y * y).sum(0).to(self._squares)
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """Return the products and the squares; see ``_moments_of``."""
+        """Return the products and the squares; see ``moments_of_keys``."""
         self._across.fold()
         n = self.k + 1 - self.t
         features = torch.zeros(n, n, dtype=torch.float64)

@@ -17,6 +17,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from skorchlite import TorchGroupedRegressor, TorchPolyRegressor, TorchSGDRegressor
+from skorchlite._estimators import group_data, group_stream
 from tests.support.all_pairs import all_pairs
 
 EPS = np.finfo(float).eps
@@ -603,3 +604,67 @@ def test_a_fit_is_repeated_to_the_last_bit_and_leaves_the_data_alone():
     np.testing.assert_array_equal(first.coef_, second.coef_)
     np.testing.assert_array_equal(A, kept[0])
     np.testing.assert_array_equal(y, kept[1])
+
+
+# --- streams that are not kept --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"penalty": "l2", "alpha": 0.1, "shrinkage": 0.2},
+        {"fit_intercept": False},
+        {"loss": "huber", "epsilon": 0.5},
+        {"degree": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_large_stream_is_fitted_from_sums_and_ranges_of_groups(params, weighted, monkeypatch):
+    rng = np.random.default_rng(0)
+    counts = counts_of(rng)
+    counts[3], counts[5], counts[7] = 1, 2, 900
+    codes, X, y = problem(rng, counts)
+    X[codes == 9, 1] = 1 / 3
+    X[codes == 11] += 1e6
+    y[codes == 13] = X[codes == 13] @ [1.0, 2.0, 3.0]
+    A = pd.DataFrame(X, columns=["a", "b", "c"]).assign(
+        shop=np.array([f"s{c}" for c in range(40)])[codes]
+    )
+    weight = np.where(codes == 4, 0.0, rng.random(len(y)))
+    blocks = [
+        (A[i : i + 300], y[i : i + 300], *([weight[i : i + 300]] if weighted else []))
+        for i in range(0, len(A), 300)
+    ]
+    wanted = TorchGroupedRegressor("shop", **params)
+    wanted.fit(A, y, sample_weight=weight if weighted else None)
+    for module in (group_stream, group_data):
+        monkeypatch.setattr(module, "HELD_ENTRIES", 2000)
+    model = TorchGroupedRegressor("shop", **params).fit(blocks)
+    assert model.groups_.tolist() == wanted.groups_.tolist()
+    np.testing.assert_array_equal(model.n_samples_, wanted.n_samples_)
+    np.testing.assert_array_equal(model.rank_, wanted.rank_)
+    assert model.converged_.all()
+    scale = np.abs(wanted.coef_).max(1, keepdims=True) + 1e-300
+    rtol = 1e-5 if "loss" in params else 1e-9
+    np.testing.assert_allclose(model.coef_ / scale, wanted.coef_ / scale, rtol=rtol, atol=rtol)
+    found = model.predict(A)
+    np.testing.assert_allclose(found, wanted.predict(A), rtol=1e-5, atol=1e-4)
+
+
+def test_sums_of_a_large_stream_leave_few_rows_to_hold(monkeypatch):
+    rng = np.random.default_rng(0)
+    codes, X, y = problem(rng, counts_of(rng))
+    A = with_keys(codes, X)
+    passes = []
+
+    class Source:
+        def __iter__(self):
+            passes.append(1)
+            return iter([(A[i : i + 300], y[i : i + 300]) for i in range(0, len(A), 300)])
+
+    for module in (group_stream, group_data):
+        monkeypatch.setattr(module, "HELD_ENTRIES", 2000)
+    TorchGroupedRegressor(0, fallback="nan").fit(Source())
+    assert len(passes) <= 3  # to see that it is large, the sums, and to open the rows of all
