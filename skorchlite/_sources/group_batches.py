@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .device_sums import double_device
 from .row_keys import sorting
 from .row_source import Rows
 
@@ -58,7 +59,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class GroupBatch:
-    """The rows of some groups, in double precision where the device has it.
+    """The rows of some groups in double precision; on the processor if their device has none.
 
     The next batch may overwrite them.
 
@@ -156,8 +157,8 @@ class GroupedRows:
         """Yield batches of groups that have at most ``length`` rows each."""
         rows, width = self.rows, self.rows.n_targets + self.n_features
         size = max(_BATCH_ENTRIES // (max(length, width) * width), 1)
-        double = torch.float32 if rows.device.type == "mps" else torch.float64
-        place = torch.empty(size, width, length, dtype=double, device=rows.device).mT
+        device = double_device(rows.device)
+        place = torch.empty(size, width, length, dtype=torch.float64, device=device).mT
         for start in range(0, len(groups), size):
             part = groups[start : start + size]
             numbers, counts = torch.from_numpy(part), torch.from_numpy(self.counts[part])
@@ -168,13 +169,13 @@ class GroupedRows:
             order = places.reshape(-1) if self._order is None else self._order[places.reshape(-1)]
             ((X, y, weight),) = rows.blocks(len(order), order)
             columns[..., : rows.n_targets] = y.view(len(part), length, -1)
-            X = X.view(len(part), length, -1)
+            X = X.to(device).view(len(part), length, -1)
             frames = self._expand(X, columns[..., rows.n_targets :])
             share = (at < counts[:, None]).to(columns)
             if weight is not None:
                 share *= weight.view(share.shape).to(share)
             share /= share.sum(1, keepdim=True)
-            yield GroupBatch(numbers, columns, share, counts.to(rows.device), frames)
+            yield GroupBatch(numbers, columns, share, counts.to(device), frames)
 
     def _expand(self, X: Tensor, out: Tensor) -> Frames | None:
         """Write the features of groups to ``out``."""

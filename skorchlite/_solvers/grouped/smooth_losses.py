@@ -146,6 +146,7 @@ class _Descent:
         self.gap = torch.full_like(self.u[:, 0], torch.nan)
         self.n_iter = torch.ones_like(self.gap, dtype=torch.int64)  # that to least squares
         self.first = self._value(form, y, torch.zeros_like(y), 0.0 * self.u)
+        self.u[self.first <= 0] = 0.0  # the constant model has no loss, and the least norm
 
     def run(self) -> None:
         """Take steps until each group is within the tolerance, or rounding is all that is left."""
