@@ -23,7 +23,6 @@ from .._objective.keyed_moments import KeyedMoments, moments_of_keys
 from .._objective.many_keys import ManySums
 from .._polynomials.local_powers import LocalPowers
 from .._solvers.grouped.from_moments import solve_moments
-from .._solvers.grouped.solver import takes_batches
 from .._sources.arrays import ArrayRows
 from .._sources.group_batches import GroupedRows
 from .._sources.row_source import Rows
@@ -106,7 +105,7 @@ class GroupedStream:
         n_columns = None if self.terms is None else self.rows.n_features
         shape = len(self.counts), self.rows.n_targets, self.n_features
         fits = GroupFits.empty(*shape, n_columns)
-        if self._sums is not None and takes_batches(model.loss, model.penalty):
+        if self._sums is not None:
             self._fit_sums(fits, self._sums, model)
         (left,) = np.nonzero(~fits.converged)
         for groups in _ranges(left, self.counts[left] * (shape[1] + self.rows.n_features)):

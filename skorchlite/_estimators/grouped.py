@@ -69,9 +69,9 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
         0 for not at all, and large numbers for coefficients that are nearly those. It goes with
         ``penalty=None`` or "l2", losses by their name, and ``positive=False``.
     loss : str or callable, default="squared_error"
-        The loss of a row, one of those of TorchSGDRegressor. "squared_error", "huber",
-        "squared_epsilon_insensitive" and "log_cosh" with ``penalty=None`` or "l2" and
-        ``positive=False`` are fitted for many groups at a time; all else takes a fit of
+        The loss of a row, one of those of TorchSGDRegressor. "squared_error" with any penalty, and
+        "huber", "squared_epsilon_insensitive" and "log_cosh" with ``penalty=None`` or "l2" and
+        ``positive=False``, are fitted for many groups at a time; all else takes a fit of
         TorchSGDRegressor for each group, which is a few milliseconds.
     penalty : {"l2", "l1", "elasticnet"} or None, default=None
         ``R(w)``; see TorchSGDRegressor.
@@ -146,7 +146,8 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
 
     Each group is measured from its own mean. A Cholesky factorization of its Gram matrix makes the
     first step, and the next ones are corrections by gradients from its rows [1]_. Groups whose
-    columns are nearly or exactly dependent are solved by singular values of their rows.
+    columns are nearly or exactly dependent are solved by singular values of their rows. With "l1",
+    "elasticnet" or ``positive=True`` coordinate descent takes the place of the factorization.
 
     Terms of a polynomial are powers of the columns mapped to [-1, 1] in each group. Predictions are
     made of these, and their coefficients are converted to those of the columns as they are. With a

@@ -47,7 +47,7 @@ class GroupTable:
             return columns[0]
         kinds = {column.dtype.kind for column in columns}
         mixed = len(kinds) > 1 and not kinds <= set("iuf")
-        return np.stack([c.astype(object) if mixed else c for c in columns], 1)
+        return np.stack([_objects(c) if mixed else c for c in columns], 1)
 
     def taken(self, groups: NDArray[np.bool_]) -> "GroupTable":
         """Return the table of some of the groups."""
@@ -185,6 +185,13 @@ def _sorted(codes: Codes, values: np.ndarray) -> tuple[Codes, np.ndarray]:
     places = np.empty(len(order), _kind_for(len(order)))
     places[order] = np.arange(len(order))
     return places[codes], values[order]
+
+
+def _objects(values: np.ndarray) -> np.ndarray:
+    """Return values as Python's own; of times these have microseconds."""
+    if values.dtype.kind in "mM":
+        values = values.astype(f"{values.dtype.kind}8[us]")
+    return values.astype(object)
 
 
 def _places(values: np.ndarray, among: np.ndarray) -> NDArray[np.int64]:

@@ -21,7 +21,6 @@ class GroupProblem:
     ----------
     loss : Loss
     penalty : Penalty
-        Without kinks and bounds.
     fit_intercept : bool
     control : SolverControl
     pull : float, default=0.0

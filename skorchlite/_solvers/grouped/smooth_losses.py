@@ -15,6 +15,7 @@ from .degenerate import directions_of
 from .least_squares import metrics_of, relative
 from .problem import Centred, GroupProblem, GroupSolutions
 
+_ALL = slice(None)
 _MOST_STEPS = 60
 _FLAT = 0.1  # slope at which a line search ends, relative to that at its start
 _TRIALS = 12
@@ -190,17 +191,20 @@ class _Descent:
         near = 0.5 * size <= tol * first
         if near.any():
             at = near.nonzero()[:, 0] if not near.all() else slice(None)
-            part, own = form.only(near) if not near.all() else form, groups[at]
-            value = self._value(part, y[at], raw[at], self.u[own])
-            left = self._left(value, gradient[at], part.least_share)
+            own = groups[at]
+            value = self._value(form, y, raw, self.u[own], at)
+            left = self._left(value, gradient[at], form.least_share[at])
             self.gap[own] = relative(left, value, first[at])
         return ~((self.gap[groups] <= tol) | (near & (size >= 0.25 * last)))
 
-    def _value(self, form: _Form, y: Tensor, raw: Tensor, u: Tensor) -> Tensor:
-        """Return the objective at u, where the predictions are ``raw``."""
-        curved = (form.curvature @ u[..., None])[..., 0]
-        value = (form.share * self.problem.loss.value(y, raw)).sum(1) + form.constant[self.target]
-        return value + ((0.5 * curved - form.pulled[..., self.target]) * u).sum(1)
+    def _value(
+        self, form: _Form, y: Tensor, raw: Tensor, u: Tensor, at: Tensor | slice = _ALL
+    ) -> Tensor:
+        """Return the objective of some groups at u, where the predictions are ``raw``."""
+        curved = (form.curvature[at] @ u[..., None])[..., 0]
+        value = (form.share[at] * self.problem.loss.value(y[at], raw[at])).sum(1)
+        rest = (0.5 * curved - form.pulled[at, :, self.target]) * u
+        return value + form.constant[self.target] + rest.sum(1)
 
     def _gradient(self, form: _Form, slopes: Tensor, u: Tensor) -> Tensor:
         """Return the gradient at u, where those of the loss are ``slopes``."""

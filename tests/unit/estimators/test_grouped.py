@@ -131,6 +131,33 @@ def test_losses_and_penalties_with_kinks_are_fitted_group_by_group(params):
             assert model.rank_[group] == (-1 if alone.rank_ is None else alone.rank_)
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"penalty": "l1", "alpha": 0.2},
+        {"penalty": "l1", "alpha": 1e-6},
+        {"penalty": "elasticnet", "alpha": 0.3, "l1_ratio": 0.5},
+        {"positive": True},
+        {"positive": True, "penalty": "l1", "alpha": 0.1, "fit_intercept": False},
+    ],
+    ids=str,
+)
+def test_kinks_of_the_penalty_of_many_groups_are_met_exactly(params):
+    rng = np.random.default_rng(0)
+    codes, X, y = problem(rng, np.append(rng.integers(5, 30, 20), [1, 2]), d=4)
+    X[:, 1] = X[:, 0] + 0.1 * X[:, 1]
+    X[codes == 4, 2] = X[codes == 4, 3]
+    y = np.column_stack((y, -y[::-1]))
+    model = TorchGroupedRegressor(0, **params).fit(with_keys(codes, X), y)
+    assert model.converged_.all()
+    for group in range(22):
+        own = codes == group
+        alone = TorchSGDRegressor(**params, tol=1e-13).fit(X[own], y[own])
+        np.testing.assert_array_equal(model.coef_[group] == 0, alone.coef_ == 0)
+        np.testing.assert_allclose(model.coef_[group], alone.coef_, rtol=1e-6, atol=1e-9)
+        assert not params.get("positive") or (model.coef_[group] >= 0).all()
+
+
 # --- ugly groups --------------------------------------------------------------------------
 
 
