@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..._objective.penalties import Penalty
+from ..newton.quadratic_model import SAFETY
 from .least_squares import metrics_of, relative
 from .problem import Centred, GroupProblem, GroupSolutions
 
@@ -33,10 +34,19 @@ def solve_with_kinks(centred: Centred, problem: GroupProblem) -> GroupSolutions:
     """
     rooted, t, penalty = centred.rooted(), centred.t, problem.penalty
     products = rooted.mT @ rooted
-    y, Z = rooted[..., :t], rooted[..., t:]
+    y, Z, distance = rooted[..., :t], rooted[..., t:], centred.distance()
     hessian, linear = products[:, t:, t:], products[:, t:, :t]
+    squares = hessian.diagonal(dim1=1, dim2=2)
+    # A column that is constant but for rounding has no part in the model.
+    constant = squares.sqrt() <= SAFETY * torch.finfo(Z.dtype).eps * distance
+    if constant.any():
+        Z = Z.where(~constant[:, None], 0.0)
+        linear = linear.where(~constant[..., None], 0.0)
+        hessian = hessian.where(~(constant[:, :, None] | constant[:, None]), 0.0)
+        hessian = hessian + constant.to(Z).diag_embed()
+        distance = distance.where(~constant, 0.0)
     hessian.diagonal(dim1=1, dim2=2).add_(penalty.curvature)
-    metrics = metrics_of(hessian, centred.distance(), problem.control.data_eps)
+    metrics = metrics_of(hessian, distance, problem.control.data_eps)
     # What is left for a fit of its own is solved without effect, with columns that are harmless.
     identity = torch.eye(Z.shape[2], dtype=Z.dtype, device=Z.device)
     matrix = hessian.where(metrics.exact[:, None, None], identity)

@@ -147,6 +147,7 @@ def test_kinks_of_the_penalty_of_many_groups_are_met_exactly(params):
     codes, X, y = problem(rng, np.append(rng.integers(5, 30, 20), [1, 2]), d=4)
     X[:, 1] = X[:, 0] + 0.1 * X[:, 1]
     X[codes == 4, 2] = X[codes == 4, 3]
+    X[codes == 5, 1] = 1 / 3
     y = np.column_stack((y, -y[::-1]))
     model = TorchGroupedRegressor(0, **params).fit(with_keys(codes, X), y)
     assert model.converged_.all()
