@@ -17,7 +17,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from skorchlite import TorchGroupedRegressor, TorchPolyRegressor, TorchSGDRegressor
-from skorchlite._estimators import group_data, group_stream
+from skorchlite._estimators import group_data, group_fits, group_stream
 from tests.support.all_pairs import all_pairs
 
 EPS = np.finfo(float).eps
@@ -696,3 +696,20 @@ def test_sums_of_a_large_stream_leave_few_rows_to_hold(monkeypatch):
         monkeypatch.setattr(module, "HELD_ENTRIES", 2000)
     TorchGroupedRegressor(0, fallback="nan").fit(Source())
     assert len(passes) <= 3  # to see that it is large, the sums, and to open the rows of all
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"shrinkage": 0.3}, {"degree": 2}, {"degree": 2, "shrinkage": 0.3}, {"loss": "log_cosh"}],
+    ids=str,
+)
+def test_large_groups_that_are_read_block_by_block_have_the_same_models(params, monkeypatch):
+    rng = np.random.default_rng(0)
+    codes, X, y = problem(rng, [30, 400, 50])
+    X, A = X / X.std(0), with_keys(codes, X / X.std(0))
+    together = TorchGroupedRegressor(0, **params).fit(A, y)
+    monkeypatch.setattr(group_fits, "_LARGE", 1000)
+    model = TorchGroupedRegressor(0, **params).fit(A, y)
+    assert model.converged_.all()
+    np.testing.assert_allclose(model.coef_, together.coef_, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.predict(A), together.predict(A), rtol=1e-5, atol=1e-5)
