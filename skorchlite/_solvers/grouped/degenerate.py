@@ -31,8 +31,9 @@ class Directions:
         What the columns were divided by.
     factor : Tensor of shape (n_batch, n_features, n_features)
         ``factor @ factor.T`` is the pseudo-inverse of ``Z.T @ Z``; zero beyond the rank.
-    null : Tensor of shape (n_batch, n_features, n_features)
-        Directions along which the objective does not change; the others are zero.
+    null : Tensor of shape (n_batch, n_features, 2 * n_features)
+        Directions along which the objective does not change, among columns that vary and then those
+        of columns that do not; the others are zero.
     finite : Tensor of shape (n_batch,), bool
         Whether no number overflowed.
     """
@@ -106,7 +107,7 @@ def directions_of(Z: Tensor, distance: Tensor, counts: Tensor, problem: GroupPro
     scale = deviation.where(live, 1.0)
     Z = (Z / scale[:, None]).where(live[:, None], 0.0)
     factor, null = _split(Z, part.where(live, 0.0), most)
-    null = null.where(live[..., None], 0.0) + (~live).to(null).diag_embed()
+    null = torch.cat((null.where(live[..., None], 0.0), (~live).to(null).diag_embed()), 2)
     return Directions(Z, scale * unit, factor, null, finite)
 
 

@@ -244,6 +244,24 @@ def test_fewer_rows_than_columns_have_least_norm():
     np.testing.assert_array_equal(model.rank_, [4, 6, 8])
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "log_cosh"])
+def test_columns_that_depend_beside_constant_ones_have_least_norm(loss):
+    rng = np.random.default_rng(0)
+    codes, X, y = problem(rng, [3, 4, 30], d=6)
+    X[codes == 0, 2], X[codes == 1, 0], X[codes == 2, 5] = -1.3, 1 / 3, 7.0
+    X[codes == 2, 1] = X[codes == 2, 3] - 2 * X[codes == 2, 4]
+    model = TorchGroupedRegressor(0, loss=loss).fit(with_keys(codes, X), y)
+    np.testing.assert_array_equal(model.rank_, [2, 3, 4])
+    for group in range(3):
+        own = codes == group
+        if loss == "squared_error":
+            coef, _ = lstsq(X[own], y[own])
+            np.testing.assert_allclose(model.coef_[group], coef, rtol=1e-9, atol=1e-12)
+        alone = TorchSGDRegressor(loss).fit(X[own], y[own])
+        norms = np.linalg.norm(model.coef_[group]), np.linalg.norm(alone.coef_)
+        np.testing.assert_allclose(*norms, rtol=1e-4)
+
+
 def test_single_precision_decides_the_rank_at_its_rounding():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((40, 3)).astype(np.float32)
