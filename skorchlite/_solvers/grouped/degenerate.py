@@ -15,6 +15,7 @@ from ..newton.quadratic_model import SAFETY
 from ..newton.spectral_metric import DEPENDENT, ROUNDING
 from .problem import GroupProblem
 
+_ROUNDED = 1e-6  # of a direction: what rounding leaves of it
 _SAME = 1e-6  # a relative change of the predictions that is made of rounding errors
 _PRODUCT = 100.0  # times eps: the rounding error of a quadratic form, relative to its diagonal
 
@@ -107,7 +108,10 @@ def directions_of(Z: Tensor, distance: Tensor, counts: Tensor, problem: GroupPro
     scale = deviation.where(live, 1.0)
     Z = (Z / scale[:, None]).where(live[:, None], 0.0)
     factor, null = _split(Z, part.where(live, 0.0), most)
-    null = torch.cat((null.where(live[..., None], 0.0), (~live).to(null).diag_embed()), 2)
+    # Directions of columns that do not vary are known: of others only rounding is left here.
+    null = null.where(live[..., None], 0.0)
+    null = null.where(torch.linalg.vector_norm(null, dim=1, keepdim=True) > _ROUNDED, 0.0)
+    null = torch.cat((null, (~live).to(null).diag_embed()), 2)
     return Directions(Z, scale * unit, factor, null, finite)
 
 

@@ -247,12 +247,13 @@ def test_fewer_rows_than_columns_have_least_norm():
 @pytest.mark.parametrize("loss", ["squared_error", "log_cosh"])
 def test_columns_that_depend_beside_constant_ones_have_least_norm(loss):
     rng = np.random.default_rng(0)
-    codes, X, y = problem(rng, [3, 4, 30], d=6)
+    codes, X, y = problem(rng, [3, 4, 30, 2], d=6)
+    X[codes == 3] = [[1, -0.0, -1, 0, 0, 0], [1, -2, 0, 0, 0, 0]]
     X[codes == 0, 2], X[codes == 1, 0], X[codes == 2, 5] = -1.3, 1 / 3, 7.0
     X[codes == 2, 1] = X[codes == 2, 3] - 2 * X[codes == 2, 4]
     model = TorchGroupedRegressor(0, loss=loss).fit(with_keys(codes, X), y)
-    np.testing.assert_array_equal(model.rank_, [2, 3, 4])
-    for group in range(3):
+    np.testing.assert_array_equal(model.rank_, [2, 3, 4, 1])
+    for group in range(4):
         own = codes == group
         if loss == "squared_error":
             coef, _ = lstsq(X[own], y[own])
