@@ -1,5 +1,6 @@
 """Linear and polynomial regression by gradient descent in torch, for scikit-learn code."""
 
+from ._estimators.grouped import TorchGroupedRegressor
 from ._estimators.linear import TorchSGDRegressor
 from ._estimators.linear_cv import TorchSGDRegressorCV
 from ._estimators.polynomial import TorchPolyRegressor
@@ -9,6 +10,7 @@ from ._inputs.arrow import arrow_blocks
 __version__ = "0.1.0"
 
 __all__ = [
+    "TorchGroupedRegressor",
     "TorchPolyRegressor",
     "TorchPolyRegressorCV",
     "TorchSGDRegressor",
@@ -18,6 +20,7 @@ __all__ = [
 ]
 
 for _public in (
+    TorchGroupedRegressor,
     *(TorchPolyRegressor, TorchPolyRegressorCV),
     *(TorchSGDRegressor, TorchSGDRegressorCV),
     arrow_blocks,

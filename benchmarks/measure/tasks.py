@@ -17,6 +17,15 @@ def fit(build, X, y, times):
     return [partial(build().fit, X, y) for _ in range(times)]
 
 
+def coefficients(build, X, y, times):
+    """Fit as many new estimators, and return the coefficients of each."""
+    return [partial(_coefficients_of, build(), X, y) for _ in range(times)]
+
+
+def _coefficients_of(estimator, X, y):
+    return estimator.fit(X, y).coef_
+
+
 def predict(build, X, y, times):
     """Predict the same rows with one fitted estimator."""
     return [partial(build().fit(X, y).predict, X)] * times

@@ -35,3 +35,43 @@ class NumpyPolynomial(BaseEstimator):
         fitted = np.polynomial.Polynomial.fit(X[:, 0], y, self.degree).convert()
         self.intercept_, self.coef_ = fitted.coef[0], fitted.coef[1:]
         return self
+
+
+class GroupLoop(BaseEstimator):
+    """An estimator for each group of rows, one after the other; the first column is the key.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the estimator of a group.
+    """
+
+    def __init__(self, build):
+        self.build = build
+
+    def fit(self, X, y):
+        """Fit the groups by `groupby` of pandas."""
+        import pandas as pd
+
+        names = [f"x{j}" for j in range(1, X.shape[1])]
+        frame = pd.DataFrame(X, columns=["key", *names]).assign(y=y)
+        self.coef_ = np.array(
+            [self.build().fit(part[names], part["y"]).coef_ for _, part in frame.groupby("key")]
+        )
+        return self
+
+
+class PolarsGroups(BaseEstimator):
+    """Least squares of each group of rows by polars_ds; the first column is the key."""
+
+    def fit(self, X, y):
+        """Fit."""
+        import polars as pl
+        import polars_ds as pds
+
+        names = [f"x{j}" for j in range(1, X.shape[1])]
+        frame = pl.DataFrame(X, schema=["key", *names]).with_columns(y=pl.Series(y))
+        solved = pds.lin_reg(*names, target="y", add_bias=True).alias("coef")
+        groups = frame.group_by("key", maintain_order=True).agg(solved)
+        self.coef_ = np.array(groups["coef"].to_list())[:, :-1]
+        return self

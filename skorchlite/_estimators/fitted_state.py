@@ -9,10 +9,12 @@ from typing import Any
 import torch
 
 from .._inputs.conversion import to_numpy
+from .._inputs.group_table import GroupTable
 from .._linalg.views import viewed
 from .._objective.moments_objective import RunningMoments
 from .._polynomials.basis import Basis
 from .._polynomials.degrees import Degrees
+from .._polynomials.local_powers import LocalPowers
 from .._polynomials.multi_index import terms_of
 from .._solvers.incremental.averaged_stream import AveragedStream
 from .._solvers.incremental.learner import IncrementalLearner
@@ -36,6 +38,7 @@ from .._solvers.stochastic.settings import Settings
 from .._solvers.stochastic.sgd import Loop
 from .._sources.feature_map import IDENTITY, Identity
 from .._sources.origin import Origin
+from .group_fits import Coefficients
 
 _PACKAGE = __name__.partition(".")[0] + "."
 _DEVICES = "_tensor_devices"  # key of a pickled state
@@ -43,6 +46,7 @@ _KIND = "skorchlite kind"  # of a dictionary that stands for one of our objects
 _STORED: tuple[Any, ...] = (
     *(Identity, Basis, Degrees, terms_of, Origin, RunningMoments, Coordinates, Metric),
     *(MomentStream, LoopStream, AveragedStream, Loop, Settings),
+    *(GroupTable, Coefficients, LocalPowers),
     *(GradientDescent, TorchOptimizer, Average, RecentAverage, ProximalPenalty, CumulativePenalty),
     *(Constant, InverseScaling, Optimal, Shrinking, Adaptive, PassiveAggressive, TorchSchedule),
 )

@@ -27,11 +27,13 @@ from .._sources.origin import Origin
 from .._sources.origin_choice import plain_origin
 from .._sources.row_keys import RowKeys
 from .._sources.row_source import Rows
+from .many_keys import many_sums
 
 Array = NDArray[np.float64]
 
 _RUNS = 2  # of rows with the same key in a block, for each key
 _FAR_MEAN = 100.0  # (mean / deviation)^2 that costs a product of columns two digits
+_FEW_KEYS = 64  # that each have their own sums: more are summed together
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,11 @@ def concatenated(parts: list[KeyedMoments]) -> KeyedMoments:
 
 
 def keyed_moments(rows: Rows, keys: RowKeys, origin: Origin, centre: bool) -> KeyedMoments:
-    """Return the moments of each of a few keys, in one pass, or two where their means differ much.
+    """Return the moments of each key, in one pass, or two where their means differ much.
+
+    They take the memory of ``n_keys * n_features * (n_targets + n_features)`` numbers, twice while
+    they are made. Of more keys than that has room for, take some after the other: rows whose key is
+    -1 are left out.
 
     Parameters
     ----------
@@ -188,43 +194,53 @@ def keyed_moments(rows: Rows, keys: RowKeys, origin: Origin, centre: bool) -> Ke
     OutOfRangeError
         If a sum is not finite.
     """
-    found = _summed(rows, keys, origin, centre, None)
-    if centre and rows.rereadable and not rows.sparse and (far := _far(found)).any():
-        near = origin.shift.numpy() + np.where(far, found.mean, 0.0)
-        found = _summed(rows, keys, origin, centre, near)
+    found, near = _summed(rows, keys, origin, centre, None)
+    if centre and rows.rereadable and not rows.sparse and near is not None:
+        found, _ = _summed(rows, keys, origin, centre, near)
     return found
 
 
-def _far(moments: KeyedMoments) -> NDArray[np.bool_]:
-    """Return which means are so far from the origin that products with them lost digits."""
+def _far(moments: KeyedMoments, moved: Array | float) -> NDArray[np.bool_]:
+    """Return which means are so far from what was subtracted that products lost digits."""
     own = np.diagonal(moments.features, axis1=1, axis2=2)
     squares = np.concatenate((moments.squares, own), 1)
-    return moments.mean**2 * moments.weight[:, None] > _FAR_MEAN * squares
+    return (moments.mean - moved) ** 2 * moments.weight[:, None] > _FAR_MEAN * squares
 
 
 def _summed(
     rows: Rows, keys: RowKeys, origin: Origin, centre: bool, near: Array | None
-) -> KeyedMoments:
-    """Return the moments, with the columns of each key measured from near its own mean if given.
+) -> tuple[KeyedMoments, Array | None]:
+    """Return the moments, and what to measure from in another pass, None if none is needed.
 
     Parameters
     ----------
     rows, keys, origin, centre
         As of ``keyed_moments``.
     near : array of shape (n_keys, n_targets + n_features) or None
-        Measured from zero; None for the origin.
+        What the columns of each key are measured from, near its own mean; None for the origin or,
+        of many keys, for its first row.
     """
-    (parts,) = rows.total(partial(keyed_sums, origin=origin, keys=keys, near=near))
-    moved = 0.0 if near is None else near - origin.shift.numpy()
-    t = rows.n_targets
-    found = (_moments_of(products, squares, t, centre, moved) for products, squares in parts)
-    moments = reduce(KeyedMoments.merged, found)
-    if not all(np.isfinite(part).all() for part in (moments.products, moments.squares)):
+    add_up = partial(keyed_sums, origin=origin, keys=keys, centre=centre, near=near)
+    (parts,) = rows.total(add_up)
+    t, shift = rows.n_targets, origin.shift.numpy()
+    found, far = None, np.zeros((keys.n_keys, len(shift)), bool)
+    near = np.broadcast_to(shift, far.shape).copy()
+    for products, squares, start in parts:
+        moved = 0.0 if start is None else start - shift
+        part = moments_of_keys(products, squares, t, centre, moved)
+        far |= _far(part, moved)
+        if start is not None:
+            new = (part.weight > 0) & (found is None or found.weight == 0)
+            near[new] = start[new]
+        found = part if found is None else found.merged(part)
+    assert found is not None, "there is a partition at least"
+    if not all(np.isfinite(part).all() for part in (found.products, found.squares)):
         raise OutOfRangeError
-    return moments
+    near[far] = (found.mean + shift)[far]
+    return found, near if far.any() else None
 
 
-def _moments_of(
+def moments_of_keys(
     products: Array, squares: Array, t: int, centre: bool, moved: Array | float
 ) -> KeyedMoments:
     """Return the moments of keys from sums of ``[features, 1]`` times ``[targets, features, 1]``.
@@ -251,20 +267,29 @@ def _moments_of(
     return KeyedMoments(weight, (mean + moved) * (weight > 0)[:, None], cross, squares)
 
 
-def keyed_sums(rows: Rows, origin: Origin, keys: RowKeys, near: Array | None) -> tuple[list]:
-    """Return the sums that moments are made of, in a list, since each partition has its own."""
+def keyed_sums(
+    rows: Rows, origin: Origin, keys: RowKeys, centre: bool, near: Array | None
+) -> tuple[list]:
+    """Return products and squares of each key, and what its columns are measured from.
+
+    They are in a list, since each partition has its own. None is for the origin.
+    """
+    if keys.n_keys > _FEW_KEYS and not rows.sparse:
+        if not centre:
+            near = np.broadcast_to(origin.shift.numpy(), (keys.n_keys, len(origin.shift))).copy()
+        return ([tuple(part.numpy() for part in many_sums(rows, keys, near))],)
     if rows.sparse:
         sums = _sparse_sums(rows, origin, keys)
     else:
         sums = _dense_sums(rows, origin, keys, near)
     products, squares = zip(*sums, strict=True)
-    return ([(torch.stack(products).numpy(), torch.stack(squares).numpy())],)
+    return ([(torch.stack(products).numpy(), torch.stack(squares).numpy(), near)],)
 
 
 def _dense_sums(
     rows: Rows, origin: Origin, keys: RowKeys, near: Array | None
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return the products and the squares of each key; see ``_moments_of``."""
+    """Return the products and the squares of each key; see ``moments_of_keys``."""
     t, k = rows.n_targets, rows.n_targets + rows.n_features
     sums = [_ColumnSums(t, k, rows.device) for _ in range(keys.n_keys)]
     shifts = None if near is None else torch.from_numpy(near).to(rows.device)
@@ -343,7 +368,7 @@ class _ColumnSums:
         self._squares += (y * y).sum(0).to(self._squares)
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """Return the products and the squares; see ``_moments_of``."""
+        """Return the products and the squares; see ``moments_of_keys``."""
         self._across.fold()
         n = self.k + 1 - self.t
         features = torch.zeros(n, n, dtype=torch.float64)

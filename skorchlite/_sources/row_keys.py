@@ -55,3 +55,22 @@ class CyclicKeys(RowKeys):
     def of(self, first: int, count: int) -> Tensor:
         """Return the keys of ``count`` rows from number ``first`` on, as int64."""
         return torch.arange(first, first + count) % self.n_keys
+
+
+def is_sorted(codes: Tensor) -> bool:
+    """Return whether keys never fall from row to row."""
+    return bool((codes[1:] >= codes[:-1]).all())
+
+
+def sorting(codes: np.ndarray) -> Tensor:
+    """Return the numbers of the rows by key, those of the same key in their order.
+
+    NumPy sorts integers of 16 bits in linear time, and larger ones in twice that by both halves.
+    """
+    least = int(codes.min()) if len(codes) else 0
+    codes = codes.astype(np.int64) - least
+    order = np.argsort((codes & 0xFFFF).astype(np.uint16), kind="stable")
+    while len(codes) and codes.max() > 0xFFFF:
+        codes = codes >> 16
+        order = order[np.argsort((codes[order] & 0xFFFF).astype(np.uint16), kind="stable")]
+    return torch.from_numpy(order)

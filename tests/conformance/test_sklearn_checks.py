@@ -4,6 +4,7 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skorchlite import (
+    TorchGroupedRegressor,
     TorchPolyRegressor,
     TorchPolyRegressorCV,
     TorchSGDRegressor,
@@ -12,6 +13,7 @@ from skorchlite import (
 
 # One for each way to fit.
 FEW = [
+    TorchGroupedRegressor(),
     TorchSGDRegressor(),
     TorchSGDRegressor(loss="huber", epsilon=10.0, batch_size=8, random_state=0),
     TorchSGDRegressor(learning_rate="invscaling", max_iter=50, tol=None, random_state=0),
@@ -21,6 +23,9 @@ FEW = [
     TorchPolyRegressorCV(degree=[1, 2], penalty=None),
 ]
 OTHERS = [
+    TorchGroupedRegressor(loss="huber", epsilon=10.0, fallback="nan"),
+    TorchGroupedRegressor(penalty="l2", shrinkage=0.1),
+    TorchGroupedRegressor(penalty="l1", fallback="raise"),
     TorchSGDRegressor(penalty="l2"),
     TorchSGDRegressor(penalty="l2", alpha=0.5, fit_intercept=False),
     TorchSGDRegressor(fit_intercept=False),
@@ -55,6 +60,8 @@ OTHERS = [
 
 def expected_failures(estimator):
     """Weights and repeated rows give the same optimum, but not the same way to it."""
+    if isinstance(estimator, TorchGroupedRegressor):
+        return {}
     if estimator.learning_rate != "auto":
         reason = "a given step ends off the optimum, as SGDRegressor's does"
     elif estimator.solver == "adam":

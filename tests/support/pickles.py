@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import clone
 
-from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+from skorchlite import TorchGroupedRegressor, TorchPolyRegressor, TorchSGDRegressor
 
 FOLDER = Path(__file__).parents[1] / "data" / "pickles"
 
@@ -24,6 +24,7 @@ FITTED = {
     "polynomial_ridge": POLYNOMIAL(3, penalty="l2"),
     "polynomial_robust": POLYNOMIAL(3, loss="absolute_error"),
     "chebyshev": POLYNOMIAL((1, 3), basis="chebyshev"),
+    "grouped": TorchGroupedRegressor(degree=2),
 }
 LEARNED = {
     "moments": LINEAR(),

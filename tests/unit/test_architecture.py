@@ -41,6 +41,8 @@ HOMES = {
     "torch.distributed": ["_process_group"],
     "dask": ["_inputs.dask_collections"],
     "pyarrow": ["_inputs.arrow"],
+    "pandas": ["_estimators.group_frame"],
+    "polars": ["_estimators.group_frame"],
 }
 
 

@@ -13,9 +13,9 @@ from .small_problems import cheap, gather
 
 Array = NDArray[np.float64]
 
-_ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
+ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
 _SUMMED = 100.0  # times that may be left of the sums of a Gram matrix, measured off their mean
-_DEPENDENT = 0.01  # a direction with more than this part of the mean curvature is no dependence
+DEPENDENT = 0.01  # a direction with more than this part of the mean curvature is no dependence
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def resolved(
     rounding : Tensor of shape (d,)
         The part of the deviation of each coordinate that the rounding of the data may have made.
     """
-    eps = _ROUNDING * len(values) * torch.finfo(values.dtype).eps
+    eps = ROUNDING * len(values) * torch.finfo(values.dtype).eps
     top, mean = float(values.max()), float(values.mean())
     clipped = values.clamp(min=_SUMMED * eps * top)
     directions, curvature, least = vectors / clipped.sqrt(), values / clipped, 1.0
@@ -131,7 +131,7 @@ def _of_rows(objective: Objective, scale: Tensor, live: Tensor, rounding: Tensor
     if objective.penalty.curvature:  # a quadratic penalty acts like further rows
         Z = torch.cat((Z, objective.column_penalty.rooted(torch.ones_like(scale).diag())))
     Z = (Z / scale)[:, live]
-    eps = _ROUNDING * max(Z.shape) ** 0.5 * torch.finfo(Z.dtype).eps
+    eps = ROUNDING * max(Z.shape) ** 0.5 * torch.finfo(Z.dtype).eps
     noise = rounding[live].clamp(min=eps * float(torch.linalg.vector_norm(Z)))
     _, times, turn = torch.linalg.svd(Z / noise, full_matrices=True)
     times = torch.nn.functional.pad(times, (0, len(turn) - len(times)))
@@ -139,7 +139,7 @@ def _of_rows(objective: Objective, scale: Tensor, live: Tensor, rounding: Tensor
     directions /= torch.linalg.vector_norm(directions, dim=0)
     curvature = (Z @ directions).square().sum(0)
     mean = float(Z.square().sum()) / len(turn)
-    keep = (times >= 1) | (curvature >= _DEPENDENT * mean)
+    keep = (times >= 1) | (curvature >= DEPENDENT * mean)
     keep &= _rows_have(objective, times)
     unit = torch.ones_like(scale).diag()[:, live] / scale[:, None]
     null = directions[:, ~keep]
@@ -166,7 +166,7 @@ def _rows_have(objective: Objective, curvature: Tensor) -> Tensor:
 def _made_by_rounding(directions: Tensor, rounding: Tensor, mean: float) -> Tensor:
     """Return the curvature that the rounding of the data may have made along directions."""
     made = ((directions * rounding[:, None]) ** 2).sum(0)
-    return torch.minimum(made, _DEPENDENT * mean * (directions * directions).sum(0))
+    return torch.minimum(made, DEPENDENT * mean * (directions * directions).sum(0))
 
 
 def _rounding_of_sums(form: Tensor, directions: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 from skorchlite import TorchSGDRegressor
 from tests.support.pickles import FOLDER, LEARNED, made, rows
 
-PUBLIC = {"TorchSGDRegressor", "TorchPolyRegressor"}
+PUBLIC = {"TorchSGDRegressor", "TorchPolyRegressor", "TorchGroupedRegressor"}
 SCHEDULES = ["constant", "invscaling", "optimal", "adaptive", "pa1"]
 
 

@@ -1,0 +1,475 @@
+"""The estimator of one regression a group."""
+
+import warnings
+from dataclasses import replace
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import MultiOutputMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
+
+from .._compat import Interval, StrOptions, check_feature_names_in, fit_context
+from .._inputs.conversion import to_numpy
+from .._inputs.input_kinds import input_of
+from .._inputs.streams import blocks_of, is_stream
+from .._polynomials.term_names import term_name
+from .._runtime import torch_settings
+from .._solvers.base import SolverControl
+from .._sources.prefetch import computing
+from .fitted_state import packed, portable, restored, unpacked
+from .group_data import labels_of, like, read_groups, split
+from .group_fits import Coefficients, GroupModel
+from .group_frame import frame_of
+from .group_prediction import predicted_by_group
+from .linear import TorchSGDRegressor
+from .parameters import Parameters, plain_parameters
+from .prediction import Predictor
+from .rollback import untouched_on_error
+from .stack_level import caller_level
+
+# Parameters of the model of one group.
+_OF_MODEL = (
+    *("loss", "penalty", "alpha", "l1_ratio", "epsilon", "quantile", "fit_intercept", "positive"),
+    *("max_iter", "tol", "device"),
+)
+
+
+class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
+    """One linear regression for each group of rows, all groups at once.
+
+    Minimises, for each group g and each target,
+
+        F(w, b) = (1 / sum_i s_i) sum_i s_i loss(y_i, x_i . w + b) + alpha R(w)
+                  + shrinkage / 2 ||w - w_all||^2
+
+    over the rows i whose key is g, with sample weights ``s_i``. ``w_all`` are the coefficients of
+    one model of all rows, which has the same loss and penalty. Neither the intercept ``b`` nor its
+    difference from that of all rows is penalised.
+
+    Parameters
+    ----------
+    groups : int, str, list of these, or None, default=None
+        The column of X that holds the key of each row, by its name or number; or a list of columns,
+        whose combinations are the groups. Keys may be of any kind that can be compared for
+        equality: numbers, strings, categories, dates. They are not among the features. None for one
+        group of all rows.
+    degree : int, default=1
+        Of a polynomial: 2 and more for the powers and products of the columns up to that degree in
+        their place, as PolynomialFeatures has them, without the constant.
+    fallback : {"global", "raise", "nan"}, default="global"
+        What ``predict`` does with rows of a group that was not there in ``fit``: predict by the
+        model of all rows, raise a ValueError, or return NaN. The model of all rows takes a pass
+        more over the data, as it does where ``shrinkage`` is not zero.
+    shrinkage : float, default=0.0
+        How strongly the coefficients of a group are pulled towards those of the model of all rows:
+        0 for not at all, and large numbers for coefficients that are nearly those. It goes with
+        ``penalty=None`` or "l2", losses by their name, and ``positive=False``.
+    loss : str or callable, default="squared_error"
+        The loss of a row, one of those of TorchSGDRegressor. "squared_error" with any penalty, and
+        "huber", "squared_epsilon_insensitive" and "log_cosh" with ``penalty=None`` or "l2" and
+        ``positive=False``, are fitted for many groups at a time; all else takes a fit of
+        TorchSGDRegressor for each group, which is a few milliseconds.
+    penalty : {"l2", "l1", "elasticnet"} or None, default=None
+        ``R(w)``; see TorchSGDRegressor.
+    alpha : float, default=1e-4
+        Factor of the penalty; of no effect where ``penalty=None``. Since the loss is a mean over
+        the rows of the group, it counts the same in small groups and large ones.
+    l1_ratio : float, default=0.15
+        Share of "l1" in "elasticnet", from 0 to 1.
+    epsilon : float, default=0.1
+        Of the losses "huber" (above 0), "epsilon_insensitive" and "squared_epsilon_insensitive"
+        (0 or above), in units of y.
+    quantile : float, default=0.5
+        The quantile that loss "quantile" predicts, between 0 and 1.
+    fit_intercept : bool, default=True
+        Whether to fit the intercept of each group, which is never penalised.
+    positive : bool, default=False
+        Whether coefficients are kept from falling below zero.
+    max_iter : int, default=1000
+        Largest number of steps for a group.
+    tol : float, default=1e-10
+        How far the objective of a group may be above its least, relatively, when its descent ends;
+        for squared error the coefficients too, columns scaled.
+    device : str or torch.device, default="auto"
+        Where to compute: "auto" is the device of a tensor X, else CUDA where it is present and X
+        has at least two million entries, else the CPU.
+
+    Attributes
+    ----------
+    groups_ : ndarray of shape (n_groups,) or (n_groups, n_key_columns)
+        The keys, sorted where they can be, of all groups that have rows with weight.
+    n_groups_ : int
+        Number of groups.
+    coef_ : ndarray of shape (n_groups, n_features) or (n_groups, n_targets, n_features)
+        Coefficients of each group, for the columns of X without those of keys, or for their powers
+        and products; ``get_feature_names_out`` names them.
+    intercept_ : ndarray of shape (n_groups,) or (n_groups, n_targets)
+        Intercepts; 0 where ``fit_intercept=False``.
+    n_samples_ : ndarray of shape (n_groups,)
+        How many rows with weight each group has.
+    rank_ : ndarray of shape (n_groups,)
+        Number of independent directions in the (centred) columns of each group, at the rounding of
+        the data. Where it is below the number of features the coefficients are those of least norm.
+        With penalty "l2" or shrinkage, which determine all coefficients, the number of features;
+        -1 where it is not known, as with a penalty that is not smooth or a bound.
+    optimality_ : ndarray of shape (n_groups,)
+        How far the objective of each group may be above its least, relatively, by a bound that was
+        computed; see TorchSGDRegressor. NaN for a callable loss.
+    converged_ : ndarray of shape (n_groups,)
+        Whether ``optimality_`` is at most ``tol``, or what is left is rounding.
+    n_iter_ : ndarray of shape (n_groups,)
+        Number of steps.
+    global_coef_ : ndarray of shape (n_features,) or (n_targets, n_features), or None
+        Coefficients of the model of all rows. None where it is not needed.
+    global_intercept_ : float or ndarray of shape (n_targets,), or None
+        Its intercept.
+    device_ : str
+        The device that was used.
+    n_features_in_ : int
+        Number of columns of X seen during fit, those of keys among them.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X has string column names.
+
+    See Also
+    --------
+    TorchSGDRegressor : One regression.
+
+    Notes
+    -----
+    Rows are read group by group, about 2 MB at a time, and X is not copied whole; the order of the
+    rows takes 8 bytes a row where they do not lie by group. Groups of some millions of entries, and
+    those that have numbers near the ends of the range of doubles, are fitted one by one.
+
+    Each group is measured from its own mean. A Cholesky factorization of its Gram matrix makes the
+    first step, and the next ones are corrections by gradients from its rows [1]_. Groups whose
+    columns are nearly or exactly dependent are solved by singular values of their rows. With "l1",
+    "elasticnet" or ``positive=True`` coordinate descent takes the place of the factorization.
+
+    Terms of a polynomial are powers of the columns mapped to [-1, 1] in each group. Predictions are
+    made of these, and their coefficients are converted to those of the columns as they are. With a
+    penalty, ``positive=True`` or shrinkage, which act on the latter, so are the terms.
+
+    Rows of a group may be in any block of a stream. One that can be read only once is kept in
+    memory, and so is one of up to 512 MB. Of a larger one, squared error takes the sums of each
+    group, of ``n_groups * (n_features + 2)**2`` numbers. Groups of which these do not hold enough
+    digits, and other losses and polynomials, take a pass for each 512 MB of their rows.
+
+    References
+    ----------
+    .. [1] Bjorck, A. (1987). "Stability analysis of the method of seminormal equations for linear
+       least squares problems". Linear Algebra and its Applications 88/89.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skorchlite import TorchGroupedRegressor
+    >>> store = np.array([3, 3, 3, 8, 8, 8])
+    >>> price = np.array([1.0, 2.0, 3.0, 1.0, 2.0, 3.0])
+    >>> sold = np.where(store == 3, 10 - 2 * price, 5 - price)
+    >>> X = np.column_stack((store, price))
+    >>> model = TorchGroupedRegressor(groups=0).fit(X, sold)
+    >>> model.groups_
+    array([3., 8.])
+    >>> model.coef_.round(9), model.intercept_.round(9)
+    (array([[-2.],
+           [-1.]]), array([10.,  5.]))
+    >>> model.predict([[3, 4.0], [8, 4.0]]).round(9)
+    array([2., 1.])
+    """
+
+    # What reads data asks these of an estimator. Groups are fitted in double precision here.
+    dtype, distributed = "auto", False
+
+    _parameter_constraints: dict = {
+        "groups": [Integral, str, "array-like", None],
+        "degree": [Interval(Integral, 1, None, closed="left")],
+        "fallback": [StrOptions({"global", "raise", "nan"})],
+        "shrinkage": [Interval(Real, 0, None, closed="left")],
+        **{name: TorchSGDRegressor._parameter_constraints[name] for name in _OF_MODEL},
+        "tol": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        groups=None,
+        *,
+        degree=1,
+        fallback="global",
+        shrinkage=0.0,
+        loss="squared_error",
+        penalty=None,
+        alpha=1e-4,
+        l1_ratio=0.15,
+        epsilon=0.1,
+        quantile=0.5,
+        fit_intercept=True,
+        positive=False,
+        max_iter=1000,
+        tol=1e-10,
+        device="auto",
+    ) -> None:
+        self.groups = groups
+        self.degree = degree
+        self.fallback = fallback
+        self.shrinkage = shrinkage
+        self.loss = loss
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.epsilon = epsilon
+        self.quantile = quantile
+        self.fit_intercept = fit_intercept
+        self.positive = positive
+        self.max_iter = max_iter
+        self.tol = tol
+        self.device = device
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def __getstate__(self):
+        return packed(portable(super().__getstate__()))
+
+    def __setstate__(self, state):
+        super().__setstate__(restored(unpacked(state)))
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None) -> Self:
+        """Fit a model to the rows of each group.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
+                or iterable
+            Training data with the columns of keys; or what yields blocks ``(X, y)`` or
+            ``(X, y, sample_weight)`` of it, in which rows of a group may come in any order.
+        y : {array-like, tensor} of shape (n_samples,) or (n_samples, n_targets), default=None
+            Target values; None where X yields them.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Individual weights for each sample; not negative, not all zero. Groups of which all
+            weights are zero are left out.
+
+        Returns
+        -------
+        self : object
+            Fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter cannot be used, or a key is missing; an earlier fit is then
+            left as it was.
+        """
+        self._model()._warn_of_unused(stacklevel=5)
+        with torch_settings(), plain_parameters(self), untouched_on_error(self):
+            read = read_groups(self, X, y, sample_weight)
+            with computing(read.data.n_entries):
+                self._fit(read)
+        self._warn()
+        return self
+
+    def predict(self, X) -> Any:
+        """Predict each row by the model of its group.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
+                or iterable
+            Samples with the columns of keys, or what yields blocks of them.
+
+        Returns
+        -------
+        y_pred : {ndarray, tensor} of shape (n_samples,) or (n_samples, n_targets)
+            Predicted values; a tensor, on the device of X, where X is one.
+
+        Raises
+        ------
+        ValueError
+            If a group was not there in ``fit``, and ``fallback="raise"``.
+        """
+        check_is_fitted(self)
+        if is_stream(X):
+            return np.concatenate([to_numpy(self.predict(block[1])) for block in blocks_of(X)])
+        features, columns, positions = split(self, X, reset=False)
+        reader = like(self)
+        reader.n_features_in_, reader.coef_ = self.n_features_in_ - len(positions), self.coef_
+        if hasattr(self, "feature_names_in_"):
+            reader.feature_names_in_ = np.delete(self.feature_names_in_, positions)
+        reader._predict = partial(self._predict_rows, numbers=self._models_of(columns, positions))
+        return input_of(features).predicted(reader)
+
+    def coef_frame(self):
+        """Return the models as a table with a row for each group.
+
+        Returns
+        -------
+        frame : DataFrame of pandas, or of polars where only that is installed
+            The columns of keys, of the target where y had several, the number of samples, the
+            intercept, and the coefficient of each feature.
+        """
+        check_is_fitted(self)
+        positions = self._key_positions
+        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
+        keys = [str(names[j]) for j in positions] or ["group"]
+        columns = dict(zip(keys, self._keys.columns, strict=True))
+        coef, intercept = self.coef_, self.intercept_
+        if intercept.ndim == 1:
+            coef, intercept = coef[:, None], intercept[:, None]
+        times = intercept.shape[1]
+        columns = {name: np.repeat(column, times) for name, column in columns.items()}
+        if self.intercept_.ndim == 2:
+            columns["target"] = np.tile(np.arange(times), len(coef))
+        columns["n_samples"] = np.repeat(self.n_samples_, times)
+        columns["intercept"] = intercept.reshape(-1)
+        features = self.get_feature_names_out().tolist()
+        columns.update(zip(features, coef.reshape(-1, coef.shape[2]).T, strict=True))
+        return frame_of(columns)
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the features that ``coef_`` is of, in its order.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of all columns of X; None for ``feature_names_in_``, or x0, x1, ... where the data
+            had no names.
+
+        Returns
+        -------
+        feature_names_out : ndarray of str objects of shape (n_features,)
+        """
+        check_is_fitted(self)
+        names = np.delete(check_feature_names_in(self, input_features), self._key_positions)
+        if self._terms is None:
+            return names
+        terms = [term_name("power", row, names.tolist()) for row in self._terms.powers]
+        return np.array(terms, object)
+
+    def _score(self, X, y, sample_weight):
+        if y is not None or not is_stream(X):
+            return super()._score(X, y, sample_weight)
+        blocks = [(block, y, weight) for _, block, y, weight in blocks_of(X)]
+        y_pred = np.concatenate([to_numpy(self.predict(block)) for block, _, _ in blocks])
+        y = np.concatenate([to_numpy(part) for _, part, _ in blocks])
+        weights = [to_numpy(part) for *_, part in blocks if part is not None]
+        return r2_score(y, y_pred, sample_weight=np.concatenate(weights) if weights else None)
+
+    def _model(self, **changed):
+        """Return an estimator of one group, before it is fitted."""
+        params = {name: getattr(self, name) for name in _OF_MODEL}
+        return TorchSGDRegressor(**{**params, **changed})
+
+    def _fit(self, read):
+        """Fit checked data, and set the fitted attributes."""
+        data, grouped, common = read.data, read.grouped, None
+        one = self._model()
+        loss, penalty = one._loss(False, data.weighted), one._penalty()
+        self._check_shrinkage(loss)
+        check = partial(read.check_finite, self)
+        control = SolverControl(self.tol, self.max_iter, data.dtype, data.eps)
+        model = GroupModel(self._model, loss, penalty, self.fit_intercept, control, grouped.terms)
+        if self.shrinkage or self.fallback == "global":
+            common = self._fit_all(model, data, check)
+        if self.shrinkage and common is not None:
+            model = replace(model, shrinkage=self.shrinkage, common=common.coef[0])
+        fits = read.fit(model, check)
+        coef, intercept = fits.models.of_columns(grouped.terms)
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            raise ValueError(
+                "A coefficient in the units of the data is too large for a double. Scale the "
+                "columns or the target."
+            )
+        single = data.single_target
+        self._keys, self._key_positions, self._terms = read.table, read.positions, grouped.terms
+        mapped = grouped.terms is not None and grouped.terms.mapped
+        self._local = (fits.models, common) if mapped else (None, None)
+        self.groups_, self.n_groups_ = read.table.keys, len(read.table)
+        self.coef_ = coef[:, 0] if single else coef
+        self.intercept_ = intercept[:, 0] if single else intercept
+        self.n_samples_ = grouped.counts
+        self.rank_, self.optimality_ = fits.rank, fits.optimality
+        self.converged_, self.n_iter_ = fits.converged, fits.n_iter
+        self.global_coef_ = self.global_intercept_ = None
+        if common is not None:
+            coef, intercept = (part[0] for part in common.of_columns(grouped.terms))
+            self.global_coef_ = coef[0] if single else coef
+            self.global_intercept_ = float(intercept[0]) if single else intercept
+        self.device_ = str(data.device)
+
+    def _fit_all(self, model, data, check):
+        """Return the coefficients of the model of all rows."""
+        try:
+            return model.fit(data)[1]
+        except ValueError:
+            check()
+            raise
+
+    def _check_shrinkage(self, loss):
+        if not self.shrinkage:
+            return
+        given = {
+            f"penalty={self.penalty!r}": self.penalty in ("l1", "elasticnet"),
+            "positive=True": self.positive,
+            "a callable loss": not loss.convex,
+        }
+        wrong = [name for name, there in given.items() if there]
+        if wrong:
+            raise ValueError(
+                f"shrinkage={self.shrinkage} goes with penalty=None or 'l2', losses by their name "
+                f"and positive=False, not with {' and '.join(wrong)}."
+            )
+
+    def _models_of(self, columns, positions):
+        """Return the number of the model of each row, the last one for groups not seen in fit.
+
+        None is for the first model for all rows.
+        """
+        if self.groups is None:
+            return None
+        found = self._keys.find(columns, labels_of(self, positions), type(self).__name__)
+        new = found < 0
+        if self.fallback == "raise" and new.any():
+            row = int(new.argmax())
+            key = [np.asarray(column[row : row + 1]).tolist()[0] for column in columns]
+            raise ValueError(
+                f"Found unknown groups during predict: {key[0] if len(key) == 1 else key!r} in row "
+                f"{row}, counted from 0. Give rows of groups that were there in fit, or "
+                "fallback='global' or 'nan'."
+            )
+        return np.where(new, self.n_groups_, found)
+
+    def _predict_rows(self, rows, single, numbers):
+        """Return the predictions on checked rows."""
+        models, other = self._local
+        n_columns = 0 if self._terms is None else self._terms.n_features
+        if models is None:
+            models = Coefficients.of(self.coef_, self.intercept_, n_columns)
+        if self.fallback == "global" and self.global_coef_ is not None:
+            if other is None:
+                other = self.global_coef_[None], np.asarray(self.global_intercept_)[None]
+                other = Coefficients.of(*other, n_columns)
+        else:
+            other = models.like(np.nan)
+        models, name = models.with_one(other), type(self).__name__
+        y_pred = predicted_by_group(rows, single, numbers, models, self._terms, name)
+        return y_pred if self.intercept_.ndim == 2 else y_pred[:, 0]
+
+    def _warn(self):
+        (bad,) = np.nonzero(~self.converged_)
+        if not len(bad):
+            return
+        worst = bad[np.nan_to_num(self.optimality_[bad], nan=np.inf).argmax()]
+        warnings.warn(
+            f"{len(bad)} of {self.n_groups_} groups did not converge to tol={self.tol:.1e}: the "
+            f"objective of group {self.groups_[worst]!r} may be {self.optimality_[worst]:.1e} "
+            "above its optimum, relatively. Increase max_iter or tol, or use a penalty "
+            "(penalty='l2'). converged_ tells which they are.",
+            ConvergenceWarning,
+            stacklevel=caller_level(least=3),
+        )

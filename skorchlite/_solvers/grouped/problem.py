@@ -1,0 +1,137 @@
+"""What is minimised for each group, and what is returned for a batch of groups."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..._objective.loss import Loss
+from ..._objective.penalties import Penalty
+from ..._sources.group_batches import GroupBatch
+from ..base import SolverControl
+
+
+@dataclass(frozen=True)
+class GroupProblem:
+    """A mean loss plus a smooth penalty, and a ridge on the difference from given coefficients.
+
+        (1 / sum s) sum_i s_i loss(y_i, x_i . w + b) + alpha / 2 ||w||^2 + pull / 2 ||w - common||^2
+
+    Parameters
+    ----------
+    loss : Loss
+    penalty : Penalty
+    fit_intercept : bool
+    control : SolverControl
+    pull : float, default=0.0
+    common : Tensor of shape (n_features, n_targets), default=None
+        None for zero.
+    """
+
+    loss: Loss
+    penalty: Penalty
+    fit_intercept: bool
+    control: SolverControl
+    pull: float = 0.0
+    common: Tensor | None = None
+
+    @property
+    def curvature(self) -> float:
+        """The curvature of both penalties together."""
+        return self.penalty.curvature + self.pull
+
+    def pulled(self, like: Tensor) -> Tensor | float:
+        """Return the slope against which the coefficients are pulled from zero."""
+        return 0.0 if self.common is None else self.pull * self.common.to(like)
+
+    def penalty_at(self, w: Tensor) -> Tensor:
+        """Return both penalties at coefficients of shape (..., n_features, n_targets)."""
+        value = 0.5 * self.penalty.curvature * w.square().sum(-2)
+        if self.common is not None:
+            value = value + 0.5 * self.pull * (w - self.common.to(w)).square().sum(-2)
+        return value
+
+
+@dataclass
+class GroupSolutions:
+    """Where the descents of some groups ended, in the units of the data.
+
+    Parameters
+    ----------
+    coef : Tensor of shape (n_batch, n_features, n_targets)
+    rank : Tensor of shape (n_batch,)
+        The number of independent directions in the columns.
+    optimality : Tensor of shape (n_batch,)
+        How far the objective may be above its least, relatively; the largest over the targets.
+    n_iter : Tensor of shape (n_batch,)
+    intercept : Tensor of shape (n_batch, n_targets)
+        For columns that are measured from their mean; see ``Centred.intercept``.
+    """
+
+    coef: Tensor
+    rank: Tensor
+    optimality: Tensor
+    n_iter: Tensor
+    intercept: Tensor
+
+    def put(self, at: Tensor, other: "GroupSolutions") -> None:
+        """Take the solutions of some of the groups from others."""
+        for name, part in vars(other).items():
+            getattr(self, name)[at] = part
+
+
+class Centred:
+    """The rows of a batch of groups with columns measured from the mean of each group, if any.
+
+    The rows of the batch change in place.
+
+    Parameters
+    ----------
+    batch : GroupBatch
+    n_targets : int
+    fit_intercept : bool
+
+    Attributes
+    ----------
+    y, Z : Tensor of shape (n_batch, n_rows, n_targets) or (n_batch, n_rows, n_features)
+    share : Tensor of shape (n_batch, n_rows)
+    mean : Tensor of shape (n_batch, 1, n_targets + n_features)
+    counts : Tensor of shape (n_batch,)
+    """
+
+    def __init__(self, batch: GroupBatch, n_targets: int, fit_intercept: bool):
+        columns, self.share, self.counts = batch.columns, batch.share, batch.counts
+        self.frames = batch.frames
+        self.fit_intercept = fit_intercept
+        if fit_intercept:
+            # First from one of the rows, so that a constant column is exactly zero.
+            first = columns[:, :1].clone()
+            columns -= first
+            away = self.share[:, None] @ columns
+            columns -= away
+            self.mean = first + away
+        else:
+            self.mean = torch.zeros_like(columns[:, :1])
+        self.columns, self.t = columns, n_targets
+        self.y, self.Z = columns[..., :n_targets], columns[..., n_targets:]
+
+    def rooted(self) -> Tensor:
+        """Return the columns times the root of the share of each row."""
+        return self.columns * self.share.sqrt()[..., None]
+
+    def distance(self) -> Tensor:
+        """Return what the rounding of features is relative to, of shape (n_batch, n_features).
+
+        It is how far they are from zero and, for terms, the size of what they are made from.
+        """
+        distance = self.mean[:, 0, self.t :].abs()
+        return distance if self.frames is None else distance + self.frames.distance
+
+    def turn(self, groups: Tensor) -> Tensor | None:
+        """Return what makes the caller's coefficients of some groups; None for those there are."""
+        return None if self.frames is None else self.frames.turn[groups, :-1]
+
+    def intercept(self, solutions: GroupSolutions) -> Tensor:
+        """Return the intercepts for columns that are measured from zero."""
+        far = (self.mean[:, 0, self.t :, None] * solutions.coef).sum(1)
+        return solutions.intercept + self.mean[:, 0, : self.t] - far
