@@ -17,6 +17,7 @@ PACKAGES = (
     "scipy",
     "scikit-learn-intelex",
     "skorch",
+    "polars-ds",
 )
 
 

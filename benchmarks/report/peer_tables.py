@@ -1,4 +1,4 @@
-"""Tables of one line a peer: the aims, searches, the small fits, and fits in a crowd."""
+"""Tables of one line a peer: the aims, searches and groups, the small fits, and fits in a crowd."""
 
 from benchmarks.report.markdown import (
     TIMES_HEAD,
@@ -43,7 +43,8 @@ def search_legend():
     return (
         f"{RATIOS} *Alike* is whether the peer chose the same of what both tried. *Apart* is the "
         "largest relative difference of the errors on the rows left out, of those that the peer "
-        "tells. One fit beside a search shows how many fits the search costs; the errors are then "
+        "tells; of models by group, the largest difference of a coefficient, relative to the span "
+        "of all. One fit beside a search shows how many fits the search costs; the errors are then "
         f"compared with those of direct fits. {LEAST}"
     )
 
@@ -184,7 +185,7 @@ def verdict(peer, ours):
 # A title, how to read it, one case, and all cases in one table.
 KINDS = {
     "peers": ("Aims", peers_legend, race_section, peers_table),
-    "search": ("Searches", search_legend, race_section, search_table),
+    "search": ("Searches, and models by group", search_legend, race_section, search_table),
     "small": ("Small tables", small_legend, race_section, small_table),
     "crowd": ("In a crowd", crowd_legend, crowd_section, crowd_table),
 }

@@ -16,6 +16,7 @@ from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 RIDGE_ALPHA = 1e-10
 RIDGE_TOL = 1e-6  # of the coefficients
 INTELEX = "scikit-learn-intelex LinearRegression()"
+POLARS = "polars_ds lin_reg, of the same array"
 CUDA = "TorchSGDRegressor(device='cuda')"
 MANY_COLUMNS = 20  # of a polynomial, whose fits by a pipeline take long
 
@@ -92,6 +93,8 @@ def left_out():
         reasons[INTELEX] = "scikit-learn-intelex is not installed"
     if find_spec("skorch") is None:
         reasons["skorch NeuralNetRegressor"] = "skorch is not installed"
+    if find_spec("polars_ds") is None:
+        reasons[POLARS] = "polars-ds is not installed"
     if not _cuda_model():
         reasons[CUDA] = "torch finds no CUDA device"
     return reasons

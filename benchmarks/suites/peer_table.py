@@ -31,7 +31,6 @@ from benchmarks.suites.cases import (
     standardised_diabetes,
     standardised_table,
 )
-from benchmarks.suites.grouped import group_problems
 from benchmarks.suites.least_squares import expanded_work
 from benchmarks.suites.losses import SVR, alpha_max, huber_models, svr_models
 from benchmarks.suites.models import (
@@ -99,7 +98,6 @@ def lines(quick=False):
         *_least_squares_lines(size),
         *_stochastic_lines(size),
         *_penalised_lines(size, quick),
-        *map(Line, group_problems(quick)),
     ]
 
 

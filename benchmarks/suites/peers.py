@@ -44,21 +44,33 @@ class GroupLoop(BaseEstimator):
     ----------
     build : callable
         Makes the estimator of a group.
+    frames : bool, default=True
+        Whether groups are frames, by `groupby` of pandas, or arrays.
     """
 
-    def __init__(self, build):
+    def __init__(self, build, frames=True):
         self.build = build
+        self.frames = frames
 
     def fit(self, X, y):
-        """Fit the groups by `groupby` of pandas."""
-        import pandas as pd
-
-        names = [f"x{j}" for j in range(1, X.shape[1])]
-        frame = pd.DataFrame(X, columns=["key", *names]).assign(y=y)
-        self.coef_ = np.array(
-            [self.build().fit(part[names], part["y"]).coef_ for _, part in frame.groupby("key")]
-        )
+        """Fit the groups."""
+        parts = _frames(X, y) if self.frames else _arrays(X, y)
+        self.coef_ = np.array([self.build().fit(*part).coef_ for part in parts])
         return self
+
+
+def _frames(X, y):
+    import pandas as pd
+
+    names = [f"x{j}" for j in range(1, X.shape[1])]
+    frame = pd.DataFrame(X, columns=["key", *names]).assign(y=y)
+    return ((part[names], part["y"]) for _, part in frame.groupby("key"))
+
+
+def _arrays(X, y):
+    order = np.argsort(X[:, 0], kind="stable")
+    starts = np.unique(X[order, 0], return_index=True)[1][1:]
+    return zip(np.split(X[order, 1:], starts), np.split(y[order], starts), strict=True)
 
 
 class PolarsGroups(BaseEstimator):
@@ -73,5 +85,5 @@ class PolarsGroups(BaseEstimator):
         frame = pl.DataFrame(X, schema=["key", *names]).with_columns(y=pl.Series(y))
         solved = pds.lin_reg(*names, target="y", add_bias=True).alias("coef")
         groups = frame.group_by("key", maintain_order=True).agg(solved)
-        self.coef_ = np.array(groups["coef"].to_list())[:, :-1]
+        self.coef_ = groups["coef"].explode().to_numpy().reshape(len(groups), -1)[:, :-1]
         return self

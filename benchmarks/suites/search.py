@@ -1,4 +1,4 @@
-"""Searches by cross-validation: the price of a whole search, in fits and against the peers."""
+"""Many fits for the price of a few: searches by cross-validation, and models by group."""
 
 from functools import partial
 
@@ -12,6 +12,7 @@ from benchmarks.measure.model import Model
 from benchmarks.measure.roofline import gram_work
 from benchmarks.suites.cases import many_targets, noisy_table
 from benchmarks.suites.degree_search import degree_problems
+from benchmarks.suites.grouped import group_problems
 from benchmarks.suites.problem import Problem
 from skorchlite import TorchSGDRegressor, TorchSGDRegressorCV
 
@@ -43,6 +44,7 @@ def search_problems(quick=False):
         _groups_problem(*((20, 2_000, 10) if quick else (1_000, 1_000_000, 50))),
         _targets_problem(targets),
         *degree_problems(quick),
+        *group_problems(quick),
     ]
 
 

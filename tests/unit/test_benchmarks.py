@@ -28,6 +28,7 @@ def test_readme_shows_the_committed_figures():
         pytest.param("search/", marks=pytest.mark.exhaustive),
         "search/ridge, 100 alphas x 5 folds",
         "search/ridge, leave one of",
+        "search/by group, huber",
         "small/cross_val_score/50x3",
         "crowd/lasso",
         "diabetes/442x10/float64",
