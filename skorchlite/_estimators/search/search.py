@@ -182,10 +182,10 @@ class Search:
             scores = -losses.mean(-1)
         return Found(losses, scores, (time.perf_counter() - began - scored, scored))
 
-    def summed(self, share: float, alpha: float) -> Any:
-        """Return the objective of all rows, from their moments alone."""
+    def summed(self, share: float, alpha: float, targets: NDArray[np.intp]) -> Any:
+        """Return the objective of all rows and some targets, from their moments alone."""
         model = self.estimator._estimator(share, alpha)
-        return self._by_moments[0].summed(self.loss, model._penalty())
+        return self._by_moments[0].summed(self.loss, model._penalty(), targets)
 
     def fitted(self, found: Found, share: int, alphas: Array) -> dict[str, Any]:
         """Return what a search sets besides the model and the weight that was chosen.

@@ -275,6 +275,21 @@ def test_rows_of_a_stream_belong_to_folds_in_turn(penalty, reread):
 
 
 @at_an_end
+def test_a_stream_that_is_read_once_has_an_alpha_for_each_target():
+    X, _ = raw_data()
+    rng = np.random.default_rng(2)
+    Y = X @ rng.standard_normal((6, 3)) + rng.standard_normal((120, 3)) * [1, 30, 1000]
+    params = {"alphas": 15, "alpha_per_target": True}
+    reread = TorchSGDRegressorCV(**params).fit(list(blocks(X, Y)))
+    once = TorchSGDRegressorCV(**params).fit(blocks(X, Y))
+    assert len(set(once.alpha_)) == 3
+    np.testing.assert_array_equal(once.alpha_, reread.alpha_)
+    np.testing.assert_allclose(once.coef_, reread.coef_, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(once.intercept_, reread.intercept_, rtol=1e-9)
+    np.testing.assert_allclose(once.loss_curve_[-1], reread.loss_curve_[-1], rtol=1e-9)
+
+
+@at_an_end
 def test_chunks_of_dask():
     da = pytest.importorskip("dask.array")
     X, y = load_diabetes(return_X_y=True)
@@ -353,6 +368,16 @@ def test_without_a_refit_there_is_nothing_to_predict_with():
     for use in (model.predict, partial(model.score, y=y)):
         with pytest.raises(AttributeError, match="refit=False"):
             use(X)
+
+
+@at_an_end
+def test_a_fit_keeps_nothing_of_the_one_before():
+    X, y = raw_data()
+    model = TorchSGDRegressorCV(alphas=ALPHAS).fit(X, y)
+    model.set_params(cv="loo", refit=False).fit(X[:, :3], -y)
+    assert set(vars(model)) == set(vars(clone(model).fit(X[:, :3], -y)))
+    with pytest.raises(AttributeError, match="refit=False"):
+        model.predict(X[:, :3])
 
 
 def bad_cases():
