@@ -19,6 +19,8 @@ from .scoring import Scoring
 from .search import Search
 
 _LEFT_OUT = {"alpha", "l1_ratio", "warm_start"}  # parameters that a search sets itself
+_OF_COLUMNS = {"n_features_in_", "feature_names_in_"}  # set by the check of X
+_HIDDEN = {"_stream", "_n_rows", "_basis"}  # fitted attributes of a model without a name for users
 
 
 class SearchRegressor(RoutedSearch, TorchRegressor):
@@ -106,6 +108,7 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
 
     def _search(self, data, task, X, y, params, scoring):
         """Search checked data and set the fitted attributes; return the solution of the refit."""
+        self._forget()
         splits = self._splits(data.rows, X, y, params)
         if splits is None and scoring is not None:
             raise ValueError(
@@ -133,6 +136,12 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
         attributes, solution = refitted(search, candidates.shares[share], of_each)
         self.__dict__.update(attributes)
         return solution
+
+    def _forget(self):
+        """Remove what an earlier fit has set: this one may not set all of it again."""
+        own = {name for name in vars(self) if name.endswith("_") and not name.startswith("_")}
+        for name in own.union(_HIDDEN) - _OF_COLUMNS:
+            self.__dict__.pop(name, None)
 
     def _splits(self, rows, X, y, params):
         """Return the splits, or None where rows belong to folds in turn or are left out by one."""
@@ -162,7 +171,7 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
 
     def _name_columns(self, model):
         """Give an estimator of a candidate the columns of X that were checked."""
-        for name in ("n_features_in_", "feature_names_in_"):
+        for name in _OF_COLUMNS:
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
 
