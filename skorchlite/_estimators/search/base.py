@@ -175,10 +175,12 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
 
-    def _with_model(self, found):
+    def _with_model(self, found, single):
         """Return an estimator with coefficients of shape (n_targets, n_columns) and intercepts."""
         coef, intercept = found
         model = self._estimator(0.0, 0.0)
         self._name_columns(model)
         model.coef_, model.intercept_ = coef, intercept
+        if single:
+            model.coef_, model.intercept_ = coef[0], float(intercept[0])
         return model

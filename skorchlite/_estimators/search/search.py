@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Integral
 from typing import Any
 
@@ -175,7 +175,9 @@ class Search:
             if self.scoring is not None:
                 start = time.perf_counter()
                 assert self.splits is not None
-                found = self.scoring.scores(path, self.splits, self.estimator._with_model)
+                fitted = partial(self.estimator._with_model, single=self.data.single_target)
+                share, alphas = self.shares[path.share], self.candidates.alphas[path.share]
+                found = self.scoring.scores(path, self.splits, fitted, share, alphas)
                 scores[path.share, :, path.split] = found
                 scored += time.perf_counter() - start
         if self.scoring is None:

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import sklearn
+import torch
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, make_regression
@@ -19,6 +20,7 @@ from sklearn.model_selection import (
     LeaveOneOut,
     RepeatedKFold,
     ShuffleSplit,
+    StratifiedKFold,
     TimeSeriesSplit,
 )
 
@@ -243,6 +245,59 @@ def test_scores_are_those_of_grid_search_cv():
     np.testing.assert_allclose(ours.best_score_, theirs.best_score_)
 
 
+def by_own_formula(estimator, X, y):
+    return -((y - estimator.predict(X)) ** 2).mean() - estimator.alpha - estimator.l1_ratio
+
+
+@at_an_end
+def test_a_scorer_is_given_the_estimator_that_grid_search_cv_gives_it():
+    X, y = load_diabetes(return_X_y=True)
+    grid = {"alpha": [1.0, 1e-2], "l1_ratio": [0.2, 0.7]}
+    given = {"alphas": grid["alpha"], "l1_ratio": grid["l1_ratio"], "penalty": "elasticnet"}
+    ours = TorchSGDRegressorCV(scoring=by_own_formula, **given).fit(X, y)
+    theirs = GridSearchCV(TorchSGDRegressor(penalty="elasticnet"), grid, scoring=by_own_formula)
+    theirs.fit(X, y)
+    of_theirs = dict(zip(map(str, theirs.cv_results_["params"]), range(4), strict=True))
+    order = [of_theirs[str(params)] for params in ours.cv_results_["params"]]
+    wanted = theirs.cv_results_["mean_test_score"][order]
+    np.testing.assert_allclose(ours.cv_results_["mean_test_score"], wanted, rtol=1e-8)
+    assert theirs.best_params_ == {"alpha": ours.alpha_, "l1_ratio": ours.l1_ratio_}
+
+
+class Rows(torch.utils.data.Dataset):
+    def __init__(self, X, y):
+        self.X, self.y = X, y
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, row):
+        return self.X[row], self.y[row]
+
+
+def by_score(estimator, X):
+    return estimator.score(X)
+
+
+@at_an_end
+def test_rows_that_have_their_targets_are_scored_without_y():
+    X, y = load_diabetes(return_X_y=True)
+    given = TorchSGDRegressorCV(alphas=3, scoring=by_score).fit(Rows(X, y))
+    plain = TorchSGDRegressorCV(alphas=3, scoring="r2").fit(X, y)
+    np.testing.assert_allclose(given.best_score_, plain.best_score_, rtol=1e-10)
+
+
+@at_an_end
+def test_tensors_are_scored_as_tensors_where_arrays_are_dispatched():
+    X, y = load_diabetes(return_X_y=True)
+    plain = TorchSGDRegressorCV(alphas=3, scoring="r2").fit(X, y)
+    with sklearn.config_context(array_api_dispatch=True):
+        model = TorchSGDRegressorCV(alphas=3, scoring="r2")
+        model.fit(torch.from_numpy(X), torch.from_numpy(y))
+    np.testing.assert_allclose(model.best_score_, plain.best_score_, rtol=1e-10)
+    assert isinstance(model.coef_, torch.Tensor)
+
+
 @at_an_end
 def test_one_standard_error_chooses_the_largest_weight_within():
     X, y = load_diabetes(return_X_y=True)
@@ -380,6 +435,20 @@ def test_a_fit_keeps_nothing_of_the_one_before():
         model.predict(X[:, :3])
 
 
+@at_an_end
+@pytest.mark.parametrize("form", [list, Rows])
+def test_splitters_see_the_targets_of_lists_and_data_sets(form):
+    X, y = raw_data()
+    y = (y > np.median(y)).astype(int)
+    cv = StratifiedKFold(3)
+    plain = TorchSGDRegressorCV(alphas=3, cv=cv).fit(X, y)
+    if form is list:
+        given = TorchSGDRegressorCV(alphas=3, cv=cv).fit(X.tolist(), y.tolist())
+    else:
+        given = TorchSGDRegressorCV(alphas=3, cv=cv).fit(Rows(X, y))
+    np.testing.assert_array_equal(given.mse_path_, plain.mse_path_)
+
+
 def bad_cases():
     yield "negative", {"alphas": [1.0, -1.0]}, {}, r"alphas\[1\] == -1.0, must be >= 0"
     yield "none", {"alphas": []}, {}, "alphas is empty"
@@ -402,6 +471,10 @@ def bad_cases():
     )
     yield "scoring", {"scoring": "unknown"}, {}, "The 'scoring' parameter"
     yield "target", {"scoring": "r2", "alpha_per_target": True}, {}, "Give scoring=None"
+    elastic = {"penalty": "elasticnet"}
+    yield "share", {**elastic, "l1_ratio": [0.5, 2]}, {}, r"l1_ratio\[1\] == 2, must be <= 1"
+    yield "no share", {**elastic, "l1_ratio": []}, {}, "l1_ratio is empty"
+    yield "NaN as share", {**elastic, "l1_ratio": [np.nan]}, {}, r"l1_ratio\[0\] is NaN"
     yield "routed", {}, {"metadata": 1}, "enable_metadata_routing=True"
 
 
