@@ -20,7 +20,7 @@ from .candidates import Candidates, Found, results
 from .constant_model import constant_slopes
 from .fit_search import FitSearch
 from .folds import Folds, Splits
-from .grids import alpha_grid, given_alphas
+from .grids import alpha_grid, given_alphas, given_shares
 from .moment_search import MomentSearch
 from .paths import PathSearch
 from .scoring import Scoring
@@ -53,7 +53,7 @@ class Search:
         """The shares of "l1" in the penalty that are tried."""
         fixed = {"l2": [0.0], "l1": [1.0]}
         shares = fixed.get(self.estimator.penalty)
-        return shares or [float(share) for share in np.atleast_1d(self.estimator.l1_ratio)]
+        return shares or given_shares(self.estimator.l1_ratio)
 
     @cached_property
     def candidates(self) -> Candidates:

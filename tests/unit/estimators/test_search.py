@@ -436,17 +436,13 @@ def test_a_fit_keeps_nothing_of_the_one_before():
 
 
 @at_an_end
-@pytest.mark.parametrize("form", [list, Rows])
-def test_splitters_see_the_targets_of_lists_and_data_sets(form):
+def test_splitters_see_the_targets_of_lists():
     X, y = raw_data()
     y = (y > np.median(y)).astype(int)
     cv = StratifiedKFold(3)
     plain = TorchSGDRegressorCV(alphas=3, cv=cv).fit(X, y)
-    if form is list:
-        given = TorchSGDRegressorCV(alphas=3, cv=cv).fit(X.tolist(), y.tolist())
-    else:
-        given = TorchSGDRegressorCV(alphas=3, cv=cv).fit(Rows(X, y))
-    np.testing.assert_array_equal(given.mse_path_, plain.mse_path_)
+    lists = TorchSGDRegressorCV(alphas=3, cv=cv).fit(X.tolist(), y.tolist())
+    np.testing.assert_array_equal(lists.mse_path_, plain.mse_path_)
 
 
 def bad_cases():
@@ -460,6 +456,8 @@ def bad_cases():
     yield "empty fold", {"cv": empty}, {}, "Split 0 of cv has no test samples"
     yield "repeated", {"cv": [([0, 0, 1], [2])]}, {}, "samples more than once"
     yield "outside", {"cv": [([0, 1, 50], [2])]}, {}, "names sample 50"
+    mask = np.arange(15) < 10
+    yield "short mask", {"cv": [(mask, ~mask)]}, {}, "a mask of 15 samples, and there are 20"
     yield "no splits", {"cv": []}, {}, "Was the CV iterator empty"
     weights = (np.arange(20) >= 4).astype(float)
     yield "weightless", {}, {"sample_weight": weights}, "all test samples of split 0 .* are zero"
