@@ -130,7 +130,7 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
             **search.fitted(found, share, of_each),
         )
         widest = isinstance(self.alphas, Integral) and candidates.shares[share] >= LEAST_SHARE
-        warn_of_end(candidates.alphas[share], np.atleast_1d(numbers), widest)
+        warn_of_end(candidates.alphas[share], found.beyond(share, numbers), widest)
         if not self.refit:
             return None
         attributes, solution = refitted(search, candidates.shares[share], of_each)

@@ -415,6 +415,18 @@ def test_warns_at_the_end_of_the_weights_that_were_tried():
     assert found.alpha_ == found.alphas_[0]
 
 
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
+def test_does_not_warn_where_a_weight_beyond_the_end_would_do_the_same(penalty):
+    X, y = raw_data()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TorchSGDRegressorCV(penalty=penalty).fit(X, np.full(120, 3.0))
+        TorchSGDRegressorCV(penalty=penalty).fit(np.ones((120, 2)), y)
+        noise = np.random.default_rng(0).standard_normal(120)
+        if penalty == "l1":  # all of these leave the coefficients at zero
+            TorchSGDRegressorCV(penalty="l1", alphas=[1e4, 1e5]).fit(X, noise)
+
+
 @at_an_end
 def test_without_a_refit_there_is_nothing_to_predict_with():
     X, y = load_diabetes(return_X_y=True)
