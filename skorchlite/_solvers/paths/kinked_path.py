@@ -25,6 +25,7 @@ _FREE_STEPS = 8  # in which any number of columns may enter or leave; a handful 
 _STEPS = 100  # later ones change one column each, which cannot go in a circle
 _ROUNDING = 1e-12  # of a slope, relative to the largest at zero
 _UNSOLVED = 1e-9  # left of an equation, on the same scale
+_ILL = 1e-8  # of a column, left beside the others: below, products hold few digits of solutions
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ def kinked_path(problems: KinkedProblems, alphas: Array) -> tuple[Array, Mask]:
     -------
     u : array of shape (n_problems, n_alphas, d)
     lost : array of bool, of shape (n_problems, n_alphas)
-        Where columns depend on each other so much that the guesses went in a circle, or that the
-        equations could not be solved.
+        Where columns depend on each other so much that the guesses went in a circle, or that
+        products of columns do not hold the digits of the solution.
     """
     n, n_alphas = alphas.shape
     found = np.zeros((n, n_alphas, problems.gradient.shape[1]))
@@ -135,7 +136,7 @@ def _solved(
 ) -> tuple[Array, Array]:
     """Return the minimisers among coefficients of these signs, and the slopes there.
 
-    Those of equations that cannot be solved are NaN.
+    Those of equations that cannot be solved, or whose solutions are rounding, are NaN.
     """
     active, of, q = sign != 0, problems.of[which], problems.gradient[which]
     point = np.zeros_like(sign)
@@ -148,6 +149,8 @@ def _solved(
         right = np.where(own, (q - l1 * sign)[:, used], 0.0)
         factor, info = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
         solved = torch.cholesky_solve(torch.from_numpy(right)[:, :, None], factor)[:, :, 0].numpy()
-        point[:, used] = np.where(info.numpy()[:, None] == 0, solved, np.nan)
+        left = factor.diagonal(dim1=1, dim2=2).square().numpy() / np.diagonal(matrix, 0, 1, 2)
+        clear = (info.numpy() == 0) & (left.min(1) > _ILL)
+        point[:, used] = np.where(clear[:, None], solved, np.nan)
     slope = np.matmul(problems.hessians[of], point[:, :, None])[:, :, 0]
     return point, slope + l2 * point - q

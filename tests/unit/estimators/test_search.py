@@ -415,6 +415,26 @@ def test_warns_at_the_end_of_the_weights_that_were_tried():
     assert found.alpha_ == found.alphas_[0]
 
 
+def nearly_dependent(size):
+    """Two columns that differ by a share of their deviation."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 5))
+    y = X @ [1.0, 2.0, 0.0, -1.0, 0.5] + rng.standard_normal(60)
+    X[:, 1] = X[:, 0] + size * rng.standard_normal(60)
+    return X, y
+
+
+@at_an_end
+@pytest.mark.parametrize("size", [1e-5, 1e-6])
+def test_solutions_that_products_of_columns_do_not_hold_are_fitted(size):
+    X, y = nearly_dependent(size)
+    cv, alphas = KFold(4), [1e-2, 1e-12]
+    params = {"penalty": "elasticnet", "l1_ratio": 0.5}
+    model = TorchSGDRegressorCV(alphas=alphas, cv=cv, **params).fit(X, y)
+    wanted = errors_of_fits(X, y, list(cv.split(X)), alphas, **params)
+    np.testing.assert_allclose(model.mse_path_, wanted, rtol=1e-8)
+
+
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
 def test_does_not_warn_where_a_weight_beyond_the_end_would_do_the_same(penalty):
     X, y = raw_data()
