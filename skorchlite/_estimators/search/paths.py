@@ -124,17 +124,24 @@ class PathSearch:
         share: float,
         alphas: Array,
     ) -> SplitPath:
-        """Return a path, by fits where moments do not hold the digits."""
+        """Return a path, by fits for those weights whose digits the moments do not hold."""
         whole = search.folds.first + split
-        if path.found.all():
-
-            def model(which: int) -> Model:
-                return search.caller_models(path, which)
-
-            return SplitPath(whole, number, search.errors(split, path), model)
-        if self.by_fits is None:
+        (lost,) = np.nonzero(~path.found)
+        if len(lost) and self.by_fits is None:
             raise ValueError(_LOST)
-        return self._fitted(whole, number, share, alphas)
+        if len(lost) == len(alphas):
+            return self._fitted(whole, number, share, alphas)
+        losses = search.errors(split, path)
+        fits = self._fitted(whole, number, share, alphas[lost]) if len(lost) else None
+        if fits is not None:
+            losses[lost] = fits.losses
+
+        def model(which: int) -> Model:
+            if fits is None or path.found[which]:
+                return search.caller_models(path, which)
+            return fits.model(int(np.searchsorted(lost, which)))
+
+        return SplitPath(whole, number, losses, model)
 
     def _fitted(self, split: int, number: int, share: float, alphas: Array) -> SplitPath:
         assert self.by_fits is not None
