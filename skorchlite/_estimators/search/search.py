@@ -219,9 +219,8 @@ class Search:
         models: dict[int, tuple[Array, Array]] = {}
         for alpha in np.unique(alphas):
             which = alphas == alpha
-            for path in self.paths.paths([share], np.array([[alpha]])):
-                coef, intercept = path.model(0)
-                whole = models.setdefault(path.split, (coef.copy(), intercept.copy()))
+            for split, (coef, intercept) in self.paths.models(share, float(alpha)):
+                whole = models.setdefault(split, (coef.copy(), intercept.copy()))
                 whole[0][which], whole[1][which] = coef[which], intercept[which]
         each = [models[split] for split in sorted(models)]
         return {

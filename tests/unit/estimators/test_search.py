@@ -435,6 +435,21 @@ def test_solutions_that_products_of_columns_do_not_hold_are_fitted(size):
     np.testing.assert_allclose(model.mse_path_, wanted, rtol=1e-8)
 
 
+@at_an_end
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
+@pytest.mark.parametrize("size", [1e-2, 1e-3, 1e-4])
+def test_models_of_splits_have_the_digits_of_a_fit(size, penalty):
+    X, y = nearly_dependent(size)
+    Y = np.stack((y, 100 * y[::-1] + X[:, 2]), 1)
+    cv = KFold(4)
+    model = TorchSGDRegressorCV(penalty=penalty, alphas=[1e-12], cv=cv).fit(X, Y)
+    for number, (train, _) in enumerate(cv.split(X)):
+        fold = TorchSGDRegressor(penalty=penalty, alpha=1e-12).fit(X[train], Y[train])
+        scale = abs(fold.coef_).max(1, keepdims=True)
+        np.testing.assert_allclose(model.fold_coef_[number] / scale, fold.coef_ / scale, atol=1e-10)
+        np.testing.assert_allclose(model.fold_intercept_[number], fold.intercept_, rtol=1e-9)
+
+
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
 def test_does_not_warn_where_a_weight_beyond_the_end_would_do_the_same(penalty):
     X, y = raw_data()
