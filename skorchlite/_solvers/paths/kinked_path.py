@@ -10,7 +10,7 @@ Hintermueller, Ito, Kunisch (2002), "The primal-dual active set strategy as a se
 method", SIAM Journal on Optimization 13(3).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -64,6 +64,16 @@ class KinkedProblems:
         hessians = np.stack([problem.hessian for problem in problems])
         return cls(hessians, of, gradient, l1, l2, positive)
 
+    def some(self, which: NDArray[np.intp]) -> "KinkedProblems":
+        """Return those of these numbers."""
+        return replace(
+            self,
+            of=self.of[which],
+            gradient=self.gradient[which],
+            l1=self.l1[which],
+            l2=self.l2[which],
+        )
+
     def curved(self, u: Array) -> Array:
         """Return ``R u`` of each problem."""
         return np.matmul(self.hessians[self.of], u[:, :, None])[:, :, 0]
@@ -83,14 +93,20 @@ def kinked_path(problems: KinkedProblems, alphas: Array) -> tuple[Array, Mask]:
     u : array of shape (n_problems, n_alphas, d)
     lost : array of bool, of shape (n_problems, n_alphas)
         Where columns depend on each other so much that the guesses went in a circle, or that
-        products of columns do not hold the digits of the solution.
+        products of columns do not hold the digits of the solution, and for all penalties below.
     """
     n, n_alphas = alphas.shape
     found = np.zeros((n, n_alphas, problems.gradient.shape[1]))
     lost = np.zeros((n, n_alphas), bool)
     u = found[:, 0].copy()
     for i in range(n_alphas):
-        u, lost[:, i] = _minimised(problems, alphas[:, i, None], u)
+        # Below a penalty where guesses went in a circle they mostly do so, which takes all steps.
+        left = np.flatnonzero(~lost[:, i - 1]) if i else np.arange(n)
+        if not len(left):
+            lost[:, i:] = True
+            break
+        u[left], gone = _minimised(problems.some(left), alphas[left, i, None], u[left])
+        lost[:, i], lost[left, i] = True, gone
         found[:, i] = u
     return found, lost
 
