@@ -185,8 +185,8 @@ def check_weights(folds: Folds, train: KeyedMoments, test: KeyedMoments) -> None
 
 
 def raise_no_weight(number: int, name: str) -> None:
-    """Raise the error of a set whose weights are all zero."""
+    """Raise the error of a set without samples, or whose weights are all zero."""
     raise ValueError(
-        f"The sample weights of all {name} samples of split {number} of cv are zero. Use fewer "
+        f"Split {number} of cv has no {name} samples, or the weights of all are zero. Use fewer "
         "folds, or a splitter that spreads the samples with weight."
     )

@@ -71,7 +71,13 @@ class Search:
             first = self._by_moments[0]
             return first.slope, first.curvature
         rows = self.columns.fit(self.data.rows)
-        return constant_slopes(rows, self.loss, self.estimator.fit_intercept)
+        try:
+            return constant_slopes(rows, self.loss, self.estimator.fit_intercept)
+        except OutOfRangeError:
+            raise ValueError(
+                "The numbers in X or y span more than a double can hold, so that there are no "
+                "alphas to suggest. Scale the columns first, or give alphas."
+            ) from None
 
     @cached_property
     def by_batches(self) -> bool:
@@ -155,6 +161,8 @@ class Search:
                 "solver, up to 2,000 columns and scoring=None, where a formula gives the errors "
                 "exactly. Give cv=sklearn.model_selection.LeaveOneOut() for others."
             )
+        if self.data.rows.n_rows < 2:
+            raise ValueError("cv='loo' needs two samples, and there is one.")
         search, centre = self._by_moments[0], self.estimator.fit_intercept
         own = self.candidates.alphas[0]
         problem, weight = search.whole_problem(), float(search.whole.weight[0])

@@ -403,6 +403,15 @@ def test_degenerate_columns(kind, penalty):
     np.testing.assert_allclose(model.mse_path_, wanted, rtol=1e-7)
 
 
+@pytest.mark.parametrize("size", [1e-160, 1e-200])
+def test_a_penalty_on_numbers_too_small_for_it_is_refused_in_words(size):
+    X, y = raw_data(n=40)
+    X[:, 1] *= size
+    for model in (TorchSGDRegressor(penalty="l2", alpha=1.0), TorchSGDRegressorCV(alphas=3)):
+        with pytest.raises(ValueError, match="Scale the columns first"):
+            model.fit(X, y)
+
+
 def test_warns_at_the_end_of_the_weights_that_were_tried():
     X, y = raw_data()
     with pytest.warns(UserWarning, match="is the least of the weights"):
@@ -507,13 +516,9 @@ def bad_cases():
     yield "short mask", {"cv": [(mask, ~mask)]}, {}, "a mask of 15 samples, and there are 20"
     yield "no splits", {"cv": []}, {}, "Was the CV iterator empty"
     weights = (np.arange(20) >= 4).astype(float)
-    yield "weightless", {}, {"sample_weight": weights}, "all test samples of split 0 .* are zero"
-    yield (
-        "weightless fits",
-        {"loss": "huber"},
-        {"sample_weight": weights},
-        "all test samples of split 0 .* are zero",
-    )
+    weightless, message = {"sample_weight": weights}, "has no test samples, or the weights of all"
+    yield "weightless", {}, weightless, message
+    yield "weightless fits", {"loss": "huber"}, weightless, message
     yield "scoring", {"scoring": "unknown"}, {}, "The 'scoring' parameter"
     yield "target", {"scoring": "r2", "alpha_per_target": True}, {}, "Give scoring=None"
     elastic = {"penalty": "elasticnet"}
@@ -541,6 +546,18 @@ def test_bad_input_is_refused_and_leaves_the_estimator_as_it_was(params, given, 
     for name, value in before.items():
         if name.endswith("_"):
             assert vars(model)[name] is value
+
+
+def test_one_sample_cannot_be_left_out():
+    with pytest.raises(ValueError, match="cv='loo' needs two samples"):
+        TorchSGDRegressorCV(cv="loo").fit([[1.0]], [1.0])
+
+
+@at_an_end
+def test_a_stream_with_fewer_rows_than_folds_is_refused():
+    X, y = raw_data()
+    with pytest.raises(ValueError, match="has no test samples, or the weights of all are zero"):
+        TorchSGDRegressorCV(cv=5).fit(blocks(X[:3], y[:3]))
 
 
 @at_an_end
