@@ -167,6 +167,12 @@ class Search:
         own = self.candidates.alphas[0]
         problem, weight = search.whole_problem(), float(search.whole.weight[0])
         mean, errors = left_out(search.rows, search.origin, problem, weight, own, centre)
+        if not np.isfinite(mean).any():
+            raise ValueError(
+                "A sample determines a coefficient nearly alone, so that rounding makes the errors "
+                "of the formula for cv='loo'. Give cv=sklearn.model_selection.LeaveOneOut(), which "
+                "fits the others, or larger alphas."
+            )
         losses = mean[None, :, None]
         seconds = time.perf_counter() - began, 0.0
         return Found(losses, -losses.mean(-1), seconds, errors[None])

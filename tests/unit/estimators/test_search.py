@@ -553,6 +553,13 @@ def test_one_sample_cannot_be_left_out():
         TorchSGDRegressorCV(cv="loo").fit([[1.0]], [1.0])
 
 
+def test_a_sample_that_the_formula_cannot_leave_out_is_refused():
+    X, y = raw_data(n=20)
+    X[0] *= 1e6
+    with pytest.raises(ValueError, match="determines a coefficient nearly alone"):
+        TorchSGDRegressorCV(cv="loo", alphas=[1.0, 1e-3]).fit(X, y)
+
+
 @at_an_end
 def test_a_stream_with_fewer_rows_than_folds_is_refused():
     X, y = raw_data()
