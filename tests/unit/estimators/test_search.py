@@ -446,6 +446,19 @@ def test_solutions_that_products_of_columns_do_not_hold_are_fitted(size):
 
 @at_an_end
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
+def test_without_a_penalty_the_model_is_that_of_least_norm(penalty):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 40)), rng.standard_normal(20)
+    params, cv = {"penalty": penalty, "positive": True}, KFold(4)
+    model = TorchSGDRegressorCV(alphas=[1.0, 0.1, 0.0], cv=cv, **params).fit(X, y)
+    wanted = errors_of_fits(X, y, list(cv.split(X)), model.alphas_, **params)
+    np.testing.assert_allclose(model.mse_path_, wanted, rtol=1e-7)
+    direct = TorchSGDRegressor(alpha=0.0, **params).fit(X, y)
+    np.testing.assert_allclose(model.coef_path_[-1], direct.coef_, rtol=1e-7, atol=1e-9)
+
+
+@at_an_end
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
 @pytest.mark.parametrize("size", [1e-2, 1e-3, 1e-4])
 def test_models_of_splits_have_the_digits_of_a_fit(size, penalty):
     X, y = nearly_dependent(size)
