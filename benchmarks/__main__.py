@@ -22,6 +22,7 @@ from benchmarks.suites.out_of_core import out_of_core_cases
 from benchmarks.suites.peer_table import peer_cases
 from benchmarks.suites.problem import compare_on
 from benchmarks.suites.processes import process_cases
+from benchmarks.suites.search import search_problems
 from benchmarks.suites.small import small_problems
 from benchmarks.suites.sparse import sparse_cases
 from benchmarks.suites.stochastic import stochastic_problems
@@ -34,7 +35,15 @@ TURNS = "each model in a process of its own, the processes in turns"
 QUICK_MODELS = 2  # of a problem, since each has a process of its own
 # The share of the budget that one problem has of each kind. There are many of losses and penalties,
 # with peers that take seconds a fit, and many more small ones.
-SHARES = {"timed": 1.0, "peers": 0.5, "crowd": 0.5, "losses": 0.2, "stochastic": 0.2, "small": 0.1}
+SHARES = {
+    "timed": 1.0,
+    "search": 1.0,
+    "peers": 0.5,
+    "crowd": 0.5,
+    "losses": 0.2,
+    "stochastic": 0.2,
+    "small": 0.1,
+}
 
 
 def main(arguments=None):
@@ -122,6 +131,10 @@ def _cases(options):
     }
     others = {
         "peers": peer_cases(repeats, SHARES["peers"] * budget, quick, options.large),
+        "search": {
+            p.name: partial(compare_on, p, repeats, SHARES["search"] * budget)
+            for p in search_problems(quick)
+        },
         "crowd": crowd_cases(repeats, SHARES["crowd"] * budget, quick),
         "accuracy": accuracy_cases(quick),
         "memory": {f"memory/{c.name}": partial(measure, c) for c in memory_cases(quick)},

@@ -5,6 +5,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 ATTRIBUTES = ("device_", "converged_", "best_params_")
+# Of a search: what was tried, the errors, and what was chosen.
+SEARCHED = ("alphas_", "mse_path_", "alpha_", "l1_ratio_", "degree_", "best_score_")
 
 
 def answer_of(result):
@@ -19,11 +21,12 @@ def answer_of(result):
     -------
     answer : dict
         `coef` and `intercept` of a linear model, `values` of an array, and the attributes of
-        `ATTRIBUTES` without the underscore.
+        `ATTRIBUTES` and `SEARCHED` without the underscore.
     """
     if isinstance(result, np.ndarray):
         return {"values": result}
-    found = {name[:-1]: getattr(result, name) for name in ATTRIBUTES if hasattr(result, name)}
+    known = [name for name in (*ATTRIBUTES, *SEARCHED) if hasattr(result, name)]
+    found = {name[:-1]: getattr(result, name) for name in known}
     best = getattr(result, "best_estimator_", result)
     if hasattr(best[-1] if isinstance(best, Pipeline) else best, "coef_"):
         found["coef"], found["intercept"] = linear_answer(best)
@@ -41,12 +44,13 @@ def linear_answer(fitted):
 
     Returns
     -------
-    coef : ndarray of shape (n_columns,)
-    intercept : float
+    coef : ndarray of shape (n_columns,), or with several models in front
+    intercept : float, or ndarray of several models
     """
     linear = fitted[-1] if isinstance(fitted, Pipeline) else fitted
     coef = np.asarray(linear.coef_, dtype=np.float64)
-    intercept = np.asarray(linear.intercept_, dtype=np.float64).item()
+    intercept = np.asarray(linear.intercept_, dtype=np.float64)
+    intercept = intercept.item() if intercept.size == 1 else intercept
     if isinstance(fitted, Pipeline) and isinstance(fitted[0], StandardScaler):
         coef = coef / fitted[0].scale_
         intercept -= float(coef @ fitted[0].mean_)

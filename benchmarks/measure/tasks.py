@@ -9,6 +9,8 @@ import subprocess
 import sys
 from functools import partial
 
+import numpy as np
+
 
 def fit(build, X, y, times):
     """Fit as many new estimators."""
@@ -25,6 +27,17 @@ def cross_validate(build, X, y, times, n_jobs=None):
     from sklearn.model_selection import cross_val_score
 
     return [partial(cross_val_score, build(), X, y, n_jobs=n_jobs)] * times
+
+
+def fit_in_groups(build, X, y, times, n_groups):
+    """Fit as many new estimators to rows that belong to groups in turn."""
+    groups = groups_in_turn(len(y), n_groups)
+    return [partial(build().fit, X, y, groups=groups) for _ in range(times)]
+
+
+def groups_in_turn(n_rows, n_groups):
+    """Return the group of each row."""
+    return np.arange(n_rows) % n_groups
 
 
 def import_package(build, X, y, times):

@@ -1,4 +1,4 @@
-"""Tables of one line a peer: the aims, the small fits, and fits in a crowd."""
+"""Tables of one line a peer: the aims, searches, the small fits, and fits in a crowd."""
 
 from benchmarks.report.markdown import (
     TIMES_HEAD,
@@ -14,37 +14,49 @@ from benchmarks.report.markdown import (
 )
 
 SAME_OBJECTIVE = 1e-6
+RATIOS = (
+    "Each model is in a process of its own; they take turns. *Peer / ours* is the median over "
+    "the rounds of the peer's time over ours, *of the least* the ratio of the least times; "
+    "above 1 ours is faster. What misses the *wanted* ratio by both is in bold."
+)
+LEAST = (
+    "The *least possible* is the time that reading the data once, or its sums of products, "
+    "takes at the measured bandwidth and peak of the machine."
+)
 
 
 def peers_legend():
     """Say how to read the table of aims."""
     return (
-        "Each model is in a process of its own; they take turns. *Peer / ours* is the median over "
-        "the rounds of the peer's time over ours, *of the least* the ratio of the least times; "
-        "above 1 ours is faster. What misses the *wanted* ratio by both is in bold. *Excess* is "
-        "the objective above the best of all, relative; for descent by batches, above that of the "
-        "closed form. The *least possible* is the time that reading the data once, or its sums of "
-        "products, takes at the measured bandwidth and peak of the machine. Extra memory is the "
-        "peak beyond the data."
+        f"{RATIOS} *Excess* is the objective above the best of all, relative; for descent by "
+        f"batches, above that of the closed form. {LEAST} Extra memory is the peak beyond the data."
     )
 
 
 def peers_table(cases):
     """Render the aims, one line a peer."""
-    head = [
-        "work",
-        "against",
-        "ours",
-        "peer",
-        "peer / ours",
-        "of the least",
-        "wanted",
-        "excess of ours",
-        "of the peer",
-        "least possible",
-        "ours / that",
-        "remarks",
-    ]
+    return _aims(cases, {"excess of ours": _excess_of_ours, "of the peer": _excess_of_peer})
+
+
+def search_legend():
+    """Say how to read the table of searches."""
+    return (
+        f"{RATIOS} *Alike* is whether the peer chose the same of what both tried. *Apart* is the "
+        "largest relative difference of the errors on the rows left out, of those that the peer "
+        "tells. One fit beside a search shows how many fits the search costs; the errors are then "
+        f"compared with those of direct fits. {LEAST}"
+    )
+
+
+def search_table(cases):
+    """Render the searches, one line a peer."""
+    return _aims(cases, {"chosen": _chosen, "alike": _alike, "apart": _apart_of_either})
+
+
+def _aims(cases, columns):
+    """Render a line a peer: its time, and columns that a function of ours and it fills in."""
+    head = ["work", "against", "ours", "peer", "peer / ours", "of the least", "wanted", *columns]
+    head += ["least possible", "ours / that", "remarks"]
     rows = []
     for name, case in cases.items():
         ours, *peers = case["rows"]
@@ -52,15 +64,14 @@ def peers_table(cases):
         for row in peers:
             rows.append(
                 [
-                    name.removeprefix("peers/"),
+                    name.partition("/")[2],
                     row["model"],
                     duration(ours.get("median")),
                     duration(row.get("median")),
                     _reached(row, "ratio"),
                     _reached(row, "least_ratio"),
                     factor(row.get("wanted")),
-                    small(ours.get("excess")),
-                    small(row.get("excess")),
+                    *(cell(ours, row) for cell in columns.values()),
                     "" if least is None else duration(least),
                     over_least(case, ours),
                     "; ".join(_remarks(ours, row)),
@@ -105,7 +116,7 @@ def race_section(name, case):
             factor(row.get("wanted")),
             over_least(case, row),
             small(row.get("excess")),
-            small(row.get("coef_difference", row.get("values_difference"))),
+            small(_apart(row)),
             mebibytes(row.get("extra_bytes")),
             "; ".join(row["remarks"]),
         ]
@@ -173,6 +184,7 @@ def verdict(peer, ours):
 # A title, how to read it, one case, and all cases in one table.
 KINDS = {
     "peers": ("Aims", peers_legend, race_section, peers_table),
+    "search": ("Searches", search_legend, race_section, search_table),
     "small": ("Small tables", small_legend, race_section, small_table),
     "crowd": ("In a crowd", crowd_legend, crowd_section, crowd_table),
 }
@@ -185,6 +197,36 @@ def sections(record, level="##", details=True):
             yield from (f"{level} {title}", legend(), whole(record[kind]))
             if details:
                 yield from (section(name, case) for name, case in record[kind].items())
+
+
+def _excess_of_ours(ours, peer):
+    return small(ours.get("excess"))
+
+
+def _excess_of_peer(ours, peer):
+    return small(peer.get("excess"))
+
+
+def _chosen(ours, peer):
+    return ", ".join(f"{name} {value:.3g}" for name, value in ours.get("chosen", {}).items())
+
+
+def _alike(ours, peer):
+    if "choices" not in peer:
+        return ""
+    alike, choices = peer["choices_alike"], peer["choices"]
+    if choices == 1:
+        return "yes" if alike else "no"
+    return f"{alike:,} of {choices:,}"
+
+
+def _apart(row):
+    kinds = ("errors_apart", "coef_difference", "values_difference")
+    return next((row[kind] for kind in kinds if kind in row), None)
+
+
+def _apart_of_either(ours, peer):
+    return small(_apart({**ours, **peer}))
 
 
 def _reached(row, key):

@@ -154,6 +154,20 @@ def sparse_table(n_rows, n_columns, n_used, seed=0):
     return _table(n_rows, ones, zeros, lambda z: z @ coef, "float64", rng)
 
 
+def noisy_table(n_rows, n_columns, noise=10.0, seed=0):
+    """A table of which every fifth column is of use, with so much noise that a penalty pays."""
+    X, y = sparse_table(n_rows, n_columns, n_columns // 5, seed)
+    return X, y + noise * np.random.default_rng(seed + 1).standard_normal(n_rows)
+
+
+def many_targets(n_rows, n_columns, n_targets, seed=0):
+    """Normal columns, and targets with from little to much noise."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_rows, n_columns))
+    noise = np.geomspace(1, 30, n_targets) * rng.standard_normal((n_rows, n_targets))
+    return X, X @ rng.standard_normal((n_columns, n_targets)) + noise
+
+
 def diabetes():
     """The diabetes data as scikit-learn gives it."""
     return load_diabetes(return_X_y=True)

@@ -10,11 +10,11 @@ def pipeline_of(*builds):
     return make_pipeline(*(build() for build in builds))
 
 
-def search_of(build, grid, n_jobs=None):
+def search_of(build, grid, n_jobs=None, scoring=None):
     """Put an estimator into a search of five folds."""
     from sklearn.model_selection import GridSearchCV
 
-    return GridSearchCV(build(), grid, n_jobs=n_jobs)
+    return GridSearchCV(build(), grid, n_jobs=n_jobs, scoring=scoring)
 
 
 class NumpyPolynomial(BaseEstimator):

@@ -248,11 +248,9 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
 
     def _attributes(self, data, solution):
         """Return the fitted attributes that a solution gives."""
-        coef, intercept = solution.objective.units.caller_solution(solution.v, solution.v_low)
-        single = data.single_target
+        point = solution.v, solution.v_low
         return {
-            "coef_": coef[0] if single else coef,
-            "intercept_": float(intercept[0]) if single else intercept,
+            **self._coefficients(solution.objective.units, *point, data.single_target),
             "n_iter_": solution.n_iter,
             "t_": 1 + (solution.n_updates or solution.n_iter),
             "loss_curve_": solution.loss_curve,
@@ -260,6 +258,14 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             "optimality_": solution.optimality,
             "converged_": solution.status == "converged",
             "rank_": solution.rank,
+        }
+
+    def _coefficients(self, units, v, v_low, single):
+        """Return the fitted attributes that make predictions, of a point in some units."""
+        coef, intercept = units.caller_solution(v, v_low)
+        return {
+            "coef_": coef[0] if single else coef,
+            "intercept_": float(intercept[0]) if single else intercept,
         }
 
     def _warn(self, solution):

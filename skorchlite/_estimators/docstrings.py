@@ -212,6 +212,57 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
     Names of the features, where X has string column names.
 """
 
+_TERMS = """\
+interaction_only : bool, default=False
+    Whether to leave out terms with a column to a higher power than one.
+basis : {"power", "chebyshev", "legendre", "hermite"}, default="power"
+    What the terms are products of, and so what coefficients and penalty are of: powers of the
+    columns as they are, or polynomials of Chebyshev, Legendre or Hermite (the physicists') of
+    the columns mapped from ``domain_`` to [-1, 1], as in ``numpy.polynomial``. Predictions
+    depend on it with a penalty, ``positive=True``, ``fit_intercept=False``, a least degree
+    above 1, or, between the samples, where the data does not determine all coefficients.
+extrapolation : {"allow", "warn", "nan", "clip"}, default="allow"
+    What ``predict`` does with samples outside of ``domain_``, where a polynomial grows fast:
+    nothing, warn of them, return NaN for them (for which ``score`` has no number), or take the
+    nearest number of the domain in place of each that is outside.
+"""
+
+_OF_POLYNOMIALS = """\
+feature_importances_ : ndarray of shape (n_features_in_,)
+    The part of the variance of the predictions that each column takes part in, alone or in
+    products, over columns that are independent and uniform on ``domain_`` (total Sobol
+    indices); of all targets together. They add up to 1, or more where there are products. RFE
+    and SelectFromModel, which take ``coef_`` to have an entry for each column, need
+    ``importance_getter="feature_importances_"``.
+powers_ : ndarray of shape (n_output_features_, n_features_in_)
+    The exponent, or degree, of each column in each term, in PolynomialFeatures' order.
+"""
+
+_SPLITS = """\
+cv : int, splitter, iterable, "loo" or None, default=None
+    The splits: a number of folds, a splitter of scikit-learn, pairs of training and test
+    indices, or None for 5 folds. Samples of a stream belong to folds in turn. "loo" leaves out
+    one sample at a time, by the exact formula for squared error with no penalty but
+    "l2" [3]_.
+scoring : str, callable or None, default=None
+    A scorer, of which larger values are better; None for the loss.
+alpha_per_target : bool, default=False
+    Whether to choose a weight for each target, where y is 2-d.
+"""
+
+_RESULTS = """\
+fold_intercept_ : ndarray of shape (n_splits,) or (n_splits, n_targets)
+    The intercepts of these.
+cv_results_ : dict of arrays
+    The scores of all candidates, as in GridSearchCV. What passes over the rows and solvers took
+    is divided evenly.
+best_score_ : float or ndarray of shape (n_targets,)
+    The mean score of the chosen candidate; minus the mean loss (of squared error, minus the
+    mean squared error) where ``scoring=None``.
+n_splits_ : int
+    The number of splits.
+"""
+
 _LOSS, _AFTER_LOSS = _PARAMETERS.split("penalty : ", 1)
 _AFTER_PENALTY = _AFTER_LOSS[_AFTER_LOSS.index("epsilon : float") :]
 _BEFORE_START, _AFTER_START = _AFTER_PENALTY.split("warm_start : bool", 1)
@@ -219,6 +270,10 @@ _BEFORE_START, _AFTER_START = _AFTER_PENALTY.split("warm_start : bool", 1)
 _SHARED = {
     "<parameters of every model>": _PARAMETERS,
     "<attributes of every model>": _ATTRIBUTES,
+    "<terms of every polynomial>": _TERMS,
+    "<attributes of every polynomial>": _OF_POLYNOMIALS,
+    "<splits of every search>": _SPLITS,
+    "<results of every search>": _RESULTS,
     "<loss of every model>": _LOSS,
     "<parameters of every search>": _BEFORE_START + _AFTER_START[_AFTER_START.index("device : ") :],
 }

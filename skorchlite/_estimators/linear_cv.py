@@ -36,14 +36,7 @@ class TorchSGDRegressorCV(SearchRegressor):
         reach from ``1 / eps`` to ``eps**2`` times the middle.
     l1_ratio : float or array-like of shape (n_l1_ratio,), default=0.15
         The shares of "l1" in "elasticnet" to try, from 0 to 1.
-    cv : int, splitter, iterable, "loo" or None, default=None
-        The splits: a number of folds, a splitter of scikit-learn, pairs of training and test
-        indices, or None for 5 folds. Samples of a stream belong to folds in turn. "loo" leaves out
-        one sample at a time, of squared error with "l2", by the exact formula for it [3]_.
-    scoring : str, callable or None, default=None
-        A scorer, of which larger values are better; None for the loss.
-    alpha_per_target : bool, default=False
-        Whether to choose a weight for each target, where y is 2-d.
+    <splits of every search>
     rule : {"best", "one_standard_error"}, default="best"
         Whether to choose the best mean score, or the largest ``alpha`` (with its ``l1_ratio``)
         whose mean score is within one standard error of it [1]_.
@@ -72,16 +65,7 @@ class TorchSGDRegressorCV(SearchRegressor):
         read again, have the digits of a fit.
     fold_coef_ : ndarray of shape (n_splits, n_features) or (n_splits, n_targets, n_features)
         The coefficients on each split for ``alpha_`` and ``l1_ratio_``; not with ``cv="loo"``.
-    fold_intercept_ : ndarray of shape (n_splits,) or (n_splits, n_targets)
-        The intercepts of these.
-    cv_results_ : dict of arrays
-        The scores of all candidates, as in GridSearchCV. What passes over the rows and solvers took
-        is divided evenly.
-    best_score_ : float or ndarray of shape (n_targets,)
-        The mean score of the chosen candidate; minus the mean loss (of squared error, minus the
-        mean squared error) where ``scoring=None``.
-    n_splits_ : int
-        The number of splits.
+    <results of every search>
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
         Coefficients on all samples, in float64.
     intercept_ : float or ndarray of shape (n_targets,)
@@ -116,7 +100,7 @@ class TorchSGDRegressorCV(SearchRegressor):
     >>> X, y = load_diabetes(return_X_y=True)
     >>> model = TorchSGDRegressorCV(penalty="l1").fit(X, y)
     >>> round(model.alpha_, 5)
-    0.00376
+    0.00375
     >>> int((model.coef_ != 0).sum())
     10
     """

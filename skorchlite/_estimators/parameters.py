@@ -25,7 +25,10 @@ from .._solvers.stochastic.settings import Settings
 
 _WITH_EPSILON = ("huber", "epsilon_insensitive", "squared_epsilon_insensitive")
 # Parameters that have no effect unless another one is set too.
-_DEPENDENT = ("alpha", "l1_ratio", "epsilon", "quantile", "eta0", "power_t", "average")
+_DEPENDENT = (
+    *("alpha", "alphas", "eps", "l1_ratio", "epsilon", "quantile"),
+    *("eta0", "power_t", "average"),
+)
 _BATCH = 256  # rows, where batch_size is "auto"
 _PLAIN = {str, int, float, bool, type(None)}  # kinds of parameters that hold no data
 
@@ -142,6 +145,8 @@ class Parameters(BaseEstimator):
         step = f"learning_rate={self.learning_rate!r}" if by_batches else f"solver={self.solver!r}"
         used = {
             "alpha": (self.penalty is not None or optimal, penalty),
+            "alphas": (self.penalty is not None, penalty),
+            "eps": (self.penalty is not None, penalty),
             "l1_ratio": (self.penalty == "elasticnet" or self.l1_ratio is None, penalty),
             "epsilon": (self.loss in _WITH_EPSILON, loss),
             "quantile": (self.loss == "quantile", loss),

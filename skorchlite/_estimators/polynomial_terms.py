@@ -67,16 +67,16 @@ class PolynomialTerms(Columns):
 
     def count(self, n_features: int) -> int:
         """Return how many terms there are of so many columns of X."""
-        return self._degrees(n_features).n_terms
+        return self.degrees(n_features).n_terms
 
     def add_up(self, n_features: int) -> bool:
         """Return whether sums over chunks, one after the other, make the model of all rows."""
-        least = self._degrees(n_features).least
+        least = self.degrees(n_features).least
         return self.family == "power" or (self.fit_intercept and least <= 1)
 
     def fit(self, rows: Rows) -> Rows:
         """Return the rows of a fit with terms that suit them."""
-        degrees = self._degrees(rows.n_features)
+        degrees = self.degrees(rows.n_features)
         if stays_sparse(rows, degrees, self.family):
             undetermined = not self.penalty.curvature  # as the coefficients may be
             return SparseTermRows(rows, raw_basis(rows, degrees, sampled=undetermined))
@@ -130,7 +130,7 @@ class PolynomialTerms(Columns):
             solution = replace(solution, status="cancelled").knowing(cancelled=digits)
         return replace(solution, optimality=nan) if solution.status == "cancelled" else solution
 
-    def _degrees(self, n_features: int) -> Degrees:
+    def degrees(self, n_features: int) -> Degrees:
         """Return the degrees that terms may have, if there is memory for so many."""
         degrees = degrees_of(self.degree, n_features)
         degrees = degrees.without_powers() if self.interaction_only else degrees
@@ -146,7 +146,7 @@ class PolynomialTerms(Columns):
 
     def _reached(self, basis: Basis, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Return how far each column reaches with the rows of a chunk."""
-        if (basis.caller, basis.terms.degrees) != (self.family, self._degrees(rows.n_features)):
+        if (basis.caller, basis.terms.degrees) != (self.family, self.degrees(rows.n_features)):
             raise ValueError(
                 "partial_fit goes on with the terms of the chunks before, and degree, basis or "
                 "interaction_only has changed since. Call fit to begin anew."

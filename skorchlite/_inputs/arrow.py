@@ -1,12 +1,12 @@
 """Blocks of an Arrow dataset: Parquet, CSV, Feather, and whatever else pyarrow reads."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from .parquet_readahead import prefetched
+from .parquet_readahead import decoded_ahead, prefetched
 
 _BLOCK_BYTES = 8 << 20
 _LEAST_ROWS = 1_024  # of a block, however wide they are
@@ -125,7 +125,7 @@ class _ArrowBlocks:
         columns = [*self.features, *apart]
         size = max(_BLOCK_BYTES // (8 * len(columns)), _LEAST_ROWS)
         size = 1 << (size.bit_length() - 1)  # as a solver's blocks are, so that none is cut again
-        for batch in _batches(self.source, columns, self.filter, size):
+        for batch in decoded_ahead(_batches(self.source, columns, self.filter, size)):
             if batch.num_rows:
                 yield self._block(batch)
 
@@ -143,7 +143,7 @@ class _ArrowBlocks:
         return X, target, _numbers(batch, self.sample_weight)
 
 
-def _batches(source: Any, columns: list[str], filter: Any, size: int) -> Iterator[Any]:
+def _batches(source: Any, columns: list[str], filter: Any, size: int) -> Generator[Any, None, None]:
     """Yield batches of at most ``size`` rows.
 
     Parquet on a disk of this machine is read page by page if it can be. A scanner of Arrow holds

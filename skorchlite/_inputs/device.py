@@ -49,6 +49,8 @@ def _chosen(device: Any, X: Any) -> Any:
 
 def _usable(device: Any) -> torch.device:
     """Return a device as torch has it; raise if this process cannot use it."""
+    if device == "cpu":
+        return torch.device("cpu")
     try:
         usable = torch.empty(0, device=torch.device(device)).device
     # Which of these torch raises for a device that is missing depends on the kind of device.

@@ -6,8 +6,9 @@ thrown away, but the system keeps them in its cache, where the batches then find
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -53,6 +54,22 @@ def prefetched(
                 begin(1)
     finally:
         reader.shutdown(cancel_futures=True)
+
+
+def decoded_ahead(batches: Generator[Any, None, None]) -> Iterator[Any]:
+    """Yield the batches; a thread decodes the next one meanwhile.
+
+    To decode takes about as long as to convert and check a batch and to compute with it together.
+    No more than one waits, so that little memory is held.
+    """
+    with ThreadPoolExecutor(1, "skorchlite-decoder") as decoder, closing(batches):
+        coming = decoder.submit(next, batches, None)
+        try:
+            while (batch := coming.result()) is not None:
+                coming = decoder.submit(next, batches, None)
+                yield batch
+        finally:
+            wait([coming])  # a generator that is at work cannot be closed
 
 
 def _read(path: str, spans: Iterable[Span]) -> None:

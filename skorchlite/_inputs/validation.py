@@ -47,7 +47,12 @@ def check_fit(
     """
     # X is checked before its columns are counted: scikit-learn counts none if X is no table.
     table = None if y is None else _check_table(estimator, X, least=int(whole))
-    validate_data(estimator, X, y, reset=reset, skip_check_array=True)
+    if reset and table is not None and type(X) is np.ndarray:
+        # There are no names, and scikit-learn takes a tenth of a small fit to look for some.
+        vars(estimator).pop("feature_names_in_", None)
+        estimator.n_features_in_ = table.shape[1]
+    else:
+        validate_data(estimator, X, y, reset=reset, skip_check_array=True)
     X, y = table, _check_target(estimator, y, least=int(whole))
     if X.shape[:1] != y.shape[:1]:
         check_consistent_length(X, y)  # raises scikit-learn's error

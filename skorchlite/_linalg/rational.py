@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+_DIGITS = 53  # of a double, in base two
+
 
 @dataclass(frozen=True)
 class Rationals:
@@ -63,11 +65,13 @@ def _quotient(numerator: int, denominator: int) -> float:
 
 def as_integers(*tensors: Tensor) -> tuple[list[np.ndarray], int]:
     """Return the doubles of tensors as integers over one denominator, a power of two."""
-    ratios = [[value.as_integer_ratio() for value in tensor.ravel().tolist()] for tensor in tensors]
-    denominator = max((d for of_tensor in ratios for _, d in of_tensor), default=1)
+    parts = [np.frexp(tensor.numpy()) for tensor in tensors]
+    if not all(np.isfinite(mantissas).all() for mantissas, _ in parts):
+        raise OverflowError("infinity and NaN are no ratio of integers")
+    least = min((int(exponents.min(initial=0)) for _, exponents in parts), default=0)
+    bits = _DIGITS - least  # of the denominator
     arrays = []
-    for tensor, of_tensor in zip(tensors, ratios, strict=True):
-        integers = np.empty(len(of_tensor), dtype=object)
-        integers[:] = [n * (denominator // d) for n, d in of_tensor]
-        arrays.append(integers.reshape(tensor.shape))
-    return arrays, denominator
+    for mantissas, exponents in parts:
+        integers = np.ldexp(mantissas, _DIGITS).astype(np.int64).astype(object)
+        arrays.append(np.left_shift(integers, (exponents - least).astype(object)))
+    return arrays, 1 << bits

@@ -30,6 +30,7 @@ from .._sources.row_source import Rows
 
 Array = NDArray[np.float64]
 
+_RUNS = 2  # of rows with the same key in a block, for each key
 _FAR_MEAN = 100.0  # (mean / deviation)^2 that costs a product of columns two digits
 
 
@@ -78,6 +79,37 @@ class KeyedMoments:
         """Return the moments of some of the keys, by slice, index or mask."""
         parts = self.weight, self.mean, self.products, self.squares
         return type(self)(*(part[keys] for part in parts))
+
+    def leading(self, n_features: int) -> Self:
+        """Return the moments of the first features, and of all targets."""
+        k = self.n_targets + n_features
+        products = self.products[:, :n_features, :k]
+        return type(self)(self.weight, self.mean[:, :k], products, self.squares)
+
+    def combined(
+        self, parts: Array, constants: Array | None = None, shift: Array | None = None
+    ) -> "KeyedMoments":
+        """Return the moments of ``constants + parts @ features``, and of the targets.
+
+        Parameters
+        ----------
+        parts : array of shape (n_combinations, n_features)
+        constants : array of shape (n_combinations,), default=None
+            If given, products are about zero instead of about the means.
+        shift : array of shape (n_targets + n_features,), default=None
+            Of the origin, from which the means are measured; given with ``constants``.
+        """
+        t, turned = self.n_targets, parts.T
+        products = np.concatenate((parts @ self.targets, parts @ self.features @ turned), 2)
+        if constants is None or shift is None:
+            mean = np.concatenate((self.mean[:, :t], self.mean[:, t:] @ turned), 1)
+            return KeyedMoments(self.weight, mean, products, self.squares)
+        whole = self.mean + shift
+        mean = np.concatenate((whole[:, :t], constants + whole[:, t:] @ turned), 1)
+        weighted = self.weight[:, None] * mean
+        products += weighted[:, t:, None] * mean[:, None, :]
+        squares = self.squares + weighted[:, :t] * mean[:, :t]
+        return KeyedMoments(self.weight, np.zeros_like(mean), products, squares)
 
     def merged(self, other: "KeyedMoments") -> "KeyedMoments":
         """Return those of the rows of both, key by key; a single key goes with each of the other.
@@ -277,11 +309,12 @@ def _segments(
     for A, weight in staged(rows, origin, dtype):
         codes = keys.of(first, len(A))
         first += len(A)
-        if (codes[1:] < codes[:-1]).any():
+        present, counts = codes.unique_consecutive(return_counts=True)
+        if len(present) > _RUNS * keys.n_keys:  # each of a few is added as it is
             codes, order = codes.sort(stable=True)
             order = order.to(A.device)
             A, weight = A[order], None if weight is None else weight[order]
-        present, counts = codes.unique_consecutive(return_counts=True)
+            present, counts = codes.unique_consecutive(return_counts=True)
         stop = 0
         for key, count in zip(present.tolist(), counts.tolist(), strict=True):
             start, stop = stop, stop + count

@@ -157,7 +157,7 @@ class Objective:
         total, sums, squares = self.rows.total(
             partial(reductions.spread, origin=self.origin, dtype=self.double)
         )
-        if not torch.isfinite(sums.sum() + squares.sum()):
+        if not isfinite(float(sums.sum() + squares.sum())):
             raise OutOfRangeError
         # For a loss with kinks nothing depends on the squares of the targets.
         matter = slice(t if self.loss.kinked else 0, self._last_measured)
@@ -203,7 +203,7 @@ class Objective:
         t, cross = self.rows.n_targets, divided(moments.cross, moments.weight)
         hessian = cross[t:, t:]
         if self.penalty.curvature:
-            hessian = hessian + self.column_penalty.hessian_along(whiten).numpy()
+            hessian += self.column_penalty.hessian_along(whiten).numpy()
         value = 0.5 * np.maximum(cross.diagonal()[:t], 0.0)  # rounding made what is below
         return Quadratic(hessian, -cross[t:, :t], value, moments)
 
@@ -312,7 +312,7 @@ class Objective:
         return min(least) / total, models
 
     def _penalised(self, v: Tensor, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        if not torch.isfinite(gradient).all():
+        if not isfinite(float(gradient.sum())):
             raise OutOfRangeError
         if not self.fit_intercept:
             gradient[-1] = 0

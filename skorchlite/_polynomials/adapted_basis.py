@@ -15,6 +15,7 @@ from .families import Recurrence, family, orthogonal, slopes, values
 from .sampling import SAMPLE_ROWS, ColumnRanges, rows_of_each_part
 
 _CONDITION = 1e4  # up to here, a Gram matrix is exact enough for a fit in one pass
+_CACHED_POINTS = 1 << 14  # of some columns, whose polynomials take a few times as much memory
 _STEEP = 1e8  # where slopes are larger, rounding t changes terms too much for doubled precision
 
 
@@ -30,17 +31,17 @@ def orthogonal_basis(rows: Rows, ranges: ColumnRanges, chebyshev: Basis) -> Basi
         Of kind "chebyshev". Columns whose range is evenly covered keep its polynomials.
     """
     centre, half, degree = chebyshev.centre, chebyshev.half, chebyshev.terms.degree
-    t, steps = (ranges.points - centre) / half, family("chebyshev", degree)
-    uneven = [j for j in range(t.shape[1]) if _nearly_dependent(values(steps, t[:, j]))]
+    steps = family("chebyshev", degree)
+    t = np.ascontiguousarray(((ranges.points - centre) / half).T)
+    uneven = _nearly_dependent(steps, t)
     if not uneven:
         even = partial(Basis, chebyshev.terms, chebyshev.caller, "chebyshev", even=True)
         return even(low=chebyshev.low, high=chebyshev.high, doubled=chebyshev.doubled)
     if rows.rereadable and not rows.fewer_than(SAMPLE_ROWS):
         varied = [j for j in uneven if ranges.low[j] < ranges.high[j]]
-        t = np.concatenate((t, (rows_of_each_part(rows, ranges, varied) - centre) / half))
+        t = np.concatenate((t, ((rows_of_each_part(rows, ranges, varied) - centre) / half).T), 1)
     recurrences = [
-        orthogonal(column, degree) if j in uneven else (steps, degree)
-        for j, column in enumerate(t.T)
+        orthogonal(column, degree) if j in uneven else (steps, degree) for j, column in enumerate(t)
     ]
     return _adapted(chebyshev, "orthogonal", recurrences, t)
 
@@ -55,8 +56,8 @@ def adapted_rooted_basis(ranges: ColumnRanges, rooted: Basis) -> Basis:
     rooted : Basis
         Of kind "rooted". It is returned itself if its polynomials suit all columns.
     """
-    t, least = ranges.points / rooted.half, max(rooted.terms.degrees.least, 1)
-    degree, columns = rooted.terms.degree, list(zip(rooted.steps, t.T, strict=True))
+    t, least = (ranges.points / rooted.half).T, max(rooted.terms.degrees.least, 1)
+    degree, columns = rooted.terms.degree, list(zip(rooted.steps, t, strict=True))
     recurrences = [_rooted_steps(steps, column, degree, least) for steps, column in columns]
     if all(steps is plain for (steps, _), plain in zip(recurrences, rooted.steps, strict=True)):
         return rooted
@@ -71,7 +72,7 @@ def _rooted_steps(
         # With fewer distinct numbers than terms the coefficients of least norm are sought, which is
         # easy among powers: those that are the same on all rows get the same coefficients.
         return family("power", degree), degree
-    if _nearly_dependent(values(plain, column)[least - 1 :]):
+    if _nearly_dependent(plain, column[None], least):
         return orthogonal(column, degree, least)
     return plain, degree
 
@@ -88,14 +89,20 @@ def _adapted(
     kind : str
     recurrences : sequence of (steps, n_sound)
         Of each column; see ``orthogonal``.
-    t : ndarray of shape (n_points, n_features)
+    t : ndarray of shape (n_features, n_points)
         Points in [-1, 1], on which slopes are measured.
     """
-    medians, largest = [], 0.0
-    for (steps, n_sound), column in zip(recurrences, t.T, strict=True):
-        median, steepest = slopes(steps, column, n_sound)
-        medians.append(median)
-        largest = max(largest, steepest)
+    medians, largest = np.empty((len(t), plain.terms.degree)), 0.0
+    # Columns often have the same polynomials.
+    alike: dict[tuple[int, int], list[int]] = {}
+    for j, (steps, n_sound) in enumerate(recurrences):
+        alike.setdefault((id(steps), n_sound), []).append(j)
+    for columns in alike.values():
+        steps, n_sound = recurrences[columns[0]]
+        for piece in _pieces(len(columns), t):
+            some = columns[piece]
+            medians[some], steepest = slopes(steps, t[some], n_sound)
+            largest = max(largest, steepest)
     return Basis(
         plain.terms,
         plain.caller,
@@ -103,16 +110,36 @@ def _adapted(
         plain.low,
         plain.high,
         steps=[steps for steps, _ in recurrences],
-        slopes=medians,
+        slopes=list(medians),
         doubled=plain.doubled and largest < _STEEP,
     )
 
 
-def _nearly_dependent(terms: np.ndarray) -> bool:
-    """Return whether the Gram matrix of terms, centred and scaled, has a large condition number."""
-    centred = terms - terms.mean(1, keepdims=True)
-    scale = np.sqrt((centred * centred).sum(1, keepdims=True))
-    if not scale.all():
-        return True
-    eigenvalues = np.linalg.eigvalsh((centred / scale) @ (centred / scale).T)
-    return bool(eigenvalues[0] * _CONDITION < eigenvalues[-1])
+def _nearly_dependent(steps: Recurrence, t: np.ndarray, least: int = 1) -> list[int]:
+    """Return the columns on which the polynomials of at least a degree are nearly dependent.
+
+    Their Gram matrix, centred and scaled, has a large condition number there.
+
+    Parameters
+    ----------
+    steps : Recurrence
+    t : ndarray of shape (n_columns, n_points)
+    least : int, default=1
+    """
+    found: list[int] = []
+    for columns in _pieces(len(t), t):
+        terms = values(steps, t[columns])[least - 1 :].swapaxes(0, 1)
+        terms -= terms.mean(2, keepdims=True)
+        scale = np.sqrt((terms * terms).sum(2, keepdims=True))
+        constant = ~scale.all((1, 2))
+        terms /= np.where(scale > 0, scale, 1.0)
+        eigenvalues = np.linalg.eigvalsh(terms @ terms.swapaxes(1, 2))
+        dependent = constant | (eigenvalues[:, 0] * _CONDITION < eigenvalues[:, -1])
+        found += (columns.start + np.flatnonzero(dependent)).tolist()
+    return found
+
+
+def _pieces(n_columns: int, t: np.ndarray) -> list[slice]:
+    """Return slices of so many columns, of few enough points to stay in a processor's cache."""
+    size = max(_CACHED_POINTS // t.shape[1], 1)
+    return [slice(first, first + size) for first in range(0, n_columns, size)]

@@ -13,10 +13,11 @@ import numpy as np
 
 from .._sources.feature_map import ColumnRounding, FeatureMap
 from .basis_conversion import BasisConversion
+from .degrees import Degrees
 from .evaluation import Expansion
 from .families import Recurrence
 from .kinds import KINDS, Kind
-from .multi_index import Terms
+from .multi_index import Terms, terms_of
 from .sampling import SAMPLE_ROWS
 from .term_rounding import TermRounding
 
@@ -160,6 +161,23 @@ class Basis(Expansion, FeatureMap):
         if in_family and not self.diagonal:
             kind = self.caller
         return Basis(self.terms, self.caller, kind, low, high)
+
+    def leading(self, degrees: Degrees) -> "Basis":
+        """Return the same terms up to lower degrees, which are the first ones here."""
+        terms = terms_of(degrees)
+        cut = {id(steps): steps[: terms.degree] for steps in self.steps}
+        slopes = self.slopes
+        return Basis(
+            terms,
+            self.caller,
+            self.kind,
+            self.low,
+            self.high,
+            steps=[cut[id(steps)] for steps in self.steps],
+            slopes=None if slopes is None else [part[: terms.degree] for part in slopes],
+            doubled=self.doubled,
+            even=self.even,
+        )
 
     def can_move(self, fit_intercept: bool) -> bool:
         """Return whether terms on another range are combinations of those on this one."""

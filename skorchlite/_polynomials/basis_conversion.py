@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from fractions import Fraction
 from functools import cached_property
 from typing import Protocol
 
@@ -172,6 +171,6 @@ class BasisConversion(CoefficientConversion):
         """The caller's family: powers of the columns themselves, or polynomials on an interval."""
         intervals = self._functions.intervals
         if self.basis.caller == "power":
-            intervals = [Interval(Fraction(0), Fraction(1))] * len(intervals)
+            intervals = [Interval(0.0, 1.0)] * len(intervals)
         steps = family(self.basis.caller, self.basis.terms.degree)
         return ColumnFunctions([steps] * len(intervals), intervals)

@@ -15,6 +15,7 @@ from .sampling import SAMPLE_ROWS, ColumnRanges, column_ranges
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms, up to which doubled precision takes little time
 _CANCELLED = 9.0  # digits that powers may lose; with more, a fit in powers loses digits as well
+_FEW_CANCELLED = 3.0  # where no row can be read again
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,26 @@ def _penalised_basis(rows: Rows, ranges: ColumnRanges, request: BasisRequest) ->
     terms = terms_of(request.degrees)
     chebyshev = Basis(terms, request.family, "chebyshev", ranges.low, ranges.high)
     base = orthogonal_basis(rows, ranges, chebyshev)
-    return PenalisedBasis(base, _vanishing(rows, base), request.curvature, request.fit_intercept)
+    return combinations(rows, base, request.curvature, request.fit_intercept)
+
+
+def may_combine(base: Basis, curvature: float) -> bool:
+    """Return whether powers cancel so that combinations are better, and take little time to make.
+
+    Parameters
+    ----------
+    base : Basis
+        Of kind "chebyshev" or "orthogonal".
+    curvature : float
+        The least of the penalties.
+    """
+    cancel = base.caller == "power" and base.digits_lost_in_powers >= _FEW_CANCELLED
+    return cancel and is_cheap(base, curvature)
+
+
+def combinations(rows: Rows, base: Basis, curvature: float, intercept: bool) -> PenalisedBasis:
+    """Return combinations of orthogonal polynomials that suit a penalty on powers."""
+    return PenalisedBasis(base, _vanishing(rows, base), curvature, intercept)
 
 
 def _vanishing(rows: Rows, basis: Basis) -> np.ndarray:

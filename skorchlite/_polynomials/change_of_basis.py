@@ -1,7 +1,6 @@
 """One family of polynomials written in another, in integers, without rounding."""
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from functools import cached_property, lru_cache
 from math import gcd, lcm, prod
 from typing import Any
@@ -9,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from .._linalg.rational import Rationals, as_doubles
-from .column_functions import ColumnFunctions
+from .column_functions import ColumnFunctions, Interval, Ratio
 from .families import Recurrence
 from .multi_index import Terms
+
+Ratios = tuple[tuple[Ratio, Ratio, Ratio], ...]  # a, b and c of each step
 
 _SHORT = 10  # steps of a recurrence, whose connections take little memory
 _LONG = 4_000  # bits of a common denominator, beyond which fractions take less time
@@ -20,9 +21,7 @@ _LONG = 4_000  # bits of a common denominator, beyond which fractions take less 
 def connection(steps: Recurrence, others: Recurrence, slope: Any = 1, offset: Any = 0) -> Rationals:
     """Return the connection coefficients of two families of polynomials.
 
-    Row p has the parts of ``psi_0(s), psi_1(s), ...`` in ``phi_p(slope s + offset)``. The rows
-    follow the recurrence of phi, in which a multiplication by s turns each psi into its neighbours.
-    It would take far longer integers to go by the powers of s.
+    Row p has the parts of ``psi_0(s), psi_1(s), ...`` in ``phi_p(slope s + offset)``.
 
     Parameters
     ----------
@@ -32,13 +31,17 @@ def connection(steps: Recurrence, others: Recurrence, slope: Any = 1, offset: An
         That of psi, with as many steps.
     slope, offset : rational number, default=1 and 0
     """
-    # The columns of a fit often have the same polynomials, and those of further fits on the same
-    # rows have them again.
-    kept = _kept_short if len(steps) <= _SHORT else _kept
-    return kept(steps, others, slope, offset)
+    mapped = slope.as_integer_ratio(), offset.as_integer_ratio()
+    return _connection(_ratios(steps), _ratios(others), *mapped)
 
 
-def _connection(steps: Recurrence, others: Recurrence, slope: Any, offset: Any) -> Rationals:
+def _connection(steps: Ratios, others: Ratios, slope: Ratio, offset: Ratio) -> Rationals:
+    """Return the same.
+
+    The rows follow the recurrence of phi, in which a multiplication by s turns each psi into its
+    neighbours. It would take far longer integers to go by the powers of s. Python's fractions would
+    take most of the time.
+    """
     size = len(steps) + 1
     times_s, denominator_of_s = _multiplication_by_s(others)
     before, last = [0] * size, [1] + [0] * (size - 1)
@@ -46,12 +49,12 @@ def _connection(steps: Recurrence, others: Recurrence, slope: Any, offset: Any) 
     denominator_before = 1
     for a, b, c in steps:
         scales = (
-            Fraction(a * slope) / denominator_of_s,
-            Fraction(a * offset + b),
-            c * Fraction(denominators[-1], denominator_before),
+            _reduced(a[0] * slope[0], a[1] * slope[1] * denominator_of_s),
+            _reduced(a[0] * offset[0] * b[1] + b[0] * a[1] * offset[1], a[1] * offset[1] * b[1]),
+            _reduced(c[0] * denominators[-1], c[1] * denominator_before),
         )
-        common = lcm(*(scale.denominator for scale in scales))
-        of_product, of_last, of_before = (int(scale * common) for scale in scales)
+        common = lcm(*(q for _, q in scales))
+        of_product, of_last, of_before = (p * (common // q) for p, q in scales)
         new = [
             of_product * p + of_last * q - of_before * r
             for p, q, r in zip(times_s(last), last, before, strict=True)
@@ -69,20 +72,24 @@ def _connection(steps: Recurrence, others: Recurrence, slope: Any, offset: Any) 
     return Rationals(numerators, denominator)
 
 
-_kept = lru_cache(maxsize=8)(_connection)
-_kept_short = lru_cache(maxsize=512)(_connection)
-
-
-def _multiplication_by_s(others: Recurrence) -> tuple[Callable[[list[int]], list[int]], int]:
+@lru_cache(maxsize=32)
+def _multiplication_by_s(others: Ratios) -> tuple[Callable[[list[int]], list[int]], int]:
     """Return the function that multiplies parts of psi by s, and the denominator of its results.
 
     ``s psi_q = (psi_{q+1} - b_q psi_q + c_q psi_{q-1}) / a_q``. That of the last psi is not needed,
     since no row but the last has a part in it.
     """
-    parts = [(1 / a, -b / a, c / a if q else Fraction()) for q, (a, b, c) in enumerate(others)]
-    denominator = lcm(*(part.denominator for of_step in parts for part in of_step))
+    parts = [
+        (
+            (a[1], a[0]),
+            _reduced(-b[0] * a[1], b[1] * a[0]),
+            _reduced(c[0] * a[1], c[1] * a[0]) if q else (0, 1),
+        )
+        for q, (a, b, c) in enumerate(others)
+    ]
+    denominator = lcm(*(q for of_step in parts for _, q in of_step))
     to_next, to_same, to_previous = (
-        [int(part * denominator) for part in column] for column in zip(*parts, strict=True)
+        [p * (denominator // q) for p, q in column] for column in zip(*parts, strict=True)
     )
     # Entry q is the factor with which psi_q gets a part of its neighbours, or of itself.
     from_previous, from_same, from_next = [0, *to_next], [*to_same, 0], [*to_previous[1:], 0, 0]
@@ -101,11 +108,36 @@ def _multiplication_by_s(others: Recurrence) -> tuple[Callable[[list[int]], list
 
 def connections(functions: ColumnFunctions, others: ColumnFunctions) -> list[Rationals]:
     """Return the parts of the other functions in each function, column by column."""
+    different = {id(steps): steps for steps in (*functions.steps, *others.steps)}  # most often two
+    ratios = {number: _ratios(steps) for number, steps in different.items()}
     columns = zip(functions.steps, others.steps, functions.intervals, others.intervals, strict=True)
     return [
-        connection(steps, other_steps, *other_interval.map_to(interval))
+        (_kept_short if len(steps) <= _SHORT else _kept)(
+            ratios[id(steps)], ratios[id(other_steps)], interval, other_interval
+        )
         for steps, other_steps, interval, other_interval in columns
     ]
+
+
+def _on_intervals(steps: Ratios, others: Ratios, interval: Interval, other: Interval) -> Rationals:
+    return _connection(steps, others, *other.map_to(interval))
+
+
+# Columns often have the same polynomials, and further fits on the same rows have them again.
+_kept = lru_cache(maxsize=8)(_on_intervals)
+_kept_short = lru_cache(maxsize=512)(_on_intervals)
+
+
+def _ratios(steps: Recurrence) -> Ratios:
+    """Return a recurrence as integers, which take far less time than fractions."""
+    return tuple(
+        (a.as_integer_ratio(), b.as_integer_ratio(), c.as_integer_ratio()) for a, b, c in steps
+    )
+
+
+def _reduced(numerator: int, denominator: int) -> Ratio:
+    divisor = gcd(numerator, denominator)
+    return numerator // divisor, denominator // divisor
 
 
 class ChangeOfBasis:
@@ -191,12 +223,12 @@ class ChangeOfBasis:
         values = np.concatenate((below, coefficients, zeros + constant))
         of_columns = denominators or [1] * len(matrices)
         columns = zip(self._moves, matrices, of_columns, strict=True)
-        for (source, target, p, q), matrix, denominator in columns:
-            moved = values.copy() if denominator == 1 else values * denominator
-            moved[source] = 0
-            with np.errstate(invalid="ignore"):  # the caller checks for infinite coefficients
-                np.add.at(moved, target, matrix[p, q][:, None] * values[source])
-            values = moved
+        with np.errstate(invalid="ignore"):  # the caller checks for infinite coefficients
+            for (source, target, p, q), matrix, denominator in columns:
+                parts = matrix[p, q][:, None] * values[source]
+                values = values if denominator == 1 else values * denominator
+                values[source] = 0
+                np.add.at(values, target, parts)
         return values[self.terms.n_below :]
 
     @cached_property

@@ -9,6 +9,8 @@ import numpy as np
 
 from .families import Recurrence
 
+Ratio = tuple[int, int]  # numerator and denominator
+
 
 class Mapped(Protocol):
     """Polynomials of mapped columns; see ``Expansion``."""
@@ -24,12 +26,13 @@ class Interval:
 
     Parameters
     ----------
-    centre, half : Fraction
-        The centre and half of the length.
+    centre, half : float or Fraction
+        The centre and half of the length, taken as exact. Doubles are kept as they are, since
+        fractions take longer to make and to compare.
     """
 
-    centre: Fraction
-    half: Fraction
+    centre: float | Fraction
+    half: float | Fraction
 
     @classmethod
     def from_ends(cls, low: float, high: float) -> "Interval":
@@ -37,9 +40,14 @@ class Interval:
         ends = Fraction(low), Fraction(high)
         return cls((ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2)
 
-    def map_to(self, other: "Interval") -> tuple[Fraction, Fraction]:
+    def map_to(self, other: "Interval") -> tuple[Ratio, Ratio]:
         """Return the slope and the offset of t in another interval, as a function of t in this."""
-        return self.half / other.half, (self.centre - other.centre) / other.half
+        ends = self.half, self.centre, other.half, other.centre
+        half, centre, other_half, other_centre = (end.as_integer_ratio() for end in ends)
+        slope = half[0] * other_half[1], half[1] * other_half[0]
+        away = centre[0] * other_centre[1] - other_centre[0] * centre[1]
+        offset = away * other_half[1], centre[1] * other_centre[1] * other_half[0]
+        return slope, offset
 
 
 @dataclass(frozen=True)
@@ -60,5 +68,4 @@ class ColumnFunctions:
     def of(cls, expansion: Mapped) -> "ColumnFunctions":
         """Return those that the terms of an expansion are products of."""
         ends = zip(expansion.centre.tolist(), expansion.half.tolist(), strict=True)
-        intervals = [Interval(Fraction(centre), Fraction(half)) for centre, half in ends]
-        return cls(expansion.steps, intervals)
+        return cls(expansion.steps, [Interval(*of_column) for of_column in ends])

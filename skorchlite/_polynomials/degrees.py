@@ -1,6 +1,7 @@
 """The degrees that the terms of a polynomial may have, and how many terms that makes."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Integral
 from typing import Any
 
@@ -31,21 +32,12 @@ class Degrees:
     @property
     def n_terms(self) -> int:
         """The number of terms, which is counted without listing them."""
-        return sum(self._counts()[self.least :])
+        return sum(_counts(self)[self.least :])
 
     @property
     def n_formed(self) -> int:
         """The number of terms together with the lower ones that they are products of."""
-        return sum(self._counts()[1:])
-
-    def _counts(self) -> list[int]:
-        """Return how many products of each total degree there are, from degree zero."""
-        # These are the coefficients of the product of (1 + x + ... + x^bound) over the columns.
-        counts = [1]
-        for bound in set(self.of_columns):
-            columns = _power([1] * (bound + 1), self.of_columns.count(bound), self.most)
-            counts = _times(counts, columns, self.most)
-        return counts + [0] * (self.most + 1 - len(counts))
+        return sum(_counts(self)[1:])
 
     def without_powers(self) -> "Degrees":
         """Return the degrees of the terms that have no column to a higher power than one."""
@@ -57,6 +49,17 @@ class Degrees:
                 f"degree of at most {most}, and degree asks for {self.least} at least."
             )
         return Degrees(self.least, most, of_columns)
+
+
+@lru_cache(maxsize=32)
+def _counts(degrees: Degrees) -> list[int]:
+    """Return how many products of each total degree there are, from degree zero."""
+    # These are the coefficients of the product of (1 + x + ... + x^bound) over the columns.
+    counts = [1]
+    for bound in set(degrees.of_columns):
+        columns = _power([1] * (bound + 1), degrees.of_columns.count(bound), degrees.most)
+        counts = _times(counts, columns, degrees.most)
+    return counts + [0] * (degrees.most + 1 - len(counts))
 
 
 def _times(a: list[int], b: list[int], most: int) -> list[int]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._linalg.views import viewed
-from .families import Recurrence, Step
+from .families import Recurrence, in_doubles
 from .multi_index import Terms
 
 _MANY_SLICES = 2_000  # of products, each of which takes longer to start than to compute
@@ -29,11 +29,11 @@ class Expansion:
         self, terms: Terms, steps: Sequence[Recurrence], centre: np.ndarray, half: np.ndarray
     ):
         self.terms, self.steps, self.centre, self.half = terms, steps, centre, half
-        different = {id(step): step for step in steps}.values()  # most often all are the same one
-        self._rounded_steps = [
-            _of_all_columns(of_columns)
-            for of_columns in zip(*(different if len(different) == 1 else steps), strict=True)
-        ]
+        different = {id(of_column): of_column for of_column in steps}  # most often one
+        rounded = {number: in_doubles(of_column) for number, of_column in different.items()}
+        numbers = different if len(different) == 1 else map(id, steps)
+        of_columns = [rounded[number] for number in numbers]
+        self._rounded_steps = [_of_all_columns(step) for step in zip(*of_columns, strict=True)]
 
     def expand(self, X: Tensor, out: Tensor) -> Tensor:
         """Return the terms of a block, of shape (n_terms, n_rows).
@@ -51,7 +51,8 @@ class Expansion:
             return out[self.terms.n_below :]
         for k, of_degree in self._univariate(t):
             columns, numbers = self.terms.univariate[k]
-            out[numbers] = of_degree if len(columns) == len(t) else of_degree[columns]
+            of_degree = of_degree if len(columns) == len(t) else of_degree[columns]
+            out.index_copy_(0, torch.from_numpy(numbers).to(out.device), of_degree)
         self._multiply(out, self.terms.degrees.most)
         return out[self.terms.n_below :]
 
@@ -90,8 +91,9 @@ class Expansion:
 
     def _mapped(self, X: Tensor, like: Tensor) -> Tensor:
         """Return the columns mapped to [-1, 1], of shape (n_features, n_rows)."""
-        centre, half = viewed(self.centre), viewed(self.half)
-        return ((X.to(like.dtype) - centre.to(like)) / half.to(like)).T
+        centre, half = (viewed(part[:, None]).to(like) for part in (self.centre, self.half))
+        t = like.new_empty(X.shape[::-1])
+        return torch.sub(X.T.to(like.dtype), centre, out=t).div_(half)
 
     def _univariate(self, t: Tensor, out: Tensor | None = None) -> Iterator[tuple[int, Tensor]]:
         """Yield ``(k, phi_k(t))`` for all degrees k that a single column takes.
@@ -112,20 +114,18 @@ class Expansion:
             yield k + 1, new
 
 
-def _of_all_columns(steps: Sequence[Step]) -> tuple[Any, Any, Any]:
+def _of_all_columns(steps: Sequence[tuple[float, float, float]]) -> tuple[Any, Any, Any]:
     """Return (a, b, c) of one step, each a number or, where columns differ, a tuple of numbers."""
-    a, b, c = (
-        float(parts[0]) if len(set(parts)) == 1 else tuple(map(float, parts))
-        for parts in zip(*steps, strict=True)
-    )
+    a, b, c = (parts[0] if len(set(parts)) == 1 else parts for parts in zip(*steps, strict=True))
     return a, b, c
 
 
 def _factor(number: Any, t: Tensor) -> Any:
-    return t.new_tensor(number)[:, None] if isinstance(number, tuple) else number
+    return viewed(np.array(number)[:, None]).to(t) if isinstance(number, tuple) else number
 
 
 def _scaled(t: Tensor, a: Any, b: Any) -> Tensor:
     """Return ``a t + b``; t itself where that is the same."""
     scaled = t if a == 1 else _factor(a, t) * t
-    return scaled + _factor(b, t) if np.any(b) else scaled
+    shifted = any(b) if isinstance(b, tuple) else b
+    return scaled + _factor(b, t) if shifted else scaled

@@ -1,7 +1,7 @@
 """Polynomial terms of the columns, expanded block by block."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from .double_double_gradient import squared_error_gradient
 from .implicit import UnformedTerms
 
 _DOUBLED_ROWS = 65_536  # of a block in doubled precision
+_KEPT_ENTRIES = 1 << 16  # of the terms of all rows, which are then expanded once
 _MANY_TERMS = 2_000  # which take longer to form than to multiply by
 
 
@@ -57,12 +58,35 @@ class ExpandedRows(View):
         out : Tensor of shape (size, n_formed), default=None
             Where the terms are written; None for new memory.
         """
+        if order is None and out is None and self._are_few and size >= self.n_rows:
+            yield self._single_block
+            return
         if out is None:
             room = self._room(size if order is None else min(size, len(order)))
         else:
             room = out.T
         for X, y, weight in self.source.blocks(size, order):
             yield self.basis.expand(self.weighted(X, weight), room[:, : len(X)]).T, y, weight
+
+    def head(self, size: int) -> Block | None:
+        """Return the first ``size`` rows; None if there are none."""
+        if not self._are_few:
+            return super().head(size)
+        X, y, weight = self._single_block
+        y, weight = (None if part is None else part[:size] for part in (y, weight))
+        return X[:size], y, weight
+
+    @property
+    def _are_few(self) -> bool:
+        """Whether the terms of all rows are kept: few rows are asked for often."""
+        if self.partitioned or not self.source.indexed:
+            return False
+        return 0 < self.n_rows * self.basis.terms.n_formed <= _KEPT_ENTRIES
+
+    @cached_property
+    def _single_block(self) -> Block:
+        (block,) = self.source.blocks(self.n_rows)
+        return self.view_block(block)
 
     def gram_from_sums(self, origin: Origin, dtype: torch.dtype) -> Tensor | None:
         """Return the sums of products of columns, if sums of columns give them; see ``Rows``."""

@@ -14,6 +14,7 @@ import numpy as np
 
 Step = tuple[Fraction, Fraction, Fraction]  # a_k, b_k and c_k
 Recurrence = tuple[Step, ...]
+Values = np.ndarray | float
 
 _ZERO, _ONE, _TWO = Fraction(0), Fraction(1), Fraction(2)
 _VANISHED = 1e-11  # a root mean square, for numbers of at most 1, that is zero but for rounding
@@ -76,7 +77,7 @@ def orthogonal(t: np.ndarray, degree: int, least: int = 0) -> tuple[Recurrence, 
     """
     if least:
         root = t**least
-        size = float(np.sqrt(np.mean(root * root)))
+        size = _root_mean_square(root)
         powers = tuple(_power(k) for k in range(least))
         if size < _VANISHED or degree <= least:
             return (*powers, *(_power(k) for k in range(least, degree))), min(least, degree)
@@ -94,11 +95,11 @@ def _orthonormal(t: np.ndarray, degree: int, first: np.ndarray) -> tuple[Recurre
     while len(steps) < degree:
         # Stieltjes' procedure: each polynomial is t times the last one, orthogonalised against the
         # last two.
-        mean = float(np.mean(t * last * last))
+        mean = float((t * last * last).sum()) / len(t)
         new = (t - mean) * last - norm_of_last * before
-        norm = float(np.sqrt(np.mean(new * new)))
+        norm = _root_mean_square(new)
         remainder = _orthogonal_part(new, span)
-        remaining_norm = float(np.sqrt(np.mean(remainder * remainder)))
+        remaining_norm = _root_mean_square(remainder)
         if norm < _VANISHED or remaining_norm < _ROUNDED * norm:
             n_sound = len(steps)
             steps.append((_ONE, -Fraction(mean), Fraction(norm_of_last)))
@@ -108,6 +109,10 @@ def _orthonormal(t: np.ndarray, degree: int, first: np.ndarray) -> tuple[Recurre
         before, last, norm_of_last = last, new / norm, norm
         span = np.vstack((span, remainder / remaining_norm))
     return tuple(steps), degree
+
+
+def _root_mean_square(new: np.ndarray) -> float:
+    return (float((new * new).sum()) / len(new)) ** 0.5
 
 
 def _orthogonal_part(new: np.ndarray, span: np.ndarray) -> np.ndarray:
@@ -121,41 +126,56 @@ def _orthogonal_part(new: np.ndarray, span: np.ndarray) -> np.ndarray:
     return new
 
 
+def in_doubles(steps: Sequence[Step]) -> list[tuple[float, float, float]]:
+    """Return steps rounded to doubles."""
+    return [(float(a), float(b), float(c)) for a, b, c in steps]
+
+
 def values(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:
-    """Return ``phi_1, ..., phi_degree`` at points, of shape (degree, n_points)."""
-    before, last = np.zeros_like(t), np.ones_like(t)
-    rows = []
-    for a, b, c in steps:
-        before, last = last, (float(a) * t + float(b)) * last - float(c) * before
-        rows.append(last)
-    return np.array(rows)
+    """Return ``phi_1, ..., phi_degree`` at points, of shape (degree, *t.shape)."""
+    before: Values = 0.0
+    last: Values = 1.0
+    rows = np.empty((len(steps), *t.shape))
+    for k, (a, b, c) in enumerate(in_doubles(steps)):
+        rows[k] = (a * t + b) * last - c * before
+        before, last = last, rows[k]
+    return rows
 
 
 def derivatives(steps: Sequence[Step], t: np.ndarray) -> np.ndarray:
     """Return the derivatives of ``phi_1, ..., phi_degree`` at points; see ``values``."""
-    before, last = np.zeros_like(t), np.ones_like(t)
-    slope_before, slope, rows = np.zeros_like(t), np.zeros_like(t), []
-    for a, b, c in ([float(number) for number in step] for step in steps):
+    before: Values = 0.0
+    last: Values = 1.0
+    slope_before: Values = 0.0
+    slope: Values = 0.0
+    rows = np.empty((len(steps), *t.shape))
+    for k, (a, b, c) in enumerate(in_doubles(steps)):
         factor = a * t + b
-        slope_before, slope = slope, a * last + factor * slope - c * slope_before
+        rows[k] = a * last + factor * slope - c * slope_before
+        slope_before, slope = slope, rows[k]
         before, last = last, factor * last - c * before
-        rows.append(slope)
-    return np.array(rows)
+    return rows
 
 
 def slopes(steps: Sequence[Step], t: np.ndarray, n_sound: int) -> tuple[np.ndarray, float]:
-    """Return the median slope of each polynomial on points, of shape (degree,), and the largest.
+    """Return the median slope of each polynomial on the points of columns, and the largest slope.
 
     Where a point is far from the others, polynomials that are orthogonal on all are steep.
 
     Parameters
     ----------
     steps : Recurrence
-    t : ndarray of shape (n_points,)
+    t : ndarray of shape (n_columns, n_points)
     n_sound : int
         How many of the polynomials are sound. The slopes of the others, which vanish on the points,
         are infinite, and do not count for the largest.
+
+    Returns
+    -------
+    medians : ndarray of shape (n_columns, degree)
+    largest : float
     """
-    steep = np.abs(derivatives(steps[:n_sound], t)).reshape(n_sound, len(t))
-    medians = [*np.median(steep, 1), *[np.inf] * (len(steps) - n_sound)]
-    return np.array(medians), float(steep.max(initial=0))
+    steep, middle = np.abs(derivatives(steps[:n_sound], t)), t.shape[1] // 2
+    medians = np.full((len(t), len(steps)), np.inf)
+    medians[:, :n_sound] = np.partition(steep, middle, 2)[:, :, middle].T
+    return medians, float(steep.max(initial=0))

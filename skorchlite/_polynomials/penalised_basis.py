@@ -9,6 +9,7 @@ rows, and so the Hessian has a small condition number. The combinations are made
 are converted, in decimal arithmetic with enough digits for those that cancel between powers.
 """
 
+import copy
 from decimal import Context, Decimal, InvalidOperation, localcontext
 from math import log10
 
@@ -100,6 +101,22 @@ class PenalisedBasis(Basis):
         self.fitted_parts = self.parts[:, n_left_out:].clone()
         of_terms = self.fitted_parts[:, len(self.fitted_parts[0]) - len(vanishing) :]
         of_terms[:, torch.from_numpy(vanishing)] = 0
+
+    def with_base(self, base: Basis) -> "PenalisedBasis":
+        """Return the combinations of those terms of ``base`` that are the first ones of the own.
+
+        They are the first ones here: a combination has parts in no term that comes after it.
+        """
+        found = copy.copy(self)
+        n, constant = len(base.terms), int(not self.intercept)
+        vars(found).update(base.for_other_rows().__dict__)
+        found.base, found.kind, found.slopes = base, self.kind, None
+        found.to_powers, found.from_powers = self.to_powers[:n, :n], self.from_powers[:n, :n]
+        found.constants = self.constants[:n]
+        found.parts = self.parts[:n, : n + 1]
+        found.fitted_parts = self.fitted_parts[:n, : n + constant]
+        found._to_powers_in_doubles = self._to_powers_in_doubles[:n, :n]
+        return found
 
     @property
     def diagonal(self) -> bool:

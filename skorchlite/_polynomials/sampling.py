@@ -47,14 +47,14 @@ def column_ranges(rows: Rows, sampled: bool = False) -> ColumnRanges:
     extremes, samples = rows.total(partial(_extremes_and_sample, sampled=sampled))
     if not extremes:
         raise NoWeightError
-    bounds = torch.stack(extremes)
-    low, high = bounds[:, 0].amin(0), bounds[:, 1].amax(0)
-    if not torch.isfinite(low + high).all():
+    bounds = torch.stack(extremes).numpy()
+    low, high = bounds[:, 0].min(0), bounds[:, 1].max(0)
+    if not np.isfinite(low + high).all():
         raise OutOfRangeError
     if not sampled:
-        return ColumnRanges(low.numpy(), high.numpy())
-    sample, points = torch.cat(samples).numpy(), torch.cat(extremes).numpy()
-    return ColumnRanges(low.numpy(), high.numpy(), sample, points)
+        return ColumnRanges(low, high)
+    sample = torch.cat(samples).numpy()
+    return ColumnRanges(low, high, sample, bounds.reshape(-1, rows.n_features))
 
 
 def _extremes_and_sample(rows: Rows, sampled: bool) -> tuple[list[Tensor], list[Tensor]]:

@@ -93,7 +93,8 @@ class TermRounding(ColumnRounding):
         terms = self.expansion.terms
         far = 1 + np.abs(self.expansion.centre) / self.expansion.half
         degrees = np.arange(1.0, 1 + terms.degree)
-        table = np.pad(np.maximum(np.array(slopes), degrees), ((0, 0), (1, 0)))
+        table = np.zeros((len(far), 1 + terms.degree))
+        np.maximum(slopes, degrees, out=table[:, 1:])
         numbers, columns, powers = terms.entries
         amplified = table[columns, powers] * far[columns]
         return np.bincount(numbers, amplified, len(terms)).astype(float)

@@ -90,7 +90,11 @@ class ArrayRows(Rows):
 
     def head(self, size: int) -> Block | None:
         """Return the first ``size`` rows, and read no others; None if there are none."""
-        return next(self._blocks(size, None, self.device), None)
+        if not self._are_few:
+            return next(self._blocks(size, None, self.device), None)
+        X, y, weight = self._single_block
+        y, weight = (None if part is None else part[:size] for part in (y, weight))
+        return X[:size], y, weight
 
     def blocks(self, size: int, order: Tensor | None = None) -> Iterator[Block]:
         """Yield ``(X, y, sample_weight)`` tensors on the device; see ``Rows``."""
@@ -133,12 +137,17 @@ class ArrayRows(Rows):
             yield block
 
     @property
+    def _are_few(self) -> bool:
+        """Whether a block of all rows is kept: few rows are asked for often."""
+        return 0 < self.n_rows * self.n_features <= _KEPT_ENTRIES
+
+    @property
     def _single_block(self) -> Block:
-        """All rows as one block, which is kept if it is small: few rows are asked for often."""
+        """All rows as one block, which is kept if they are few."""
         block = vars(self).get("_kept_block")
         if block is None:
             block = self._block(self._chosen(slice(0, self.n_rows), None), self.device)
-            if self.n_rows * self.n_features <= _KEPT_ENTRIES:
+            if self._are_few:
                 self._kept_block = block
         return block
 

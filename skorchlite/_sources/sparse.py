@@ -36,7 +36,7 @@ class SparseRows(ArrayRows):
     def columns(self, index: Tensor) -> "SparseRows":
         """Return the rows with some of the columns."""
         part = copy.copy(self)
-        for name in ("_staging", "_sparse_blocks", "filled"):
+        for name in ("_staging", "_kept_block", "_sparse_blocks", "filled"):
             vars(part).pop(name, None)
         X, y, weight = self.arrays
         part.arrays = X.columns(index.numpy()), y, weight

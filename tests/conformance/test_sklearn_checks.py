@@ -3,7 +3,12 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skorchlite import TorchPolyRegressor, TorchSGDRegressor, TorchSGDRegressorCV
+from skorchlite import (
+    TorchPolyRegressor,
+    TorchPolyRegressorCV,
+    TorchSGDRegressor,
+    TorchSGDRegressorCV,
+)
 
 # One for each way to fit.
 FEW = [
@@ -13,6 +18,7 @@ FEW = [
     TorchPolyRegressor(),
     TorchPolyRegressor(basis="hermite", extrapolation="clip"),
     TorchSGDRegressorCV(alphas=10),
+    TorchPolyRegressorCV(degree=[1, 2], penalty=None),
 ]
 OTHERS = [
     TorchSGDRegressor(penalty="l2"),
@@ -41,6 +47,9 @@ OTHERS = [
     TorchSGDRegressorCV(penalty="elasticnet", l1_ratio=[0.5, 1.0], alphas=5),
     TorchSGDRegressorCV(loss="huber", epsilon=1.0, alphas=3, cv=2),
     TorchSGDRegressorCV(penalty="l1", positive=True, alphas=5),
+    TorchPolyRegressorCV(alphas=5),
+    TorchPolyRegressorCV(degree=[1, 3], alphas=5, cv=2, fit_intercept=False),
+    TorchPolyRegressorCV(degree=[1, 2], alphas=2, cv=2, penalty="l1", interaction_only=True),
 ]
 
 
@@ -60,7 +69,7 @@ def expected_failures(estimator):
 WARNINGS = [
     "ignore:The data determines:numpy.exceptions.RankWarning",
     "ignore:alpha has no effect with penalty=None:UserWarning",
-    "ignore:alpha_=:UserWarning",  # of a search on a few samples of noise
+    "ignore:(alpha|degree)_=:UserWarning",  # of a search on a few samples of noise
 ]
 
 

@@ -1037,4 +1037,4 @@ def test_items_of_a_dataset_are_read_once_for_all_parts():
 
     source = Counted(X, y)
     TorchSGDRegressor().fit(source)
-    assert source.read == 1 + 256 + 600  # its kind, where to measure from, and the pass
+    assert source.read == 1 + 600  # its kind, and the pass

@@ -3,10 +3,13 @@
 import json
 import subprocess
 
+import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.measure import against
+from benchmarks.measure.choices import choice_worth
+from benchmarks.measure.model import Model
 from benchmarks.report import peer_tables, readme, tables
 
 pytestmark = pytest.mark.slow
@@ -22,6 +25,9 @@ def test_readme_shows_the_committed_figures():
     "row",
     [
         "peers/lasso/442x10",
+        pytest.param("search/", marks=pytest.mark.exhaustive),
+        "search/ridge, 100 alphas x 5 folds",
+        "search/ridge, leave one of",
         "small/cross_val_score/50x3",
         "crowd/lasso",
         "diabetes/442x10/float64",
@@ -83,6 +89,34 @@ def test_the_table_of_peers_says_who_missed_what_was_wanted():
     assert missed.endswith("| 500 ms | 4x | slow |")
     assert "| 1.5x | 2.5x |" in reached
     assert "| failed | failed | failed |" in failed and "ended with 3" in failed
+
+
+def test_a_search_is_compared_on_what_both_tried():
+    alphas, errors = np.array([4.0, 3.0, 2.0, 1.0]), np.array([[9.0, 7.0], [1, 3], [6, 4], [8, 8]])
+    ours = {"alphas": alphas, "mse_path": errors, "alpha": 3.0, "best_score": -2.0}
+    models = [Model("ours", object), Model("few", object), Model("fit", object)]
+    found = {"ours": ours, "few": {"alpha": 20.0, "best_score": -5.5}, "fit": {"coef": 0}}
+    worth = choice_worth(models, None, None, found, ("fit",), alpha_times=10, step=2)
+    assert worth["ours"] == {"chosen": {"alpha": 3.0}}
+    assert worth["few"] == {"choices": 1, "choices_alike": 1, "errors_apart": pytest.approx(0.1)}
+    assert "fit" not in worth
+    del found["few"], found["fit"]
+    found["many"] = {"alpha": np.array([3.0, 4.0]), "best_score": np.array([-2.0, -8.0])}
+    ours |= {"alpha": np.array([3.0, 3.0]), "best_score": np.array([-2.0, -4.0])}
+    worth = choice_worth(models, None, None, found)
+    assert worth["many"] == {"choices": 2, "choices_alike": 1, "errors_apart": 1.0}
+
+
+def test_the_table_of_searches_says_who_chose_the_same():
+    times = {"remarks": [], "median": 2.0, "ratio": 1.0, "least_ratio": 1.0}
+    rows = [
+        times | {"model": "ours", "chosen": {"alpha": 0.5, "degree": 12.0}},
+        times | {"model": "one", "choices": 1, "choices_alike": 0, "errors_apart": 1e-3},
+        times | {"model": "many", "choices": 3000, "choices_alike": 2999, "errors_apart": 0.0},
+    ]
+    one, many = peer_tables.search_table({"search/work": {"rows": rows}}).splitlines()[2:]
+    assert "| alpha 0.5, degree 12 | no | 1.0e-03 |" in one
+    assert "| 2,999 of 3,000 | 0.0e+00 |" in many
 
 
 def test_a_fit_that_a_crowd_slows_is_marked():

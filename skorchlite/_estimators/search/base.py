@@ -5,18 +5,19 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
+import torch
 from sklearn.callback import with_callbacks
 from sklearn.metrics import get_scorer_names
 
 from ..._compat import Interval, StrOptions, fit_context
 from ..base import TorchRegressor
-from .candidates import warn_of_end
+from .candidates import chosen, warn_of_end, warn_of_largest
 from .folds import Splits
 from .grids import LEAST_SHARE, given_alphas
 from .refit import refitted
 from .routing import RoutedSearch
 from .scoring import Scoring
-from .search import Search
+from .search import Search, tables
 
 _LEFT_OUT = {"alpha", "l1_ratio", "warm_start"}  # parameters that a search sets itself
 _OF_COLUMNS = {"n_features_in_", "feature_names_in_"}  # set by the check of X
@@ -44,7 +45,7 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None, **params) -> Self:
-        """Choose the penalty by cross-validation, and fit the model with it to all samples.
+        """Choose a model by cross-validation, and fit it to all samples.
 
         Of squared error with a full-batch solver one pass over the data makes the moments of all
         folds, and those make all models; another pass is for the last fit. Other losses, stochastic
@@ -115,22 +116,24 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
                 "scoring needs samples that can be indexed, and X yields them one after the other. "
                 "Give arrays, or scoring=None."
             )
-        search = Search(self, data, splits, scoring)
-        found, candidates = search.run(), search.candidates
-        for _ in candidates.parameters(("alpha",)):
-            if task is not None and task.step(lambda: None):
-                break
-        by_target = self.alpha_per_target and not data.single_target
-        share, numbers = (found.chosen_by_target if by_target else found.chosen)(self.rule)
+        searches = self._searches(data, splits, scoring)
+        found = [search.run() for search in searches]
+        self._report(task, searches)
+        by_target = self.alpha_per_target and self.penalty is not None and not data.single_target
+        which, share, numbers = chosen(found, self.rule, by_target)
+        search, candidates = searches[which], searches[which].candidates
         alphas = candidates.alphas[share, numbers]
         of_each = np.broadcast_to(alphas, data.rows.n_targets)
         self.__dict__.update(
             alpha_=alphas if by_target else float(alphas),
-            best_score_=found.score_of(share, numbers),
-            **search.fitted(found, share, of_each),
+            best_score_=found[which].score_of(share, numbers),
+            **tables(searches, found),
+            **search.fitted(share, of_each),
         )
         widest = isinstance(self.alphas, Integral) and candidates.shares[share] >= LEAST_SHARE
-        warn_of_end(candidates.alphas[share], found.beyond(share, numbers), widest)
+        warn_of_end(candidates.alphas[share], found[which].beyond(share, numbers), widest)
+        if which == len(searches) - 1 > 0:
+            warn_of_largest(search.labels)
         if not self.refit:
             return None
         attributes, solution = refitted(search, candidates.shares[share], of_each)
@@ -142,6 +145,16 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
         own = {name for name in vars(self) if name.endswith("_") and not name.startswith("_")}
         for name in own.union(_HIDDEN) - _OF_COLUMNS:
             self.__dict__.pop(name, None)
+
+    def _searches(self, data, splits, scoring):
+        """Return searches, from that of the least models to that of the largest."""
+        return [Search(self, data, splits, scoring)]
+
+    def _report(self, task, searches):
+        """Call the callbacks once for each candidate, until one asks for the end."""
+        for _ in range(sum(search.candidates.alphas.size for search in searches)):
+            if task is not None and task.step(lambda: None):
+                break
 
     def _splits(self, rows, X, y, params):
         """Return the splits, or None where rows belong to folds in turn or are left out by one."""
@@ -175,12 +188,9 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
 
-    def _with_model(self, found, single):
-        """Return an estimator with coefficients of shape (n_targets, n_columns) and intercepts."""
-        coef, intercept = found
+    def _with_model(self, units, v, single):
+        """Return an estimator with the model of a point in some units."""
         model = self._estimator(0.0, 0.0)
         self._name_columns(model)
-        model.coef_, model.intercept_ = coef, intercept
-        if single:
-            model.coef_, model.intercept_ = coef[0], float(intercept[0])
+        vars(model).update(model._coefficients(units, v, torch.zeros_like(v), single))
         return model

@@ -64,24 +64,19 @@ class Found:
     seconds: tuple[float, float]
     errors: Array | None = None
 
-    def chosen(self, rule: str) -> tuple[int, Any]:
-        """Return the numbers of the share and the weight that a rule chooses.
+    def means(self, by_target: bool) -> tuple[Array, Array]:
+        """Return the mean scores of each target, or of all as one, and the errors of these means.
 
-        Parameters
-        ----------
-        rule : {"best", "one_standard_error"}
+        Both are of shape (n_shares, n_alphas, n_targets). What is not finite is never chosen.
         """
-        error = _error(self.scores)
+        if by_target:
+            mean, error = -self.losses.mean(2), _error(np.moveaxis(self.losses, 2, -1))
+        else:
+            mean, error = self.scores.mean(-1)[..., None], _error(self.scores)[..., None]
         if self.errors is not None:
-            error = np.sqrt((self.errors**2).mean(-1))
-        share, numbers = _best(self.scores.mean(-1)[..., None], error[..., None], rule)
-        return share, int(numbers[0])
-
-    def chosen_by_target(self, rule: str) -> tuple[int, NDArray[np.intp]]:
-        """Return the number of the share, and that of the weight of each target."""
-        scores = -self.losses
-        error = _error(np.moveaxis(scores, 2, -1)) if self.errors is None else self.errors
-        return _best(scores.mean(2), error, rule)
+            of_all = np.sqrt((self.errors**2).mean(-1, keepdims=True))
+            error = self.errors if by_target else of_all
+        return np.where(np.isfinite(mean), mean, -np.inf), error
 
     def score_of(self, share: int, numbers: Any) -> Any:
         """Return the mean score of a weight, or of one for each target."""
@@ -112,50 +107,74 @@ def _error(scores: Array) -> Array:
     return scores.std(-1, ddof=1) / n**0.5 if n > 1 else np.zeros(scores.shape[:-1])
 
 
-def _best(mean: Array, error: Array, rule: str) -> tuple[int, NDArray[np.intp]]:
-    """Return the number of the share, and those of the weights for each target.
+def chosen(parts: list[Found], rule: str, by_target: bool) -> tuple[int, int, Any]:
+    """Return the numbers of the part, the share and the weight that a rule chooses.
 
     Parameters
     ----------
-    mean, error : array of shape (n_shares, n_alphas, n_targets)
-        Of scores, and of these means.
-    rule : str
+    parts : list of Found
+        From the least model to the largest.
+    rule : {"best", "one_standard_error"}
+    by_target : bool
+        Whether each target has a weight of its own, of which there is then an array.
     """
-    mean = np.where(np.isfinite(mean), mean, -np.inf)
-    if not np.isfinite(mean.max(1)).all():
+    found = [part.means(by_target) for part in parts]
+    totals = [mean.max(1).sum(1) for mean, _ in found]  # of the best weights of each share
+    if not np.isfinite(max(map(np.max, totals))):
+        if parts[0].errors is not None:
+            raise ValueError(
+                "A sample determines a coefficient nearly alone, so that rounding makes the errors "
+                "of the formula for cv='loo'. Give cv=sklearn.model_selection.LeaveOneOut(), which "
+                "fits the others, or larger alphas."
+            )
         raise ValueError(
             "No candidate has a finite score. Check the scoring and the splits (R2, say, needs two "
             "samples in each), or use larger alphas."
         )
-    share = int(mean.max(1).sum(1).argmax())
-    mean, error = mean[share], error[share]
-    best, targets = mean.argmax(0), np.arange(mean.shape[1])
-    if rule == "one_standard_error":  # the largest weight that is as good
-        best = (mean >= (mean - error)[best, targets]).argmax(0)
-    return share, best
+    which = int(np.argmax([total.max() for total in totals]))
+    share = int(totals[which].argmax())
+    mean, error = (values[share] for values in found[which])
+    numbers = mean.argmax(0)
+    if rule == "one_standard_error":  # the least model and the largest weight that are as good
+        least = (mean - error)[numbers, np.arange(mean.shape[1])]
+        for which, (mean, _) in enumerate(found):
+            share = int(totals[which].argmax())
+            if (mean[share].max(0) >= least).all():
+                break
+        numbers = (mean[share] >= least).argmax(0)
+    return which, share, numbers if by_target else int(numbers[0])
 
 
-def results(candidates: Candidates, named: tuple[str, ...], found: Found) -> dict[str, Any]:
+def together(parts: list[Found]) -> Found:
+    """Return what came out of all parts, with an axis for these in front."""
+    errors = [part.errors for part in parts if part.errors is not None]
+    return Found(
+        np.stack([part.losses for part in parts]),
+        np.stack([part.scores for part in parts]),
+        (sum(part.seconds[0] for part in parts), sum(part.seconds[1] for part in parts)),
+        np.stack(errors) if errors else None,
+    )
+
+
+def results(params: list[dict[str, Any]], found: Found) -> dict[str, Any]:
     """Return the dictionary that GridSearchCV calls ``cv_results_``.
 
     The candidates share the passes over the rows, so that each is given the same part of the time.
 
     Parameters
     ----------
-    candidates : Candidates
-    named : tuple of str
-        The parameters that were searched.
+    params : list of dict
+        The parameters of each candidate.
     found : Found
     """
     flat = found.scores.reshape(-1, found.scores.shape[-1])
     n, n_splits = flat.shape
-    params = candidates.parameters(named)
     table: dict[str, Any] = {}
     for name, total in zip(("fit", "score"), found.seconds, strict=True):
         table[f"mean_{name}_time"] = np.full(n, total / (n * n_splits))
         table[f"std_{name}_time"] = np.zeros(n)
-    for name in named:
-        table[f"param_{name}"] = np.ma.array([one[name] for one in params])
+    for name in params[0]:
+        table[f"param_{name}"] = _masked([one[name] for one in params])
     table["params"] = params
     if found.errors is None:
         for split in range(n_splits):
@@ -165,6 +184,16 @@ def results(candidates: Candidates, named: tuple[str, ...], found: Found) -> dic
     worse = np.where(np.isnan(mean), np.inf, -mean)  # a mean that is no number comes last
     table["rank_test_score"] = 1 + np.searchsorted(np.sort(worse), worse).astype(np.int32)
     return table
+
+
+def _masked(values: list[Any]) -> np.ma.MaskedArray:
+    """Return values as GridSearchCV has them, of which each is one entry."""
+    if all(np.ndim(value) == 0 for value in values):
+        return np.ma.array(values)
+    found = np.ma.array(np.empty(len(values), object))
+    for number, value in enumerate(values):
+        found[number] = value
+    return found
 
 
 def warn_of_end(alphas: Array, numbers: NDArray[np.intp], widest: bool) -> None:
@@ -190,3 +219,13 @@ def warn_of_end(alphas: Array, numbers: NDArray[np.intp], widest: bool) -> None:
         f"{further} one may be better. Give alphas that reach further, or a smaller eps."
     )
     warnings.warn(message, UserWarning, stacklevel=caller_level(least=5))
+
+
+def warn_of_largest(labels: dict[str, Any]) -> None:
+    """Warn that the search with the largest models, which have these parameters, is the best."""
+    for name, value in labels.items():
+        message = (
+            f"{name}_={value} is the largest that was tried, so that a larger one may be better. "
+            "Try larger ones too."
+        )
+        warnings.warn(message, UserWarning, stacklevel=caller_level(least=5))

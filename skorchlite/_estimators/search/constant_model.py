@@ -1,6 +1,8 @@
 """The slopes and curvatures of the best constant, which say how large penalties may be."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._objective.loss import Loss
@@ -9,20 +11,23 @@ from ..._objective.penalties import make_penalty
 from ..._sources.origin_choice import pilot_origin
 from ..._sources.row_source import Rows
 
+Array = NDArray[np.float64]
+
 _ROWS = 10_000  # of which the best constant is found
 _HALVINGS = 60
 
 
-def constant_slopes(rows: Rows, loss: Loss, fit_intercept: bool) -> tuple[float, float]:
-    """Return the largest slope of a coefficient, and the mean curvature along coefficients.
+def constant_slopes(rows: Rows, loss: Loss, fit_intercept: bool) -> tuple[Array, Array]:
+    """Return the size of the slope along each of the caller's coefficients, and the curvature.
 
-    Both are at the best constant for about as many rows as are read in a moment. The curvature of a
-    loss is that of the parabola with the same slopes, on average.
+    Both are of shape (n_columns,), at the best constant for about as many rows as are read in a
+    moment; of several targets, the largest slope and the mean curvature. The curvature of a loss is
+    that of the parabola with the same slopes, on average.
 
     Parameters
     ----------
     rows : Rows
-        With the columns of the model.
+        With columns that differ from the caller's in scale only.
     loss : Loss
     fit_intercept : bool
     """
@@ -42,8 +47,10 @@ def constant_slopes(rows: Rows, loss: Loss, fit_intercept: bool) -> tuple[float,
     slopes = -loss.gradient(y, constant.expand_as(y).contiguous())
     squares = weight @ residual.square()
     bend = torch.where(squares > 0, weight @ (slopes * residual) / squares, 1.0)
-    variances = deviation[rows.n_targets :].square().mean()
-    return float(gradient[:-1].abs().max()), float((variances * bend).mean())
+    variances = deviation[rows.n_targets :].square() * bend.mean()
+    with np.errstate(all="ignore"):  # of powers that are out of range, which the caller leaves out
+        unit = rows.basis.conversion.to_caller(np.ones((rows.n_features, 1)))[:, 0]
+        return gradient[:-1].abs().amax(1).numpy() / unit, variances.numpy() / unit**2
 
 
 def _targets(rows: Rows) -> tuple[Tensor, Tensor]:

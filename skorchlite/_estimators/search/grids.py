@@ -42,7 +42,9 @@ def given_shares(l1_ratio: Any) -> list[float]:
     return [float(share) for share in shares]
 
 
-def alpha_grid(slope: float, curvature: float, shares: list[float], n: int, eps: float) -> Array:
+def alpha_grid(
+    slope: float, curvatures: tuple[float, float], shares: list[float], n: int, eps: float
+) -> Array:
     """Return weights on a logarithmic scale, of shape (n_shares, n), in descending order.
 
     Parameters
@@ -50,21 +52,22 @@ def alpha_grid(slope: float, curvature: float, shares: list[float], n: int, eps:
     slope : float
         The largest of a coefficient, at the best constant: where all of the penalty is "l1", that
         is the least weight which leaves all coefficients at zero.
-    curvature : float
-        The mean over the coefficients.
+    curvatures : tuple of float
+        The largest and the least that matter, along coefficients; the same one twice for columns
+        that are of a size.
     shares : list of float
         Of "l1" in the penalty.
     n : int
     eps : float
         The least weight, relative to the largest; without "l1" the weights reach from
-        ``curvature / eps`` to ``curvature * eps**2``.
+        ``largest / eps`` to ``least * eps**2``.
     """
     tiny = np.finfo(float).resolution
     rows = []
     for share in shares:
         if share < LEAST_SHARE:
-            middle = max(curvature, tiny)
-            rows.append(np.geomspace(middle / eps, middle * eps**2, n))
+            most, least = (max(curvature, tiny) for curvature in curvatures)
+            rows.append(np.geomspace(most / eps, least * eps**2, n))
         else:
             largest = max(slope, tiny) / share
             rows.append(np.geomspace(largest, largest * eps, n))

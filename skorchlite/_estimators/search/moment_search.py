@@ -1,7 +1,7 @@
 """The squared errors of all candidates from the moments of folds, which one pass makes."""
 
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -15,9 +15,15 @@ from ..._objective.moments import Moments
 from ..._objective.moments_objective import RunningMoments, SummedObjective
 from ..._objective.penalties import Penalty
 from ..._objective.underflow import check_underflow
+from ..._objective.units import Units
 from ..._solvers.paths.kinked_path import KinkedProblems, kinked_path
-from ..._solvers.paths.ridge_path import RidgePath
-from ..._solvers.paths.scaled_moments import ScaledMoments, scaled_moments, squared_errors
+from ..._solvers.paths.ridge_path import EPS, RidgePath
+from ..._solvers.paths.scaled_moments import (
+    ScaledMoments,
+    diagonal,
+    scaled_moments,
+    squared_errors,
+)
 from ..._sources.origin import Origin
 from ..._sources.row_source import Rows, TargetRows
 from .folds import Folds, check_weights
@@ -25,14 +31,17 @@ from .folds import Folds, check_weights
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+_UNSURE = 1e-8  # of an error: where rounding may make more of it, a fit does better
+_SAFETY = 8.0  # an error is off by twice a prediction, and that by up to 4 times its estimate
 _ROUNDED = 1e-8  # of the squares of the targets: what errors from moments have few digits of
 _SUMMED = 64.0  # times the rounding error of a square may be left of their sum
-_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
 class FoldPath:
     """The models of one split along the path of one share, for all weights.
+
+    Of several splits, all arrays have their axis in front.
 
     Parameters
     ----------
@@ -41,11 +50,18 @@ class FoldPath:
         For columns that are measured from the origin of the moments.
     found : array of bool, of shape (n_alphas,)
         Which of them the moments hold the digits of.
+    rounding : tuple of array or None, default=None
+        How far the coefficients may be off; see ``RidgePath``.
     """
 
     coef: Array
     intercept: Array
     found: Mask
+    rounding: tuple[Array, Array] | None = None
+
+    def of_split(self, number: int) -> "FoldPath":
+        """Return the path of one of several splits."""
+        return FoldPath(self.coef[number], self.intercept[number], self.found[number])
 
 
 @dataclass
@@ -60,25 +76,29 @@ class MomentSearch:
         Near the data, without a scale.
     fit_intercept : bool
     folds : Folds
+    whole, train, test : KeyedMoments
+        Of all rows, and of what each split trains and tests on.
     """
 
     rows: Rows
     origin: Origin
     fit_intercept: bool
     folds: Folds
-    whole: KeyedMoments = field(init=False)
-    train: KeyedMoments = field(init=False)
-    test: KeyedMoments = field(init=False)
+    whole: KeyedMoments
+    train: KeyedMoments
+    test: KeyedMoments
 
-    def __post_init__(self) -> None:
-        each = keyed_moments(self.rows, self.folds.keys, self.origin, self.fit_intercept)
-        self.whole = each.together()
-        t, weight = each.n_targets, self.whole.weight[0]
-        squares = np.concatenate((self.whole.squares[0], weight * self._squares))
-        mean, columns = self.whole.mean[0], slice(t + self.rows.n_features)
-        check_underflow(squares, mean, torch.float64, columns, self.rows, self.origin)
-        self.train, self.test = self.folds.sets(each)
-        check_weights(self.folds, self.train, self.test)
+    @classmethod
+    def made(cls, rows: Rows, origin: Origin, fit_intercept: bool, folds: Folds) -> "MomentSearch":
+        """Return the search, with the moments from a pass over the rows."""
+        each = keyed_moments(rows, folds.keys, origin, fit_intercept)
+        whole = each.together()
+        squares = np.concatenate((whole.squares[0], whole.features[0].diagonal()))
+        columns = slice(each.n_targets + rows.n_features)
+        check_underflow(squares, whole.mean[0], torch.float64, columns, rows, origin)
+        train, test = folds.sets(each)
+        check_weights(folds, train, test)
+        return MomentSearch(rows, origin, fit_intercept, folds, whole, train, test)
 
     @property
     def slope(self) -> float:
@@ -95,16 +115,42 @@ class MomentSearch:
         squares: Array = self.whole.features[0].diagonal() / self.whole.weight[0]
         return squares
 
-    def problem(self, split: int) -> ScaledMoments:
-        """Return what a split minimises, without a penalty."""
+    @property
+    def penalty_root(self) -> Array:
+        """What coefficients are multiplied by, a matrix or its diagonal, before the penalty."""
+        basis = self.rows.basis
+        if basis.penalty_root is not None:
+            return basis.penalty_root.numpy()
+        ones = np.ones((self.rows.n_features, 1))
+        # Others than those of the caller's family have no penalty on them.
+        return basis.conversion.to_caller(ones)[:, 0] if basis.diagonal else ones[:, 0]
+
+    def leading(self, rows: Rows) -> "MomentSearch":
+        """Return the search with the first columns, which are those of ``rows``."""
+        d = rows.n_features
+        return replace(
+            self,
+            rows=rows,
+            origin=Origin(self.origin.shift[: rows.n_targets + d]),
+            whole=self.whole.leading(d),
+            train=self.train.leading(d),
+            test=self.test.leading(d),
+        )
+
+    def within(self, alphas: Array) -> list[tuple[slice, "MomentSearch"]]:
+        """Return a search for each part of some weights, in descending order, of which it holds."""
+        return [(slice(len(alphas)), self)]
+
+    def problem(self, split: int | slice) -> ScaledMoments:
+        """Return what a split, or each of several, minimises, without a penalty."""
         return scaled_moments(self.train, split, self._rounded(self.train, split))
 
-    def _rounded(self, moments: KeyedMoments, key: int) -> Array:
+    def _rounded(self, moments: KeyedMoments, key: int | slice) -> Array:
         """Return the mean squares that rounding may have made of columns that are constant."""
         t = self.rows.n_targets
-        size = (self.origin.shift.numpy() + moments.mean[key])[t:]
+        size = (self.origin.shift.numpy() + moments.mean[key])[..., t:]
         # Sparse columns are measured from zero, and dense ones from near their mean.
-        rounding = _EPS if self.rows.sparse else _EPS**2
+        rounding = EPS if self.rows.sparse else EPS**2
         return _SUMMED * rounding * size * size
 
     def whole_problem(self) -> ScaledMoments:
@@ -112,14 +158,15 @@ class MomentSearch:
         return scaled_moments(self.whole, 0, self._rounded(self.whole, 0))
 
     def ridge(self, problem: ScaledMoments, alphas: Array) -> FoldPath:
-        """Return the models of a problem with an "l2" penalty."""
-        path = RidgePath(problem, float(alphas.min()), float(alphas.max()))
-        if not path.exact:
-            d, t = problem.gradient.shape
-            nothing = np.zeros((len(alphas), d, t)), np.zeros((len(alphas), t))
-            return FoldPath(*nothing, np.zeros(len(alphas), bool))
+        """Return the models of a problem, or of several, with an "l2" penalty."""
+        path = RidgePath(problem, float(alphas.min()), float(alphas.max()), self.penalty_root)
+        found = np.repeat(path.exact[..., None], len(alphas), -1)
+        if not found.any():
+            *several, d, t = problem.gradient.shape
+            shape = *several, len(alphas)
+            return FoldPath(np.zeros((*shape, d, t)), np.zeros((*shape, t)), found)
         coef = path.coef(alphas)
-        return FoldPath(coef, self._intercept(problem, coef), np.ones(len(alphas), bool))
+        return FoldPath(coef, self._intercept(problem, coef), found, path.rounding(coef))
 
     def kinked(
         self, parts: list[ScaledMoments], shares: list[float], alphas: Array, positive: bool
@@ -149,49 +196,65 @@ class MomentSearch:
     def _intercept(self, problem: ScaledMoments, coef: Array) -> Array:
         if self.fit_intercept:
             return problem.intercept(coef)
-        return np.zeros((len(coef), coef.shape[-1]))
+        return np.zeros((*coef.shape[:-2], coef.shape[-1]))
 
-    def errors(self, split: int, path: FoldPath) -> Array:
-        """Return the mean squared errors on the test rows, of shape (n_alphas, n_targets).
+    def errors(self, split: int | slice, path: FoldPath) -> Array:
+        """Return the mean squared errors on the test rows, of shape (..., n_alphas, n_targets).
 
         Those that moments do not hold the digits of are summed over the rows.
         """
         errors = squared_errors(self.test, split, path.coef, path.intercept)
-        mean_squares = self.test.squares[split] / self.test.weight[split]
-        low = (errors < _ROUNDED * mean_squares) & path.found[:, None]
-        if low.any() and self.rows.indexed:
-            _, numbers = self.folds.rows_of(split, self.rows.n_rows)
-            rows = self.rows.taken(torch.from_numpy(numbers))
-            for target in np.flatnonzero(low.any(0)):
-                which = low[:, target]
-                point = np.concatenate(
-                    (path.coef[which, :, target].T, path.intercept[None, which, target])
-                )
-                errors[which, target] = self._summed(rows, int(target), point)
+        mean_squares = self.test.squares[split] / self.test.weight[split][..., None]
+        mean_squares = mean_squares[..., None, :] + self.summands(split, path.coef) ** 2
+        low = (errors < _ROUNDED * mean_squares) & path.found[..., None]
+        if not (low.any() and self.rows.indexed):
+            return errors
+        if not isinstance(split, slice):
+            _sum_up(self, errors, low, split, path)
+            return errors
+        for number in np.flatnonzero(low.any((-2, -1))):
+            part = errors[number], low[number]
+            _sum_up(self, *part, split.start + int(number), path.of_split(int(number)))
         return errors
 
-    def _summed(self, rows: Rows, target: int, point: Array) -> Array:
-        """Return the mean squared errors of models of one target, summed over rows."""
-        t = rows.n_targets
-        shift = self.origin.shift
-        own = torch.cat((shift[target : target + 1], shift[t:]))
-        losses = partial(
-            reductions.losses,
-            origin=Origin(own),
-            dtype=torch.float64,
-            loss=make_loss("squared_error", 0.0, 0.5),
-            v=torch.from_numpy(point),
-        )
-        value, total = TargetRows(rows, [target]).total(losses)
-        return 2 * value.numpy() / total
+    def summands(self, split: int | slice, coef: Array) -> Array:
+        """Return the size of what adds up to predictions on the test rows.
 
-    def caller_models(self, path: FoldPath, which: int) -> tuple[Array, Array]:
-        """Return (coef of shape (n_targets, n_features), intercept) for the columns as they are."""
-        t, shift = self.rows.n_targets, self.origin.shift.numpy()
-        coef = path.coef[which]
-        if not self.fit_intercept:
-            return coef.T.copy(), np.zeros(t)
-        return coef.T.copy(), path.intercept[which] + shift[:t] - shift[t:] @ coef
+        Rounding errors of predictions are relative to it. It is of shape (..., n_alphas,
+        n_targets).
+        """
+        variances = diagonal(self.test.features[split]) / self.test.weight[split][..., None]
+        return np.sqrt(np.einsum("...d,...ndt->...nt", variances, coef * coef))
+
+    def sure(self, split: int | slice, path: FoldPath, errors: Array) -> Mask:
+        """Return which models have errors on the test rows that rounding leaves the digits of.
+
+        Polynomials grow fast outside of the training rows, and so do their rounding errors.
+        """
+        if path.rounding is None or not self.rows.basis.derived:
+            return path.found
+        directions, sizes = path.rounding
+        test, t = self.test, self.rows.n_targets
+        apart = (test.mean[split] - self.train.mean[split])[..., None, t:] @ directions
+        along = ((test.features[split] @ directions) * directions).sum((-2, -1))
+        squares = along / test.weight[split] + np.square(apart).sum((-2, -1))
+        off = np.sqrt(squares)[..., None, None] * sizes + EPS * self.summands(split, path.coef)
+        return path.found & (_SAFETY * off <= _UNSURE * np.sqrt(errors)).all(-1)
+
+    @cached_property
+    def units(self) -> Units:
+        """Of the points that ``point`` returns."""
+        return Units(self.origin, self.rows.basis, self.rows.n_targets, self.fit_intercept)
+
+    def point(self, path: FoldPath, which: int) -> torch.Tensor:
+        """Return coefficients and intercept of one weight, of shape (n_features + 1, n_targets)."""
+        return torch.from_numpy(np.concatenate((path.coef[which], path.intercept[None, which])))
+
+    def caller_coefs(self, path: FoldPath) -> Array:
+        """Return the coefficients for the caller, of shape (n_alphas, n_targets, n_features)."""
+        n, d, t = path.coef.shape
+        coef = self.units.to_caller(np.moveaxis(path.coef, 1, 0).reshape(d, -1))
+        return np.moveaxis(coef.reshape(d, n, t), 0, -1).copy()
 
     def summed(self, loss: Loss, penalty: Penalty, targets: NDArray[np.intp]) -> SummedObjective:
         """Return the objective of all rows and some targets, from their moments alone."""
@@ -205,3 +268,29 @@ class MomentSearch:
         return SummedObjective(
             running, len(targets), self.rows.basis, loss, penalty, self.fit_intercept
         )
+
+
+def _sum_up(search: MomentSearch, errors: Array, low: Mask, split: int, path: FoldPath) -> None:
+    """Write errors of one split that are summed over the rows."""
+    _, numbers = search.folds.rows_of(split, search.rows.n_rows)
+    rows = search.rows.taken(torch.from_numpy(numbers))
+    for target in np.flatnonzero(low.any(0)):
+        which = low[:, target]
+        point = np.concatenate((path.coef[which, :, target].T, path.intercept[None, which, target]))
+        errors[which, target] = _summed(rows, search.origin, int(target), point)
+
+
+def _summed(rows: Rows, origin: Origin, target: int, point: Array) -> Array:
+    """Return the mean squared errors of models of one target, summed over rows."""
+    t = rows.n_targets
+    shift = origin.shift
+    own = torch.cat((shift[target : target + 1], shift[t:]))
+    losses = partial(
+        reductions.losses,
+        origin=Origin(own),
+        dtype=torch.float64,
+        loss=make_loss("squared_error", 0.0, 0.5),
+        v=torch.from_numpy(point),
+    )
+    value, total = TargetRows(rows, [target]).total(losses)
+    return 2 * value.numpy() / total

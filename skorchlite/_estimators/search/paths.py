@@ -1,21 +1,24 @@
 """The models of each split along the paths of penalties, by moments or by fits."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..._inputs.conversion import to_numpy
+from ..._objective.units import Units
 from .fit_search import FitSearch
-from .moment_search import FoldPath, MomentSearch
+from .moment_search import FoldPath, Mask, MomentSearch
 
 Array = NDArray[np.float64]
 Model = tuple[Array, Array]  # coefficients of shape (n_targets, n_columns), and intercepts
 
 _ENTRIES = 1 << 23  # of coefficients that are made at a time
 _ILL = 1e5  # a condition that leaves coefficients from moments less than about ten digits
+_SMALL = 1 << 13  # entries of matrices that are factored together
 _LOST = (
     "Columns depend on each other so much that the sums over the rows do not hold the digits of "
     "some models, and the rows cannot be read again. Give arrays or what can be read more than "
@@ -34,14 +37,22 @@ class SplitPath:
         Its number.
     losses : array of shape (n_alphas, n_targets)
         The mean losses on the test rows; of squared error, the mean squared errors.
-    model : callable
-        Returns the model of the weight with a number.
+    fitted : callable
+        Returns an estimator with the model of the weight with a number.
     """
 
     split: int
     share: int
     losses: Array
-    model: Callable[[int], Model]
+    fitted: Callable[[int], Any]
+
+    def model(self, which: int) -> Model:
+        """Return the model of the weight with a number."""
+        return model_of(self.fitted(which))
+
+    def first(self, n: int) -> "SplitPath":
+        """Return the path of the first weights."""
+        return replace(self, losses=self.losses[:n])
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,8 @@ class PathSearch:
     positive : bool
     squared : bool
         Whether the loss is squared error.
+    estimator : callable
+        Returns an estimator with a model: ``estimator(units, point)``.
     """
 
     by_moments: list[MomentSearch]
@@ -66,6 +79,7 @@ class PathSearch:
     kinked: bool
     positive: bool
     squared: bool
+    estimator: Callable[[Units, Tensor], Any]
 
     def paths(self, shares: list[float], alphas: Array) -> Iterator[SplitPath]:
         """Yield the path of each split and each share.
@@ -106,20 +120,25 @@ class PathSearch:
                 return search.problem(number).condition((1 - share) * alpha, used) > _ILL
         return False
 
-    def of_all(self, share: float, alphas: Array) -> list[Model]:
-        """Return the models of all rows for one share, in the order of the weights."""
-        if self.by_moments:
-            search = self.by_moments[0]
-            problem, own = search.whole_problem(), alphas[None]
+    def of_all(self, share: float, alphas: Array) -> list[Array]:
+        """Return the coefficients on all rows for one share, in the order of the weights."""
+        if not self.by_moments:
+            return self._fitted_to_all(share, alphas)
+        found: list[Array] = []
+        for which, search in self.by_moments[0].within(alphas):
+            problem, own = search.whole_problem(), alphas[which]
             if self.kinked:
-                path = search.kinked([problem], [share], own, self.positive)[0][0]
+                path = search.kinked([problem], [share], own[None], self.positive)[0][0]
             else:
-                path = search.ridge(problem, alphas)
-            if path.found.all():
-                return [search.caller_models(path, number) for number in range(len(alphas))]
+                path = search.ridge(problem, own)
+            exact = path.found.all()
+            found += list(search.caller_coefs(path)) if exact else self._fitted_to_all(share, own)
+        return found
+
+    def _fitted_to_all(self, share: float, alphas: Array) -> list[Array]:
         if self.by_fits is None:
             raise ValueError(_LOST)
-        return [_model_of(model) for model, _ in self.by_fits.of_all(share, alphas)]
+        return [model_of(model)[0] for model, _ in self.by_fits.of_all(share, alphas)]
 
     def _of_moments(
         self, search: MomentSearch, shares: list[float], alphas: Array
@@ -128,53 +147,85 @@ class PathSearch:
         n_splits, at_once = search.train.n_keys, max(_ENTRIES // room, 1)
         for first in range(0, n_splits, at_once):
             splits = range(first, min(first + at_once, n_splits))
+            if not self.kinked:
+                yield from self._ridges(search, splits, shares[0], alphas[0])
+                continue
             parts = [search.problem(split) for split in splits]
-            if self.kinked:
-                found = search.kinked(parts, shares, alphas, self.positive)
-            else:
-                found = [[search.ridge(part, alphas[0])] for part in parts]
+            found = search.kinked(parts, shares, alphas, self.positive)
             for split, of_split in zip(splits, found, strict=True):
                 for number, path in enumerate(of_split):
-                    share, own = shares[number], alphas[number]
-                    yield self._completed(search, split, path, number, share, own)
+                    outcome = path, search.errors(split, path), path.found
+                    yield self._completed(search, split, *outcome, number, shares, alphas[number])
+
+    def _ridges(
+        self, search: MomentSearch, splits: range, share: float, alphas: Array
+    ) -> Iterator[SplitPath]:
+        """Yield the paths of splits for a penalty without kinks."""
+        parts: dict[int, list[SplitPath]] = {split: [] for split in splits}
+        at_once = max(_SMALL // search.rows.n_features**2, 1)  # which cost less than a call does
+        for which, part in search.within(alphas):
+            for first in range(splits.start, splits.stop, at_once):
+                some = range(first, min(first + at_once, splits.stop))
+                group = slice(some.start, some.stop)
+                path = part.ridge(part.problem(group), alphas[which])
+                errors = part.errors(group, path)
+                sure = part.sure(group, path, errors)
+                for number, split in enumerate(some):
+                    outcome = path.of_split(number), errors[number], sure[number]
+                    own = self._completed(part, split, *outcome, 0, [share], alphas[which])
+                    parts[split].append(own)
+        for found in parts.values():
+            yield found[0] if len(found) == 1 else _joined(found)
 
     def _completed(
         self,
         search: MomentSearch,
         split: int,
         path: FoldPath,
+        errors: Array,
+        sure: Mask,
         number: int,
-        share: float,
+        shares: list[float],
         alphas: Array,
     ) -> SplitPath:
-        """Return a path, by fits for those weights whose digits the moments do not hold."""
-        whole = search.folds.first + split
-        (lost,) = np.nonzero(~path.found)
-        if len(lost) and self.by_fits is None:
+        """Return a path, by fits for the weights whose digits moments do not hold."""
+        whole, share = search.folds.first + split, shares[number]
+        if self.by_fits is None and not path.found.all():
             raise ValueError(_LOST)
-        if len(lost) == len(alphas):
+
+        def fitted(which: int) -> Any:
+            return self.estimator(search.units, search.point(path, which))
+
+        found, sure = SplitPath(whole, number, errors, fitted), sure & path.found
+        if self.by_fits is None or sure.all():
+            return found
+        n_sure = int(sure.argmin())  # smaller penalties leave less sure models
+        if not n_sure:
             return self._fitted(whole, number, share, alphas)
-        losses = search.errors(split, path)
-        fits = self._fitted(whole, number, share, alphas[lost]) if len(lost) else None
-        if fits is not None:
-            losses[lost] = fits.losses
-
-        def model(which: int) -> Model:
-            if fits is None or path.found[which]:
-                return search.caller_models(path, which)
-            return fits.model(int(np.searchsorted(lost, which)))
-
-        return SplitPath(whole, number, losses, model)
+        return _joined([found.first(n_sure), self._fitted(whole, number, share, alphas[n_sure:])])
 
     def _fitted(self, split: int, number: int, share: float, alphas: Array) -> SplitPath:
         assert self.by_fits is not None
         losses, models = [], list[Any]()
         for model, loss in self.by_fits.path(split, share, alphas):
             losses.append(loss * (2 if self.squared else 1))
-            models.append(_model_of(model))
+            model._stream = None  # which holds products of all columns
+            models.append(model)
         return SplitPath(split, number, np.array(losses), models.__getitem__)
 
 
-def _model_of(estimator: Any) -> Model:
+def _joined(parts: list[SplitPath]) -> SplitPath:
+    """Return the path of the weights of all parts, which are of one split and share."""
+    of_each = [(part, number) for part in parts for number in range(len(part.losses))]
+
+    def fitted(which: int) -> Any:
+        part, number = of_each[which]
+        return part.fitted(number)
+
+    return replace(parts[0], losses=np.concatenate([p.losses for p in parts]), fitted=fitted)
+
+
+def model_of(estimator: Any) -> Model:
+    """Return the model of an estimator."""
     coef, intercept = to_numpy(estimator.coef_), to_numpy(estimator.intercept_)
     return np.atleast_2d(coef), np.atleast_1d(intercept)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._inputs.fit_data import Data
+from ..._polynomials.basis import Basis
 from ..._solvers.base import Solution, SolverControl
 from ..._solvers.newton.solver import newton
 from ..._sources.row_source import TargetRows
@@ -74,9 +75,24 @@ def _together(parts: list[tuple[NDArray[np.intp], Attributes]]) -> Attributes:
 
     for name in ("coef_", "intercept_"):
         found[name] = np.concatenate(each(name))[order]
+    if "_basis_solution" in found:  # of a polynomial, in the terms that it was fitted in
+        solutions = [_in_terms_of(found["_basis"], attributes) for _, attributes in parts]
+        coefs, intercepts = (np.concatenate(part)[order] for part in zip(*solutions, strict=True))
+        found["_basis_solution"] = coefs, intercepts
     for name, worst in (("n_iter_", max), ("t_", max), ("optimality_", max), ("converged_", all)):
         found[name] = worst(each(name))
     # Those that ended before the others stay where they are.
     curves, length = each("loss_curve_"), max(map(len, each("loss_curve_")))
     found["loss_curve_"] = [sum(c[min(i, len(c) - 1)] for c in curves) for i in range(length)]
     return found
+
+
+def _in_terms_of(basis: Basis, attributes: Attributes) -> tuple[Array, Array]:
+    """Return (coef of shape (n_targets, n_terms), intercept) for the terms of a basis."""
+    coef, intercept = attributes["_basis_solution"]
+    own: Basis = attributes["_basis"]
+    if own.has_same_terms(basis):
+        return coef, intercept
+    # Penalties of some size may have been better in other terms.
+    parts, _ = basis.conversion.coefficients_of(own)
+    return coef @ parts[:-1].T, intercept + coef @ parts[-1]

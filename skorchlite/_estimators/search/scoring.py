@@ -32,17 +32,13 @@ class Scoring:
     y: Any
     params: dict[str, Any]
 
-    def scores(
-        self, path: SplitPath, splits: Splits, fitted: Any, share: float, alphas: Array
-    ) -> Array:
+    def scores(self, path: SplitPath, splits: Splits, share: float, alphas: Array) -> Array:
         """Return the scores of all weights on the test samples of a split.
 
         Parameters
         ----------
         path : SplitPath
         splits : Splits
-        fitted : callable
-            Returns an estimator with a model; it takes what ``path.model`` returns.
         share : float
         alphas : array of shape (n_alphas,)
             What the parameters of the estimator are to be.
@@ -56,7 +52,7 @@ class Scoring:
         }
         for_caller, found = input_of(X).attributes_for_caller, []
         for number, alpha in enumerate(alphas.tolist()):
-            model = fitted(path.model(number))
+            model = path.fitted(number)
             model.alpha, model.l1_ratio = alpha, share
             vars(model).update(for_caller(vars(model)))
             found.append(self.scorer(model, *given, **params))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from numbers import Integral
 from typing import Any
@@ -16,7 +16,8 @@ from ..._objective.moments import MANY_COLUMNS
 from ..._solvers.paths.leave_one_out import left_out
 from ..._solvers.selection import is_stochastic
 from ..._sources.origin_choice import pilot_origin
-from .candidates import Candidates, Found, results
+from ..._sources.row_source import Rows
+from .candidates import Candidates, Found, results, together
 from .constant_model import constant_slopes
 from .fit_search import FitSearch
 from .folds import Folds, Splits
@@ -41,43 +42,62 @@ class Search:
         None for rows that are not counted, which belong to folds in turn.
     scoring : Scoring or None
         None for the loss.
+    labels : dict, default={}
+        The parameters that all of its candidates share, and those of other searches do not.
     """
 
     estimator: Any
     data: Data
     splits: Splits | None
     scoring: Scoring | None
+    labels: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def shares(self) -> list[float]:
         """The shares of "l1" in the penalty that are tried."""
-        fixed = {"l2": [0.0], "l1": [1.0]}
+        fixed = {None: [0.0], "l2": [0.0], "l1": [1.0]}
         shares = fixed.get(self.estimator.penalty)
         return shares or given_shares(self.estimator.l1_ratio)
 
     @cached_property
     def candidates(self) -> Candidates:
         """The pairs of a share and a weight that are tried."""
-        if not self._by_moments:
-            self._check_rows_for_fits()
+        self._check_rows()
         given = given_alphas(self.estimator.alphas)
+        if self.estimator.penalty is None:
+            given = np.zeros(1)
         if given is not None:
             return Candidates(self.shares, np.tile(given, (len(self.shares), 1)))
         n, eps = self.estimator.alphas, self.estimator.eps
         return Candidates(self.shares, alpha_grid(*self._slopes(), self.shares, n, eps))
 
-    def _slopes(self) -> tuple[float, float]:
+    @property
+    def params(self) -> list[dict[str, Any]]:
+        """The parameters of each candidate."""
+        names = {None: (), "elasticnet": ("alpha", "l1_ratio")}
+        own = self.candidates.parameters(names.get(self.estimator.penalty, ("alpha",)))
+        return [{**self.labels, **one} for one in own]
+
+    def _slopes(self) -> tuple[float, tuple[float, float]]:
+        """Return the largest slope, and the largest and the least curvature; see ``alpha_grid``."""
         if self._by_moments:
             first = self._by_moments[0]
-            return first.slope, first.curvature
+            return first.slope, (first.curvature, first.curvature)
         rows = self.columns.fit(self.data.rows)
         try:
-            return constant_slopes(rows, self.loss, self.estimator.fit_intercept)
+            slopes, curvatures = constant_slopes(rows, self.loss, self.estimator.fit_intercept)
         except OutOfRangeError:
             raise ValueError(
                 "The numbers in X or y span more than a double can hold, so that there are no "
                 "alphas to suggest. Scale the columns first, or give alphas."
             ) from None
+        middle = float(curvatures.mean())
+        return float(slopes.max()), (middle, middle)
+
+    def _check_rows(self) -> None:
+        """Raise if the rows are not such as the candidates need."""
+        if not self._by_moments:
+            self._check_rows_for_fits()
 
     @cached_property
     def by_batches(self) -> bool:
@@ -100,8 +120,10 @@ class Search:
         n_columns = self.columns.count(self.data.rows.n_features)
         if not self.loss.quadratic or self.by_batches or n_columns > MANY_COLUMNS:
             return []
-        centre = self.estimator.fit_intercept
-        rows = self.columns.fit(self.data.rows)
+        return self._moments(self.columns.fit(self.data.rows), self.estimator.fit_intercept)
+
+    def _moments(self, rows: Rows, centre: bool) -> list[MomentSearch]:
+        """Return the search by moments of columns; empty where numbers are out of range."""
         folds: Iterable[Folds]
         if self.by_rows:
             folds = [Folds.of_all(self.data.rows.n_rows)]
@@ -109,7 +131,7 @@ class Search:
             folds = [self._in_turn()] if self.splits is None else self.splits.folds
         try:
             origin = pilot_origin(rows, centre)
-            return [MomentSearch(rows, origin, centre, part) for part in folds]
+            return [MomentSearch.made(rows, origin, centre, part) for part in folds]
         except OutOfRangeError:  # of numbers that are not finite, or too large for their squares
             self.data.check_finite(self.estimator)
             return []
@@ -131,6 +153,7 @@ class Search:
             kinked=positive or any(self.shares),
             positive=positive,
             squared=self.estimator.loss == "squared_error",
+            estimator=partial(self.estimator._with_model, single=self.data.single_target),
         )
 
     def _check_rows_for_fits(self) -> None:
@@ -154,28 +177,35 @@ class Search:
     def _left_out(self) -> Found:
         """Return the squared errors on rows that are left out one at a time, as of one split."""
         began = time.perf_counter()
-        kinked = self.paths.kinked or not self.candidates.alphas[0, -1]
-        if kinked or self.scoring is not None or not self._by_moments:
+        bare = self.estimator.penalty is not None and not self.candidates.alphas[0, -1]
+        if self.paths.kinked or bare or self.scoring is not None or not self._by_moments:
             raise ValueError(
-                "cv='loo' is for squared error with penalty='l2', alphas above zero, a full-batch "
-                "solver, up to 2,000 columns and scoring=None, where a formula gives the errors "
-                "exactly. Give cv=sklearn.model_selection.LeaveOneOut() for others."
+                "cv='loo' is for squared error with no penalty, or penalty='l2' and alphas above "
+                "zero, a full-batch solver, up to 2,000 columns and scoring=None, where a formula "
+                "gives the errors exactly. Give cv=sklearn.model_selection.LeaveOneOut() for "
+                "others."
             )
         if self.data.rows.n_rows < 2:
             raise ValueError("cv='loo' needs two samples, and there is one.")
         search, centre = self._by_moments[0], self.estimator.fit_intercept
         own = self.candidates.alphas[0]
-        problem, weight = search.whole_problem(), float(search.whole.weight[0])
-        mean, errors = left_out(search.rows, search.origin, problem, weight, own, centre)
-        if not np.isfinite(mean).any():
-            raise ValueError(
-                "A sample determines a coefficient nearly alone, so that rounding makes the errors "
-                "of the formula for cv='loo'. Give cv=sklearn.model_selection.LeaveOneOut(), which "
-                "fits the others, or larger alphas."
+        weight = float(search.whole.weight[0])
+        parts = [
+            left_out(
+                part.rows,
+                part.origin,
+                part.whole_problem(),
+                weight,
+                own[which],
+                centre,
+                part.penalty_root,
             )
-        losses = mean[None, :, None]
+            for which, part in search.within(own)
+        ]
+        mean, errors = (np.concatenate(found)[None] for found in zip(*parts, strict=True))
+        losses = mean[:, :, None]
         seconds = time.perf_counter() - began, 0.0
-        return Found(losses, -losses.mean(-1), seconds, errors[None])
+        return Found(losses, -losses.mean(-1), seconds, errors)
 
     def _by_splits(self) -> Found:
         """Return what came out of each split."""
@@ -189,9 +219,8 @@ class Search:
             if self.scoring is not None:
                 start = time.perf_counter()
                 assert self.splits is not None
-                fitted = partial(self.estimator._with_model, single=self.data.single_target)
                 share, alphas = self.shares[path.share], self.candidates.alphas[path.share]
-                found = self.scoring.scores(path, self.splits, fitted, share, alphas)
+                found = self.scoring.scores(path, self.splits, share, alphas)
                 scores[path.share, :, path.split] = found
                 scored += time.perf_counter() - start
         if self.scoring is None:
@@ -203,28 +232,23 @@ class Search:
         model = self.estimator._estimator(share, alpha)
         return self._by_moments[0].summed(self.loss, model._penalty(), targets)
 
-    def fitted(self, found: Found, share: int, alphas: Array) -> dict[str, Any]:
+    def fitted(self, share: int, alphas: Array) -> dict[str, Any]:
         """Return what a search sets besides the model and the weight that was chosen.
 
         Parameters
         ----------
-        found : Found
         share : int
             The number of the share that was chosen.
         alphas : array of shape (n_targets,)
             The weight that was chosen for each target.
         """
         own, tried = self.candidates, self.candidates.alphas
-        given = not isinstance(self.estimator.alphas, Integral)
-        named = ("alpha", "l1_ratio") if self.estimator.penalty == "elasticnet" else ("alpha",)
-        path = [coef for coef, _ in self.paths.of_all(own.shares[share], tried[share])]
+        path = self.paths.of_all(own.shares[share], tried[share])
         by_rows = {"n_splits_": self.data.rows.n_rows}
         return {
+            **{f"{name}_": value for name, value in self.labels.items()},
             "l1_ratio_": own.shares[share],
-            "alphas_": tried[0] if given or len(tried) == 1 else tried,
-            "mse_path_": np.squeeze(found.losses.mean(-1)),
-            "coef_path_": self._of_targets(path),
-            "cv_results_": results(own, named, found),
+            "coef_path_": _of_targets(path, self.data.single_target),
             **(by_rows if self.by_rows else self._of_folds(own.shares[share], alphas)),
         }
 
@@ -236,13 +260,30 @@ class Search:
             for split, (coef, intercept) in self.paths.models(share, float(alpha)):
                 whole = models.setdefault(split, (coef.copy(), intercept.copy()))
                 whole[0][which], whole[1][which] = coef[which], intercept[which]
-        each = [models[split] for split in sorted(models)]
+        each, single = [models[split] for split in sorted(models)], self.data.single_target
         return {
-            "fold_coef_": self._of_targets([coef for coef, _ in each]),
-            "fold_intercept_": self._of_targets([intercept for _, intercept in each]),
+            "fold_coef_": _of_targets([coef for coef, _ in each], single),
+            "fold_intercept_": _of_targets([intercept for _, intercept in each], single),
             "n_splits_": len(each),
         }
 
-    def _of_targets(self, parts: list[Array]) -> Array:
-        """Return arrays whose first axis is that of targets as one, without it for a 1-d y."""
-        return np.stack([part[0] if self.data.single_target else part for part in parts])
+
+def _of_targets(parts: list[Array], single: bool) -> Array:
+    """Return arrays whose first axis is that of targets as one, without it for a single target."""
+    return np.stack([part[0] if single else part for part in parts])
+
+
+def tables(searches: list[Search], parts: list[Found]) -> dict[str, Any]:
+    """Return what came out of all candidates, as fitted attributes.
+
+    Axes of searches and of shares are left out where they have the length 1.
+    """
+    found, alphas = together(parts), np.stack([one.candidates.alphas for one in searches])
+    estimator = searches[0].estimator
+    given = estimator.penalty is None or not isinstance(estimator.alphas, Integral)
+    axes = [length for length in alphas.shape[:2] if length > 1]
+    return {
+        "alphas_": alphas[0, 0] if given else alphas.reshape(*axes, -1),
+        "mse_path_": np.squeeze(found.losses.mean(-1)),
+        "cv_results_": results([params for one in searches for params in one.params], found),
+    }

@@ -88,28 +88,47 @@ class Metric:
         """
         if self.null is None or not self.null.shape[1]:
             return np.zeros_like(w)
-        null = self.null / np.linalg.norm(to_caller(self.null), axis=0)
-        span, triangle = torch.linalg.qr(torch.from_numpy(to_caller(null)))
-        part = span.T @ torch.from_numpy(to_caller(w))
-        excess = product(null, torch.linalg.solve_triangular(triangle, part, upper=True).numpy())
+        n_null = self.null.shape[1]
+        turned = to_caller(np.concatenate((self.null, w), 1))
+        along, of_w = turned[:, :n_null], turned[:, n_null:]
+        length = np.linalg.norm(along, axis=0)
+        span, triangle = torch.linalg.qr(torch.from_numpy(along / length))
+        part = span.T @ torch.from_numpy(of_w)
+        taken = torch.linalg.solve_triangular(triangle, part, upper=True).numpy()
+        excess = product(self.null / length, taken)
         scale = self.scale[:, None]
-        size, of_w = (np.linalg.norm(scale * part, axis=0) for part in (excess, w))
-        small = size <= far * of_w
+        size, whole = (np.linalg.norm(scale * part, axis=0) for part in (excess, w))
+        small = size <= far * whole
         return np.where(small, excess, 0.0)
 
 
 @quietly
-def cholesky_metric(hessian: Array) -> Metric | None:
+def cholesky_metric(hessian: Array, live: NDArray[np.bool_] | None = None) -> Metric | None:
     """Return the metric by a Cholesky factorization of the scaled Hessian, or None.
 
     None where a column is constant or the factorization breaks down.
+
+    Parameters
+    ----------
+    hessian : array of shape (d, d)
+    live : array of shape (d,), default=None
+        Which columns are not constant; None for all.
     """
-    scale = np.sqrt(hessian.diagonal())
-    inverse, condition = inverse_factor(hessian / (scale[:, None] * scale))
-    if inverse is None:
+    d, diagonal = len(hessian), hessian.diagonal()
+    if live is None or live.all():
+        scale = np.sqrt(diagonal)
+        inverse, condition = inverse_factor(hessian / (scale[:, None] * scale))
+        if inverse is None:
+            return None
+        return Metric(divided(inverse.T, scale[:, None]), scale, condition, np.ones(d, bool))
+    part = cholesky_metric(hessian[live][:, live])
+    if part is None:
         return None
-    factor = divided(inverse.T, scale[:, None])
-    return Metric(factor, scale, condition, np.ones(len(scale), bool))
+    scale = np.sqrt(np.where(live, diagonal, 1.0))
+    # In memory of torch, see ``divided``.
+    factor = torch.zeros(part.rank, d, dtype=torch.float64, device="cpu").numpy().T
+    factor[live] = part.factor
+    return Metric(factor, scale, part.condition, live, np.eye(d)[:, ~live])
 
 
 def inverse_factor(matrix: Array) -> tuple[Array | None, float]:

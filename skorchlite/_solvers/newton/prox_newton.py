@@ -12,7 +12,7 @@ solver for the lasso with dual extrapolation", ICML.
 """
 
 from functools import partial
-from math import inf
+from math import inf, nan
 
 import numpy as np
 import torch
@@ -80,7 +80,8 @@ class _Descent:
         self.v = np.zeros((objective.n_features + 1, objective.rows.n_targets))
         self.start = start
         self.l1 = objective.column_penalty.l1.numpy()
-        self.n_iter, self.change, self.gap = 0, inf, inf
+        self.n_iter, self.change = 0, inf
+        self.gap = self.blurred = nan
         self.rate = inf  # by which rounding of the Gram matrix moves the coefficients
         self.best: tuple = ()
         self.moments: Moments | None = None
@@ -95,8 +96,7 @@ class _Descent:
     def run(self, tol: float, max_iter: int) -> str:
         """Step until within ``tol`` of the optimum, relatively; return how it ended."""
         while True:
-            self._measure_gaps()
-            near, last = self.n_iter and self.gap <= max(tol, self.blurred), self.change
+            near, last = self.n_iter and self._measure_gaps(tol), self.change
             # Far from the optimum no step on the last set is made, beside one on the next.
             entered = not near and self.n_iter < max_iter and self._choose_columns()
             step, gain = self._newton_step()
@@ -144,8 +144,7 @@ class _Descent:
         if not is_near_enough(self.objective, change, tol):
             return False
         self.change = change
-        self._measure_gaps()
-        return self.gap <= max(tol, self.blurred)
+        return self._measure_gaps(tol)
 
     def _without_gain(self) -> int:
         """Return how many steps ago the objective fell by more than rounding; keep that point."""
@@ -163,7 +162,7 @@ class _Descent:
         return status
 
     def solution(self, status: str) -> Solution:
-        """Return the record of the descent."""
+        """Return the record of the descent; before the second step there may be no gap yet."""
         return Solution(
             objective=self.objective,
             v=torch.from_numpy(self.v),
@@ -287,10 +286,11 @@ class _Descent:
         self.curve.append(self.objective.units.total(self.value))
 
     @quietly
-    def _measure_gaps(self) -> None:
-        """Measure how far from the optimum the point is."""
+    def _measure_gaps(self, tol: float = 0.0) -> bool:
+        """Measure how far from the optimum the point is; return whether within ``tol``."""
         gaps = [self._gap_of(target) for target in range(len(self.value))]
         self.gap, self.blurred = map(max, zip(*gaps, strict=True))
+        return self.gap <= max(tol, self.blurred)
 
     def _gap_of(self, target: int) -> tuple[float, float]:
         """Return the relative gap of a target, and how large a gap rounding may make."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..._linalg.products import quietly
 from ..._objective.moments import Moments
 from ..._objective.objective import Objective, Quadratic
-from .data_rounding import rounded_part, rounded_part_of_any
+from .data_rounding import rounded_part_of_any
 from .preconditioner import FAR_UNITS, Metric, cholesky_metric
 from .spectral_metric import spectral_metric
 from .underdetermined import wide_metric, wide_quadratic
@@ -157,14 +157,22 @@ def _exact_enough(
     objective: Objective, quadratic: Quadratic, dtype: torch.dtype, data_eps: float
 ) -> Metric | None:
     """Return the metric by a Cholesky factorization, or None if that is not exact enough."""
-    metric = cholesky_metric(quadratic.hessian)
+    scale = np.sqrt(quadratic.hessian.diagonal())
+    made = rounded_part_of_any(objective, data_eps, scale)
+    # A column that rounding may have made is constant: its coefficient stays zero.
+    live = made < 1
+    if not live.all():
+        made = np.where(live, made, 0.0)
+        if dtype != objective.double or not live.any():
+            return None
+    metric = cholesky_metric(quadratic.hessian, live)
     if metric is None:
         return None
-    made = rounded_part(objective, data_eps, metric.scale)
-    noise = max(torch.finfo(dtype).eps, float(made.max()) ** 2)
+    metric.noise = float(made.max())
     if objective.rounded is not None:
         form = objective.rounded.numpy()
         summed = (form if form.ndim == 1 else form.diagonal()) / metric.scale**2
-        if metric.condition * float(summed.max()) > CLEAR:
+        if metric.condition * float(summed[live].max()) > CLEAR:
             return None
-    return metric if SAFETY * metric.condition * noise < CONTRACTION else None
+    error = max(torch.finfo(dtype).eps, metric.noise**2)
+    return metric if SAFETY * metric.condition * error < CONTRACTION else None

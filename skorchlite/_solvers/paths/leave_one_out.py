@@ -72,7 +72,13 @@ class Spectrum:
 
 
 def left_out(
-    rows: Rows, origin: Origin, problem: ScaledMoments, weight: float, alphas: Array, centre: bool
+    rows: Rows,
+    origin: Origin,
+    problem: ScaledMoments,
+    weight: float,
+    alphas: Array,
+    centre: bool,
+    root: Array | None = None,
 ) -> tuple[Array, Array]:
     """Return the squared errors on rows that are left out, in a pass for a few penalties of a size.
 
@@ -86,9 +92,11 @@ def left_out(
     weight : float
         The sum of their weights.
     alphas : array of shape (n_alphas,)
-        Positive, in descending order.
+        Positive, in descending order, or a single zero.
     centre : bool
         Whether there is an intercept.
+    root : array of shape (d,) or (d, d), default=None
+        What the penalty is on; see ``RidgePath``.
 
     Returns
     -------
@@ -108,7 +116,7 @@ def left_out(
     mean, error, first = np.full((n, t), np.nan), np.full((n, t), np.nan), 0
     while first < n:
         stop = int(np.searchsorted(-alphas, -alphas[first] / _SPAN, side="right"))
-        spectrum = _spectrum(problem, alphas[first:stop])
+        spectrum = _spectrum(problem, alphas[first:stop], root)
         if spectrum is not None:
             squares, fourths, low, count = rows.total(partial(add_up, spectrum=spectrum))
             found = squares.numpy() / weight
@@ -120,9 +128,9 @@ def left_out(
     return mean, error
 
 
-def _spectrum(problem: ScaledMoments, alphas: Array) -> Spectrum | None:
+def _spectrum(problem: ScaledMoments, alphas: Array, root: Array | None) -> Spectrum | None:
     """Return what models share; None where the moments do not hold their digits."""
-    path = RidgePath(problem, float(alphas[-1]), inf)
+    path = RidgePath(problem, float(alphas[-1]), inf, root)
     if not path.exact:
         return None
     kept = problem.varies / problem.scale

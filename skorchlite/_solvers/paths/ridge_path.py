@@ -15,30 +15,35 @@ import torch
 from numpy.typing import NDArray
 
 from ..._linalg.products import product
-from .scaled_moments import ScaledMoments
+from .scaled_moments import ScaledMoments, diagonal
 
 Array = NDArray[np.float64]
 
+EPS = float(np.finfo(np.float64).eps)
 _STEPS = 6
 _COLUMNS = 2_048  # of coefficients that are refined at a time
 _ILL = 1e12  # a condition beyond which moments do not hold the digits of predictions
-_ROUNDING = 16 * float(np.finfo(np.float64).eps)  # of a step beside the solution
+_ROUNDING = 16 * EPS  # of a step beside the solution
 
 
 class RidgePath:
-    """The minimisers of ``1/2 mean (y - x.w - b)^2 + alpha/2 ||w||^2`` over ``alpha``.
+    """The minimisers of ``1/2 mean (y - x.w - b)^2 + alpha/2 ||root w||^2`` over ``alpha``.
 
     Parameters
     ----------
     problem : ScaledMoments
+        Or several; all arrays then have their axis in front.
     least : float
         The least ``alpha`` that is asked for; positive, or zero where columns are independent.
     most : float
         The largest.
+    root : array of shape (d,) or (d, d), default=None
+        The diagonal of a matrix, or a matrix, whose product with coefficients is penalised; None
+        for the identity.
 
     Attributes
     ----------
-    exact : bool
+    exact : array of bool
         Whether the moments hold the digits that the solution needs at the least ``alpha``; if not,
         there is nothing else.
     turn : array of shape (d, d)
@@ -47,72 +52,139 @@ class RidgePath:
         That diagonal.
     """
 
-    def __init__(self, problem: ScaledMoments, least: float, most: float):
+    def __init__(
+        self, problem: ScaledMoments, least: float, most: float, root: Array | None = None
+    ):
         self.problem, self.least = problem, least
-        self._penalty = np.where(problem.varies, problem.scale**-2.0, 1.0)
+        self._is_diagonal = root is None or root.ndim == 1
         # A column that does not vary has no part in predictions: its coefficient stays zero.
-        shifted = problem.hessian + np.diag(np.where(problem.varies, least * self._penalty, 1.0))
+        self._kept = kept = problem.varies / problem.scale
+        across = kept if self._is_diagonal else kept[..., None, :]
+        self._root = across if root is None else root * across
+        eye = np.eye(kept.shape[-1])
+        shifted = problem.hessian + eye * (1.0 - problem.varies)[..., None, :]
+        if least:
+            shifted += least * self._penalty
         factor, info = torch.linalg.cholesky_ex(torch.from_numpy(shifted))
-        self.exact = not int(info)
-        if not self.exact:
+        lost = info > 0
+        self.exact = ~lost.numpy()
+        if not self.exact.any():
             return
-        root = torch.linalg.solve_triangular(
-            factor, torch.eye(len(shifted), dtype=factor.dtype), upper=False
-        )
-        self.turn, self.values = root.T.numpy(), np.zeros(len(root))
+        factor[lost] = torch.from_numpy(eye)
+        inverse = torch.linalg.solve_triangular(factor, torch.from_numpy(eye), upper=False)
+        self.turn, self.values = inverse.mT.numpy(), np.zeros(kept.shape)
         if most > least:
-            penalised = (root * torch.from_numpy(self._penalty * problem.varies)) @ root.T
-            values, vectors = torch.linalg.eigh(penalised)
+            along = self._rooted(self.turn)
+            values, vectors = torch.linalg.eigh(torch.from_numpy(_times(along.mT, along)))
             self.values = values.clamp(min=0.0).numpy()
-            self.turn = (root.T @ vectors).numpy()
-        self.exact = float(abs(shifted).sum(0).max()) * float(root.square().sum()) < _ILL
+            self.turn = (inverse.mT @ vectors).numpy()
+        # In units in which the diagonal is ones, since rounding is relative to these.
+        unit = np.sqrt(diagonal(shifted))
+        largest = abs(shifted / (unit[..., None] * unit[..., None, :])).sum(-2).max(-1)
+        self.exact &= largest * np.square(inverse.numpy() * unit[..., None, :]).sum((-2, -1)) < _ILL
+
+    @property
+    def _penalty(self) -> Array:
+        """The Hessian of the penalty with a weight of one."""
+        root = self._root
+        if self._is_diagonal:
+            return np.eye(root.shape[-1]) * np.square(root)[..., None, :]
+        return root.mT @ root
+
+    def _rooted(self, u: Array) -> Array:
+        """Return what is penalised of coefficients of shape (..., d, n)."""
+        return self._root[..., None] * u if self._is_diagonal else _times(self._root, u)
+
+    def _slope(self, u: Array) -> Array:
+        """Return the gradient of the penalty, as a product of products.
+
+        With the matrix of the penalty itself, directions that it hardly touches would be off by the
+        rounding of those that it holds to nothing.
+        """
+        rooted = self._rooted(u)
+        return self._root[..., None] * rooted if self._is_diagonal else self._root.mT @ rooted
 
     def coef(self, alphas: Array) -> Array:
-        """Return the coefficients, of shape (n_alphas, n_features, n_targets).
+        """Return the coefficients, of shape (..., n_alphas, n_features, n_targets).
 
         Parameters
         ----------
         alphas : array of shape (n_alphas,)
             At least ``least`` each.
         """
-        problem = self.problem
-        d, t = problem.gradient.shape
-        kept = (problem.varies / problem.scale)[:, None]
-        found = np.empty((len(alphas), d, t))
+        gradient, kept = self.problem.gradient, self._kept[..., None]
+        *several, d, t = gradient.shape
+        found = np.empty((*several, len(alphas), d, t))
         if t > d:  # an inverse of the equations takes fewer operations than as many solutions
             for number in range(len(alphas)):
-                inverse = self._refined(alphas[number : number + 1], np.eye(d))
-                np.multiply(product(inverse[:, 0], problem.gradient), kept, out=found[number])
+                inverse = self._refined(alphas[number : number + 1], np.eye(d))[..., 0, :]
+                np.multiply(_times(inverse, gradient), kept, out=found[..., number, :, :])
             return found
         at_once = max(_COLUMNS // t, 1)  # which stay in the cache of a processor
         for first in range(0, len(alphas), at_once):
             part = slice(first, first + at_once)
-            solved = self._refined(alphas[part], problem.gradient)
-            found[part] = np.moveaxis(solved * kept[:, None], 0, 1)
+            solved = self._refined(alphas[part], gradient) * kept[..., None]
+            found[..., part, :, :] = np.moveaxis(solved, -3, -2)
         return found
 
+    def rounding(self, coef: Array) -> tuple[Array, Array]:
+        """Return how far coefficients may be off, as the rounding of products leaves them.
+
+        Returns
+        -------
+        directions : array of shape (..., d, d)
+        sizes : array of shape (..., n_alphas, n_targets)
+            They are off by ``directions @ e``, where the norm of e is about so much. Equations with
+            products that are off by a few roundings have such solutions.
+        """
+        problem = self.problem
+        whole = np.einsum("...d,...ndt->...nt", problem.scale * problem.size, abs(coef))
+        along = (problem.size[..., None, :] @ abs(self.turn))[..., 0, :]
+        size = np.linalg.norm(along, axis=-1)[..., None, None]
+        sizes = size * (np.sqrt(problem.value)[..., None, :] + whole)
+        return self._kept[..., None] * self.turn, EPS * sizes
+
     def _refined(self, alphas: Array, right: Array) -> Array:
-        """Return the solutions of the equations with these right sides, (d, n_alphas, n_sides)."""
-        d = len(right)
-        shrunk = 1 / (1 + (alphas - self.least) * self.values[:, None])
-        penalty = (self._penalty[:, None] * alphas)[:, :, None]
-        whole = np.repeat(right[:, None, :], len(alphas), axis=1)
-        u, left, size = np.zeros_like(whole), whole, np.inf
+        """Return the solutions of the equations with right sides of shape (..., d, n_sides).
+
+        They are of shape (..., d, n_alphas, n_sides).
+        """
+        hessian = self.problem.hessian
+        shape = *hessian.shape[:-1], len(alphas), right.shape[-1]
+        flat = *hessian.shape[:-1], -1
+        shrunk = 1 / (1 + (alphas - self.least) * self.values[..., None])
+        whole = np.broadcast_to(right[..., None, :], shape)
+        u, left, size = np.zeros(shape), whole.copy(), np.array(np.inf)
         for _ in range(_STEPS):
-            turned = product(self.turn.T, left.reshape(d, -1)).reshape(left.shape)
-            turned *= shrunk[:, :, None]
-            step = product(self.turn, turned.reshape(d, -1)).reshape(left.shape)
+            turned = _times(self.turn.mT, left.reshape(flat)).reshape(shape)
+            turned *= shrunk[..., None]
+            step = _times(self.turn, turned.reshape(flat)).reshape(shape)
             before, size = size, _largest(step)
-            if size >= 0.5 * before:  # what is left is rounding
+            going = np.asarray(size < 0.5 * before)  # else what is left is rounding
+            if not going.any():
                 break
+            if not going.all():
+                step *= going[..., None, None, None]
+                size = np.where(going, size, 0.0)
             u += step
-            if size <= _ROUNDING * _largest(u):
+            if (size <= _ROUNDING * _largest(u)).all():
                 break
-            left = product(self.problem.hessian, u.reshape(d, -1)).reshape(left.shape)
-            left += penalty * u
+            left = _times(hessian, u.reshape(flat)).reshape(shape)
+            left += self._slope((alphas[:, None] * u).reshape(flat)).reshape(shape)
             np.subtract(whole, left, out=left)
         return u
 
 
-def _largest(part: Array) -> float:
-    return max(float(part.max(initial=0.0)), -float(part.min(initial=0.0)))
+def _times(A: Array, B: Array) -> Array:
+    """Return the product of matrices, or those of several."""
+    if A.ndim == 2:
+        return product(A, B)
+    if len(A) == 1:
+        return product(A[0], B[0])[None]
+    return np.matmul(A, B)
+
+
+def _largest(part: Array) -> Array:
+    """Return the largest absolute value of each problem."""
+    axes = (-3, -2, -1)
+    return np.maximum(part.max(axes, initial=0.0), -part.min(axes, initial=0.0))

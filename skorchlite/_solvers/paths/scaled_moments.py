@@ -18,6 +18,8 @@ _PRODUCTS = 8  # in which the largest and the least direction outgrow the others
 class ScaledMoments:
     """``1/2 (value - 2 u.gradient + u.hessian u)`` for each target, ``u = scale * coef``.
 
+    Of several problems, all arrays have their axis in front.
+
     Parameters
     ----------
     hessian : array of shape (d, d)
@@ -30,6 +32,9 @@ class ScaledMoments:
         The deviation of each column; 1 where it does not vary.
     mean : array of shape (n_targets + d,)
         Of targets and features, measured from the origin of the moments.
+    size : array of shape (d,)
+        What the rounding errors of each column are relative to, beside its deviation: more than 1
+        for a combination of others that cancel.
     """
 
     hessian: Array
@@ -37,16 +42,18 @@ class ScaledMoments:
     value: Array
     scale: Array
     mean: Array
+    size: Array
 
     @cached_property
     def varies(self) -> NDArray[np.bool_]:
         """Which columns vary."""
-        return self.hessian.diagonal() > 0
+        return diagonal(self.hessian) > 0
 
     def intercept(self, coef: Array) -> Array:
-        """Return the intercepts that go with coefficients of shape (..., d, n_targets)."""
-        t = len(self.value)
-        return self.mean[:t] - np.einsum("j,...jt->...t", self.mean[t:], coef)
+        """Return the intercepts that go with coefficients of shape (..., n, d, n_targets)."""
+        t = self.value.shape[-1]
+        parts = np.einsum("...j,...njt->...nt", self.mean[..., t:], coef)
+        return self.mean[..., None, :t] - parts
 
     def condition(self, curvature: float, used: NDArray[np.bool_]) -> float:
         """Return about the condition of the Hessian with an "l2" penalty, by iterated products.
@@ -75,43 +82,55 @@ class ScaledMoments:
         return float(most.norm() * least.norm())
 
 
-def scaled_moments(moments: KeyedMoments, key: int, rounded: Array) -> ScaledMoments:
-    """Return the problem of one key.
+def scaled_moments(
+    moments: KeyedMoments, key: int | slice, rounded: Array, size: Array | None = None
+) -> ScaledMoments:
+    """Return the problem of one key, or those of several.
 
     Parameters
     ----------
     moments : KeyedMoments
-    key : int
-    rounded : array of shape (d,)
+    key : int or slice
+    rounded : array of shape (..., d)
         The mean squares that rounding may have made of a column that is constant here.
+    size : array of shape (..., d), default=None
+        What its rounding errors are relative to; None for its deviation.
     """
-    weight, features = moments.weight[key], moments.features[key]
-    squares = features.diagonal() / weight
+    weight, features = moments.weight[key][..., None], moments.features[key]
+    squares = diagonal(features) / weight
     varies = squares > rounded
     scale = np.sqrt(np.where(varies, squares, 1.0))
     kept = varies / scale
-    hessian = features * (kept[:, None] * kept / weight)
-    gradient = moments.targets[key] * (kept[:, None] / weight)
+    hessian = features * (kept[..., None] * (kept / weight)[..., None, :])
+    gradient = moments.targets[key] * (kept / weight)[..., None]
     value = moments.squares[key] / weight
-    return ScaledMoments(hessian, gradient, value, scale, moments.mean[key])
+    size = varies.astype(float) if size is None else kept * size
+    return ScaledMoments(hessian, gradient, value, scale, moments.mean[key], size)
 
 
-def squared_errors(moments: KeyedMoments, key: int, coef: Array, intercept: Array) -> Array:
-    """Return the mean squared errors over the rows of a key, of shape (..., n_targets).
+def diagonal(matrices: Array) -> Array:
+    """Return the diagonal of a matrix, or those of several."""
+    return np.diagonal(matrices, axis1=-2, axis2=-1)
+
+
+def squared_errors(moments: KeyedMoments, key: int | slice, coef: Array, intercept: Array) -> Array:
+    """Return the mean squared errors over the rows of a key, of shape (..., n, n_targets).
 
     Where they are nothing beside the squares of the targets, rounding has made them.
 
     Parameters
     ----------
     moments : KeyedMoments
-    key : int
-    coef : array of shape (..., d, n_targets)
-    intercept : array of shape (..., n_targets)
+    key : int or slice
+    coef : array of shape (..., n, d, n_targets)
+        With an axis of keys in front, if there are several.
+    intercept : array of shape (..., n, n_targets)
         For columns that are measured from the origin of the moments.
     """
-    t, weight = moments.n_targets, moments.weight[key]
-    curved = np.matmul(moments.features[key], coef)
-    varied = moments.squares[key] + ((curved - 2 * moments.targets[key]) * coef).sum(-2)
+    t, weight = moments.n_targets, moments.weight[key][..., None, None]
+    curved = np.matmul(moments.features[key][..., None, :, :], coef)
+    varied = ((curved - 2 * moments.targets[key][..., None, :, :]) * coef).sum(-2)
+    varied += moments.squares[key][..., None, :]
     mean = moments.mean[key]
-    off = mean[:t] - np.einsum("j,...jt->...t", mean[t:], coef) - intercept
+    off = mean[..., None, :t] - np.einsum("...j,...njt->...nt", mean[..., t:], coef) - intercept
     return np.maximum(varied / weight, 0.0) + off * off

@@ -266,9 +266,6 @@ def make_optimizer(
         raise ValueError("solver_params holds 'lr'. Give the step as learning_rate.")
     name = solver if isinstance(solver, str) else solver.__name__
     kind = OPTIMIZERS[solver] if isinstance(solver, str) else solver
-    takes_decay = "weight_decay" in inspect.signature(kind).parameters
-    if takes_decay and (own_step or isinstance(solver, str)):  # the penalty is the objective's
-        params.setdefault("weight_decay", 0.0)
     try:
         if kind is GradientDescent:
             unknown = params.keys() - {"momentum", "dampening", "nesterov"}
@@ -278,6 +275,9 @@ def make_optimizer(
                     "a weight decay is penalty='l2'"
                 )
             return GradientDescent(x, rate, **params)
+        takes_decay = "weight_decay" in inspect.signature(kind).parameters
+        if takes_decay and (own_step or isinstance(solver, str)):  # the penalty is the objective's
+            params.setdefault("weight_decay", 0.0)
         return TorchOptimizer(x, rate, kind, **params)
     except (TypeError, ValueError) as error:
         raise ValueError(

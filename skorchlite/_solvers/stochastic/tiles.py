@@ -206,7 +206,7 @@ def follow(
     states : Tensor of shape (n_tiles, n_state, n_targets)
         What each tile begins with.
     """
-    points = x.repeat(len(tiles) + 1, 1, 1)
+    points = x.expand(len(tiles) + 1, -1, -1).contiguous()  # ``repeat`` takes far longer
     if maps is None:
         found = _by_slopes(tiles, slopes, scale, points)
     else:

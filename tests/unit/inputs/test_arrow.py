@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor, arrow_blocks
+from skorchlite._inputs.parquet_readahead import decoded_ahead
 
 EXACT = 1e-11
 N = 900
@@ -35,7 +36,8 @@ def parquet(tmp_path):
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
     yield  # Arrow and other libraries have threads of their own
-    assert "skorchlite-reader" not in [thread.name for thread in threading.enumerate()]
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("skorchlite")]
 
 
 def directory(tmp_path):
@@ -278,3 +280,34 @@ def test_partial_fit_and_validation(path):
     np.testing.assert_allclose(model.coef_, whole.coef_, rtol=EXACT)
     model = TorchSGDRegressor().fit(blocks, X_val=blocks)
     assert model.validation_loss_curve_ == pytest.approx(model.loss_curve_[-1:], rel=1e-12)
+
+
+class Batches:
+    """Batches that note how many were begun, and whether they were closed."""
+
+    begun, closed = 0, False
+
+    def __call__(self, count):
+        try:
+            for number in range(count):
+                self.begun += 1
+                yield number
+            raise OSError("the file ends here")
+        finally:
+            self.closed = True
+
+
+def test_batches_are_decoded_one_ahead_and_closed_where_reading_ends_early():
+    batches = Batches()
+    ahead = decoded_ahead(batches(5))
+    assert next(ahead) == 0 and next(ahead) == 1
+    ahead.close()
+    assert batches.begun == 3 and batches.closed
+
+
+def test_error_of_decoding_comes_after_the_batches_before_it():
+    batches, found = Batches(), []
+    with pytest.raises(OSError, match="ends here"):
+        for number in decoded_ahead(batches(3)):
+            found.append(number)
+    assert found == [0, 1, 2] and batches.closed

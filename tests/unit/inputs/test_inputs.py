@@ -280,6 +280,16 @@ def test_unnamed_columns_leave_no_names(Estimator):
     assert not hasattr(Estimator().fit(pd.DataFrame(X), y), "feature_names_in_")
 
 
+def test_names_of_columns_are_forgotten_where_a_fit_is_given_none(Estimator):
+    X, y = problem()
+    names = [f"x{j}" for j in range(X.shape[1])]
+    model = Estimator().fit(pd.DataFrame(X, columns=names), y)
+    assert list(model.feature_names_in_) == names
+    model.fit(X[:, :-1], y)
+    assert not hasattr(model, "feature_names_in_")
+    assert model.n_features_in_ == len(names) - 1
+
+
 @pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
 def test_columns_in_another_order_are_refused_in_predict(Estimator, kind):
     X, y = problem()

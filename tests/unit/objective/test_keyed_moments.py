@@ -9,7 +9,7 @@ from scipy import sparse
 
 from skorchlite._inputs.in_memory import rows_in_memory
 from skorchlite._inputs.tables import SparseTable
-from skorchlite._objective.keyed_moments import keyed_moments
+from skorchlite._objective.keyed_moments import KeyedMoments, keyed_moments
 from skorchlite._sources.arrays import ArrayRows
 from skorchlite._sources.origin_choice import pilot_origin
 from skorchlite._sources.row_keys import CyclicKeys, GivenKeys
@@ -114,3 +114,30 @@ def test_a_key_far_from_the_others_keeps_its_digits():
     part = X[keys == 1] - 1e7  # exact: the numbers were rounded when that was added
     wanted = ((part - part.mean(0)) ** 2).sum(0)
     np.testing.assert_allclose(np.diagonal(moments.features[1]), wanted, rtol=1e-13)
+
+
+@pytest.mark.parametrize("about_zero", [False, True])
+def test_moments_of_combinations_are_those_of_rows_of_them(about_zero):
+    rng = np.random.default_rng(3)
+    X, y, weight = problem(rng, 60)
+    keys, parts = rng.integers(0, 3, 60), rng.standard_normal((3, 4))
+    constants = rng.standard_normal(3) if about_zero else np.zeros(3)
+    shift = np.concatenate((y, X), 1).mean(0)
+    of_terms = direct(X, y, weight, keys, 3, shift)
+    found = KeyedMoments(*of_terms)
+    if about_zero:
+        found = found.combined(parts, constants, shift)
+        own = np.zeros(5)
+    else:
+        found = found.combined(parts)
+        own = np.concatenate((shift[:2], parts @ shift[2:]))
+    expected = direct(X @ parts.T + constants, y, weight, keys, 3, own, not about_zero)
+    assert_close(found, expected, 1e-12)
+
+
+def test_the_first_features():
+    rng = np.random.default_rng(4)
+    X, y, weight = problem(rng, 40)
+    keys = rng.integers(0, 2, 40)
+    whole = KeyedMoments(*direct(X, y, weight, keys, 2, np.zeros(6)))
+    assert_close(whole.leading(3), direct(X[:, :3], y, weight, keys, 2, np.zeros(5)))

@@ -9,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skorchlite import TorchPolyRegressor
 from skorchlite._linalg import double_double as dd
 from skorchlite._linalg.gram import square_of, sum_products
-from skorchlite._linalg.rational import Rationals
+from skorchlite._linalg.rational import Rationals, as_integers
 from skorchlite._objective.moments import moments_of
 from skorchlite._objective.reductions import hessian_products, products
 from skorchlite._polynomials.basis import Basis
@@ -287,6 +288,27 @@ def test_rationals_beyond_the_range_of_doubles_are_infinite_or_rounded_once():
     whole = 10**400
     np.testing.assert_array_equal(Rationals(numbers, 1).doubles, [np.inf, -np.inf, np.inf, 0])
     np.testing.assert_array_equal(Rationals(numbers, whole).doubles, [1, -1, 3, 0])
+
+
+def test_doubles_are_integers_over_one_denominator_exactly():
+    first = torch.tensor([[0.1, -3.0], [0.0, 5e-324]], dtype=torch.float64)
+    second = torch.tensor([1e300, -0.0, 2.0**-1060], dtype=torch.float64)
+    arrays, whole = as_integers(first, second)
+    for integers, tensor in zip(arrays, (first, second), strict=True):
+        assert integers.shape == tuple(tensor.shape)
+        pairs = zip(integers.ravel().tolist(), tensor.ravel().tolist(), strict=True)
+        assert all(Fraction(n, whole) == Fraction(value) for n, value in pairs)
+    with pytest.raises(OverflowError, match="no ratio"):
+        as_integers(first, torch.tensor([1.0, np.inf]))
+
+
+def test_the_terms_of_few_rows_are_expanded_once(monkeypatch):
+    expanded, expand = [], Basis.expand
+    monkeypatch.setattr(Basis, "expand", lambda *args: expanded.append(1) or expand(*args))
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((200, 4)), rng.standard_normal(200)
+    TorchPolyRegressor(degree=2).fit(X, y, rng.random(200))
+    assert len(expanded) == 1
 
 
 @pytest.mark.parametrize("n_targets", [1, 3])

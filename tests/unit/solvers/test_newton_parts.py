@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from skorchlite import TorchSGDRegressor
 from skorchlite._linalg.products import dot, gram, product, weighted_sum
 from skorchlite._objective.losses import make_loss
+from skorchlite._solvers.newton import quadratic_model
 from skorchlite._solvers.newton.bounds import Bound
 from skorchlite._solvers.newton.cholesky import factorised, solve_factorised, solve_positive
 from skorchlite._solvers.newton.crossover import descend
@@ -20,16 +21,18 @@ from skorchlite._solvers.newton.kinks import Kinks
 from skorchlite._solvers.newton.local_model import LocalModel
 from skorchlite._solvers.newton.local_problem import LocalProblem
 from skorchlite._solvers.newton.piecewise_descent import minimise_in_pieces
+from skorchlite._solvers.newton.preconditioner import cholesky_metric
 from skorchlite._solvers.newton.working_columns import steepness, widened
 
 PIECES = ["absolute_error", "quantile", "huber", "epsilon_insensitive"]
 
 
-def local_problem(loss, slope=0.0, n=60, k=4):
+def local_problem(loss, slope=0.0, n=60, k=4, tail=0.0):
     """A loss of rows that are all kept, with an l1 penalty on all coordinates but the last."""
     rng = np.random.default_rng(0)
     Z = rng.standard_normal((n, k))
     y = Z @ np.arange(k) + rng.standard_normal(n)
+    y *= np.exp(tail * rng.standard_normal(n))
     zero = np.zeros(k)
     model = LocalModel(
         point=zero,
@@ -131,6 +134,43 @@ def test_a_factor_solves_its_system(k):
     lower = factorised(matrix)
     np.testing.assert_array_equal(lower, np.tril(lower))
     np.testing.assert_allclose(matrix @ solve_factorised(lower, right), right, atol=1e-10)
+
+
+def test_the_metric_of_columns_that_vary_leaves_the_others_where_they_are():
+    rng = np.random.default_rng(0)
+    live = np.array([True, False, True, True, False])
+    Z = rng.standard_normal((20, 5)) * live * [1.0, 1.0, 1e3, 1e-5, 1.0]
+    metric = cholesky_metric(Z.T @ Z, live)
+    assert metric.rank == 3
+    np.testing.assert_array_equal(metric.live, live)
+    np.testing.assert_array_equal(metric.null, np.eye(5)[:, ~live])
+    expected = np.zeros((5, 5))
+    expected[np.ix_(live, live)] = np.linalg.inv((Z.T @ Z)[np.ix_(live, live)])
+    scale = np.outer(metric.scale, metric.scale)
+    np.testing.assert_allclose(metric.factor @ metric.factor.T * scale, expected * scale)
+
+
+def test_a_constant_column_takes_no_eigenvectors(monkeypatch):
+    monkeypatch.setattr(quadratic_model, "spectral_metric", None)
+    X, y = load_diabetes(return_X_y=True)
+    X = np.insert(X, 3, 0.1, axis=1)
+    model = TorchSGDRegressor().fit(X, y)
+    expected = TorchSGDRegressor().fit(np.delete(X, 3, 1), y)
+    assert model.rank_ == 10
+    np.testing.assert_allclose(np.delete(model.coef_, 3), expected.coef_, rtol=1e-12)
+    assert model.coef_[3] == 0
+
+
+@pytest.mark.parametrize("tail", [0.0, 3.0])
+@pytest.mark.parametrize("loss", ["absolute_error", "quantile", "epsilon_insensitive"])
+def test_a_descent_ends_early_where_dual_variables_show_the_rows_at_kinks(loss, tail):
+    problem = local_problem(loss, n=300, tail=tail)
+    start = np.zeros(4)
+    early, late = minimise_in_pieces(problem, start, 1e-10, 100), InteriorPoint(problem, start)
+    descend(late, 1e-10)
+    assert early.value == pytest.approx(late.result.value, rel=1e-13)
+    assert early.gap <= 1e-13
+    assert early.n_iter < late.result.n_iter + bool(tail)
 
 
 class Calls(TorchDispatchMode):
