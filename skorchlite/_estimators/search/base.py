@@ -20,6 +20,8 @@ from .scoring import Scoring
 from .search import Search, tables
 
 _LEFT_OUT = {"alpha", "l1_ratio", "warm_start"}  # parameters that a search sets itself
+_OF_COLUMNS = {"n_features_in_", "feature_names_in_"}  # set by the check of X
+_HIDDEN = {"_stream", "_n_rows", "_basis"}  # fitted attributes of a model without a name for users
 
 
 class SearchRegressor(RoutedSearch, TorchRegressor):
@@ -107,6 +109,7 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
 
     def _search(self, data, task, X, y, params, scoring):
         """Search checked data and set the fitted attributes; return the solution of the refit."""
+        self._forget()
         splits = self._splits(data.rows, X, y, params)
         if splits is None and scoring is not None:
             raise ValueError(
@@ -128,7 +131,7 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
             **search.fitted(share, of_each),
         )
         widest = isinstance(self.alphas, Integral) and candidates.shares[share] >= LEAST_SHARE
-        warn_of_end(candidates.alphas[share], np.atleast_1d(numbers), widest)
+        warn_of_end(candidates.alphas[share], found[which].beyond(share, numbers), widest)
         if which == len(searches) - 1 > 0:
             warn_of_largest(search.labels)
         if not self.refit:
@@ -136,6 +139,12 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
         attributes, solution = refitted(search, candidates.shares[share], of_each)
         self.__dict__.update(attributes)
         return solution
+
+    def _forget(self):
+        """Remove what an earlier fit has set: this one may not set all of it again."""
+        own = {name for name in vars(self) if name.endswith("_") and not name.startswith("_")}
+        for name in own.union(_HIDDEN) - _OF_COLUMNS:
+            self.__dict__.pop(name, None)
 
     def _searches(self, data, splits, scoring):
         """Return searches, from that of the least models to that of the largest."""
@@ -175,7 +184,7 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
 
     def _name_columns(self, model):
         """Give an estimator of a candidate the columns of X that were checked."""
-        for name in ("n_features_in_", "feature_names_in_"):
+        for name in _OF_COLUMNS:
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
 

@@ -11,6 +11,8 @@ from ..stack_level import caller_level
 
 Array = NDArray[np.float64]
 
+_TIED = 1e-12  # of a score: less than that between two of them is rounding
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -83,6 +85,21 @@ class Found:
             return -losses[numbers, np.arange(losses.shape[1])]
         return float(self.scores[share, numbers].mean())
 
+    def beyond(self, share: int, numbers: Any) -> NDArray[np.intp]:
+        """Return those of the chosen weights that score unlike the weight next to them.
+
+        Where a weight at an end scores like it, as where all coefficients are zero or the targets
+        are constant, nothing suggests one beyond.
+        """
+        chosen = np.atleast_1d(numbers)
+        means = self.scores[share].mean(-1)[:, None]
+        if np.ndim(numbers):
+            means = -self.losses[share].mean(1)
+        targets, last = np.arange(means.shape[1]), len(means) - 1
+        beside = np.where(chosen == 0, min(1, last), chosen - 1)
+        own, other = means[chosen, targets], means[beside, targets]
+        return chosen[abs(own - other) > _TIED * abs(own)]
+
 
 def _error(scores: Array) -> Array:
     """Return the standard error of the mean over the last axis, 0 of a single score."""
@@ -104,6 +121,12 @@ def chosen(parts: list[Found], rule: str, by_target: bool) -> tuple[int, int, An
     found = [part.means(by_target) for part in parts]
     totals = [mean.max(1).sum(1) for mean, _ in found]  # of the best weights of each share
     if not np.isfinite(max(map(np.max, totals))):
+        if parts[0].errors is not None:
+            raise ValueError(
+                "A sample determines a coefficient nearly alone, so that rounding makes the errors "
+                "of the formula for cv='loo'. Give cv=sklearn.model_selection.LeaveOneOut(), which "
+                "fits the others, or larger alphas."
+            )
         raise ValueError(
             "No candidate has a finite score. Check the scoring and the splits (R2, say, needs two "
             "samples in each), or use larger alphas."

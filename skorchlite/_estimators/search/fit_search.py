@@ -62,6 +62,8 @@ class FitSearch:
         start: tuple = (None, None)
         for alpha in alphas.tolist():
             model = self.estimator(share, alpha)
-            solution = model._fit(replace(self.data, rows=rows, validation=None), start, None)
+            # Without a penalty, of many solutions that from zero is the one of least norm.
+            own = start if alpha else (None, None)
+            solution = model._fit(replace(self.data, rows=rows, validation=None), own, None)
             yield model, solution
             start = to_numpy(model.coef_), to_numpy(model.intercept_)

@@ -1,6 +1,6 @@
 """The splits of a cross-validation, as sets of keys that rows have."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,7 @@ class Splits:
             What goes to the splitter, as ``groups``.
         """
         # Splitters need no more of what scikit-learn cannot index than the number of rows.
-        if getattr(X, "shape", (None,))[0] != n_rows:
+        if _count(X) != n_rows:
             X, y = np.empty((n_rows, 0)), None
         found = check_cv(cv).split(X, y, **params)
         if type(cv) is LeaveOneGroupOut:
@@ -122,6 +122,13 @@ class Splits:
         return part.rows_of(split - part.first, self.n_rows)
 
 
+def _count(values: Any) -> int | None:
+    """Return the number of rows of what has a shape, or of a list; None for anything else."""
+    if hasattr(values, "shape"):
+        return values.shape[0] if values.shape else None
+    return len(values) if isinstance(values, Sequence) else None
+
+
 def _folds(splits: Iterable[tuple[Any, Any]], n_rows: int) -> Iterator[Folds]:
     """Yield the splits, as many at a time as have few keys."""
     keys, roles, first = np.zeros(n_rows, np.int64), np.zeros((0, 1), np.int64), 0
@@ -145,7 +152,13 @@ def _roles(number: int, train: Any, test: Any, n_rows: int) -> NDArray[np.int64]
     role = np.zeros(n_rows, np.int64)
     for name, value, index in (("training", 1, train), ("test", 2, test)):
         index = np.asarray(index)
-        index = np.flatnonzero(index) if index.dtype == bool else index
+        if index.dtype == bool:
+            if len(index) != n_rows:
+                raise ValueError(
+                    f"Split {number} of cv has a mask of {len(index)} samples, and there are "
+                    f"{n_rows}."
+                )
+            index = np.flatnonzero(index)
         if not len(index):
             raise ValueError(
                 f"Split {number} of cv has no {name} samples. Use fewer folds, or another splitter."
@@ -172,8 +185,8 @@ def check_weights(folds: Folds, train: KeyedMoments, test: KeyedMoments) -> None
 
 
 def raise_no_weight(number: int, name: str) -> None:
-    """Raise the error of a set whose weights are all zero."""
+    """Raise the error of a set without samples, or whose weights are all zero."""
     raise ValueError(
-        f"The sample weights of all {name} samples of split {number} of cv are zero. Use fewer "
+        f"Split {number} of cv has no {name} samples, or the weights of all are zero. Use fewer "
         "folds, or a splitter that spreads the samples with weight."
     )

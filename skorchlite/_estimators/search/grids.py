@@ -29,6 +29,19 @@ def given_alphas(alphas: Any) -> Array | None:
     return found
 
 
+def given_shares(l1_ratio: Any) -> list[float]:
+    """Return the shares of "l1" that were given, checked."""
+    shares = list(l1_ratio) if np.ndim(l1_ratio) else [l1_ratio]
+    if not shares:
+        raise ValueError("l1_ratio is empty. Give the shares of l1 to try.")
+    for index, share in enumerate(shares):
+        name = f"l1_ratio[{index}]"
+        check_scalar(share, name, target_type=Real, min_val=0.0, max_val=1.0)
+        if np.isnan(share):
+            raise ValueError(f"{name} is NaN.")
+    return [float(share) for share in shares]
+
+
 def alpha_grid(
     slope: float, curvatures: tuple[float, float], shares: list[float], n: int, eps: float
 ) -> Array:

@@ -256,15 +256,18 @@ class MomentSearch:
         coef = self.units.to_caller(np.moveaxis(path.coef, 1, 0).reshape(d, -1))
         return np.moveaxis(coef.reshape(d, n, t), 0, -1).copy()
 
-    def summed(self, loss: Loss, penalty: Penalty) -> SummedObjective:
-        """Return the objective of all rows, from their moments alone."""
+    def summed(self, loss: Loss, penalty: Penalty, targets: NDArray[np.intp]) -> SummedObjective:
+        """Return the objective of all rows and some targets, from their moments alone."""
         t, whole = self.rows.n_targets, self.whole
         cross = np.zeros((len(whole.mean[0]), len(whole.mean[0])))
         cross[t:], cross[:t, t:] = whole.products[0], whole.targets[0].T
         cross[range(t), range(t)] = whole.squares[0]  # those of two targets are of no use
-        moments = Moments(float(whole.weight[0]), whole.mean[0], cross)
-        running, basis = RunningMoments.of(moments, self.origin), self.rows.basis
-        return SummedObjective(running, t, basis, loss, penalty, self.fit_intercept)
+        own = np.concatenate((targets, np.arange(t, len(cross))))
+        moments = Moments(float(whole.weight[0]), whole.mean[0][own], cross[np.ix_(own, own)])
+        running = RunningMoments.of(moments, Origin(self.origin.shift[own]))
+        return SummedObjective(
+            running, len(targets), self.rows.basis, loss, penalty, self.fit_intercept
+        )
 
 
 def _sum_up(search: MomentSearch, errors: Array, low: Mask, split: int, path: FoldPath) -> None:

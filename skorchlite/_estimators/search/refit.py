@@ -1,6 +1,7 @@
 """The model that a search has chosen, fitted to all rows."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,15 +29,14 @@ def refitted(search: Search, share: float, alphas: Array) -> tuple[Attributes, S
         Targets that have a weight in common are fitted together.
     """
     data, parts = search.data, []
-    if not data.rows.rereadable:
-        return _from_moments(search, share, float(alphas[0]))
     for alpha in np.unique(alphas):
         targets = np.flatnonzero(alphas == alpha)
         own = data
         if len(targets) < len(alphas):
             rows = TargetRows(data.rows, targets.tolist())
             own = replace(data, rows=rows, single_target=False)
-        parts.append((targets, *_fitted(search, share, float(alpha), own)))
+        fit = _fitted if data.rows.rereadable else partial(_from_moments, targets=targets)
+        parts.append((targets, *fit(search, share, float(alpha), own)))
     if len(parts) == 1:
         return parts[0][1:]
     # Of what a fit warns of, the worst part says most.
@@ -52,11 +52,14 @@ def _fitted(search: Search, share: float, alpha: float, data: Data) -> tuple[Att
     return {name: value for name, value in vars(model).items() if name not in own}, solution
 
 
-def _from_moments(search: Search, share: float, alpha: float) -> tuple[Attributes, Solution]:
+def _from_moments(
+    search: Search, share: float, alpha: float, data: Data, targets: NDArray[np.intp]
+) -> tuple[Attributes, Solution]:
     """Return the same of rows that cannot be read again, but whose moments are kept."""
-    model, data = search.estimator._estimator(share, alpha), search.data
+    model = search.estimator._estimator(share, alpha)
     control = SolverControl(model.tol, model.max_iter, data.dtype, data.eps)
-    solution = newton(search.summed(share, alpha), None, control).knowing(dtype=data.dtype)
+    objective = search.summed(share, alpha, targets)
+    solution = newton(objective, None, control).knowing(dtype=data.dtype)
     found = {**model._fitted(data, solution), "solver_": "newton"}
     del found["_stream"]
     return found, solution

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._compat import safe_indexing
+from ..._inputs.input_kinds import input_of
 from .folds import Splits
 from .paths import SplitPath
 
@@ -31,19 +32,28 @@ class Scoring:
     y: Any
     params: dict[str, Any]
 
-    def scores(self, path: SplitPath, splits: Splits) -> Array:
+    def scores(self, path: SplitPath, splits: Splits, share: float, alphas: Array) -> Array:
         """Return the scores of all weights on the test samples of a split.
 
         Parameters
         ----------
         path : SplitPath
         splits : Splits
+        share : float
+        alphas : array of shape (n_alphas,)
+            What the parameters of the estimator are to be.
         """
         _, test = splits.rows_of(path.split)
-        X, y = safe_indexing(self.X, test), safe_indexing(self.y, test)
+        X = safe_indexing(self.X, test)
+        given = (X,) if self.y is None else (X, safe_indexing(self.y, test))
         params = {
             name: safe_indexing(value, test) if np.ndim(value) else value
             for name, value in self.params.items()
         }
-        n_alphas = len(path.losses)
-        return np.array([self.scorer(path.fitted(i), X, y, **params) for i in range(n_alphas)])
+        for_caller, found = input_of(X).attributes_for_caller, []
+        for number, alpha in enumerate(alphas.tolist()):
+            model = path.fitted(number)
+            model.alpha, model.l1_ratio = alpha, share
+            vars(model).update(for_caller(vars(model)))
+            found.append(self.scorer(model, *given, **params))
+        return np.array(found)

@@ -21,7 +21,7 @@ from .candidates import Candidates, Found, results, together
 from .constant_model import constant_slopes
 from .fit_search import FitSearch
 from .folds import Folds, Splits
-from .grids import alpha_grid, given_alphas
+from .grids import alpha_grid, given_alphas, given_shares
 from .moment_search import MomentSearch
 from .paths import PathSearch
 from .scoring import Scoring
@@ -57,7 +57,7 @@ class Search:
         """The shares of "l1" in the penalty that are tried."""
         fixed = {None: [0.0], "l2": [0.0], "l1": [1.0]}
         shares = fixed.get(self.estimator.penalty)
-        return shares or [float(share) for share in np.atleast_1d(self.estimator.l1_ratio)]
+        return shares or given_shares(self.estimator.l1_ratio)
 
     @cached_property
     def candidates(self) -> Candidates:
@@ -84,7 +84,13 @@ class Search:
             first = self._by_moments[0]
             return first.slope, (first.curvature, first.curvature)
         rows = self.columns.fit(self.data.rows)
-        slopes, curvatures = constant_slopes(rows, self.loss, self.estimator.fit_intercept)
+        try:
+            slopes, curvatures = constant_slopes(rows, self.loss, self.estimator.fit_intercept)
+        except OutOfRangeError:
+            raise ValueError(
+                "The numbers in X or y span more than a double can hold, so that there are no "
+                "alphas to suggest. Scale the columns first, or give alphas."
+            ) from None
         middle = float(curvatures.mean())
         return float(slopes.max()), (middle, middle)
 
@@ -179,6 +185,8 @@ class Search:
                 "gives the errors exactly. Give cv=sklearn.model_selection.LeaveOneOut() for "
                 "others."
             )
+        if self.data.rows.n_rows < 2:
+            raise ValueError("cv='loo' needs two samples, and there is one.")
         search, centre = self._by_moments[0], self.estimator.fit_intercept
         own = self.candidates.alphas[0]
         weight = float(search.whole.weight[0])
@@ -211,17 +219,18 @@ class Search:
             if self.scoring is not None:
                 start = time.perf_counter()
                 assert self.splits is not None
-                found = self.scoring.scores(path, self.splits)
+                share, alphas = self.shares[path.share], self.candidates.alphas[path.share]
+                found = self.scoring.scores(path, self.splits, share, alphas)
                 scores[path.share, :, path.split] = found
                 scored += time.perf_counter() - start
         if self.scoring is None:
             scores = -losses.mean(-1)
         return Found(losses, scores, (time.perf_counter() - began - scored, scored))
 
-    def summed(self, share: float, alpha: float) -> Any:
-        """Return the objective of all rows, from their moments alone."""
+    def summed(self, share: float, alpha: float, targets: NDArray[np.intp]) -> Any:
+        """Return the objective of all rows and some targets, from their moments alone."""
         model = self.estimator._estimator(share, alpha)
-        return self._by_moments[0].summed(self.loss, model._penalty())
+        return self._by_moments[0].summed(self.loss, model._penalty(), targets)
 
     def fitted(self, share: int, alphas: Array) -> dict[str, Any]:
         """Return what a search sets besides the model and the weight that was chosen.
@@ -248,9 +257,8 @@ class Search:
         models: dict[int, tuple[Array, Array]] = {}
         for alpha in np.unique(alphas):
             which = alphas == alpha
-            for path in self.paths.paths([share], np.array([[alpha]])):
-                coef, intercept = path.model(0)
-                whole = models.setdefault(path.split, (coef.copy(), intercept.copy()))
+            for split, (coef, intercept) in self.paths.models(share, float(alpha)):
+                whole = models.setdefault(split, (coef.copy(), intercept.copy()))
                 whole[0][which], whole[1][which] = coef[which], intercept[which]
         each, single = [models[split] for split in sorted(models)], self.data.single_target
         return {

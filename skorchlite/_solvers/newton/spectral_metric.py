@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..._exceptions import OutOfRangeError
 from ..._objective.objective import Objective
 from .preconditioner import Metric
 from .small_problems import cheap, gather
@@ -49,7 +50,14 @@ def spectral_metric(objective: Objective, hessian: Array, rounding: Array) -> Me
     hessian : array of shape (d, d)
     rounding : array of shape (d,)
         The part of the deviation of each column that the rounding of its entries may have made.
+
+    Raises
+    ------
+    OutOfRangeError
+        If a curvature is not finite, such as that of a penalty on a column of tiny numbers.
     """
+    if not np.isfinite(hessian).all():
+        raise OutOfRangeError
     # A column that rounding may have made is constant: its coefficient stays zero.
     varies = (hessian.diagonal() > 0) & (rounding < 1)
     scale = np.sqrt(np.where(varies, hessian.diagonal(), 1.0))

@@ -10,7 +10,7 @@ Hintermueller, Ito, Kunisch (2002), "The primal-dual active set strategy as a se
 method", SIAM Journal on Optimization 13(3).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ _FREE_STEPS = 8  # in which any number of columns may enter or leave; a handful 
 _STEPS = 100  # later ones change one column each, which cannot go in a circle
 _ROUNDING = 1e-12  # of a slope, relative to the largest at zero
 _UNSOLVED = 1e-9  # left of an equation, on the same scale
+_ILL = 1e-8  # of a column, left beside the others: below, products hold few digits of solutions
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,16 @@ class KinkedProblems:
         hessians = np.stack([problem.hessian for problem in problems])
         return cls(hessians, of, gradient, l1, l2, positive)
 
+    def some(self, which: NDArray[np.intp]) -> "KinkedProblems":
+        """Return those of these numbers."""
+        return replace(
+            self,
+            of=self.of[which],
+            gradient=self.gradient[which],
+            l1=self.l1[which],
+            l2=self.l2[which],
+        )
+
     def curved(self, u: Array) -> Array:
         """Return ``R u`` of each problem."""
         return np.matmul(self.hessians[self.of], u[:, :, None])[:, :, 0]
@@ -81,15 +92,21 @@ def kinked_path(problems: KinkedProblems, alphas: Array) -> tuple[Array, Mask]:
     -------
     u : array of shape (n_problems, n_alphas, d)
     lost : array of bool, of shape (n_problems, n_alphas)
-        Where columns depend on each other so much that the guesses went in a circle, or that the
-        equations could not be solved.
+        Where columns depend on each other so much that the guesses went in a circle, or that
+        products of columns do not hold the digits of the solution, and for all penalties below.
     """
     n, n_alphas = alphas.shape
     found = np.zeros((n, n_alphas, problems.gradient.shape[1]))
     lost = np.zeros((n, n_alphas), bool)
     u = found[:, 0].copy()
     for i in range(n_alphas):
-        u, lost[:, i] = _minimised(problems, alphas[:, i, None], u)
+        # Below a penalty where guesses went in a circle they mostly do so, which takes all steps.
+        left = np.flatnonzero(~lost[:, i - 1]) if i else np.arange(n)
+        if not len(left):
+            lost[:, i:] = True
+            break
+        u[left], gone = _minimised(problems.some(left), alphas[left, i, None], u[left])
+        lost[:, i], lost[left, i] = True, gone
         found[:, i] = u
     return found, lost
 
@@ -135,7 +152,7 @@ def _solved(
 ) -> tuple[Array, Array]:
     """Return the minimisers among coefficients of these signs, and the slopes there.
 
-    Those of equations that cannot be solved are NaN.
+    Those of equations that cannot be solved, or whose solutions are rounding, are NaN.
     """
     active, of, q = sign != 0, problems.of[which], problems.gradient[which]
     point = np.zeros_like(sign)
@@ -148,6 +165,8 @@ def _solved(
         right = np.where(own, (q - l1 * sign)[:, used], 0.0)
         factor, info = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
         solved = torch.cholesky_solve(torch.from_numpy(right)[:, :, None], factor)[:, :, 0].numpy()
-        point[:, used] = np.where(info.numpy()[:, None] == 0, solved, np.nan)
+        left = factor.diagonal(dim1=1, dim2=2).square().numpy() / np.diagonal(matrix, 0, 1, 2)
+        clear = (info.numpy() == 0) & (left.min(1) > _ILL)
+        point[:, used] = np.where(clear[:, None], solved, np.nan)
     slope = np.matmul(problems.hessians[of], point[:, :, None])[:, :, 0]
     return point, slope + l2 * point - q

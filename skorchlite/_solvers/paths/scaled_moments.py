@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..._objective.keyed_moments import KeyedMoments
 
 Array = NDArray[np.float64]
+
+_PRODUCTS = 8  # in which the largest and the least direction outgrow the others
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,32 @@ class ScaledMoments:
         t = self.value.shape[-1]
         parts = np.einsum("...j,...njt->...nt", self.mean[..., t:], coef)
         return self.mean[..., None, :t] - parts
+
+    def condition(self, curvature: float, used: NDArray[np.bool_]) -> float:
+        """Return about the condition of the Hessian with an "l2" penalty, by iterated products.
+
+        Parameters
+        ----------
+        curvature : float
+            The weight of the penalty on coefficients in the caller's units.
+        used : array of bool, of shape (d,)
+            The columns that it is for.
+        """
+        (own,) = np.nonzero(used & self.varies)
+        if not len(own):
+            return 1.0
+        matrix = self.hessian[np.ix_(own, own)]
+        matrix[range(len(own)), range(len(own))] += curvature / self.scale[own] ** 2
+        unit = np.sqrt(matrix.diagonal())
+        whole = torch.from_numpy(matrix / (unit[:, None] * unit))
+        factor, info = torch.linalg.cholesky_ex(whole)
+        if int(info):
+            return np.inf
+        most = least = torch.from_numpy(np.random.default_rng(0).standard_normal((len(own), 1)))
+        for _ in range(_PRODUCTS):
+            most = whole @ (most / most.norm())
+            least = torch.cholesky_solve(least / least.norm(), factor)
+        return float(most.norm() * least.norm())
 
 
 def scaled_moments(

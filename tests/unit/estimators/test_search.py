@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import sklearn
+import torch
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, make_regression
@@ -19,6 +20,7 @@ from sklearn.model_selection import (
     LeaveOneOut,
     RepeatedKFold,
     ShuffleSplit,
+    StratifiedKFold,
     TimeSeriesSplit,
 )
 
@@ -243,6 +245,59 @@ def test_scores_are_those_of_grid_search_cv():
     np.testing.assert_allclose(ours.best_score_, theirs.best_score_)
 
 
+def by_own_formula(estimator, X, y):
+    return -((y - estimator.predict(X)) ** 2).mean() - estimator.alpha - estimator.l1_ratio
+
+
+@at_an_end
+def test_a_scorer_is_given_the_estimator_that_grid_search_cv_gives_it():
+    X, y = load_diabetes(return_X_y=True)
+    grid = {"alpha": [1.0, 1e-2], "l1_ratio": [0.2, 0.7]}
+    given = {"alphas": grid["alpha"], "l1_ratio": grid["l1_ratio"], "penalty": "elasticnet"}
+    ours = TorchSGDRegressorCV(scoring=by_own_formula, **given).fit(X, y)
+    theirs = GridSearchCV(TorchSGDRegressor(penalty="elasticnet"), grid, scoring=by_own_formula)
+    theirs.fit(X, y)
+    of_theirs = dict(zip(map(str, theirs.cv_results_["params"]), range(4), strict=True))
+    order = [of_theirs[str(params)] for params in ours.cv_results_["params"]]
+    wanted = theirs.cv_results_["mean_test_score"][order]
+    np.testing.assert_allclose(ours.cv_results_["mean_test_score"], wanted, rtol=1e-8)
+    assert theirs.best_params_ == {"alpha": ours.alpha_, "l1_ratio": ours.l1_ratio_}
+
+
+class Rows(torch.utils.data.Dataset):
+    def __init__(self, X, y):
+        self.X, self.y = X, y
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, row):
+        return self.X[row], self.y[row]
+
+
+def by_score(estimator, X):
+    return estimator.score(X)
+
+
+@at_an_end
+def test_rows_that_have_their_targets_are_scored_without_y():
+    X, y = load_diabetes(return_X_y=True)
+    given = TorchSGDRegressorCV(alphas=3, scoring=by_score).fit(Rows(X, y))
+    plain = TorchSGDRegressorCV(alphas=3, scoring="r2").fit(X, y)
+    np.testing.assert_allclose(given.best_score_, plain.best_score_, rtol=1e-10)
+
+
+@at_an_end
+def test_tensors_are_scored_as_tensors_where_arrays_are_dispatched():
+    X, y = load_diabetes(return_X_y=True)
+    plain = TorchSGDRegressorCV(alphas=3, scoring="r2").fit(X, y)
+    with sklearn.config_context(array_api_dispatch=True):
+        model = TorchSGDRegressorCV(alphas=3, scoring="r2")
+        model.fit(torch.from_numpy(X), torch.from_numpy(y))
+    np.testing.assert_allclose(model.best_score_, plain.best_score_, rtol=1e-10)
+    assert isinstance(model.coef_, torch.Tensor)
+
+
 @at_an_end
 def test_one_standard_error_chooses_the_largest_weight_within():
     X, y = load_diabetes(return_X_y=True)
@@ -272,6 +327,21 @@ def test_rows_of_a_stream_belong_to_folds_in_turn(penalty, reread):
     np.testing.assert_allclose(streamed.coef_, whole.coef_, rtol=1e-7, atol=1e-8)
     np.testing.assert_allclose(streamed.intercept_, whole.intercept_)
     assert streamed.converged_
+
+
+@at_an_end
+def test_a_stream_that_is_read_once_has_an_alpha_for_each_target():
+    X, _ = raw_data()
+    rng = np.random.default_rng(2)
+    Y = X @ rng.standard_normal((6, 3)) + rng.standard_normal((120, 3)) * [1, 30, 1000]
+    params = {"alphas": 15, "alpha_per_target": True}
+    reread = TorchSGDRegressorCV(**params).fit(list(blocks(X, Y)))
+    once = TorchSGDRegressorCV(**params).fit(blocks(X, Y))
+    assert len(set(once.alpha_)) == 3
+    np.testing.assert_array_equal(once.alpha_, reread.alpha_)
+    np.testing.assert_allclose(once.coef_, reread.coef_, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(once.intercept_, reread.intercept_, rtol=1e-9)
+    np.testing.assert_allclose(once.loss_curve_[-1], reread.loss_curve_[-1], rtol=1e-9)
 
 
 @at_an_end
@@ -333,6 +403,15 @@ def test_degenerate_columns(kind, penalty):
     np.testing.assert_allclose(model.mse_path_, wanted, rtol=1e-7)
 
 
+@pytest.mark.parametrize("size", [1e-160, 1e-200])
+def test_a_penalty_on_numbers_too_small_for_it_is_refused_in_words(size):
+    X, y = raw_data(n=40)
+    X[:, 1] *= size
+    for model in (TorchSGDRegressor(penalty="l2", alpha=1.0), TorchSGDRegressorCV(alphas=3)):
+        with pytest.raises(ValueError, match="Scale the columns first"):
+            model.fit(X, y)
+
+
 def test_warns_at_the_end_of_the_weights_that_were_tried():
     X, y = raw_data()
     with pytest.warns(UserWarning, match="is the least of the weights"):
@@ -345,6 +424,66 @@ def test_warns_at_the_end_of_the_weights_that_were_tried():
     assert found.alpha_ == found.alphas_[0]
 
 
+def nearly_dependent(size):
+    """Two columns that differ by a share of their deviation."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 5))
+    y = X @ [1.0, 2.0, 0.0, -1.0, 0.5] + rng.standard_normal(60)
+    X[:, 1] = X[:, 0] + size * rng.standard_normal(60)
+    return X, y
+
+
+@at_an_end
+@pytest.mark.parametrize("size", [1e-5, 1e-6])
+def test_solutions_that_products_of_columns_do_not_hold_are_fitted(size):
+    X, y = nearly_dependent(size)
+    cv, alphas = KFold(4), [1e-2, 1e-12]
+    params = {"penalty": "elasticnet", "l1_ratio": 0.5}
+    model = TorchSGDRegressorCV(alphas=alphas, cv=cv, **params).fit(X, y)
+    wanted = errors_of_fits(X, y, list(cv.split(X)), alphas, **params)
+    np.testing.assert_allclose(model.mse_path_, wanted, rtol=1e-8)
+
+
+@at_an_end
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
+def test_without_a_penalty_the_model_is_that_of_least_norm(penalty):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 40)), rng.standard_normal(20)
+    params, cv = {"penalty": penalty, "positive": True}, KFold(4)
+    model = TorchSGDRegressorCV(alphas=[1.0, 0.1, 0.0], cv=cv, **params).fit(X, y)
+    wanted = errors_of_fits(X, y, list(cv.split(X)), model.alphas_, **params)
+    np.testing.assert_allclose(model.mse_path_, wanted, rtol=1e-7)
+    direct = TorchSGDRegressor(alpha=0.0, **params).fit(X, y)
+    np.testing.assert_allclose(model.coef_path_[-1], direct.coef_, rtol=1e-7, atol=1e-9)
+
+
+@at_an_end
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
+@pytest.mark.parametrize("size", [1e-2, 1e-3, 1e-4])
+def test_models_of_splits_have_the_digits_of_a_fit(size, penalty):
+    X, y = nearly_dependent(size)
+    Y = np.stack((y, 100 * y[::-1] + X[:, 2]), 1)
+    cv = KFold(4)
+    model = TorchSGDRegressorCV(penalty=penalty, alphas=[1e-12], cv=cv).fit(X, Y)
+    for number, (train, _) in enumerate(cv.split(X)):
+        fold = TorchSGDRegressor(penalty=penalty, alpha=1e-12).fit(X[train], Y[train])
+        scale = abs(fold.coef_).max(1, keepdims=True)
+        np.testing.assert_allclose(model.fold_coef_[number] / scale, fold.coef_ / scale, atol=1e-10)
+        np.testing.assert_allclose(model.fold_intercept_[number], fold.intercept_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
+def test_does_not_warn_where_a_weight_beyond_the_end_would_do_the_same(penalty):
+    X, y = raw_data()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TorchSGDRegressorCV(penalty=penalty).fit(X, np.full(120, 3.0))
+        TorchSGDRegressorCV(penalty=penalty).fit(np.ones((120, 2)), y)
+        noise = np.random.default_rng(0).standard_normal(120)
+        if penalty == "l1":  # all of these leave the coefficients at zero
+            TorchSGDRegressorCV(penalty="l1", alphas=[1e4, 1e5]).fit(X, noise)
+
+
 @at_an_end
 def test_without_a_refit_there_is_nothing_to_predict_with():
     X, y = load_diabetes(return_X_y=True)
@@ -353,6 +492,26 @@ def test_without_a_refit_there_is_nothing_to_predict_with():
     for use in (model.predict, partial(model.score, y=y)):
         with pytest.raises(AttributeError, match="refit=False"):
             use(X)
+
+
+@at_an_end
+def test_a_fit_keeps_nothing_of_the_one_before():
+    X, y = raw_data()
+    model = TorchSGDRegressorCV(alphas=ALPHAS).fit(X, y)
+    model.set_params(cv="loo", refit=False).fit(X[:, :3], -y)
+    assert set(vars(model)) == set(vars(clone(model).fit(X[:, :3], -y)))
+    with pytest.raises(AttributeError, match="refit=False"):
+        model.predict(X[:, :3])
+
+
+@at_an_end
+def test_splitters_see_the_targets_of_lists():
+    X, y = raw_data()
+    y = (y > np.median(y)).astype(int)
+    cv = StratifiedKFold(3)
+    plain = TorchSGDRegressorCV(alphas=3, cv=cv).fit(X, y)
+    lists = TorchSGDRegressorCV(alphas=3, cv=cv).fit(X.tolist(), y.tolist())
+    np.testing.assert_array_equal(lists.mse_path_, plain.mse_path_)
 
 
 def bad_cases():
@@ -366,17 +525,19 @@ def bad_cases():
     yield "empty fold", {"cv": empty}, {}, "Split 0 of cv has no test samples"
     yield "repeated", {"cv": [([0, 0, 1], [2])]}, {}, "samples more than once"
     yield "outside", {"cv": [([0, 1, 50], [2])]}, {}, "names sample 50"
+    mask = np.arange(15) < 10
+    yield "short mask", {"cv": [(mask, ~mask)]}, {}, "a mask of 15 samples, and there are 20"
     yield "no splits", {"cv": []}, {}, "Was the CV iterator empty"
     weights = (np.arange(20) >= 4).astype(float)
-    yield "weightless", {}, {"sample_weight": weights}, "all test samples of split 0 .* are zero"
-    yield (
-        "weightless fits",
-        {"loss": "huber"},
-        {"sample_weight": weights},
-        "all test samples of split 0 .* are zero",
-    )
+    weightless, message = {"sample_weight": weights}, "has no test samples, or the weights of all"
+    yield "weightless", {}, weightless, message
+    yield "weightless fits", {"loss": "huber"}, weightless, message
     yield "scoring", {"scoring": "unknown"}, {}, "The 'scoring' parameter"
     yield "target", {"scoring": "r2", "alpha_per_target": True}, {}, "Give scoring=None"
+    elastic = {"penalty": "elasticnet"}
+    yield "share", {**elastic, "l1_ratio": [0.5, 2]}, {}, r"l1_ratio\[1\] == 2, must be <= 1"
+    yield "no share", {**elastic, "l1_ratio": []}, {}, "l1_ratio is empty"
+    yield "NaN as share", {**elastic, "l1_ratio": [np.nan]}, {}, r"l1_ratio\[0\] is NaN"
     yield "routed", {}, {"metadata": 1}, "enable_metadata_routing=True"
 
 
@@ -398,6 +559,25 @@ def test_bad_input_is_refused_and_leaves_the_estimator_as_it_was(params, given, 
     for name, value in before.items():
         if name.endswith("_"):
             assert vars(model)[name] is value
+
+
+def test_one_sample_cannot_be_left_out():
+    with pytest.raises(ValueError, match="cv='loo' needs two samples"):
+        TorchSGDRegressorCV(cv="loo").fit([[1.0]], [1.0])
+
+
+def test_a_sample_that_the_formula_cannot_leave_out_is_refused():
+    X, y = raw_data(n=20)
+    X[0] *= 1e6
+    with pytest.raises(ValueError, match="determines a coefficient nearly alone"):
+        TorchSGDRegressorCV(cv="loo", alphas=[1.0, 1e-3]).fit(X, y)
+
+
+@at_an_end
+def test_a_stream_with_fewer_rows_than_folds_is_refused():
+    X, y = raw_data()
+    with pytest.raises(ValueError, match="has no test samples, or the weights of all are zero"):
+        TorchSGDRegressorCV(cv=5).fit(blocks(X[:3], y[:3]))
 
 
 @at_an_end
