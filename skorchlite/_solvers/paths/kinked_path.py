@@ -23,6 +23,7 @@ Mask = NDArray[np.bool_]
 
 _FREE_STEPS = 8  # in which any number of columns may enter or leave; a handful is usual
 _STEPS = 100  # later ones change one column each, which cannot go in a circle
+_HALVINGS = 4  # of the way from one penalty to the next
 _ROUNDING = 1e-12  # of a slope, relative to the largest at zero
 _UNSOLVED = 1e-9  # left of an equation, on the same scale
 _ILL = 1e-8  # of a column, left beside the others: below, products hold few digits of solutions
@@ -98,26 +99,63 @@ def kinked_path(problems: KinkedProblems, alphas: Array) -> tuple[Array, Mask]:
     n, n_alphas = alphas.shape
     found = np.zeros((n, n_alphas, problems.gradient.shape[1]))
     lost = np.zeros((n, n_alphas), bool)
-    u = found[:, 0].copy()
+    u, before = found[:, 0].copy(), np.maximum(_least_without_columns(problems), alphas[:, 0])
     for i in range(n_alphas):
         # Below a penalty where guesses went in a circle they mostly do so, which takes all steps.
         left = np.flatnonzero(~lost[:, i - 1]) if i else np.arange(n)
         if not len(left):
             lost[:, i:] = True
             break
-        u[left], gone = _minimised(problems.some(left), alphas[left, i, None], u[left])
+        own = alphas[left, i]
+        u[left], gone = _followed(problems.some(left), before[left], own, u[left], _HALVINGS)
+        before = alphas[:, i]
         lost[:, i], lost[left, i] = True, gone
         found[:, i] = u
     return found, lost
 
 
-def _minimised(problems: KinkedProblems, alpha: Array, u: Array) -> tuple[Array, Mask]:
+def _least_without_columns(problems: KinkedProblems) -> Array:
+    """Return the least penalties with which all coefficients are zero; zero without "l1"."""
+    size, l1 = abs(problems.gradient), problems.l1
+    return np.divide(size, l1, out=np.zeros_like(l1), where=l1 > 0).max(1, initial=0.0)
+
+
+def _followed(
+    problems: KinkedProblems, before: Array, alpha: Array, u: Array, halvings: int
+) -> tuple[Array, Mask]:
+    """Return the minimisers for ``alpha``, and which were not found, from those for ``before``.
+
+    Where many columns enter or leave in between, guesses may go in a circle. Then penalties in
+    between are tried, as many as are needed.
+    """
+    last = (before <= alpha) | (halvings == 0)
+    found, lost = _minimised(problems, alpha[:, None], u, _FREE_STEPS)
+    for which, between in ((lost & last, False), (lost & ~last, True)):
+        at = np.flatnonzero(which)
+        if not len(at):
+            continue
+        part, to = problems.some(at), alpha[at]
+        if not between:
+            found[at], lost[at] = _minimised(part, to[:, None], u[at], _STEPS)
+            continue
+        middle = 0.5 * (before[at] + to)
+        way, gone = _followed(part, before[at], middle, u[at], halvings - 1)
+        at, middle, way = at[~gone], middle[~gone], way[~gone]
+        if len(at):
+            some = problems.some(at)
+            found[at], lost[at] = _followed(some, middle, alpha[at], way, halvings - 1)
+    return found, lost
+
+
+def _minimised(
+    problems: KinkedProblems, alpha: Array, u: Array, n_steps: int
+) -> tuple[Array, Mask]:
     """Return the minimisers near u, and which were not found; there u is as it was."""
     l1, l2 = alpha * problems.l1, alpha * problems.l2
     size = abs(problems.gradient).max(1, initial=0.0, keepdims=True)
     u, lost, left = u.copy(), np.ones(len(u), bool), np.arange(len(u))
     sign = _signs(u, problems.curved(u) + l2 * u - problems.gradient, l1, size, problems.positive)
-    for step in range(_STEPS):
+    for step in range(n_steps):
         point, slope = _solved(problems, left, sign, l1[left], l2[left])
         off = np.where(sign != 0, abs(slope + l1[left] * sign), 0.0).max(1, initial=0.0)
         solvable = off <= _UNSOLVED * size[left, 0]
@@ -158,8 +196,8 @@ def _solved(
     point = np.zeros_like(sign)
     used = np.flatnonzero(active.any(0))
     if len(used):
-        own, hessians = active[:, used], problems.hessians[of[:, None, None], used[:, None], used]
-        matrix = np.where(own[:, :, None] & own[:, None, :], hessians, 0.0)
+        own, rows = active[:, used], problems.hessians[of[:, None], used]
+        matrix = np.where(own[:, :, None] & own[:, None, :], rows[:, :, used], 0.0)
         diagonal = matrix[:, range(len(used)), range(len(used))]
         matrix[:, range(len(used)), range(len(used))] = np.where(own, diagonal + l2[:, used], 1.0)
         right = np.where(own, (q - l1 * sign)[:, used], 0.0)
@@ -168,5 +206,6 @@ def _solved(
         left = factor.diagonal(dim1=1, dim2=2).square().numpy() / np.diagonal(matrix, 0, 1, 2)
         clear = (info.numpy() == 0) & (left.min(1) > _ILL)
         point[:, used] = np.where(clear[:, None], solved, np.nan)
-    slope = np.matmul(problems.hessians[of], point[:, :, None])[:, :, 0]
-    return point, slope + l2 * point - q
+        slope = np.matmul(point[:, None, used], rows)[:, 0]
+        return point, slope + l2 * point - q
+    return point, -q
