@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 
 _FREE_STEPS = 8  # in which any number of columns may enter or leave; a handful is usual
 _STEPS = 100  # later ones change one column each, which cannot go in a circle
-_HALVINGS = 4  # of the way from one penalty to the next
+_HALVINGS = 8  # of the way from one penalty to the next
 _ROUNDING = 1e-12  # of a slope, relative to the largest at zero
 _UNSOLVED = 1e-9  # left of an equation, on the same scale
 _ILL = 1e-8  # of a column, left beside the others: below, products hold few digits of solutions
@@ -138,7 +138,7 @@ def _followed(
         if not between:
             found[at], lost[at] = _minimised(part, to[:, None], u[at], _STEPS)
             continue
-        middle = 0.5 * (before[at] + to)
+        middle = np.where(to > 0, np.sqrt(before[at] * to), 0.5 * before[at])
         way, gone = _followed(part, before[at], middle, u[at], halvings - 1)
         at, middle, way = at[~gone], middle[~gone], way[~gone]
         if len(at):

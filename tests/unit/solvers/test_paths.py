@@ -10,15 +10,37 @@ def test_a_problem_whose_solution_was_lost_is_not_tried_at_smaller_penalties(mon
     hessians = np.stack((np.eye(2), np.ones((2, 2))))  # two columns that are one
     gradient, ones = np.ones((2, 2)), np.ones((2, 2))
     problems = KinkedProblems(hessians, np.arange(2), gradient, ones, 0 * ones, False)
-    tried, minimised = [], kinked_path._minimised
+    tried, minimised = set(), kinked_path._minimised
 
-    def counted(some, alpha, u):
-        tried.append(some.of.tolist())
-        return minimised(some, alpha, u)
+    def counted(some, alpha, u, n_steps):
+        tried.update(zip(some.of.tolist(), alpha[:, 0].tolist(), strict=True))
+        return minimised(some, alpha, u, n_steps)
 
     monkeypatch.setattr(kinked_path, "_minimised", counted)
     alphas = np.array([2.0, 0.5, 0.25, 0.125])
     u, lost = kinked_path.kinked_path(problems, np.tile(alphas, (2, 1)))
-    assert tried == [[0, 1], [0, 1], [0], [0]]
+    assert {alpha for number, alpha in tried if number == 0} == set(alphas)
+    assert min(alpha for number, alpha in tried if number == 1) == 0.5
     np.testing.assert_array_equal(lost, [[False] * 4, [False, True, True, True]])
     np.testing.assert_allclose(u[0], np.maximum(1 - alphas, 0)[:, None] * [1, 1])
+
+
+def test_penalties_far_from_each_other_are_reached_where_guesses_go_in_a_circle():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 80))
+    X = (X - X.mean(0)) / X.std(0)
+    gradient = (X.T @ (X[:, :15].sum(1) + rng.standard_normal(40)) / 40)[None]
+    ones = np.ones((1, 80))
+    problems = KinkedProblems(
+        (X.T @ X / 40)[None], np.zeros(1, int), gradient, ones, 0 * ones, False
+    )
+    alphas = abs(gradient).max() * np.geomspace(1, 1e-2, 8)
+    _, gone = kinked_path._minimised(problems, alphas[-1:, None], 0 * ones, 8)
+    assert gone.all()
+    u, lost = kinked_path.kinked_path(problems, alphas[None])
+    assert not lost.any()
+    for point, alpha in zip(u[0], alphas, strict=True):
+        slope = problems.hessians[0] @ point - gradient[0]
+        at_zero = point == 0
+        assert (abs(slope[at_zero]) <= alpha * (1 + 1e-9)).all()
+        np.testing.assert_allclose(slope[~at_zero], -alpha * np.sign(point[~at_zero]), rtol=1e-8)
