@@ -12,7 +12,7 @@ from sklearn.metrics import get_scorer_names
 from ..._compat import Interval, StrOptions, fit_context
 from ..base import TorchRegressor
 from .candidates import chosen, warn_of_end, warn_of_largest
-from .folds import Splits
+from .folds import Splits, most_splits
 from .grids import LEAST_SHARE, given_alphas
 from .refit import refitted
 from .routing import RoutedSearch
@@ -166,7 +166,8 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
                 )
             return None
         if rows.counted is not None:
-            return Splits.made(self.cv, X, y, rows.n_rows, params)
+            most = most_splits(rows.n_features, rows.n_targets)
+            return Splits.made(self.cv, X, y, rows.n_rows, params, most)
         if self.cv is not None and not isinstance(self.cv, Integral):
             raise ValueError(
                 f"Of a stream, whose samples belong to folds in turn, cv is their number, got "

@@ -5,6 +5,7 @@ the terms up to a degree are the leading block of those of all, in any basis tha
 degree: one pass over the rows is for the models of all degrees on all splits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral
@@ -114,7 +115,7 @@ class TermSearch(Search):
         return least_squares and smooth and few and (free or own.basis == "power")
 
     @cached_property
-    def _by_moments(self) -> list[MomentSearch]:
+    def _by_moments(self) -> Sequence[MomentSearch]:
         if not self.is_of_sums:
             return []
         found = self.nest.moments
@@ -179,9 +180,10 @@ class Nest:
         )
 
     @cached_property
-    def moments(self) -> list[MomentSearch]:
+    def moments(self) -> Sequence[MomentSearch]:
         """The moments of all terms."""
-        search, found = self.largest, list[MomentSearch]()
+        search = self.largest
+        found: Sequence[MomentSearch] = []
         try:
             terms, centre = self._combined_terms, True
             if terms is None:

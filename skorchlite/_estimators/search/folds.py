@@ -13,6 +13,8 @@ from ..._sources.row_keys import CyclicKeys, GivenKeys, RowKeys
 
 Index = NDArray[np.intp]
 _SPARE_KEYS = 64  # more than a few for each split, whose moments are kept at a time
+_LEAST, _MOST = 10, 1_000  # splits that are worth a pass over the rows, and in one
+_ENTRIES = 1 << 23  # of the moments of all splits; they are kept about six times on the way
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Folds:
     def sets(self, moments: KeyedMoments) -> tuple[KeyedMoments, KeyedMoments]:
         """Return the moments of what each split trains on, and of what it tests on."""
         (splits, tested) = np.nonzero(self.test)
-        once = len(self.test) == moments.n_keys and len(splits) == moments.n_keys
-        if once and (self.test == ~self.train).all() and len(set(tested)) == moments.n_keys:
+        one_each = np.array_equal(splits, np.arange(len(self.test)))
+        if one_each and (self.test == ~self.train).all():
             return moments.without_each()[tested], moments[tested]
         return moments.of_sets(self.train), moments.of_sets(self.test)
 
@@ -69,7 +71,7 @@ class Splits:
 
     Splits that overlap at random, as those of ``RepeatedKFold``, cut the rows into ever more sets
     whose rows are used alike. They are in several ``folds`` then, which take a pass over the rows
-    each.
+    each, and so are splits of which the moments would take much memory.
 
     Parameters
     ----------
@@ -81,7 +83,9 @@ class Splits:
     folds: list[Folds]
 
     @classmethod
-    def made(cls, cv: Any, X: Any, y: Any, n_rows: int, params: dict[str, Any]) -> "Splits":
+    def made(
+        cls, cv: Any, X: Any, y: Any, n_rows: int, params: dict[str, Any], most: int = _MOST
+    ) -> "Splits":
         """Return the splits of a cross-validator; see ``check_cv`` of scikit-learn.
 
         Parameters
@@ -92,6 +96,8 @@ class Splits:
         n_rows : int
         params : dict
             What goes to the splitter, as ``groups``.
+        most : int
+            How many splits there may be in each of the ``folds``.
         """
         # Splitters need no more of what scikit-learn cannot index than the number of rows.
         if _count(X) != n_rows:
@@ -102,9 +108,8 @@ class Splits:
             # It tests on each group in turn. Of a thousand, a thousand lists of all other rows
             # would take longer than the search.
             _, keys = np.unique(np.asarray(params["groups"]), return_inverse=True)
-            test = np.eye(int(keys.max()) + 1, dtype=bool)
-            return cls(n_rows, [Folds(GivenKeys(keys, len(test)), ~test, test)])
-        folds = list(_folds(found, n_rows))
+            return cls(n_rows, list(_each_left_out(keys, most)))
+        folds = list(_folds(found, n_rows, most))
         if not folds:
             raise ValueError(
                 "No fits were performed. Was the CV iterator empty? Were there no candidates?"
@@ -129,14 +134,33 @@ def _count(values: Any) -> int | None:
     return len(values) if isinstance(values, Sequence) else None
 
 
-def _folds(splits: Iterable[tuple[Any, Any]], n_rows: int) -> Iterator[Folds]:
+def most_splits(n_columns: int, n_targets: int) -> int:
+    """Return of how many splits the moments are kept at a time, for so many columns."""
+    entries = n_columns * (n_columns + n_targets)
+    return min(max(_ENTRIES // max(entries, 1), _LEAST), _MOST)
+
+
+def _each_left_out(keys: NDArray[np.intp], most: int) -> Iterator[Folds]:
+    """Yield splits that test on the rows of each key and train on all others."""
+    n_keys = int(keys.max()) + 1
+    for first in range(0, n_keys, most):
+        n = min(most, n_keys - first)
+        # The rows of all other keys have one in common.
+        rest = n_keys > n
+        own = np.where((keys >= first) & (keys < first + n), keys - first, n)
+        test = np.eye(n, n + rest, dtype=bool)
+        yield Folds(GivenKeys(own, n + rest), ~test, test, first)
+
+
+def _folds(splits: Iterable[tuple[Any, Any]], n_rows: int, most: int) -> Iterator[Folds]:
     """Yield the splits, as many at a time as have few keys."""
     keys, roles, first = np.zeros(n_rows, np.int64), np.zeros((0, 1), np.int64), 0
     for number, (train, test) in enumerate(splits):
         role = _roles(number, train, test, n_rows)
         pairs = keys * 4 + role
         present = np.bincount(pairs, minlength=4 * roles.shape[1]) > 0
-        if number > first and present.sum() > 4 * (number + 1 - first) + _SPARE_KEYS:
+        too_many = present.sum() > 4 * (number + 1 - first) + _SPARE_KEYS
+        if number > first and (too_many or number - first >= most):
             yield Folds.of(GivenKeys(keys, roles.shape[1]), roles, first)
             roles, first, pairs = np.zeros((0, 1), np.int64), number, role
             present = np.bincount(pairs, minlength=4) > 0

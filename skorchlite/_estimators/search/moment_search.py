@@ -1,7 +1,9 @@
 """The squared errors of all candidates from the moments of folds, which one pass makes."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -294,3 +296,24 @@ def _summed(rows: Rows, origin: Origin, target: int, point: Array) -> Array:
     )
     value, total = TargetRows(rows, [target]).total(losses)
     return 2 * value.numpy() / total
+
+
+class MomentSearches(Sequence[MomentSearch]):
+    """The searches of all folds: the first is kept, and others are made where they are used.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the search of some folds, in a pass over the rows.
+    folds : sequence of Folds
+    """
+
+    def __init__(self, make: Callable[[Folds], MomentSearch], folds: Sequence[Folds]):
+        self.make, self.folds = make, folds
+        self.first = make(folds[0])
+
+    def __len__(self) -> int:
+        return len(self.folds)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.make(self.folds[number]) if number else self.first

@@ -1,6 +1,6 @@
 """The models of each split along the paths of penalties, by moments or by fits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,7 +61,7 @@ class PathSearch:
 
     Parameters
     ----------
-    by_moments : list of MomentSearch
+    by_moments : sequence of MomentSearch
         Of which each has some of the splits; none where moments do not make the models.
     by_fits : FitSearch or None
         For what moments do not hold the digits of; None where the rows cannot be read again.
@@ -74,7 +74,7 @@ class PathSearch:
         Returns an estimator with a model: ``estimator(units, point)``.
     """
 
-    by_moments: list[MomentSearch]
+    by_moments: Sequence[MomentSearch]
     by_fits: FitSearch | None
     kinked: bool
     positive: bool

@@ -1,7 +1,7 @@
 """A search over the weights of a penalty on checked data."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from numbers import Integral
@@ -22,7 +22,7 @@ from .constant_model import constant_slopes
 from .fit_search import FitSearch
 from .folds import Folds, Splits
 from .grids import alpha_grid, given_alphas, given_shares
-from .moment_search import MomentSearch
+from .moment_search import MomentSearch, MomentSearches
 from .paths import PathSearch
 from .scoring import Scoring
 
@@ -115,23 +115,22 @@ class Search:
         return self.estimator._columns(self.by_batches)
 
     @cached_property
-    def _by_moments(self) -> list[MomentSearch]:
+    def _by_moments(self) -> Sequence[MomentSearch]:
         """The search by moments of the folds; empty where these do not make the models."""
         n_columns = self.columns.count(self.data.rows.n_features)
         if not self.loss.quadratic or self.by_batches or n_columns > MANY_COLUMNS:
             return []
         return self._moments(self.columns.fit(self.data.rows), self.estimator.fit_intercept)
 
-    def _moments(self, rows: Rows, centre: bool) -> list[MomentSearch]:
+    def _moments(self, rows: Rows, centre: bool) -> Sequence[MomentSearch]:
         """Return the search by moments of columns; empty where numbers are out of range."""
-        folds: Iterable[Folds]
         if self.by_rows:
             folds = [Folds.of_all(self.data.rows.n_rows)]
         else:
             folds = [self._in_turn()] if self.splits is None else self.splits.folds
         try:
             origin = pilot_origin(rows, centre)
-            return [MomentSearch.made(rows, origin, centre, part) for part in folds]
+            return MomentSearches(partial(MomentSearch.made, rows, origin, centre), folds)
         except OutOfRangeError:  # of numbers that are not finite, or too large for their squares
             self.data.check_finite(self.estimator)
             return []

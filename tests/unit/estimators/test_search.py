@@ -25,6 +25,7 @@ from sklearn.model_selection import (
 )
 
 from skorchlite import TorchSGDRegressor, TorchSGDRegressorCV
+from skorchlite._estimators.search import folds
 
 ALPHAS = [10.0, 1.0, 0.1, 1e-2, 1e-3]
 at_an_end = pytest.mark.filterwarnings("ignore:alpha_=:UserWarning")
@@ -626,3 +627,18 @@ def test_each_candidate_is_a_step_for_callbacks():
     steps = Steps()
     TorchSGDRegressorCV(penalty="l1", alphas=20).set_callbacks(steps).fit(X, y)
     assert steps.n_steps == 20 + 1  # the last one ends with the fit
+
+
+@at_an_end
+@pytest.mark.parametrize("cv", [LeaveOneGroupOut(), LeaveOneOut()], ids=["groups", "rows"])
+@pytest.mark.parametrize("penalty", ["l2", "l1"])
+def test_moments_of_many_splits_are_made_a_few_at_a_time(cv, penalty, monkeypatch):
+    X, y = raw_data(n=40)
+    given = {"groups": np.arange(40) % 13} if isinstance(cv, LeaveOneGroupOut) else {}
+    whole = TorchSGDRegressorCV(penalty=penalty, alphas=5, cv=cv).fit(X, y, **given)
+    monkeypatch.setattr(folds, "_ENTRIES", 0)
+    monkeypatch.setattr(folds, "_LEAST", 4)
+    parts = TorchSGDRegressorCV(penalty=penalty, alphas=5, cv=cv).fit(X, y, **given)
+    np.testing.assert_allclose(parts.mse_path_, whole.mse_path_, rtol=1e-11)
+    np.testing.assert_allclose(parts.fold_coef_, whole.fold_coef_, rtol=1e-9, atol=1e-12)
+    assert parts.n_splits_ == (13 if given else 40)
