@@ -102,7 +102,7 @@ class TorchSGDRegressorCV(SearchRegressor):
     >>> round(model.alpha_, 5)
     0.00375
     >>> int((model.coef_ != 0).sum())
-    10
+    9
     """
 
     _estimator_class = TorchSGDRegressor

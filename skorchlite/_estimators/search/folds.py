@@ -13,7 +13,7 @@ from ..._sources.row_keys import CyclicKeys, GivenKeys, RowKeys
 
 Index = NDArray[np.intp]
 _SPARE_KEYS = 64  # more than a few for each split, whose moments are kept at a time
-_LEAST, _MOST = 10, 1_000  # splits that are worth a pass over the rows, and in one
+_LEAST, _MOST = 10, 500  # splits that are worth a pass over the rows, and in one
 _ENTRIES = 1 << 23  # of the moments of all splits; they are kept about six times on the way
 
 

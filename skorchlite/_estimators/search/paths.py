@@ -90,13 +90,19 @@ class PathSearch:
         alphas : array of shape (n_shares, n_alphas)
             In descending order.
         """
+        return (path for _, path in self._with_searches(shares, alphas))
+
+    def _with_searches(
+        self, shares: list[float], alphas: Array
+    ) -> Iterator[tuple[MomentSearch | None, SplitPath]]:
+        """Yield the search by moments that each path is of, None for fits, and the path."""
         if not self.by_moments:
             assert self.by_fits is not None
             for split in range(self.by_fits.splits.count):
                 for number, (share, own) in enumerate(zip(shares, alphas, strict=True)):
-                    yield self._fitted(split, number, share, own)
+                    yield None, self._fitted(split, number, share, own)
         for search in self.by_moments:
-            yield from self._of_moments(search, shares, alphas)
+            yield from ((search, path) for path in self._of_moments(search, shares, alphas))
 
     def models(self, share: float, alpha: float) -> Iterator[tuple[int, Model]]:
         """Yield the number of each split and its model of one weight, as good as a fit's.
@@ -105,20 +111,21 @@ class PathSearch:
         test rows hardly show. Where that is much, a fit measures its gradient on the rows.
         """
         own = np.array([alpha])
-        for path in self.paths([share], own[None]):
+        for search, path in self._with_searches([share], own[None]):
             model = path.model(0)
-            if self.by_fits is not None and self._ill(path.split, share, alpha, model[0]):
+            if self.by_fits is not None and self._ill(search, path.split, share, alpha, model[0]):
                 model = self._fitted(path.split, 0, share, own).model(0)
             yield path.split, model
 
-    def _ill(self, split: int, share: float, alpha: float, coef: Array) -> bool:
-        """Return whether the columns in a model depend on each other much."""
-        for search in self.by_moments:
-            number = split - search.folds.first
-            if 0 <= number < search.train.n_keys and not search.rows.basis.derived:
-                used = abs(coef).max(0) > 0 if self.kinked else np.full(coef.shape[1], True)
-                return search.problem(number).condition((1 - share) * alpha, used) > _ILL
-        return False
+    def _ill(
+        self, search: MomentSearch | None, split: int, share: float, alpha: float, coef: Array
+    ) -> bool:
+        """Return whether the columns in a model from moments depend on each other much."""
+        if search is None or search.rows.basis.derived:
+            return False
+        used = abs(coef).max(0) > 0 if self.kinked else np.full(coef.shape[1], True)
+        problem = search.problem(split - search.folds.first)
+        return problem.condition((1 - share) * alpha, used) > _ILL
 
     def of_all(self, share: float, alphas: Array) -> list[Array]:
         """Return the coefficients on all rows for one share, in the order of the weights."""
