@@ -53,6 +53,9 @@ OTHERS = [
     TorchSGDRegressorCV(loss="huber", epsilon=1.0, alphas=3, cv=2),
     TorchSGDRegressorCV(penalty="l1", positive=True, alphas=5),
     TorchPolyRegressorCV(alphas=5),
+]
+# These take a fit for each candidate of each check.
+LONG = [
     TorchPolyRegressorCV(degree=[1, 3], alphas=5, cv=2, fit_intercept=False),
     TorchPolyRegressorCV(degree=[1, 2], alphas=2, cv=2, penalty="l1", interaction_only=True),
 ]
@@ -90,4 +93,11 @@ def test_scikit_learn_estimator_check_passes(estimator, check):
 @pytest.mark.filterwarnings(*WARNINGS)
 @parametrize_with_checks(OTHERS, expected_failed_checks=expected_failures)
 def test_scikit_learn_estimator_check_passes_with_other_parameters(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings(*WARNINGS)
+@parametrize_with_checks(LONG, expected_failed_checks=expected_failures)
+def test_scikit_learn_estimator_check_passes_with_a_fit_for_each_candidate(estimator, check):
     check(estimator)
