@@ -28,7 +28,7 @@ from .scaled_moments import ScaledMoments
 
 Array = NDArray[np.float64]
 
-_SPAN = 1e4  # of the penalties that share eigenvectors: rounding is relative to the least of them
+_SPAN = 1e5  # of the penalties that share eigenvectors: rounding is relative to the least of them
 _ENTRIES = 1 << 20  # of predictions that are made at a time, which stay in a cache
 _COLUMNS = 128  # of predictions that are made at a time, which a product is fast with
 _LEAST_LEFT = 1e-9  # of one less a leverage: below, the residual of the others is rounding
