@@ -28,11 +28,11 @@ from .._sources.origin_choice import plain_origin
 from .._sources.row_keys import RowKeys
 from .._sources.row_source import Rows
 from .many_keys import many_sums
+from .moments import FAR_MEAN
 
 Array = NDArray[np.float64]
 
 _RUNS = 2  # of rows with the same key in a block, for each key
-_FAR_MEAN = 100.0  # (mean / deviation)^2 that costs a product of columns two digits
 _FEW_KEYS = 64  # that each have their own sums: more are summed together
 
 
@@ -204,7 +204,7 @@ def _far(moments: KeyedMoments, moved: Array | float) -> NDArray[np.bool_]:
     """Return which means are so far from what was subtracted that products lost digits."""
     own = np.diagonal(moments.features, axis1=1, axis2=2)
     squares = np.concatenate((moments.squares, own), 1)
-    return (moments.mean - moved) ** 2 * moments.weight[:, None] > _FAR_MEAN * squares
+    return (moments.mean - moved) ** 2 * moments.weight[:, None] > FAR_MEAN * squares
 
 
 def _summed(

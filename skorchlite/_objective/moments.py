@@ -43,4 +43,6 @@ def moments_of(products: Array, k: int, centre: bool) -> Moments:
     return Moments(weight, mean, cross - total[:, None] * mean if centre else cross)
 
 
+# From here on (mean / deviation)^2, about the origin, costs products of columns two digits.
+FAR_MEAN = 100.0
 MANY_COLUMNS = 2_000  # whose products with each other take seconds, and much memory

@@ -25,15 +25,13 @@ from .._sources.origin import Origin
 from .._sources.row_source import Rows
 from .column_penalty import ColumnPenalty
 from .loss import Loss
-from .moments import Moments
+from .moments import FAR_MEAN, Moments
 from .objective import Objective, Quadratic
 from .penalties import Penalty
 from .reductions import doubled_products
 
 Pair = tuple[np.ndarray, np.ndarray]  # without torch, so that it can be kept by an estimator
 
-# From here on (mean / deviation)^2, about the origin, costs a sum of squares two digits.
-_FAR_MEAN = 100.0
 _ROUNDING = 4.0  # of a sum of products, in units of eps
 
 
@@ -178,7 +176,7 @@ def moments_of_chunk(
         return objective, RunningMoments.of(moments, origin)
     moments = objective.quadratic(objective.double).moments
     spread = moments.cross.diagonal() / moments.weight
-    far = moments.mean**2 > _FAR_MEAN * spread
+    far = moments.mean**2 > FAR_MEAN * spread
     if objective.fit_intercept and (far & (spread > 0)).any():
         objective = objective.at(Origin(origin.shift + torch.from_numpy(moments.mean)))
         moments = objective.quadratic(objective.double).moments

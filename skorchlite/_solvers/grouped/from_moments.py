@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 
 from ..._objective.keyed_moments import KeyedMoments
+from ..._objective.moments import FAR_MEAN
 from .least_squares import metrics_of, relative
 from .problem import GroupProblem, GroupSolutions
 
 Array = NDArray[np.float64]
 
-_FAR_MEAN = 100.0  # (mean / deviation)^2 that costs a product of columns two digits
 _MET = 1e-8  # of the objective at zero: what is left of less is not known from moments
 
 
@@ -36,7 +36,7 @@ def solve_moments(moments: KeyedMoments, near: Array, problem: GroupProblem) -> 
     right = torch.from_numpy(moments.targets / weight) + problem.pulled(hessian)
     first = torch.from_numpy(0.5 * moments.squares / weight[..., 0])
     own = hessian.diagonal(dim1=1, dim2=2).clone()
-    far = (torch.from_numpy(moments.mean)[:, t:] ** 2 > _FAR_MEAN * own).any(1)
+    far = (torch.from_numpy(moments.mean)[:, t:] ** 2 > FAR_MEAN * own).any(1)
     hessian.diagonal(dim1=1, dim2=2).add_(problem.curvature)
     data_eps = 0.0 if problem.curvature else problem.control.data_eps
     metrics = metrics_of(hessian, mean[:, t:].abs(), data_eps)

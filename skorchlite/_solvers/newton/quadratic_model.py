@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..._linalg.products import quietly
-from ..._objective.moments import Moments
+from ..._objective.moments import FAR_MEAN, Moments
 from ..._objective.objective import Objective, Quadratic
 from .data_rounding import rounded_part_of_any
 from .preconditioner import FAR_UNITS, Metric, cholesky_metric
@@ -25,7 +25,6 @@ _SAME = 1e-6  # a relative change of the predictions that is made of rounding er
 _FLAT = 1e-6  # of the gradient at zero: more than that is a direction that was not resolved
 _ROUNDED = 1e-12  # of the targets: a gradient that is made of rounding errors
 _EPS = float(np.finfo(np.float64).eps)
-_FAR_MEAN = 100.0  # (mean / deviation)^2 from the origin that costs a Gram matrix two digits
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def measure(objective: Objective, dtype: torch.dtype) -> tuple[Objective, Quadra
         return objective, quadratic
     moments = quadratic.moments
     spread = moments.cross.diagonal()
-    far = moments.mean**2 > (_FAR_MEAN / moments.weight) * spread
+    far = moments.mean**2 > (FAR_MEAN / moments.weight) * spread
     objective = objective.centred(torch.from_numpy(moments.mean))
     quadratic.moments = Moments(moments.weight, np.zeros_like(spread), moments.cross)
     again = far.any() and (far & (spread > 0)).any()  # a constant column is never far
