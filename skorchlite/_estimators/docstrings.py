@@ -267,8 +267,17 @@ _LOSS, _AFTER_LOSS = _PARAMETERS.split("penalty : ", 1)
 _AFTER_PENALTY = _AFTER_LOSS[_AFTER_LOSS.index("epsilon : float") :]
 _BEFORE_START, _AFTER_START = _AFTER_PENALTY.split("warm_start : bool", 1)
 
+
+def _between(first: str, after: str) -> str:
+    """Return the texts of the parameters from one to that before another."""
+    start = _PARAMETERS.index(f"{first} : ")
+    return _PARAMETERS[start : _PARAMETERS.index(f"{after} : ", start)]
+
+
 _SHARED = {
     "<parameters of every model>": _PARAMETERS,
+    "<l1_ratio, epsilon and quantile of every model>": _between("l1_ratio", "fit_intercept"),
+    "<device of every model>": _between("device", "dtype"),
     "<attributes of every model>": _ATTRIBUTES,
     "<terms of every polynomial>": _TERMS,
     "<attributes of every polynomial>": _OF_POLYNOMIALS,

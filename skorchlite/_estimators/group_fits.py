@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -245,7 +246,7 @@ class ResidualRows(View):
 
     def same_view(self) -> Callable[[Rows], Rows]:
         """Return a function that makes the same view of another source."""
-        return _Residuals(self.coef)
+        return partial(ResidualRows, coef=self.coef)
 
     def blocks(self, size: int, order: torch.Tensor | None = None) -> Any:
         """Yield ``(X, y, sample_weight)`` with these targets."""
@@ -256,13 +257,3 @@ class ResidualRows(View):
         X, y, weight = block
         wide = X if X.device.type == "mps" else X.double()
         return X, y - wide @ torch.from_numpy(self.coef.T.copy()).to(wide), weight
-
-
-@dataclass(frozen=True)
-class _Residuals:
-    """Makes the view of a source; it can be pickled."""
-
-    coef: Array
-
-    def __call__(self, rows: Rows) -> Rows:
-        return ResidualRows(rows, self.coef)

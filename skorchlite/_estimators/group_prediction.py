@@ -1,15 +1,106 @@
-"""Predictions of each row by the model of its group."""
+"""Predicting and scoring each row by the model of its group."""
+
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from .._inputs.conversion import to_numpy
 from .._inputs.fit_data import check_rows_finite
+from .._inputs.input_kinds import input_of
+from .._inputs.streams import blocks_of, is_stream
 from .._polynomials.local_powers import LocalPowers
 from .._sources.design import dense
 from .._sources.row_source import Rows
+from .group_data import labels_of, like, split
 from .group_fits import Coefficients
+from .prediction import Predictor
+
+
+class GroupPredictor(Predictor):
+    """Predict and score with the coefficients that each group has."""
+
+    def predict(self, X) -> Any:
+        """Predict each row by the model of its group.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
+                or iterable
+            Samples with the columns of keys, or what yields blocks of them.
+
+        Returns
+        -------
+        y_pred : {ndarray, tensor} of shape (n_samples,) or (n_samples, n_targets)
+            Predicted values; a tensor, on the device of X, where X is one.
+
+        Raises
+        ------
+        ValueError
+            If a group was not there in ``fit``, and ``fallback="raise"``.
+        """
+        check_is_fitted(self)
+        if is_stream(X):
+            return np.concatenate([to_numpy(self.predict(block[1])) for block in blocks_of(X)])
+        features, columns, positions = split(self, X, reset=False)
+        reader = like(self)
+        reader.n_features_in_, reader.coef_ = self.n_features_in_ - len(positions), self.coef_
+        if hasattr(self, "feature_names_in_"):
+            reader.feature_names_in_ = np.delete(self.feature_names_in_, positions)
+        reader._predict = partial(self._predict_rows, numbers=self._models_of(columns, positions))
+        return input_of(features).predicted(reader)
+
+    def _score(self, X, y, sample_weight):
+        if y is not None or not is_stream(X):
+            return super()._score(X, y, sample_weight)
+        parts = [
+            (to_numpy(self.predict(block)), to_numpy(y), to_numpy(weight))
+            for _, block, y, weight in blocks_of(X)
+        ]
+        y_pred, y, weight = (
+            None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True)
+        )
+        return r2_score(y, y_pred, sample_weight=weight)
+
+    def _models_of(self, columns, positions):
+        """Return the number of the model of each row, the last one for groups not seen in fit.
+
+        None is for the first model for all rows.
+        """
+        if self.groups is None:
+            return None
+        found = self._keys.find(columns, labels_of(self, positions), type(self).__name__)
+        new = found < 0
+        if self.fallback == "raise" and new.any():
+            row = int(new.argmax())
+            key = [np.asarray(column[row : row + 1]).tolist()[0] for column in columns]
+            raise ValueError(
+                f"Found unknown groups during predict: {key[0] if len(key) == 1 else key!r} in row "
+                f"{row}, counted from 0. Give rows of groups that were there in fit, or "
+                "fallback='global' or 'nan'."
+            )
+        return np.where(new, self.n_groups_, found)
+
+    def _predict_rows(self, rows, single, numbers):
+        """Return the predictions on checked rows."""
+        models, other = self._local
+        n_columns = 0 if self._terms is None else self._terms.n_features
+        if models is None:
+            models = Coefficients.of(self.coef_, self.intercept_, n_columns)
+        if self.fallback == "global" and self.global_coef_ is not None:
+            if other is None:
+                other = self.global_coef_[None], np.asarray(self.global_intercept_)[None]
+                other = Coefficients.of(*other, n_columns)
+        else:
+            other = models.like(np.nan)
+        models, name = models.with_one(other), type(self).__name__
+        y_pred = predicted_by_group(rows, single, numbers, models, self._terms, name)
+        return y_pred if self.intercept_.ndim == 2 else y_pred[:, 0]
 
 
 def predicted_by_group(

@@ -4,30 +4,26 @@ import warnings
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, StrOptions, check_feature_names_in, fit_context
-from .._inputs.conversion import to_numpy
-from .._inputs.input_kinds import input_of
-from .._inputs.streams import blocks_of, is_stream
 from .._polynomials.term_names import term_name
 from .._runtime import torch_settings
 from .._solvers.base import SolverControl
 from .._sources.prefetch import computing
+from .docstrings import documented
 from .fitted_state import packed, portable, restored, unpacked
-from .group_data import labels_of, like, read_groups, split
-from .group_fits import Coefficients, GroupModel
+from .group_data import read_groups
+from .group_fits import GroupModel
 from .group_frame import frame_of
-from .group_prediction import predicted_by_group
+from .group_prediction import GroupPredictor
 from .linear import TorchSGDRegressor
 from .parameters import Parameters, plain_parameters
-from .prediction import Predictor
 from .rollback import untouched_on_error
 from .stack_level import caller_level
 
@@ -38,7 +34,8 @@ _OF_MODEL = (
 )
 
 
-class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
+@documented
+class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
     """One linear regression for each group of rows, all groups at once.
 
     Minimises, for each group g and each target,
@@ -72,19 +69,13 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
         The loss of a row, one of those of TorchSGDRegressor. "squared_error" with any penalty, and
         "huber", "squared_epsilon_insensitive" and "log_cosh" with ``penalty=None`` or "l2" and
         ``positive=False``, are fitted for many groups at a time; all else takes a fit of
-        TorchSGDRegressor for each group, which is a few milliseconds.
+        TorchSGDRegressor for each group.
     penalty : {"l2", "l1", "elasticnet"} or None, default=None
         ``R(w)``; see TorchSGDRegressor.
     alpha : float, default=1e-4
         Factor of the penalty; of no effect where ``penalty=None``. Since the loss is a mean over
         the rows of the group, it counts the same in small groups and large ones.
-    l1_ratio : float, default=0.15
-        Share of "l1" in "elasticnet", from 0 to 1.
-    epsilon : float, default=0.1
-        Of the losses "huber" (above 0), "epsilon_insensitive" and "squared_epsilon_insensitive"
-        (0 or above), in units of y.
-    quantile : float, default=0.5
-        The quantile that loss "quantile" predicts, between 0 and 1.
+    <l1_ratio, epsilon and quantile of every model>
     fit_intercept : bool, default=True
         Whether to fit the intercept of each group, which is never penalised.
     positive : bool, default=False
@@ -94,9 +85,7 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
     tol : float, default=1e-10
         How far the objective of a group may be above its least, relatively, when its descent ends;
         for squared error the coefficients too, columns scaled.
-    device : str or torch.device, default="auto"
-        Where to compute: "auto" is the device of a tensor X, else CUDA where it is present and X
-        has at least two million entries, else the CPU.
+    <device of every model>
 
     Attributes
     ----------
@@ -274,36 +263,6 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
         self._warn()
         return self
 
-    def predict(self, X) -> Any:
-        """Predict each row by the model of its group.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, dataframe, tensor} of shape (n_samples, n_features), \
-                or iterable
-            Samples with the columns of keys, or what yields blocks of them.
-
-        Returns
-        -------
-        y_pred : {ndarray, tensor} of shape (n_samples,) or (n_samples, n_targets)
-            Predicted values; a tensor, on the device of X, where X is one.
-
-        Raises
-        ------
-        ValueError
-            If a group was not there in ``fit``, and ``fallback="raise"``.
-        """
-        check_is_fitted(self)
-        if is_stream(X):
-            return np.concatenate([to_numpy(self.predict(block[1])) for block in blocks_of(X)])
-        features, columns, positions = split(self, X, reset=False)
-        reader = like(self)
-        reader.n_features_in_, reader.coef_ = self.n_features_in_ - len(positions), self.coef_
-        if hasattr(self, "feature_names_in_"):
-            reader.feature_names_in_ = np.delete(self.feature_names_in_, positions)
-        reader._predict = partial(self._predict_rows, numbers=self._models_of(columns, positions))
-        return input_of(features).predicted(reader)
-
     def coef_frame(self):
         """Return the models as a table with a row for each group.
 
@@ -350,15 +309,6 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
             return names
         terms = [term_name("power", row, names.tolist()) for row in self._terms.powers]
         return np.array(terms, object)
-
-    def _score(self, X, y, sample_weight):
-        if y is not None or not is_stream(X):
-            return super()._score(X, y, sample_weight)
-        blocks = [(block, y, weight) for _, block, y, weight in blocks_of(X)]
-        y_pred = np.concatenate([to_numpy(self.predict(block)) for block, _, _ in blocks])
-        y = np.concatenate([to_numpy(part) for _, part, _ in blocks])
-        weights = [to_numpy(part) for *_, part in blocks if part is not None]
-        return r2_score(y, y_pred, sample_weight=np.concatenate(weights) if weights else None)
 
     def _model(self, **changed):
         """Return an estimator of one group, before it is fitted."""
@@ -424,41 +374,6 @@ class TorchGroupedRegressor(Predictor, MultiOutputMixin, Parameters):
                 f"shrinkage={self.shrinkage} goes with penalty=None or 'l2', losses by their name "
                 f"and positive=False, not with {' and '.join(wrong)}."
             )
-
-    def _models_of(self, columns, positions):
-        """Return the number of the model of each row, the last one for groups not seen in fit.
-
-        None is for the first model for all rows.
-        """
-        if self.groups is None:
-            return None
-        found = self._keys.find(columns, labels_of(self, positions), type(self).__name__)
-        new = found < 0
-        if self.fallback == "raise" and new.any():
-            row = int(new.argmax())
-            key = [np.asarray(column[row : row + 1]).tolist()[0] for column in columns]
-            raise ValueError(
-                f"Found unknown groups during predict: {key[0] if len(key) == 1 else key!r} in row "
-                f"{row}, counted from 0. Give rows of groups that were there in fit, or "
-                "fallback='global' or 'nan'."
-            )
-        return np.where(new, self.n_groups_, found)
-
-    def _predict_rows(self, rows, single, numbers):
-        """Return the predictions on checked rows."""
-        models, other = self._local
-        n_columns = 0 if self._terms is None else self._terms.n_features
-        if models is None:
-            models = Coefficients.of(self.coef_, self.intercept_, n_columns)
-        if self.fallback == "global" and self.global_coef_ is not None:
-            if other is None:
-                other = self.global_coef_[None], np.asarray(self.global_intercept_)[None]
-                other = Coefficients.of(*other, n_columns)
-        else:
-            other = models.like(np.nan)
-        models, name = models.with_one(other), type(self).__name__
-        y_pred = predicted_by_group(rows, single, numbers, models, self._terms, name)
-        return y_pred if self.intercept_.ndim == 2 else y_pred[:, 0]
 
     def _warn(self):
         (bad,) = np.nonzero(~self.converged_)

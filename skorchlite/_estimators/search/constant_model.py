@@ -46,8 +46,8 @@ def constant_slopes(rows: Rows, loss: Loss, fit_intercept: bool) -> tuple[Array,
     residual = y - constant
     slopes = -loss.gradient(y, constant.expand_as(y).contiguous())
     squares = weight @ residual.square()
-    bend = torch.where(squares > 0, weight @ (slopes * residual) / squares, 1.0)
-    variances = deviation[rows.n_targets :].square() * bend.mean()
+    curvature = torch.where(squares > 0, weight @ (slopes * residual) / squares, 1.0)
+    variances = deviation[rows.n_targets :].square() * curvature.mean()
     with np.errstate(all="ignore"):  # of powers that are out of range, which the caller leaves out
         unit = rows.basis.conversion.to_caller(np.ones((rows.n_features, 1)))[:, 0]
         return gradient[:-1].abs().amax(1).numpy() / unit, variances.numpy() / unit**2
