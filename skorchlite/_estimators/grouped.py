@@ -129,14 +129,14 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
 
     Notes
     -----
-    Rows are read group by group, about 2 MB at a time, and X is not copied whole; the order of the
+    Rows are read group by group, about 4 MB at a time, and X is not copied whole; the order of the
     rows takes 8 bytes a row where they do not lie by group. Groups of some millions of entries, and
     those that have numbers near the ends of the range of doubles, are fitted one by one.
 
     Each group is measured from its own mean. A Cholesky factorization of its Gram matrix makes the
     first step, and the next ones are corrections by gradients from its rows [1]_. Groups whose
     columns are nearly or exactly dependent are solved by singular values of their rows. With "l1",
-    "elasticnet" or ``positive=True`` coordinate descent takes the place of the factorization.
+    "elasticnet" or ``positive=True`` active sets of columns are factorised in its place [2]_.
 
     Terms of a polynomial are powers of the columns mapped to [-1, 1] in each group. Predictions are
     made of these, and their coefficients are converted to those of the columns as they are. With a
@@ -151,6 +151,8 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
     ----------
     .. [1] Bjorck, A. (1987). "Stability analysis of the method of seminormal equations for linear
        least squares problems". Linear Algebra and its Applications 88/89.
+    .. [2] Hintermueller, M., Ito, K., Kunisch, K. (2002). "The primal-dual active set strategy as a
+       semismooth Newton method". SIAM Journal on Optimization 13(3).
 
     Examples
     --------

@@ -82,7 +82,8 @@ class TorchSGDRegressorCV(SearchRegressor):
     -----
     Training sums are added up from those of the other folds, never subtracted from the whole, which
     would lose digits where folds differ in size or scale [2]_. Errors below 1e-8 of the variance of
-    the targets are summed over the rows again, unless these come as a stream.
+    the targets are summed over the rows again, unless these come as a stream. With "l1" or bounds
+    all splits go down the path of penalties together, by active sets of columns [4]_.
 
     References
     ----------
@@ -92,6 +93,8 @@ class TorchSGDRegressorCV(SearchRegressor):
        variance: analysis and recommendations". The American Statistician 37(3).
     .. [3] Golub, G. H., Heath, M., Wahba, G. (1979). "Generalized cross-validation as a method for
        choosing a good ridge parameter". Technometrics 21(2).
+    .. [4] Hintermueller, M., Ito, K., Kunisch, K. (2002). "The primal-dual active set strategy as a
+       semismooth Newton method". SIAM Journal on Optimization 13(3).
 
     Examples
     --------
