@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 _ONE_THREAD = 200_000  # entries that an operation works on, below which one thread is faster
-_LAP_SECONDS = 0.01  # that are measured, to find whether cores are busy
+_LAP_SECONDS = 0.05  # that are measured; time of other threads is counted in ticks of some 4 ms
 _BUSY_SECONDS = 1.0  # that they then count as busy
 _LOCK = threading.Lock()  # held for moments only, as other threads may wait for its holder
 _LEVEL = threading.local()  # how many of our contexts a Python thread is in

@@ -62,7 +62,7 @@ def test_as_many_threads_go_on_as_there_are_cores_for(clocks, cores, left):
     with threads_for(MUCH):
         for _ in range(2):
             mark()
-            clocks.go_on(0.02, cores)
+            clocks.go_on(0.06, cores)
             lap()
         assert torch.get_num_threads() == left
     assert torch.get_num_threads() == 4
@@ -72,7 +72,7 @@ def test_next_fit_knows_of_busy_cores_and_tries_again_after_a_while(clocks):
     with threads_for(MUCH):
         for _ in range(2):
             mark()
-            clocks.go_on(0.02, 1.0)
+            clocks.go_on(0.06, 1.0)
             lap()
     clocks.go_on(0.5, 0.0)
     with threads_for(MUCH):
@@ -86,7 +86,7 @@ def test_a_moment_says_nothing_and_moments_add_up(clocks):
     with threads_for(MUCH):
         for _ in range(4):
             mark()
-            clocks.go_on(0.008, 1.0)
+            clocks.go_on(0.03, 1.0)
             assert torch.get_num_threads() == 4
             lap()
             clocks.go_on(5.0, 0.0)  # what is read, or waited for, between laps
@@ -99,7 +99,7 @@ def test_time_of_fits_side_by_side_is_shared(clocks):
         with threads_for(MUCH):
             for _ in range(2):
                 mark()
-                clocks.go_on(0.02, 4.0)
+                clocks.go_on(0.06, 4.0)
                 lap()
             assert torch.get_num_threads() == 2
     finally:
@@ -108,7 +108,7 @@ def test_time_of_fits_side_by_side_is_shared(clocks):
 
 def test_nothing_is_changed_outside_of_fits(clocks):
     mark()
-    clocks.go_on(0.02, 0.5)
+    clocks.go_on(0.06, 0.5)
     lap()
     assert torch.get_num_threads() == 4
 
