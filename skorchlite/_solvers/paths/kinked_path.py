@@ -2,10 +2,14 @@
 
 Problems go down the path of penalties together: at each penalty the columns that are not zero are
 guessed from the last point, the equations of these are solved, and the guess is mended until it is
-right (a primal-dual active set, which is Newton's method for the nonsmooth equations).
+right (a primal-dual active set, which is Newton's method for the nonsmooth equations). Where
+guesses go in a circle, the path is followed from one change of columns to the next (a homotopy).
 
 References
 ----------
+Osborne, Presnell, Turlach (2000), "A new approach to variable selection in least squares problems",
+IMA Journal of Numerical Analysis 20(3).
+
 Hintermueller, Ito, Kunisch (2002), "The primal-dual active set strategy as a semismooth Newton
 method", SIAM Journal on Optimization 13(3).
 """
@@ -23,7 +27,7 @@ Mask = NDArray[np.bool_]
 
 _FREE_STEPS = 8  # in which any number of columns may enter or leave; a handful is usual
 _STEPS = 100  # later ones change one column each, which cannot go in a circle
-_HALVINGS = 8  # of the way from one penalty to the next
+_CHANGES = 200  # of columns, from one penalty to the next
 _ROUNDING = 1e-12  # of a slope, relative to the largest at zero
 _UNSOLVED = 1e-9  # left of an equation, on the same scale
 _ILL = 1e-8  # of a column, left beside the others: below, products hold few digits of solutions
@@ -76,8 +80,10 @@ class KinkedProblems:
         )
 
     def curved(self, u: Array) -> Array:
-        """Return ``R u`` of each problem."""
-        return np.matmul(self.hessians[self.of], u[:, :, None])[:, :, 0]
+        """Return ``R u`` of each problem, of which only rows that count are read."""
+        used, _ = _own_columns(u != 0)
+        rows = self.hessians[self.of[:, None], used]
+        return np.matmul(np.take_along_axis(u, used, 1)[:, None], rows)[:, 0]
 
 
 def kinked_path(problems: KinkedProblems, alphas: Array) -> tuple[Array, Mask]:
@@ -107,7 +113,7 @@ def kinked_path(problems: KinkedProblems, alphas: Array) -> tuple[Array, Mask]:
             lost[:, i:] = True
             break
         own = alphas[left, i]
-        u[left], gone = _followed(problems.some(left), before[left], own, u[left], _HALVINGS)
+        u[left], gone = _followed(problems.some(left), before[left], own, u[left])
         before = alphas[:, i]
         lost[:, i], lost[left, i] = True, gone
         found[:, i] = u
@@ -121,30 +127,54 @@ def _least_without_columns(problems: KinkedProblems) -> Array:
 
 
 def _followed(
-    problems: KinkedProblems, before: Array, alpha: Array, u: Array, halvings: int
+    problems: KinkedProblems, before: Array, alpha: Array, u: Array
 ) -> tuple[Array, Mask]:
     """Return the minimisers for ``alpha``, and which were not found, from those for ``before``.
 
-    Where many columns enter or leave in between, guesses may go in a circle. Then penalties in
-    between are tried, as many as are needed.
+    Where many columns enter or leave in between, guesses may go in a circle. Then the path is
+    followed from one change to the next.
     """
-    last = (before <= alpha) | (halvings == 0)
     found, lost = _minimised(problems, alpha[:, None], u, _FREE_STEPS)
-    for which, between in ((lost & last, False), (lost & ~last, True)):
-        at = np.flatnonzero(which)
+    at = np.flatnonzero(lost & (before > alpha))
+    reached, point = before[at], u[at]
+    for _ in range(_CHANGES):
         if not len(at):
-            continue
-        part, to = problems.some(at), alpha[at]
-        if not between:
-            found[at], lost[at] = _minimised(part, to[:, None], u[at], _STEPS)
-            continue
-        middle = np.where(to > 0, np.sqrt(before[at] * to), 0.5 * before[at])
-        way, gone = _followed(part, before[at], middle, u[at], halvings - 1)
-        at, middle, way = at[~gone], middle[~gone], way[~gone]
-        if len(at):
-            some = problems.some(at)
-            found[at], lost[at] = _followed(some, middle, alpha[at], way, halvings - 1)
+            break
+        part = problems.some(at)
+        to, start = _past_next_change(part, reached, alpha[at], point)
+        point, gone = _minimised(part, to[:, None], start, _FREE_STEPS)
+        done = ~gone & (to <= alpha[at])
+        found[at[done]], lost[at[done]] = point[done], False
+        at, reached, point = (part[~gone & ~done] for part in (at, to, point))
+    rest = np.flatnonzero(lost)
+    if len(rest):
+        some = problems.some(rest)
+        found[rest], lost[rest] = _minimised(some, alpha[rest, None], u[rest], _STEPS)
     return found, lost
+
+
+def _past_next_change(
+    problems: KinkedProblems, alpha: Array, least: Array, u: Array
+) -> tuple[Array, Array]:
+    """Return penalties half way from the first change of columns to the second, and points there.
+
+    From a minimiser on, coefficients and slopes go along straight lines in the penalty, exactly so
+    without "l2". Penalties are at least ``least``.
+    """
+    sign, l1, l2 = np.sign(u), problems.l1, alpha[:, None] * problems.l2
+    slope = problems.curved(u) + l2 * u - problems.gradient
+    pull = replace(problems, gradient=problems.l1 * sign + problems.l2 * u)
+    way, rate = _solved(pull, np.arange(len(u)), sign, np.zeros_like(u), l2)
+    rate = rate + pull.gradient  # of all slopes; those of columns that are not zero follow l1
+    bound = alpha[:, None] * l1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        leaves = np.where(sign != 0, -u / way, np.inf)
+        below = np.where(sign == 0, (bound + slope) / (l1 - rate), np.inf)
+        above = np.where(sign == 0, (bound - slope) / (l1 + rate), np.inf)
+    steps = np.concatenate([leaves, below] if problems.positive else [leaves, below, above], 1)
+    steps = np.sort(np.where(steps > 0, steps, np.inf), 1)
+    step = np.minimum((steps[:, 0] + steps[:, 1]) / 2, alpha - least)
+    return np.maximum(alpha - step, least), u + step[:, None] * np.nan_to_num(way)
 
 
 def _minimised(
@@ -158,7 +188,9 @@ def _minimised(
     for step in range(n_steps):
         point, slope = _solved(problems, left, sign, l1[left], l2[left])
         off = np.where(sign != 0, abs(slope + l1[left] * sign), 0.0).max(1, initial=0.0)
-        solvable = off <= _UNSOLVED * size[left, 0]
+        solvable = (off <= _UNSOLVED * size[left, 0]) & ~_is_one_of_many(
+            problems, left, alpha[left] == 0, sign, slope, size[left]
+        )
         wanted = _signs(point, slope, l1[left], size[left], problems.positive)
         wanted = np.where(wanted * sign < 0, 0.0, wanted)  # or two signs would follow each other
         changed = wanted != sign
@@ -171,6 +203,22 @@ def _minimised(
         if not len(left):
             break
     return u, lost
+
+
+def _is_one_of_many(
+    problems: KinkedProblems,
+    which: NDArray[np.intp],
+    bare: Mask,
+    sign: Array,
+    slope: Array,
+    size: Array,
+) -> Mask:
+    """Return where other points are minimisers as well, as some columns cost and gain nothing.
+
+    That is only without a penalty. Of such points a fit finds that of least norm.
+    """
+    varies = problems.l1[which] + problems.l2[which] > 0
+    return (bare & varies & (sign == 0) & (abs(slope) <= _UNSOLVED * size)).any(1)
 
 
 def _signs(u: Array, slope: Array, l1: Array, size: Array, positive: bool) -> Array:
@@ -193,19 +241,29 @@ def _solved(
     Those of equations that cannot be solved, or whose solutions are rounding, are NaN.
     """
     active, of, q = sign != 0, problems.of[which], problems.gradient[which]
+    used, own = _own_columns(active)
+    at = np.arange(used.shape[1])
+    if not len(at):
+        return np.zeros_like(sign), -q
+    rows = problems.hessians[of[:, None], used]
+    matrix = np.take_along_axis(rows, used[:, None, :], 2) * (own[:, :, None] & own[:, None, :])
+    matrix[:, at, at] = np.where(own, matrix[:, at, at] + np.take_along_axis(l2, used, 1), 1.0)
+    right = np.where(own, np.take_along_axis(q - l1 * sign, used, 1), 0.0)
+    factor, info = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
+    solved = torch.cholesky_solve(torch.from_numpy(right)[:, :, None], factor)[:, :, 0].numpy()
+    left = factor.diagonal(dim1=1, dim2=2).square().numpy() / np.diagonal(matrix, 0, 1, 2)
+    clear = (info.numpy() == 0) & (left.min(1) > _ILL)
+    solved = np.where(clear[:, None], solved, np.nan)
     point = np.zeros_like(sign)
-    used = np.flatnonzero(active.any(0))
-    if len(used):
-        own, rows = active[:, used], problems.hessians[of[:, None], used]
-        matrix = np.where(own[:, :, None] & own[:, None, :], rows[:, :, used], 0.0)
-        diagonal = matrix[:, range(len(used)), range(len(used))]
-        matrix[:, range(len(used)), range(len(used))] = np.where(own, diagonal + l2[:, used], 1.0)
-        right = np.where(own, (q - l1 * sign)[:, used], 0.0)
-        factor, info = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
-        solved = torch.cholesky_solve(torch.from_numpy(right)[:, :, None], factor)[:, :, 0].numpy()
-        left = factor.diagonal(dim1=1, dim2=2).square().numpy() / np.diagonal(matrix, 0, 1, 2)
-        clear = (info.numpy() == 0) & (left.min(1) > _ILL)
-        point[:, used] = np.where(clear[:, None], solved, np.nan)
-        slope = np.matmul(point[:, None, used], rows)[:, 0]
-        return point, slope + l2 * point - q
-    return point, -q
+    np.put_along_axis(point, used, solved, 1)
+    return point, np.matmul(solved[:, None], rows)[:, 0] + l2 * point - q
+
+
+def _own_columns(active: Mask) -> tuple[NDArray[np.intp], Mask]:
+    """Return the numbers of each problem's columns, and which of them are its own.
+
+    Each has as many as the one with the most: where all had those of any, equations would be as
+    large as all of theirs together.
+    """
+    used = np.argsort(~active, axis=1, kind="stable")[:, : int(active.sum(1).max(initial=0))]
+    return used, np.take_along_axis(active, used, 1)

@@ -1,6 +1,7 @@
 """Paths of penalties for many problems at once."""
 
 import numpy as np
+import pytest
 
 from skorchlite._solvers.paths import kinked_path
 from skorchlite._solvers.paths.kinked_path import KinkedProblems
@@ -25,22 +26,39 @@ def test_a_problem_whose_solution_was_lost_is_not_tried_at_smaller_penalties(mon
     np.testing.assert_allclose(u[0], np.maximum(1 - alphas, 0)[:, None] * [1, 1])
 
 
-def test_penalties_far_from_each_other_are_reached_where_guesses_go_in_a_circle():
+def wide(positive, l2):
+    """More columns than rows, half of which are in the models of small penalties."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((40, 80))
     X = (X - X.mean(0)) / X.std(0)
     gradient = (X.T @ (X[:, :15].sum(1) + rng.standard_normal(40)) / 40)[None]
     ones = np.ones((1, 80))
-    problems = KinkedProblems(
-        (X.T @ X / 40)[None], np.zeros(1, int), gradient, ones, 0 * ones, False
+    return KinkedProblems(
+        (X.T @ X / 40)[None], np.zeros(1, int), gradient, ones, l2 * ones, positive
     )
-    alphas = abs(gradient).max() * np.geomspace(1, 1e-2, 8)
-    _, gone = kinked_path._minimised(problems, alphas[-1:, None], 0 * ones, 8)
+
+
+@pytest.mark.parametrize("least", [1e-2, 1e-3])
+@pytest.mark.parametrize("n_alphas", [2, 8])
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("l2", [0.0, 0.05])
+def test_penalties_far_from_each_other_are_reached_where_guesses_go_in_a_circle(
+    l2, positive, n_alphas, least, monkeypatch
+):
+    problems = wide(positive, l2)
+    gradient = problems.gradient
+    largest = gradient.max() if positive else abs(gradient).max()
+    alphas = largest * np.geomspace(1, least, n_alphas)
+    _, gone = kinked_path._minimised(problems, alphas[-1:, None], 0 * gradient, 8)
     assert gone.all()
+    solved, count = kinked_path._solved, []
+    monkeypatch.setattr(kinked_path, "_solved", lambda *args: count.append(0) or solved(*args))
     u, lost = kinked_path.kinked_path(problems, alphas[None])
     assert not lost.any()
     for point, alpha in zip(u[0], alphas, strict=True):
-        slope = problems.hessians[0] @ point - gradient[0]
-        at_zero = point == 0
-        assert (abs(slope[at_zero]) <= alpha * (1 + 1e-9)).all()
+        slope = problems.hessians[0] @ point + alpha * l2 * point - gradient[0]
+        at_zero, slack = point == 0, alpha * (1 + 1e-9)
+        assert (slope[at_zero] >= -slack).all() and (positive or (slope[at_zero] <= slack).all())
         np.testing.assert_allclose(slope[~at_zero], -alpha * np.sign(point[~at_zero]), rtol=1e-8)
+    # Two for each change of columns, of which some leave again, and those that led nowhere.
+    assert len(count) <= 4 * np.count_nonzero(u[0, -1])
