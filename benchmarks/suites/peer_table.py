@@ -46,7 +46,7 @@ from benchmarks.suites.peers import pipeline_of
 from benchmarks.suites.problem import Problem, compare_on
 from benchmarks.suites.sparse import OURS as SPARSE_OURS
 from benchmarks.suites.sparse import PEER as SPARSE_RIDGE
-from benchmarks.suites.sparse import at_every_tol, one_hot_rows, random_rows, ridge_at
+from benchmarks.suites.sparse import TOLS, at_every_tol, one_hot_rows, random_rows, ridge_at
 from benchmarks.suites.stochastic import RATE, SKORCH, literal, skorch_model
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 
@@ -308,7 +308,7 @@ def _sparse_models(X, y):
     """Give ours the largest tolerance that brings it as near as the peer comes."""
     peer = ridge_at(SPARSE_RIDGE, len(y), SPARSE_TOL)
     (theirs,) = at_every_tol(SPARSE_RIDGE, X, y, [SPARSE_TOL])
-    ours = at_every_tol(SPARSE_OURS, X, y)
+    ours = at_every_tol(SPARSE_OURS, X, y, TOLS)
     near = [run["tol"] for run in ours if run["objective"] <= theirs["objective"] * (1 + 1e-12)]
     return [ridge_at(SPARSE_OURS, len(y), (near or [ours[-1]["tol"]])[0]), peer]
 

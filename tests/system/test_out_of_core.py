@@ -99,7 +99,13 @@ def test_another_loss_is_fitted_in_little_memory(kind, files, fit_of_rows, parqu
     assert_fits(kind, files, fit_of_rows("huber"), "huber")
 
 
-@pytest.mark.parametrize("loss", OTHERS)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "huber",
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in OTHERS if name != "huber"),
+    ],
+)
 def test_what_other_losses_keep_is_not_scattered_over_memory(loss, files):
     """Rows kept between blocks that go again would hold the memory of these, up to all of X."""
     answer, said = fit_capped("longer_stream", files, loss)

@@ -145,7 +145,8 @@ def _followed(
         point, gone = _minimised(part, to[:, None], start, _FREE_STEPS)
         done = ~gone & (to <= alpha[at])
         found[at[done]], lost[at[done]] = point[done], False
-        at, reached, point = (part[~gone & ~done] for part in (at, to, point))
+        left = ~gone & ~done
+        at, reached, point = at[left], to[left], point[left]
     rest = np.flatnonzero(lost)
     if len(rest):
         some = problems.some(rest)

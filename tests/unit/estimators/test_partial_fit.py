@@ -1,7 +1,7 @@
 """Learning from chunks: what comes out is that of the whole, and nothing of a stream is kept."""
 
 import pickle
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -186,8 +186,19 @@ def mean_loss(model, X, y):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* has no effect with:UserWarning")
-@pytest.mark.parametrize("size, n_rows", [(1000, 30_000), (50, 10_000), (1, 1_500)])
-@pytest.mark.parametrize("loss", ROBUST)
+@pytest.mark.parametrize(
+    "loss, size, n_rows",
+    [
+        *product(ROBUST, [1000], [30_000]),
+        *product(ROBUST, [50], [10_000]),
+        *product(["huber", "quantile"], [1], [1_500]),
+        *(
+            pytest.param(loss, 1, 1_500, marks=pytest.mark.exhaustive)
+            for loss in ROBUST
+            if loss not in ("huber", "quantile")
+        ),
+    ],
+)
 def test_stream_is_about_as_good_as_rows_seen_once_allow(loss, size, n_rows):
     X, y = table(n_rows, 6)
     parameters = {"loss": loss, "quantile": 0.8, "epsilon": 0.5}

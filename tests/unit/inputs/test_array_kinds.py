@@ -217,7 +217,17 @@ def test_no_copy_of_the_whole_is_made(kind):
 
 @pytest.mark.slow
 @measures_peaks
-@pytest.mark.parametrize("kind", ["C order", "memory map", "int32", "pandas mixed", "polars"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "pandas mixed",
+        "memory map",
+        *(
+            pytest.param(kind, marks=pytest.mark.exhaustive)
+            for kind in ("C order", "int32", "polars")
+        ),
+    ],
+)
 def test_no_copy_of_the_whole_is_made_by_other_ways_to_fit(kind):
     found = outcome_of(memory.measure, kind, 400 * MB, memory.heavy)
     assert found.pop("copy") > 390 * MB
