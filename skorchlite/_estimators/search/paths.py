@@ -104,18 +104,27 @@ class PathSearch:
         for search in self.by_moments:
             yield from ((search, path) for path in self._of_moments(search, shares, alphas))
 
-    def models(self, share: float, alpha: float) -> Iterator[tuple[int, Model]]:
-        """Yield the number of each split and its model of one weight, as good as a fit's.
+    def models(self, share: float, alphas: Array) -> Iterator[tuple[int, list[Model]]]:
+        """Yield the number of each split and its model of each weight, as good as a fit's.
 
         Solutions from moments are off by the condition times the rounding error, which errors on
         test rows hardly show. Where that is much, a fit measures its gradient on the rows.
+
+        Parameters
+        ----------
+        share : float
+        alphas : array of shape (n_alphas,)
+            In descending order.
         """
-        own = np.array([alpha])
-        for search, path in self._with_searches([share], own[None]):
-            model = path.model(0)
-            if self.by_fits is not None and self._ill(search, path.split, share, alpha, model[0]):
-                model = self._fitted(path.split, 0, share, own).model(0)
-            yield path.split, model
+        for search, path in self._with_searches([share], alphas[None]):
+            models = [path.model(which) for which in range(len(alphas))]
+            for which in range(len(alphas) - 1, -1, -1) if self.by_fits is not None else ():
+                coef, alpha = models[which][0], alphas[which : which + 1]
+                if self._ill(search, path.split, share, float(alpha[0]), coef):
+                    models[which] = self._fitted(path.split, 0, share, alpha).model(0)
+                elif not self.kinked:
+                    break  # larger penalties on the same columns are better conditioned
+            yield path.split, models
 
     def _ill(
         self, search: MomentSearch | None, split: int, share: float, alpha: float, coef: Array

@@ -253,11 +253,12 @@ class Search:
 
     def _of_folds(self, share: float, alphas: Array) -> dict[str, Any]:
         """Return the models of each split with the weights that were chosen."""
+        chosen, own = np.unique(-alphas, return_inverse=True)
         models: dict[int, tuple[Array, Array]] = {}
-        for alpha in np.unique(alphas):
-            which = alphas == alpha
-            for split, (coef, intercept) in self.paths.models(share, float(alpha)):
-                whole = models.setdefault(split, (coef.copy(), intercept.copy()))
+        for split, found in self.paths.models(share, -chosen):
+            whole = models[split] = np.empty_like(found[0][0]), np.empty_like(found[0][1])
+            for number, (coef, intercept) in enumerate(found):
+                which = own == number
                 whole[0][which], whole[1][which] = coef[which], intercept[which]
         each, single = [models[split] for split in sorted(models)], self.data.single_target
         return {
