@@ -5,6 +5,7 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import pytest
 from hypothesis import settings
+from joblib.externals.loky import get_reusable_executor
 
 from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 
@@ -13,6 +14,17 @@ settings.register_profile(
     "reproducible", derandomize=True, database=None, deadline=None, max_examples=40
 )
 settings.load_profile("reproducible")
+
+
+@pytest.fixture
+def own_processes():
+    """End joblib's processes after a test.
+
+    They would be used again by the next test that asks for some, long after, when they are about to
+    end by themselves: that test then waited for ever, once.
+    """
+    yield
+    get_reusable_executor().shutdown(wait=True)
 
 
 @pytest.fixture(

@@ -246,6 +246,7 @@ def test_searches_take_tensors_without_dispatch(Estimator):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_processes")
 def test_fits_in_other_processes_come_back_where_they_were(Estimator):
     X, y, _ = problem()
     with config_context(array_api_dispatch=True):

@@ -61,6 +61,7 @@ def test_random_search_of_a_step_in_a_pipeline(diabetes):
     assert search.best_score_ > 0.45
 
 
+@pytest.mark.usefixtures("own_processes")
 def test_two_processes_give_the_scores_of_one(diabetes):
     model = TorchSGDRegressor(penalty="l2", alpha=1e-3)
     alone, both = (cross_val_score(model, *diabetes, n_jobs=n) for n in (None, 2))
