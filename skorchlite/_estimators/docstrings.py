@@ -22,6 +22,7 @@ loss : str or callable, default="squared_error"
     - "absolute_error": ``|r|``
     - "huber": ``1/2 r^2`` up to ``|r| = epsilon``, ``epsilon |r| - 1/2 epsilon^2`` beyond
     - "quantile": ``quantile r`` above zero, ``(quantile - 1) r`` below
+    - "expectile": ``quantile r^2`` above zero, ``(1 - quantile) r^2`` below
     - "epsilon_insensitive": ``max(0, |r| - epsilon)``
     - "squared_epsilon_insensitive": ``max(0, |r| - epsilon)^2``
     - "log_cosh": ``log cosh r``
@@ -41,7 +42,7 @@ epsilon : float, default=0.1
     Of the losses "huber" (above 0), "epsilon_insensitive" and "squared_epsilon_insensitive"
     (0 or above), in units of y.
 quantile : float, default=0.5
-    The quantile that loss "quantile" predicts, between 0 and 1.
+    The level of what the losses "quantile" and "expectile" predict, between 0 and 1.
 fit_intercept : bool, default=True
     Whether to fit the intercept, which is never penalised. If False, the data is taken to be
     centred.

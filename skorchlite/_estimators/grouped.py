@@ -67,8 +67,8 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         ``penalty=None`` or "l2", losses by their name, and ``positive=False``.
     loss : str or callable, default="squared_error"
         The loss of a row, one of those of TorchSGDRegressor. "squared_error" with any penalty, and
-        "huber", "squared_epsilon_insensitive" and "log_cosh" with ``penalty=None`` or "l2" and
-        ``positive=False``, are fitted for many groups at a time; all else takes a fit of
+        "huber", "expectile", "squared_epsilon_insensitive" and "log_cosh" with ``penalty=None`` or
+        "l2" and ``positive=False``, are fitted for many groups at a time; all else takes a fit of
         TorchSGDRegressor for each group.
     penalty : {"l2", "l1", "elasticnet"} or None, default=None
         ``R(w)``; see TorchSGDRegressor.

@@ -23,6 +23,7 @@ from .._solvers.stochastic.optimizers import OPTIMIZERS, check_optimizer
 from .._solvers.stochastic.schedules import SCHEDULES
 from .._solvers.stochastic.settings import Settings
 
+_WITH_LEVEL = ("quantile", "expectile")
 _WITH_EPSILON = ("huber", "epsilon_insensitive", "squared_epsilon_insensitive")
 # Parameters that have no effect unless another one is set too.
 _DEPENDENT = (
@@ -149,7 +150,7 @@ class Parameters(BaseEstimator):
             "eps": (self.penalty is not None, penalty),
             "l1_ratio": (self.penalty == "elasticnet" or self.l1_ratio is None, penalty),
             "epsilon": (self.loss in _WITH_EPSILON, loss),
-            "quantile": (self.loss == "quantile", loss),
+            "quantile": (self.loss in _WITH_LEVEL, loss),
             "eta0": (scheduled and not optimal, step),
             "power_t": (by_batches and self.learning_rate == "invscaling", step),
             "average": (by_batches and self.learning_rate != "auto", step),

@@ -104,6 +104,42 @@ class SquaredEpsilonInsensitive(Loss):
         return torch.nn.functional.softshrink(raw_prediction - y, self.epsilon)
 
 
+class Expectile(Loss):
+    """``quantile r^2`` above zero, ``(1 - quantile) r^2`` below: at 0.5 that of squared error.
+
+    References
+    ----------
+    Newey, Powell (1987), "Asymmetric least squares estimation and testing", Econometrica 55(4).
+    """
+
+    breaks = (0.0,)
+
+    def __init__(self, quantile: float):
+        self.above, self.below = 2 * quantile, 2 * (1 - quantile)  # curvatures
+        self.smoothness = max(self.above, self.below)
+        self.hinges = (
+            Hinge(1.0, 0.0, 0.0, inf, 1 / self.above),
+            Hinge(-1.0, 0.0, 0.0, inf, 1 / self.below),
+        )
+
+    def largest_residual(self, value: float) -> float:
+        """Return how large the mean absolute residual can be where the mean loss is ``value``."""
+        return (2 * value / min(self.above, self.below)) ** 0.5
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the loss of each entry."""
+        return 0.5 * self.curvature(y, raw_prediction) * (raw_prediction - y) ** 2
+
+    def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the derivative of each entry in its raw prediction."""
+        return self.curvature(y, raw_prediction) * (raw_prediction - y)
+
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the second derivative of each entry in its raw prediction."""
+        above = (y >= raw_prediction).to(y.dtype)  # where() of two numbers has single precision
+        return self.above * above + self.below * (1 - above)
+
+
 class LogCosh(Loss):
     """``log cosh r``: near ``1/2 r^2`` for small residuals, ``|r| - log 2`` for large ones.
 
@@ -159,6 +195,7 @@ LOSSES = {
     "absolute_error": lambda epsilon, quantile: PiecewiseLinear((0.0,), (-1.0, 1.0)),
     "huber": lambda epsilon, quantile: Huber(epsilon),
     "quantile": lambda epsilon, quantile: PiecewiseLinear((0.0,), (quantile - 1, quantile)),
+    "expectile": lambda epsilon, quantile: Expectile(quantile),
     "epsilon_insensitive": lambda epsilon, quantile: PiecewiseLinear(
         (-epsilon, epsilon), (-1.0, 0.0, 1.0)
     ),

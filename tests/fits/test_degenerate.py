@@ -17,7 +17,7 @@ from tests.support.clock import seconds_of
 
 PIECEWISE_LINEAR = ["absolute_error", "quantile", "epsilon_insensitive"]
 WITH_EPSILON = ["huber", "epsilon_insensitive", "squared_epsilon_insensitive"]
-SMOOTH = ["huber", "log_cosh", "squared_epsilon_insensitive"]
+SMOOTH = ["huber", "expectile", "log_cosh", "squared_epsilon_insensitive"]
 
 
 def least_absolute_error(columns, y):

@@ -140,6 +140,16 @@ def test_huber_regressor_with_its_scale(alpha, weighted):
     assert_same_model(ours, peer.coef_, peer.intercept_, twin)
 
 
+@pytest.mark.parametrize("level", [0.01, 0.5, 0.9])
+def test_expectiles_are_least_squares_with_the_weights_of_their_sides(level):
+    problem = heavy_tailed_problem(n_samples=200, offset=1.0, loss="expectile", quantile=level)
+    model = problem.fit()
+    above = problem.y > model.predict(problem.X)
+    weight = np.where(above, level, 1 - level)
+    twin = replace(problem, loss="squared_error", sample_weight=weight).fit()
+    assert_same_model(model, twin.coef_, twin.intercept_, problem)
+
+
 @pytest.mark.parametrize("quantile", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("alpha", [0.0, 0.1, 1.0])
 def test_quantile_regressor(quantile, alpha):

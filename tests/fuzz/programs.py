@@ -22,6 +22,7 @@ BOUNDED = {  # losses with straight ends, and where these begin
     "epsilon_insensitive": lambda problem: problem.epsilon,
     "log_cosh": lambda problem: 1,
 }
+QUADRATIC = "squared_error", "huber", "expectile", "squared_epsilon_insensitive"  # somewhere
 FAR = 1e4  # units of y
 
 
@@ -247,8 +248,7 @@ class Solver:
         """The unit of the objective."""
         if self.problem.loss == "log_cosh":
             return self.unit * min(self.unit, 1)
-        quadratic = self.problem.loss in ("squared_error", "huber", "squared_epsilon_insensitive")
-        return self.unit**2 if quadratic else self.unit
+        return self.unit**2 if self.problem.loss in QUADRATIC else self.unit
 
     def _penalty(self):
         """Return l1, H of all of u in units of the program."""
@@ -280,6 +280,13 @@ class Solver:
             costs.append(np.zeros(n))
             curves.append(sp.diags(curvature * self.s))
             at += n
+        if problem.loss == "expectile":  # the parts of residuals above and below zero
+            above = float(problem.quantile)
+            blocks += [eye, -eye]
+            costs.append(np.zeros(2 * n))
+            curves.append(sp.diags(np.concatenate((2 * above * self.s, 2 * (1 - above) * self.s))))
+            lows.append((at, 2 * n, -1.0, 0.0))
+            at += 2 * n
         if right is not None:
             blocks += [eye, -eye]
             costs += [float(right) * self.s, float(-left) * self.s]
@@ -396,6 +403,8 @@ def pieces(loss, epsilon, quantile):
         return 2.0, epsilon, None, None
     if loss == "huber":
         return 1.0, 0.0, -epsilon, epsilon
+    if loss == "expectile":
+        return 0.0, 0.0, None, None
     flat, left, right = LINES[loss](epsilon, quantile)
     return 0.0, flat, left, right
 

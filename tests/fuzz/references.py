@@ -191,7 +191,7 @@ def log_cosh_starts(problem, solver):
 def newton(solver, u):
     """Return where Newton's steps lead from a point, on what is not zero, for a smooth loss."""
     problem, unit = solver.problem, float(solver.unit)
-    epsilon = problem.epsilon
+    of_loss = problem.epsilon, problem.quantile
     times = unit / float(solver.factor)  # of a slope
     l1, H = solver._penalty()
     kinks = np.arange(len(u)) >= solver.first
@@ -206,15 +206,15 @@ def newton(solver, u):
 
     def value(x):
         r = (solver.y - B @ x) * unit
-        total = solver.s @ FORMULAS[problem.loss](r, epsilon, 0.5) / float(solver.factor)
+        total = solver.s @ FORMULAS[problem.loss](r, *of_loss) / float(solver.factor)
         return total + signs @ x + x @ H @ x / 2
 
     x = u[free]
     best = value(x)
     for _ in range(30):
         r = (solver.y - B @ x) * unit
-        slope = -B.T @ (solver.s * SLOPES[problem.loss](r, epsilon)) * times + signs + H @ x
-        curve = CURVATURES[problem.loss](r, epsilon) * unit * times
+        slope = -B.T @ (solver.s * SLOPES[problem.loss](r, *of_loss)) * times + signs + H @ x
+        curve = CURVATURES[problem.loss](r, *of_loss) * unit * times
         C = (B.T * (solver.s * curve)) @ B + H
         step = np.linalg.lstsq(C, -slope, rcond=1e-15)[0]
         t = 1.0
@@ -256,7 +256,7 @@ def slopes_at(problem, r):
     """Return the slopes of the rows at residuals, where the loss has one."""
     if problem.loss not in SLOPES:
         return None
-    return problem.s * SLOPES[problem.loss](r, WIDE(problem.epsilon))
+    return problem.s * SLOPES[problem.loss](r, WIDE(problem.epsilon), WIDE(problem.quantile))
 
 
 def bound(solver, p, reach):
@@ -308,6 +308,9 @@ def conjugate(problem, q):
     epsilon = WIDE(problem.epsilon)
     if problem.loss in ("squared_error", "huber"):
         return q**2 / 2
+    if problem.loss == "expectile":
+        quantile = WIDE(problem.quantile)
+        return q**2 / (4 * np.where(q > 0, quantile, 1 - quantile))
     if problem.loss == "epsilon_insensitive":
         return epsilon * np.abs(q)
     if problem.loss == "squared_epsilon_insensitive":

@@ -22,6 +22,7 @@ FORMULAS = {
         abs(r) <= epsilon, r**2 / 2, epsilon * (abs(r) - epsilon / 2)
     ),
     "quantile": lambda r, epsilon, quantile: np.where(r > 0, quantile * r, (quantile - 1) * r),
+    "expectile": lambda r, epsilon, quantile: np.where(r > 0, quantile, 1 - quantile) * r**2,
     "epsilon_insensitive": lambda r, epsilon, quantile: np.maximum(abs(r) - epsilon, 0),
     "squared_epsilon_insensitive": lambda r, epsilon, quantile: (
         np.maximum(abs(r) - epsilon, 0) ** 2
@@ -35,16 +36,20 @@ FORMULAS = {
 }
 # Derivatives in r, where there is one everywhere.
 SLOPES = {
-    "squared_error": lambda r, epsilon: r,
-    "huber": lambda r, epsilon: np.clip(r, -epsilon, epsilon),
-    "squared_epsilon_insensitive": lambda r, epsilon: 2 * (r - np.clip(r, -epsilon, epsilon)),
-    "log_cosh": lambda r, epsilon: np.tanh(r),
+    "squared_error": lambda r, epsilon, quantile: r,
+    "huber": lambda r, epsilon, quantile: np.clip(r, -epsilon, epsilon),
+    "expectile": lambda r, epsilon, quantile: 2 * np.where(r > 0, quantile, 1 - quantile) * r,
+    "squared_epsilon_insensitive": lambda r, epsilon, quantile: (
+        2 * (r - np.clip(r, -epsilon, epsilon))
+    ),
+    "log_cosh": lambda r, epsilon, quantile: np.tanh(r),
 }
 CURVATURES = {
-    "squared_error": lambda r, epsilon: np.ones_like(r),
-    "huber": lambda r, epsilon: (abs(r) <= epsilon) * 1.0,
-    "squared_epsilon_insensitive": lambda r, epsilon: (abs(r) >= epsilon) * 2.0,
-    "log_cosh": lambda r, epsilon: 1 - np.tanh(r) ** 2,
+    "squared_error": lambda r, epsilon, quantile: np.ones_like(r),
+    "huber": lambda r, epsilon, quantile: (abs(r) <= epsilon) * 1.0,
+    "expectile": lambda r, epsilon, quantile: 2 * np.where(r > 0, quantile, 1 - quantile),
+    "squared_epsilon_insensitive": lambda r, epsilon, quantile: (abs(r) >= epsilon) * 2.0,
+    "log_cosh": lambda r, epsilon, quantile: 1 - np.tanh(r) ** 2,
 }
 # The piecewise linear losses: half the width of their flat middle, and the slopes beside it.
 LINES = {
@@ -91,7 +96,7 @@ class Problem:
             "alpha": self.penalty is not None,
             "l1_ratio": self.penalty == "elasticnet",
             "epsilon": self.loss in ("huber", "epsilon_insensitive", "squared_epsilon_insensitive"),
-            "quantile": self.loss == "quantile",
+            "quantile": self.loss in ("quantile", "expectile"),
         }
         return {name for name, has_effect in used.items() if not has_effect}
 
@@ -211,7 +216,7 @@ def split_descent(problem):
     def smooth(u):
         r = problem.y - A @ u
         value = s @ FORMULAS[problem.loss](r, problem.epsilon, problem.quantile)
-        slope = -A.T @ (s * SLOPES[problem.loss](r, problem.epsilon))
+        slope = -A.T @ (s * SLOPES[problem.loss](r, problem.epsilon, problem.quantile))
         return value + l2 @ u**2 / 2, slope + l2 * u
 
     def split(x):
@@ -235,7 +240,7 @@ def split_descent(problem):
     for _ in range(30):
         slope = steepest(u)
         free = (u != 0) | (slope != 0)
-        curvature = CURVATURES[problem.loss](problem.y - A @ u, problem.epsilon)
+        curvature = CURVATURES[problem.loss](problem.y - A @ u, problem.epsilon, problem.quantile)
         H = ((A.T * (s * curvature)) @ A + np.diag(l2))[np.ix_(free, free)]
         trial = u.copy()
         trial[free] -= np.linalg.lstsq(H, slope[free], rcond=1e-13)[0]

@@ -6,6 +6,7 @@ into the calls, of which one of torch takes several times as long.
 
 from collections.abc import Iterable, Sequence
 from math import log
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,17 @@ class Hinges:
     Parameters
     ----------
     hinges : sequence of Hinge
-        Of each form. They are of one kind and width, and all of their intervals have an upper end
-        or none has.
+        Of each form. They are of one kind, all or none with a width, and all of their intervals
+        have an upper end or none has.
     weight : array of shape (m,)
         Of each form.
     low, high : array of shape (1, m), default=None
         The ends of each interval, in place of those of the hinge.
+
+    Attributes
+    ----------
+    smooth : bool
+        Whether slopes change gradually from one end to the other, without a jump.
     """
 
     def __init__(
@@ -44,18 +50,17 @@ class Hinges:
         low: Array | None = None,
         high: Array | None = None,
     ):
-        self.width, self.weight = hinges[0].smoothing, weight
+        widths = {h.smoothing for h in hinges}
+        # One number for all, as of most losses, is faster in a small fit.
+        self.width: Any = widths.pop() if len(widths) == 1 else _column(h.smoothing for h in hinges)
+        self.weight = weight
+        self.smooth = any(h.smoothing for h in hinges)
         self.sign, self.at = _column(h.sign for h in hinges), _column(h.at for h in hinges)
         self.low = _column(h.low for h in hinges) if low is None else low
         self.high = _column(h.high for h in hinges) if high is None else high
         self.capped = bool(np.isfinite(self.high).all())
         self.round = hinges[0].round
         self._plain = not self.at.any() and bool((self.sign == 1).all())
-
-    @property
-    def smooth(self) -> bool:
-        """Whether the slope changes gradually from one end to the other, without a jump."""
-        return bool(self.width)
 
     def t(self, form: Array) -> Array:
         """Return t, of shape (hinges, m), as what follows has."""

@@ -79,7 +79,7 @@ def test_each_group_has_the_least_squares_solution_of_its_rows(intercept, weight
 
 
 @all_pairs(
-    loss=["squared_error", "huber", "squared_epsilon_insensitive", "log_cosh"],
+    loss=["squared_error", "huber", "expectile", "squared_epsilon_insensitive", "log_cosh"],
     penalty=[None, "l2"],
     intercept=[False, True],
     weighted=[False, True],
@@ -91,6 +91,7 @@ def test_groups_are_fitted_as_they_are_alone(loss, penalty, intercept, weighted,
     weight = rng.random(len(X)) if weighted else None
     params = {"penalty": penalty, "fit_intercept": intercept}
     params |= {"alpha": 0.1} if penalty else {}
+    params |= {"quantile": 0.8} if loss == "expectile" else {}
     params |= {"epsilon": 0.7} if loss in ("huber", "squared_epsilon_insensitive") else {}
     model = TorchGroupedRegressor(0, loss=loss, **params)
     model.fit(with_keys(codes, X), y, sample_weight=weight)
