@@ -258,6 +258,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             "optimality_": solution.optimality,
             "converged_": solution.status == "converged",
             "rank_": solution.rank,
+            "scale_": solution.scale,
         }
 
     def _coefficients(self, units, v, v_low, single):

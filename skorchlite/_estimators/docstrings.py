@@ -38,9 +38,14 @@ alpha : float, default=1e-4
     and ElasticNet; ``Ridge(alpha=a)`` is ``penalty="l2", alpha=a / sum(sample_weight)``.
 l1_ratio : float, default=0.15
     Share of "l1" in "elasticnet", from 0 to 1.
-epsilon : float, default=0.1
+epsilon : float or "auto", default=0.1
     Of the losses "huber" (above 0), "epsilon_insensitive" and "squared_epsilon_insensitive"
-    (0 or above), in units of y.
+    (0 or above), in units of y. "auto" is for "huber", one target, and ``fit`` of
+    TorchSGDRegressor and TorchPolyRegressor with a full-batch solver: epsilon is
+    ``1.35 scale``, and the scale of the residuals is estimated with the coefficients, as in
+    HuberRegressor. The loss of a row is then ``1/2 scale + huber(r) / scale``, so that alpha is
+    that of HuberRegressor divided by ``sum(sample_weight)``. It takes the time of some eight
+    fits.
 quantile : float, default=0.5
     The level of what the losses "quantile" and "expectile" predict, between 0 and 1.
 fit_intercept : bool, default=True
@@ -199,6 +204,9 @@ converged_ : bool
     Whether ``optimality_`` is at most ``tol``, or what is left is rounding of the coefficients
     or of the data; for a callable, whether the gradient is that close to zero; with a given
     ``learning_rate``, whether the check that ``tol`` stands for was met.
+scale_ : float or None
+    The scale of the residuals, with ``epsilon="auto"``: zero where more than 45 % of the samples
+    can be fitted exactly; None with a given epsilon.
 rank_ : int or None
     Number of independent directions in the (centred) columns of the model, at the rounding
     of the data; the same for all losses. None with a penalty that is not smooth or a bound, and

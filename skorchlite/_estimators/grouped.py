@@ -181,6 +181,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         "fallback": [StrOptions({"global", "raise", "nan"})],
         "shrinkage": [Interval(Real, 0, None, closed="left")],
         **{name: TorchSGDRegressor._parameter_constraints[name] for name in _OF_MODEL},
+        "epsilon": [Interval(Real, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
     }
 

@@ -155,6 +155,8 @@ class StreamRegressor(TorchRegressor):
     def _learn(self, data, first):
         """Learn from a checked chunk and set the fitted attributes; return the solution."""
         by_batches = is_stochastic(self.solver, self._for_batches())
+        if isinstance(self.epsilon, str):
+            self._check_scale(True)
         loss = self._loss(by_batches, data.weighted)
         penalty, source = self._penalty(), data.rows
         if by_batches or not loss.quadratic:

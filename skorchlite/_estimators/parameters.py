@@ -60,7 +60,7 @@ class Parameters(BaseEstimator):
         "penalty": [StrOptions({name for name in PENALTIES if name}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
-        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "fit_intercept": ["boolean"],
         "positive": ["boolean"],
@@ -89,6 +89,8 @@ class Parameters(BaseEstimator):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    _estimates_scale = True  # whether epsilon may be "auto"
 
     @classmethod
     @cache
@@ -159,6 +161,8 @@ class Parameters(BaseEstimator):
 
     def _loss(self, by_batches, weighted):
         """Return the loss object; raise if it cannot be used with the other parameters."""
+        if isinstance(self.epsilon, str):
+            self._check_scale(by_batches)
         given_step = by_batches and self.learning_rate != "auto"
         loss = make_loss(self.loss, self.epsilon, self.quantile, literal=given_step)
         if weighted and not loss.by_row:
@@ -179,6 +183,26 @@ class Parameters(BaseEstimator):
                 f"loss='epsilon_insensitive', not for loss={self.loss!r}."
             )
         return loss
+
+    def _check_scale(self, by_batches):
+        """Raise if no scale can be estimated with the other parameters."""
+        if self.loss != "huber":
+            raise ValueError(
+                f"epsilon='auto' is for loss='huber', whose scale is estimated with the "
+                f"coefficients, not for loss={self.loss!r}. Give a number in units of y."
+            )
+        if by_batches:
+            raise ValueError(
+                "epsilon='auto' takes several fits to all samples, which descent by batches or "
+                "chunks does not make. Use fit with solver='auto' and no parameters of batches, or "
+                "give epsilon, such as 1.35 times the standard deviation of the noise."
+            )
+        if not self._estimates_scale:
+            raise ValueError(
+                f"{type(self).__name__} compares models by a loss, and with epsilon='auto' each "
+                "has one of its own. Give epsilon, such as 1.35 times the scale_ of a fit with "
+                "epsilon='auto'."
+            )
 
     def _penalty(self):
         """Return the penalty object."""

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from .._inputs.conversion import to_numpy
 from .._objective.loss import Loss
+from .._objective.losses import HuberOfScale
 from .._objective.objective import Objective
 from .._objective.penalties import Penalty
 from .._solvers.base import Solution, Solver, SolverControl
+from .._solvers.concomitant_scale import descend_with_scale
 from .._solvers.messages import MESSAGES
 from .._solvers.selection import FULL_BATCH, choose_full_batch
 from .._solvers.stochastic.settings import Settings
@@ -72,6 +74,8 @@ class Problem:
         """
         if self.settings is None:
             name = choose_full_batch(asked, objective)
+            if isinstance(objective.loss, HuberOfScale):
+                return name, partial(descend_with_scale, solve=FULL_BATCH[name])
             return name, FULL_BATCH[name]
         if self.validation is not None:
             self.settings.validation = self.columns.of(self.validation, objective.basis)
@@ -81,6 +85,8 @@ class Problem:
         """Return the solution with its loss on the validation rows, no surer than it can be."""
         if self.settings is None and self.validation is not None:
             curve = self.columns.validated(solution, self.validation)
+            if scale := solution.scale:  # of whose loss this is a part; see descend_with_scale
+                curve = [0.5 * scale + value / scale for value in curve]
             solution = replace(solution, validation_curve=curve)
         solution = self.columns.certified(solution)
         if solution.status in MESSAGES:

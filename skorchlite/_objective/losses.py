@@ -6,6 +6,7 @@ meet.
 
 from collections.abc import Callable
 from math import expm1, inf, log, log1p
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,6 +70,29 @@ class Huber(Loss):
     def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the second derivative of each entry in its raw prediction."""
         return ((y - raw_prediction).abs() <= self.epsilon).to(y.dtype)
+
+
+class HuberOfScale(Huber):
+    """Huber's loss with ``epsilon = ratio * scale``, for a scale that a solver is to find.
+
+    Parameters
+    ----------
+    ratio : float, default=1.35
+        That of HuberRegressor: with normal noise 95 % as efficient as least squares.
+    """
+
+    def __init__(self, ratio: float = 1.35):
+        super().__init__(ratio)
+        self.ratio = ratio
+
+    def at(self, scale: float) -> Huber:
+        """Return the loss with a scale."""
+        return Huber(self.ratio * scale)
+
+    @property
+    def at_zero(self) -> PiecewiseLinear:
+        """The limit of that loss divided by the scale, as this goes to zero."""
+        return PiecewiseLinear((0.0,), (-self.ratio, self.ratio))
 
 
 class SquaredEpsilonInsensitive(Loss):
@@ -185,7 +209,7 @@ class LogCosh(Loss):
         return 4 * x / (1 + x) ** 2 / self.times
 
 
-def make_loss(loss: str | Callable, epsilon: float, quantile: float, literal: bool = False) -> Loss:
+def make_loss(loss: str | Callable, epsilon: Any, quantile: float, literal: bool = False) -> Loss:
     """Return the loss object for a name of ``LOSSES`` or a callable."""
     return LOSSES[loss](epsilon, quantile) if isinstance(loss, str) else CallableLoss(loss, literal)
 
@@ -193,7 +217,7 @@ def make_loss(loss: str | Callable, epsilon: float, quantile: float, literal: bo
 LOSSES = {
     "squared_error": lambda epsilon, quantile: SquaredError(),
     "absolute_error": lambda epsilon, quantile: PiecewiseLinear((0.0,), (-1.0, 1.0)),
-    "huber": lambda epsilon, quantile: Huber(epsilon),
+    "huber": lambda epsilon, quantile: HuberOfScale() if epsilon == "auto" else Huber(epsilon),
     "quantile": lambda epsilon, quantile: PiecewiseLinear((0.0,), (quantile - 1, quantile)),
     "expectile": lambda epsilon, quantile: Expectile(quantile),
     "epsilon_insensitive": lambda epsilon, quantile: PiecewiseLinear(

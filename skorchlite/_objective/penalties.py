@@ -29,6 +29,10 @@ class Penalty:
             value += 0.5 * self.curvature * (w * w).sum(0)
         return value + self.l1 * w.abs().sum(0) if self.l1 else value
 
+    def times(self, number: float) -> "Penalty":
+        """Return the penalty with a weight that is so many times as large."""
+        return Penalty(number * self.curvature, number * self.l1, self.positive)
+
     def gradient(self, w: Tensor) -> Tensor:
         """Return the gradient of the smooth part at w."""
         return self.curvature * w

@@ -51,6 +51,23 @@ def slopes(
     return value, gradient, float(total)
 
 
+def clipped(
+    rows: Rows, origin: Origin, dtype: torch.dtype, loss: Loss, v: Tensor
+) -> tuple[Tensor, Tensor, float]:
+    """Return the sums of squared slopes, of weights of rows without curvature, and of weights."""
+    point, sums = v.to(rows.device, dtype), DeviceSums(rows.device, (), (), ())
+    for y, Z, weight in multiplied(rows, origin, dtype):
+        raw_prediction = Z @ point
+        square = loss.gradient(y, raw_prediction) ** 2
+        beyond = (loss.curvature(y, raw_prediction) == 0).to(square.dtype)
+        if weight is not None:
+            weight = weight[:, None].to(square.dtype)
+            square, beyond = square * weight, beyond * weight
+        sums.add(square.sum(), beyond.sum(), weight_of(y, weight))
+    squares, outside, total = sums.fetched()
+    return squares, outside, float(total)
+
+
 def hessian_products(
     rows: Rows, origin: Origin, dtype: torch.dtype, v: Tensor
 ) -> tuple[Tensor, float]:

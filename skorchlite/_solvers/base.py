@@ -43,6 +43,8 @@ class Solution:
     n_updates : int
     facts : dict
         Numbers for the message of the status.
+    scale : float or None
+        Of the residuals, where it was estimated with the coefficients.
     """
 
     objective: Objective
@@ -59,6 +61,7 @@ class Solution:
     metric: Any = None
     n_updates: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+    scale: float | None = None
 
     def knowing(self, **facts: Any) -> "Solution":
         """Return the solution with more numbers for its message."""

@@ -28,6 +28,7 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
     """``fit`` of an estimator that chooses ``alpha`` and ``l1_ratio`` by cross-validation."""
 
     _estimator_class: Any  # of the models
+    _estimates_scale = False
 
     _parameter_constraints: dict = {
         **{k: v for k, v in TorchRegressor._parameter_constraints.items() if k not in _LEFT_OUT},
