@@ -30,6 +30,7 @@ _STEPS = 100  # later ones change one column each, which cannot go in a circle
 _CHANGES = 200  # of columns, from one penalty to the next
 _ROUNDING = 1e-12  # of a slope, relative to the largest at zero
 _UNSOLVED = 1e-9  # left of an equation, on the same scale
+_FEW = 48  # columns that are eliminated one by one; of more, guesses are mostly far off
 _ILL = 1e-8  # of a column, left beside the others: below, products hold few digits of solutions
 
 
@@ -81,7 +82,8 @@ class KinkedProblems:
 
     def curved(self, u: Array) -> Array:
         """Return ``R u`` of each problem, of which only rows that count are read."""
-        used, _ = _own_columns(u != 0)
+        most = int(np.count_nonzero(u, axis=1).max(initial=0))
+        used = np.argsort(u == 0, axis=1, kind="stable")[:, :most]
         rows = self.hessians[self.of[:, None], used]
         return np.matmul(np.take_along_axis(u, used, 1)[:, None], rows)[:, 0]
 
@@ -134,7 +136,7 @@ def _followed(
     Where many columns enter or leave in between, guesses may go in a circle. Then the path is
     followed from one change to the next.
     """
-    found, lost = _minimised(problems, alpha[:, None], u, _FREE_STEPS)
+    found, lost = _minimised(problems, alpha[:, None], u, _FREE_STEPS, before[:, None])
     at = np.flatnonzero(lost & (before > alpha))
     reached, point = before[at], u[at]
     for _ in range(_CHANGES):
@@ -179,15 +181,26 @@ def _past_next_change(
 
 
 def _minimised(
-    problems: KinkedProblems, alpha: Array, u: Array, n_steps: int
+    problems: KinkedProblems,
+    alpha: Array,
+    u: Array,
+    n_steps: int,
+    before: Array | None = None,
 ) -> tuple[Array, Mask]:
-    """Return the minimisers near u, and which were not found; there u is as it was."""
+    """Return the minimisers near u, and which were not found; there u is as it was.
+
+    Where u is the minimiser for a penalty ``before``, columns at zero whose slope was as large as
+    that depend on others, and are not the first guess.
+    """
     l1, l2 = alpha * problems.l1, alpha * problems.l2
     size = abs(problems.gradient).max(1, initial=0.0, keepdims=True)
     u, lost, left = u.copy(), np.ones(len(u), bool), np.arange(len(u))
-    sign = _signs(u, problems.curved(u) + l2 * u - problems.gradient, l1, size, problems.positive)
+    slope = problems.curved(u) + l2 * u - problems.gradient
+    sign = _signs(u, slope, l1, size, problems.positive)
+    if before is not None:
+        sign[(u == 0) & (abs(slope) >= before * problems.l1 - _UNSOLVED * size)] = 0
     for step in range(n_steps):
-        point, slope = _solved(problems, left, sign, l1[left], l2[left])
+        point, slope, sign = _solved_among(problems, left, sign, l1[left], l2[left], u[left])
         off = np.where(sign != 0, abs(slope + l1[left] * sign), 0.0).max(1, initial=0.0)
         solvable = (off <= _UNSOLVED * size[left, 0]) & ~_is_one_of_many(
             problems, left, alpha[left] == 0, sign, slope, size[left]
@@ -234,6 +247,46 @@ def _signs(u: Array, slope: Array, l1: Array, size: Array, positive: bool) -> Ar
     return np.where(beyond > threshold, np.sign(stepped), 0.0)
 
 
+def _solved_among(
+    problems: KinkedProblems,
+    which: NDArray[np.intp],
+    sign: Array,
+    l1: Array,
+    l2: Array,
+    near: Array,
+) -> tuple[Array, Array, Array]:
+    """Return the same as ``_solved``, and the signs that are left where columns are dependent.
+
+    Of columns that depend on each other those are left that are large in a point nearby. The
+    others cost as much as they gain at the minimum, or else the point is none.
+    """
+    point, slope = _solved(problems, which, sign, l1, l2)
+    bad = np.flatnonzero(np.isnan(point).any(1))
+    if len(bad):
+        sign = sign.copy()
+        sign[bad] = _independent(problems, which[bad], sign[bad], l2[bad], near[bad])
+        point[bad], slope[bad] = _solved(problems, which[bad], sign[bad], l1[bad], l2[bad])
+    return point, slope, sign
+
+
+def _independent(
+    problems: KinkedProblems, which: NDArray[np.intp], sign: Array, l2: Array, near: Array
+) -> Array:
+    """Return the signs without those of columns that depend on columns that are larger nearby."""
+    used, _, left = _equations(problems, which, sign, l2, near)
+    at = np.arange(used.shape[1])
+    if len(at) > _FEW:
+        return sign
+    whole, kept = left[:, at, at].copy(), np.zeros(used.shape, bool)
+    for j in at:  # elimination, with no part for a column that nothing is left of
+        kept[:, j] = left[:, j, j] > _ILL * whole[:, j]
+        pivot = np.where(kept[:, j], left[:, j, j], np.inf)
+        left -= left[:, :, j, None] * left[:, None, j] / pivot[:, None, None]
+    sign = sign.copy()
+    np.put_along_axis(sign, used, np.where(kept, np.take_along_axis(sign, used, 1), 0.0), 1)
+    return sign
+
+
 def _solved(
     problems: KinkedProblems, which: NDArray[np.intp], sign: Array, l1: Array, l2: Array
 ) -> tuple[Array, Array]:
@@ -241,30 +294,35 @@ def _solved(
 
     Those of equations that cannot be solved, or whose solutions are rounding, are NaN.
     """
-    active, of, q = sign != 0, problems.of[which], problems.gradient[which]
-    used, own = _own_columns(active)
-    at = np.arange(used.shape[1])
-    if not len(at):
-        return np.zeros_like(sign), -q
-    rows = problems.hessians[of[:, None], used]
-    matrix = np.take_along_axis(rows, used[:, None, :], 2) * (own[:, :, None] & own[:, None, :])
-    matrix[:, at, at] = np.where(own, matrix[:, at, at] + np.take_along_axis(l2, used, 1), 1.0)
-    right = np.where(own, np.take_along_axis(q - l1 * sign, used, 1), 0.0)
+    q, point = problems.gradient[which], np.zeros_like(sign)
+    used, rows, matrix = _equations(problems, which, sign, l2, sign)
+    if not used.shape[1]:
+        return point, -q
+    right = np.where(sign != 0, q - l1 * sign, 0.0)
+    right = np.take_along_axis(right, used, 1)[:, :, None]
     factor, info = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
-    solved = torch.cholesky_solve(torch.from_numpy(right)[:, :, None], factor)[:, :, 0].numpy()
+    solved = torch.cholesky_solve(torch.from_numpy(right), factor)[:, :, 0].numpy()
     left = factor.diagonal(dim1=1, dim2=2).square().numpy() / np.diagonal(matrix, 0, 1, 2)
     clear = (info.numpy() == 0) & (left.min(1) > _ILL)
     solved = np.where(clear[:, None], solved, np.nan)
-    point = np.zeros_like(sign)
     np.put_along_axis(point, used, solved, 1)
     return point, np.matmul(solved[:, None], rows)[:, 0] + l2 * point - q
 
 
-def _own_columns(active: Mask) -> tuple[NDArray[np.intp], Mask]:
-    """Return the numbers of each problem's columns, and which of them are its own.
+def _equations(
+    problems: KinkedProblems, which: NDArray[np.intp], sign: Array, l2: Array, near: Array
+) -> tuple[NDArray[np.intp], Array, Array]:
+    """Return the numbers of each problem's columns, their rows of its Hessian, and its equations.
 
-    Each has as many as the one with the most: where all had those of any, equations would be as
-    large as all of theirs together.
+    Each has as many as the one with the most, in the order of their size in ``near``: where all had
+    those of any, equations would be as large as all of theirs together. Columns that are not its
+    own have an equation of their own, and zero as their solution.
     """
-    used = np.argsort(~active, axis=1, kind="stable")[:, : int(active.sum(1).max(initial=0))]
-    return used, np.take_along_axis(active, used, 1)
+    active = sign != 0
+    most, size = int(active.sum(1).max(initial=0)), abs(near)
+    used = np.argsort(np.where(active, -size, 1.0), axis=1, kind="stable")[:, :most]
+    own, at = np.take_along_axis(active, used, 1), np.arange(most)
+    rows = problems.hessians[problems.of[which, None], used]
+    matrix = np.take_along_axis(rows, used[:, None, :], 2) * (own[:, :, None] & own[:, None, :])
+    matrix[:, at, at] = np.where(own, matrix[:, at, at] + np.take_along_axis(l2, used, 1), 1.0)
+    return used, rows, matrix

@@ -8,14 +8,14 @@ from skorchlite._solvers.paths.kinked_path import KinkedProblems
 
 
 def test_a_problem_whose_solution_was_lost_is_not_tried_at_smaller_penalties(monkeypatch):
-    hessians = np.stack((np.eye(2), np.ones((2, 2))))  # two columns that are one
-    gradient, ones = np.ones((2, 2)), np.ones((2, 2))
+    hessians = np.stack((np.eye(2), np.ones((2, 2))))
+    gradient, ones = np.array([[1.0, 1.0], [1.0, -1.0]]), np.ones((2, 2))  # of no columns
     problems = KinkedProblems(hessians, np.arange(2), gradient, ones, 0 * ones, False)
     tried, minimised = set(), kinked_path._minimised
 
-    def counted(some, alpha, u, n_steps):
+    def counted(some, alpha, *others):
         tried.update(zip(some.of.tolist(), alpha[:, 0].tolist(), strict=True))
-        return minimised(some, alpha, u, n_steps)
+        return minimised(some, alpha, *others)
 
     monkeypatch.setattr(kinked_path, "_minimised", counted)
     alphas = np.array([2.0, 0.5, 0.25, 0.125])
@@ -61,4 +61,26 @@ def test_penalties_far_from_each_other_are_reached_where_guesses_go_in_a_circle(
         assert (slope[at_zero] >= -slack).all() and (positive or (slope[at_zero] <= slack).all())
         np.testing.assert_allclose(slope[~at_zero], -alpha * np.sign(point[~at_zero]), rtol=1e-8)
     # Two for each change of columns, of which some leave again, and those that led nowhere.
-    assert len(count) <= 4 * np.count_nonzero(u[0, -1])
+    assert len(count) <= 5 * np.count_nonzero(u[0, -1])
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("kind", ["twice", "one of each kind"])
+def test_columns_that_depend_on_others_are_left_out_where_they_gain_nothing(kind, positive):
+    rng = np.random.default_rng(0)
+    if kind == "twice":
+        X = np.repeat(rng.standard_normal((60, 8)), 2, axis=1)
+    else:
+        X = np.hstack([np.eye(8)[rng.integers(0, 8, 60)] for _ in range(2)])
+    X = (X - X.mean(0)) / X.std(0)
+    gradient = (X.T @ (X[:, ::3].sum(1) + rng.standard_normal(60)) / 60)[None]
+    ones = np.ones_like(gradient)
+    hessians, of = (X.T @ X / 60)[None], np.zeros(1, int)
+    problems = KinkedProblems(hessians, of, gradient, ones, 0 * ones, positive)
+    alphas = gradient.max() * np.geomspace(1, 1e-3, 20)
+    u, lost = kinked_path.kinked_path(problems, alphas[None])
+    assert not lost.any()
+    for point, alpha in zip(u[0], alphas, strict=True):
+        slope, at_zero, slack = hessians[0] @ point - gradient[0], point == 0, alpha * (1 + 1e-9)
+        assert (slope[at_zero] >= -slack).all() and (positive or (slope[at_zero] <= slack).all())
+        np.testing.assert_allclose(slope[~at_zero], -alpha * np.sign(point[~at_zero]), rtol=1e-8)
