@@ -19,7 +19,7 @@ from ..._objective.penalties import Penalty
 from ..._objective.underflow import check_underflow
 from ..._objective.units import Units
 from ..._solvers.paths.kinked_path import KinkedProblems, kinked_path
-from ..._solvers.paths.ridge_path import EPS, RidgePath
+from ..._solvers.paths.ridge_path import EPS, RidgePath, spans
 from ..._solvers.paths.scaled_moments import (
     ScaledMoments,
     diagonal,
@@ -141,7 +141,7 @@ class MomentSearch:
 
     def within(self, alphas: Array) -> list[tuple[slice, "MomentSearch"]]:
         """Return a search for each part of some weights, in descending order, of which it holds."""
-        return [(slice(len(alphas)), self)]
+        return [(part, self) for part in spans(alphas)]
 
     def problem(self, split: int | slice) -> ScaledMoments:
         """Return what a split, or each of several, minimises, without a penalty."""

@@ -140,8 +140,9 @@ class PathSearch:
         """Return the coefficients on all rows for one share, in the order of the weights."""
         if not self.by_moments:
             return self._fitted_to_all(share, alphas)
-        found: list[Array] = []
-        for which, search in self.by_moments[0].within(alphas):
+        found, first = list[Array](), self.by_moments[0]
+        parts = [(slice(len(alphas)), first)] if self.kinked else first.within(alphas)
+        for which, search in parts:
             problem, own = search.whole_problem(), alphas[which]
             if self.kinked:
                 path = search.kinked([problem], [share], own[None], self.positive)[0][0]

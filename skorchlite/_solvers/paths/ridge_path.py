@@ -4,6 +4,9 @@ With ``R`` the products of scaled columns and ``P`` the penalty in their coordin
 ``L (I + (a - a_0) M) L^T``, where ``L`` is the Cholesky factor of ``R + a_0 P`` and ``M`` has
 eigenvalues from 0 to ``1 / a_0``. So one factorization and the eigenvectors of ``M`` precondition
 the descent for every ``a >= a_0``, whose steps are products of matrices for all of them together.
+Rounding errors of the eigenvalues are relative to ``1 / a_0``: far above ``a_0`` nothing is left of
+those of directions that the penalty hardly touches, and so penalties are taken a few decades at a
+time.
 
 References
 ----------
@@ -24,6 +27,24 @@ _STEPS = 6
 _COLUMNS = 2_048  # of coefficients that are refined at a time
 _ILL = 1e12  # a condition beyond which moments do not hold the digits of predictions
 _ROUNDING = 16 * EPS  # of a step beside the solution
+_SPAN = 1e10  # of the penalties that share eigenvectors: a step shrinks the error by EPS times that
+
+
+def spans(alphas: Array) -> list[slice]:
+    """Return parts of weights in descending order, for each of which one path is exact.
+
+    Parameters
+    ----------
+    alphas : array of shape (n_alphas,)
+        Not negative. Zero is a part of its own.
+    """
+    found, first = list[slice](), 0
+    while first < len(alphas):
+        least = alphas[first] / _SPAN
+        within = alphas[first:] >= least if least else alphas[first:] == alphas[first]
+        found.append(slice(first, first + int(within.sum())))
+        first = found[-1].stop
+    return found
 
 
 class RidgePath:

@@ -104,6 +104,16 @@ def test_several_columns_targets_and_weights(params, interaction_only):
     assert_errors_are_those_of_fits(model, X, y, degrees, 1e-10, weight)
 
 
+@pytest.mark.parametrize("scale", [(1e-3, 1e3), (1.0, 1e4), (1e4, 1e4)])
+def test_weights_that_are_suggested_for_terms_of_very_different_sizes(scale):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (60, 2))
+    y = X[:, 0] * X[:, 1] + X[:, 0] ** 3 + 0.1 * rng.standard_normal(60)
+    X *= scale
+    model = TorchPolyRegressorCV([2, 3], alphas=6, cv=3, refit=False).fit(X, y)
+    assert_errors_are_those_of_fits(model, X, y, [2, 3], 1e-10)
+
+
 @pytest.mark.parametrize(
     "params",
     [

@@ -144,6 +144,18 @@ def test_splits_of_any_kind(cv):
 
 
 @at_an_end
+@pytest.mark.parametrize("alphas", [[1e20, 1e10, 1.0, 1e-10], [1e6, 0.0], [1e200, 1e-30, 0.0]])
+def test_weights_of_any_size_on_columns_of_any_size(alphas):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 4))
+    y = X @ [1.0, 2.0, 0.0, -1.0] + rng.standard_normal(60)
+    X *= [1e-8, 1.0, 1e4, 1e8]
+    model = TorchSGDRegressorCV(alphas=alphas, cv=3).fit(X, y)
+    expected = errors_of_fits(X, y, list(KFold(3).split(X)), alphas, penalty="l2")
+    np.testing.assert_allclose(model.mse_path_, expected, rtol=1e-10)
+
+
+@at_an_end
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("weighted", [True, False])
 def test_one_left_out_is_a_fit_without_it(weighted, fit_intercept):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skorchlite._objective.keyed_moments import KeyedMoments
-from skorchlite._solvers.paths.ridge_path import RidgePath
+from skorchlite._solvers.paths.ridge_path import RidgePath, spans
 from skorchlite._solvers.paths.scaled_moments import scaled_moments
 
 ALPHAS = np.array([10.0, 1.0, 1e-2, 1e-3])
@@ -65,3 +65,10 @@ def test_a_column_that_does_not_vary_has_no_coefficient():
     found.products[0, 2], found.products[0, :, 4] = 0.0, 0.0
     path = RidgePath(scaled_moments(found, 0, np.zeros(5)), 0.1, 1.0, root_of("matrix"))
     assert path.exact and not path.coef(np.array([1.0, 0.1]))[:, 2].any()
+
+
+def test_weights_of_very_different_sizes_share_no_eigenvectors():
+    alphas = np.array([1e12, 1e3, 1.0, 1e-300, 0.0])
+    assert spans(alphas) == [slice(0, 2), slice(2, 3), slice(3, 4), slice(4, 5)]
+    assert spans(ALPHAS) == [slice(0, 4)]
+    assert spans(np.array([5e-324])) == [slice(0, 1)]
