@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 
 from .._inputs.conversion import is_dask, to_numpy
 from .._inputs.fit_data import Data
-from .._inputs.group_table import GroupTable, group_table
+from .._inputs.group_table import GroupTable, group_table, joined
 from .._inputs.input_kinds import input_of
 from .._inputs.key_columns import as_columns, key_columns, key_positions, without_columns
 from .._inputs.keyed_stream import KeyedStream, KeyNumbers
@@ -123,7 +123,7 @@ def _read_stream(estimator: Any, X: Any, y: Any, sample_weight: Any) -> GroupDat
         if again and entries > HELD_ENTRIES:
             break
     else:
-        columns = [np.concatenate(pieces) for pieces in zip(*keys, strict=True)]
+        columns = [joined(pieces) for pieces in zip(*keys, strict=True)]
         table, codes = group_table(columns, labels, name)
         data.rows = _in_memory(data, kept)
         return _by_group(estimator, data, table, codes, source.positions)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SPREAD = 4  # times as many integers as rows, up to which a table holds which ones there are
+_EXACT = 2**53  # up to here doubles hold all integers, and so these can be compared as doubles
 
 Codes = NDArray[np.integer]
 
@@ -46,7 +47,8 @@ class GroupTable:
         if len(columns) == 1:
             return columns[0]
         kinds = {column.dtype.kind for column in columns}
-        mixed = len(kinds) > 1 and not kinds <= set("iuf")
+        numbers = kinds <= set("iuf") and all(map(_holds_doubles, columns))
+        mixed = len(kinds) > 1 and not numbers
         return np.stack([_objects(c) if mixed else c for c in columns], 1)
 
     def taken(self, groups: NDArray[np.bool_]) -> "GroupTable":
@@ -108,11 +110,16 @@ def encoded(column: Any, label: Any, name: str) -> tuple[Codes, np.ndarray]:
     """
     plain = isinstance(column.dtype, np.dtype) and column.dtype.kind in "biufmM"
     if hasattr(column, "factorize") and not plain:
-        codes, values = column.factorize()
+        try:
+            codes, values = column.factorize()
+        except TypeError as error:
+            raise _unhashable(error, label) from error
         _refuse(codes < 0, "NaN", label, name)
         return _sorted(codes, np.asarray(values))
     if hasattr(column, "null_count"):
         _refuse(column.is_null().to_numpy(), "NaN", label, name)
+        if column.dtype.is_nested():
+            raise _unhashable(f"{column.dtype} is no such type", label)
         if not column.dtype.is_numeric():
             codes = column.rank("dense").to_numpy().astype(np.int64) - 1
             first = np.zeros(int(codes.max(initial=-1)) + 1, np.int64)
@@ -149,14 +156,16 @@ def _encoded_integers(column: np.ndarray) -> tuple[Codes, np.ndarray] | None:
     low, high = column.min(), column.max()
     if not float(high) - float(low) <= _SPREAD * len(column):
         return None
-    numbers = (column - low).astype(np.int64)
-    if column.dtype.kind == "f" and (numbers != column - low).any():
+    whole = column.dtype.kind != "f" or (np.floor(column) == column).all()
+    if not whole or (column.dtype.kind == "f" and not _holds_doubles(column)):
         return None
-    there = np.zeros(int(high - low) + 1, bool)
+    wide = np.uint64 if column.dtype.kind == "u" else np.int64  # small ones would overflow
+    numbers = (column.astype(wide, copy=False) - wide(low)).astype(np.int64, copy=False)
+    there = np.zeros(int(high) - int(low) + 1, bool)
     there[numbers] = True
     (values,) = there.nonzero()
     places = np.cumsum(there, dtype=_kind_for(len(values))) - 1
-    return places[numbers], (values + low).astype(column.dtype)
+    return places[numbers], (values.astype(wide) + wide(low)).astype(column.dtype)
 
 
 def _encoded_objects(column: np.ndarray, label: Any, name: str) -> tuple[Codes, np.ndarray]:
@@ -167,13 +176,17 @@ def _encoded_objects(column: np.ndarray, label: Any, name: str) -> tuple[Codes, 
     try:
         codes = np.fromiter((numbers.setdefault(v, len(numbers)) for v in column), np.int64)
     except TypeError as error:
-        raise TypeError(
-            f"A key argument must be a string or a number, or another value that can be hashed: "
-            f"{error} in column {label!r}."
-        ) from error
+        raise _unhashable(error, label) from error
     values = np.empty(len(numbers), object)
     values[:] = list(numbers)
     return _sorted(codes, values)
+
+
+def _unhashable(what: Any, label: Any) -> TypeError:
+    return TypeError(
+        f"A key argument must be a string or a number, or another value that can be hashed: "
+        f"{what} in column {label!r}."
+    )
 
 
 def _sorted(codes: Codes, values: np.ndarray) -> tuple[Codes, np.ndarray]:
@@ -197,12 +210,26 @@ def _objects(values: np.ndarray) -> np.ndarray:
 def _places(values: np.ndarray, among: np.ndarray) -> NDArray[np.int64]:
     """Return where values are among others, which are sorted if they are no objects; or -1."""
     kinds = {values.dtype.kind, among.dtype.kind}
-    if kinds <= set("biuf") or (len(kinds) == 1 and kinds <= set("mMU")):
+    in_doubles = kinds <= set("biuf") and _holds_doubles(values) and _holds_doubles(among)
+    if in_doubles or (len(kinds) == 1 and kinds <= set("biufmMU")):
         at = np.searchsorted(among, values).clip(0, max(len(among) - 1, 0))
         return np.where(among[at] == values, at, -1) if len(among) else np.full(len(values), -1)
     numbers = {value: i for i, value in enumerate(among.tolist())}
     found = (numbers.get(value, -1) for value in values.tolist())
     return np.fromiter(found, np.int64, len(values))
+
+
+def _holds_doubles(values: np.ndarray) -> bool:
+    """Return whether numbers are the same as doubles, if they are whole."""
+    return not len(values) or -_EXACT <= values.min().item() <= values.max().item() <= _EXACT
+
+
+def joined(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    """Return pieces of a column of keys as one; as objects where another type would round them."""
+    kinds = {piece.dtype.kind for piece in pieces}
+    if len(kinds) > 1 and kinds <= set("biuf") and not all(map(_holds_doubles, pieces)):
+        pieces = [piece.astype(object) for piece in pieces]
+    return np.concatenate(pieces)
 
 
 def _refuse(wrong: NDArray[np.bool_], what: str, label: Any, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from .group_table import GroupTable, group_table
+from .group_table import GroupTable, group_table, joined
 from .key_columns import as_columns, key_columns, key_positions, without_columns
 from .streams import Triple, blocks_of
 
@@ -57,7 +57,7 @@ class KeyedStream:
                 piece = [column[:count] for column in piece]
             found.append(piece)
             count -= len(piece[0])
-        return [np.concatenate(pieces) for pieces in zip(*found, strict=True)]
+        return [joined(pieces) for pieces in zip(*found, strict=True)]
 
 
 class KeyNumbers:
@@ -92,5 +92,5 @@ class KeyNumbers:
 
     def table(self) -> tuple[GroupTable, np.ndarray]:
         """Return the table of all keys so far, and the number that each has there."""
-        columns = [np.concatenate(pieces) for pieces in zip(*self._new, strict=True)]
+        columns = [joined(pieces) for pieces in zip(*self._new, strict=True)]
         return group_table(columns, self.labels, self.name)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
-from skorchlite._inputs.group_table import group_table
+from skorchlite._inputs.group_table import group_table, joined
 from skorchlite._inputs.keyed_stream import KeyNumbers
 
 COLUMNS = {
@@ -13,7 +14,14 @@ COLUMNS = {
     "far integers": np.array([7, 10**15, -(10**12), 7]),
     "whole floats": np.array([2.0, 1.0, 2.0, 5.0]),
     "floats": np.array([0.5, -1.5, 0.5]),
+    "floats that differ by rounding": np.array([-0.3, 0.7, np.nextafter(0.7, 1)]),
+    "half floats": np.array([0.5, -1.5, 0.5], np.float16),
     "bytes": np.array([200, 3, 200, 255], np.uint8),
+    "all of few bits": np.arange(-128, 128, dtype=np.int8)[::-1],
+    "the ends of few bits": np.repeat(np.array([2**15 - 1, -(2**15)], np.int16), 2**14),
+    "beyond doubles": np.array([2**53 + 1, 2**53, 2**53 + 2]),
+    "beyond signed integers": np.array([2**63 + 1, 2**63, 2**63 + 2], np.uint64),
+    "the least and the largest": np.array([2**63 - 1, 2**63 - 2, -(2**63), 1 - 2**63]),
     "booleans": np.array([True, False, True]),
     "strings": np.array(["b", "a", "b"]),
     "objects": np.array(["b", "a", "b", "ab"], object),
@@ -65,11 +73,45 @@ def test_values_that_cannot_be_compared_keep_the_order_in_which_they_come():
     assert table.keys.tolist() == ["b", 1, 2.5] and codes.tolist() == [0, 1, 0, 2]
 
 
-def test_a_key_that_cannot_be_hashed_is_refused():
+LARGE = [2**53, 2**53 + 1, 2**53 + 5]
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, object])
+@pytest.mark.parametrize("other", [np.int64, np.uint64, object])
+def test_integers_beyond_doubles_are_told_apart_in_any_type(kind, other):
+    table, _ = group_table([np.array(LARGE, kind)], ["key"], "Model")
+    assert table.find([np.array([*LARGE, 2], other)], ["key"], "Model").tolist() == [0, 1, 2, -1]
+
+
+def test_a_double_is_the_key_that_it_equals():
+    table, _ = group_table([np.array(LARGE)], ["key"], "Model")
+    found = table.find([np.array([2.0**53, 2.0**53 + 4, 0.5])], ["key"], "Model")
+    assert found.tolist() == [0, -1, -1]
+    small, _ = group_table([np.array([1, 2, 3])], ["key"], "Model")
+    assert small.find([np.array([3.0, 1.5, 1e300])], ["key"], "Model").tolist() == [2, -1, -1]
+
+
+def test_blocks_of_other_types_are_joined_without_rounding():
+    pieces = [np.array(LARGE), np.array(LARGE, np.uint64), np.array([0.5])]
+    assert joined(pieces).tolist() == [*LARGE, *LARGE, 0.5]
+    assert joined([np.array([1, 2]), np.array([0.5])]).dtype == float
+
+
+def test_columns_of_other_types_are_shown_side_by_side_without_rounding():
+    table, _ = group_table([np.array(LARGE), np.array([0.5, 1.0, 2.0])], [0, 1], "Model")
+    assert table.keys.tolist() == [[LARGE[0], 0.5], [LARGE[1], 1.0], [LARGE[2], 2.0]]
+
+
+def unhashable():
     column = np.empty(2, object)
     column[:] = [{"a": 1}, "b"]
-    with pytest.raises(TypeError, match="must be a string or a number"):
-        group_table([column], ["key"], "Model")
+    return {"object": column, "pandas": pd.Series([[1], [2]]), "polars": pl.Series([[1], [2]])}
+
+
+@pytest.mark.parametrize("kind", ["object", "pandas", "polars"])
+def test_a_key_that_cannot_be_hashed_is_refused(kind):
+    with pytest.raises(TypeError, match=r"must be a string or a number(.|\n)*'key'"):
+        group_table([unhashable()[kind]], ["key"], "Model")
 
 
 def test_infinite_keys_are_refused():
