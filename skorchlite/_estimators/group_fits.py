@@ -25,6 +25,8 @@ from .._sources.row_source import Rows, View
 Array = NDArray[np.float64]
 
 _LARGE = 1 << 22  # entries of a group, from which it is read block by block, in a fit of its own
+_MANY_FEATURES = 200  # beyond, a group takes as long beside others as it does alone
+_MANY_UNDETERMINED = 64  # features, whose directions take longer to find than a fit in few rows
 _LEAST_TOL = 1e-14  # that rounding lets a gap be measured to
 
 
@@ -209,9 +211,8 @@ def fit_groups(
     rows, n_columns = grouped.rows, None if grouped.terms is None else grouped.rows.n_features
     shape = len(grouped.counts), rows.n_targets, grouped.n_features
     fits = GroupFits.empty(*shape, n_columns)
-    entries = grouped.counts * (grouped.n_features + rows.n_targets)
-    batched = (entries < _LARGE) & takes_batches(model.loss, model.penalty)
     problem, tol = group_problem(model)
+    batched = _batched(grouped, model, problem)
     for batch in grouped.batches(np.flatnonzero(batched)):
         solutions = solve_batch(batch, rows.n_targets, problem)
         fits.put(batch.groups.numpy(), solutions, batch.frames, tol)
@@ -219,7 +220,22 @@ def fit_groups(
         check_finite()
     for group in np.flatnonzero(~fits.converged).tolist():
         fits.put_one(group, *model.fit(replace(data, rows=grouped.of(group))))
+        if problem.curvature and fits.rank[group] >= 0:
+            fits.rank[group] = grouped.n_features
     return fits
+
+
+def _batched(grouped: GroupedRows, model: GroupModel, problem: GroupProblem) -> NDArray[np.bool_]:
+    """Return which groups are solved many at a time."""
+    counts, d = grouped.counts, grouped.n_features
+    taken = (counts * (d + grouped.rows.n_targets) < _LARGE) & takes_batches(
+        model.loss, model.penalty
+    )
+    if model.terms is not None and model.terms.mapped:
+        return taken  # a fit would have the least norm in other terms than the caller's
+    few = counts - model.fit_intercept < d
+    undetermined = few & (d > _MANY_UNDETERMINED) & (not problem.curvature)
+    return taken & ~undetermined & (d <= _MANY_FEATURES)
 
 
 def group_problem(model: GroupModel) -> tuple[GroupProblem, float]:

@@ -130,7 +130,8 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
     Notes
     -----
     Rows are read group by group, about 4 MB at a time, and X is not copied whole; the order of the
-    rows takes 8 bytes a row where they do not lie by group. Groups of some millions of entries, and
+    rows takes 8 bytes a row where they do not lie by group. Groups of some millions of entries or
+    more than 200 features, those with fewer rows than features, if these are more than 64, and
     those that have numbers near the ends of the range of doubles, are fitted one by one.
 
     Each group is measured from its own mean. A Cholesky factorization of its Gram matrix makes the

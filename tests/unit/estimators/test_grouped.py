@@ -245,6 +245,24 @@ def test_fewer_rows_than_columns_have_least_norm():
     np.testing.assert_array_equal(model.rank_, [4, 6, 8])
 
 
+@pytest.mark.parametrize(
+    ("d", "params"),
+    [(70, {}), (70, {"loss": "huber"}), (210, {"penalty": "l2"}), (210, {"shrinkage": 1.0})],
+)
+def test_groups_with_many_columns_are_fitted_as_they_are_alone(d, params, monkeypatch):
+    def unexpected(*args):
+        raise AssertionError("matrices of columns by columns are made for many groups")
+
+    monkeypatch.setattr(group_fits, "solve_batch", unexpected)
+    rng = np.random.default_rng(0)
+    codes, X, y = problem(rng, [1, 5, 20], d)
+    model = TorchGroupedRegressor(0, **params).fit(with_keys(codes, X), y)
+    assert model.rank_.tolist() == ([0, 4, 19] if d == 70 else [d] * 3)
+    if "shrinkage" not in params:
+        alone = [TorchSGDRegressor(**params).fit(X[codes == g], y[codes == g]) for g in range(3)]
+        np.testing.assert_allclose(model.coef_, [one.coef_ for one in alone], rtol=1e-12)
+
+
 @pytest.mark.parametrize("loss", ["squared_error", "log_cosh"])
 def test_columns_that_depend_beside_constant_ones_have_least_norm(loss):
     rng = np.random.default_rng(0)
