@@ -219,7 +219,11 @@ def fit_groups(
     if np.isnan(fits.optimality[batched]).any():
         check_finite()
     for group in np.flatnonzero(~fits.converged).tolist():
-        fits.put_one(group, *model.fit(replace(data, rows=grouped.of(group))))
+        try:
+            fits.put_one(group, *model.fit(replace(data, rows=grouped.of(group))))
+        except ValueError:  # of numbers that are not finite, whose place in the data it cannot tell
+            check_finite()
+            raise
         if problem.curvature and fits.rank[group] >= 0:
             fits.rank[group] = grouped.n_features
     return fits

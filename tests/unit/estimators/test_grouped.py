@@ -599,19 +599,20 @@ def test_errors_name_what_is_wrong():
         TorchGroupedRegressor(0).fit(A, y).predict(A[:, :3])
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error"])
 @pytest.mark.parametrize("fallback", ["global", "nan"])
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_a_number_that_is_not_finite_is_found_in_the_columns_of_the_caller(wrong, fallback):
+def test_a_number_that_is_not_finite_is_found_in_the_columns_of_the_caller(wrong, fallback, loss):
     rng = np.random.default_rng(0)
     codes, X, y = problem(rng, [20, 20])
     A = with_keys(codes, X)
     A[3, 2] = wrong
     with pytest.raises(ValueError, match=r"Input X contains (.|\n)*row 3, column 2"):
-        TorchGroupedRegressor(0, fallback=fallback).fit(A, y)
+        TorchGroupedRegressor(0, fallback=fallback, loss=loss).fit(A, y)
     frame = pd.DataFrame(A, columns=["key", "a", "b", "c"])
     with pytest.raises(ValueError, match=r"Input X contains (.|\n)*row 3, column 'b'"):
-        TorchGroupedRegressor("key", fallback=fallback).fit(frame, y)
-    model = TorchGroupedRegressor(0, fallback=fallback).fit(A[5:], y[5:])
+        TorchGroupedRegressor("key", fallback=fallback, loss=loss).fit(frame, y)
+    model = TorchGroupedRegressor(0, fallback=fallback, loss=loss).fit(A[5:], y[5:])
     with pytest.raises(ValueError, match="Input X contains"):
         model.predict(A)
 
