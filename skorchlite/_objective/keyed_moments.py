@@ -227,8 +227,9 @@ def _summed(
     near = np.broadcast_to(shift, far.shape).copy()
     for products, squares, start in parts:
         moved = 0.0 if start is None else start - shift
-        part = moments_of_keys(products, squares, t, centre, moved)
-        far |= _far(part, moved)
+        with np.errstate(all="ignore"):  # what is not finite is found below
+            part = moments_of_keys(products, squares, t, centre, moved)
+            far |= _far(part, moved)
         if start is not None:
             new = (part.weight > 0) & (found is None or found.weight == 0)
             near[new] = start[new]

@@ -136,7 +136,8 @@ class TermSearch(Search):
         slopes, curvatures = (part[: self.degrees.n_terms] for part in self.nest.slopes)
         known = curvatures[np.isfinite(curvatures) & (curvatures > 0)]
         finite = slopes[np.isfinite(slopes)]
-        return finite.max(initial=0.0), (known.max(initial=0.0), known.min(initial=np.inf))
+        most = known.max(initial=0.0)
+        return finite.max(initial=0.0), (most, known.min(initial=most))
 
 
 @dataclass

@@ -176,20 +176,25 @@ def _roles(number: int, train: Any, test: Any, n_rows: int) -> NDArray[np.int64]
     role = np.zeros(n_rows, np.int64)
     for name, value, index in (("training", 1, train), ("test", 2, test)):
         index = np.asarray(index)
-        if index.dtype == bool:
+        if index.dtype == bool and index.ndim == 1:
             if len(index) != n_rows:
                 raise ValueError(
                     f"Split {number} of cv has a mask of {len(index)} samples, and there are "
                     f"{n_rows}."
                 )
             index = np.flatnonzero(index)
-        if not len(index):
+        if not index.size:
             raise ValueError(
                 f"Split {number} of cv has no {name} samples. Use fewer folds, or another splitter."
             )
-        if index.min() < -n_rows or index.max() >= n_rows:
+        if index.ndim != 1 or index.dtype.kind not in "iu":
             raise ValueError(
-                f"Split {number} of cv names sample {index.max()}, and there are {n_rows}."
+                f"Split {number} of cv has {name} samples that are no list of integers, nor a mask."
+            )
+        wrong = index[(index < -n_rows) | (index >= n_rows)]
+        if len(wrong):
+            raise ValueError(
+                f"Split {number} of cv names sample {wrong[0]}, and there are {n_rows}."
             )
         times = np.bincount(index % n_rows, minlength=n_rows)
         if times.max() > 1:

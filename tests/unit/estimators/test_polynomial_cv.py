@@ -362,3 +362,12 @@ def test_samples_that_come_in_blocks():
     assert streamed.degree_ == whole.degree_
     with pytest.raises(ValueError, match="can be read only once"):
         TorchPolyRegressorCV([1, 2], penalty=None).fit(iter(blocks))
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
+def test_weights_for_columns_that_are_constant_are_finite(penalty):
+    model = TorchPolyRegressorCV([1, 2], penalty=penalty, alphas=4).fit(
+        np.ones((20, 2)), np.arange(20)
+    )
+    assert np.isfinite(model.alphas_).all() and (np.diff(model.alphas_) < 0).all()
+    assert (model.coef_ == 0).all() and model.intercept_ == pytest.approx(9.5)

@@ -538,6 +538,10 @@ def bad_cases():
     yield "empty fold", {"cv": empty}, {}, "Split 0 of cv has no test samples"
     yield "repeated", {"cv": [([0, 0, 1], [2])]}, {}, "samples more than once"
     yield "outside", {"cv": [([0, 1, 50], [2])]}, {}, "names sample 50"
+    yield "before the first", {"cv": [([0, -50, 1], [2])]}, {}, "names sample -50"
+    yield "no integers", {"cv": [([0.0, 1.0], [2])]}, {}, "no list of integers"
+    yield "no list", {"cv": [([[0, 1]], [2])]}, {}, "no list of integers"
+    yield "no samples", {"cv": [(0, 1)]}, {}, "no list of integers"
     mask = np.arange(15) < 10
     yield "short mask", {"cv": [(mask, ~mask)]}, {}, "a mask of 15 samples, and there are 20"
     yield "no splits", {"cv": []}, {}, "Was the CV iterator empty"
@@ -572,6 +576,15 @@ def test_bad_input_is_refused_and_leaves_the_estimator_as_it_was(params, given, 
     for name, value in before.items():
         if name.endswith("_"):
             assert vars(model)[name] is value
+
+
+@pytest.mark.parametrize("where", ["X", "y"])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_number_that_is_not_finite_is_found_without_warnings(where, wrong):
+    X, y = raw_data(n=20)
+    (X if where == "X" else y)[3] = wrong
+    with pytest.raises(ValueError, match=rf"Input {where} contains (.|\n)*row 3"):
+        TorchSGDRegressorCV(alphas=3).fit(X, y)
 
 
 def test_one_sample_cannot_be_left_out():
