@@ -187,10 +187,11 @@ def split(estimator: Any, X: Any, reset: bool) -> tuple[Any, list[Any], list[int
             f"{type(estimator).__name__} takes no dask collections, since a group may have rows in "
             "each of their parts. Give what yields these parts: an iterable of (X, y)."
         )
-    X = as_columns(X, has_keys=estimator.groups is not None)
-    if estimator.groups is not None:
+    keyed = estimator.groups is not None if reset else bool(estimator._key_positions)
+    X = as_columns(X, has_keys=keyed)
+    if keyed:
         validate_data(estimator, X, reset=reset, skip_check_array=True)
-    positions = key_positions(X, estimator.groups)
+    positions = key_positions(X, estimator.groups) if reset else estimator._key_positions
     return without_columns(X, positions), key_columns(X, positions), positions
 
 

@@ -72,7 +72,7 @@ class GroupPredictor(Predictor):
 
         None is for the first model for all rows.
         """
-        if self.groups is None:
+        if not positions:
             return None
         found = self._keys.find(columns, labels_of(self, positions), type(self).__name__)
         new = found < 0
@@ -83,6 +83,11 @@ class GroupPredictor(Predictor):
                 f"Found unknown groups during predict: {key[0] if len(key) == 1 else key!r} in row "
                 f"{row}, counted from 0. Give rows of groups that were there in fit, or "
                 "fallback='global' or 'nan'."
+            )
+        if self.fallback == "global" and self.global_coef_ is None and new.any():
+            raise ValueError(
+                "fallback='global' predicts by the model of all rows, which fit has not made with "
+                "another fallback. Call fit again."
             )
         return np.where(new, self.n_groups_, found)
 

@@ -275,23 +275,28 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         frame : DataFrame of pandas, or of polars where only that is installed
             The columns of keys, of the target where y had several, the number of samples, the
             intercept, and the coefficient of each feature.
+
+        Raises
+        ------
+        ValueError
+            If two of these would have the same name, as where a column of X is "intercept".
         """
         check_is_fitted(self)
         positions = self._key_positions
         names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
         keys = [str(names[j]) for j in positions] or ["group"]
-        columns = dict(zip(keys, self._keys.columns, strict=True))
         coef, intercept = self.coef_, self.intercept_
         if intercept.ndim == 1:
             coef, intercept = coef[:, None], intercept[:, None]
         times = intercept.shape[1]
-        columns = {name: np.repeat(column, times) for name, column in columns.items()}
+        own = zip(keys, self._keys.columns, strict=True)
+        columns = [(name, np.repeat(column, times)) for name, column in own]
         if self.intercept_.ndim == 2:
-            columns["target"] = np.tile(np.arange(times), len(coef))
-        columns["n_samples"] = np.repeat(self.n_samples_, times)
-        columns["intercept"] = intercept.reshape(-1)
+            columns.append(("target", np.tile(np.arange(times), len(coef))))
+        columns.append(("n_samples", np.repeat(self.n_samples_, times)))
+        columns.append(("intercept", intercept.reshape(-1)))
         features = self.get_feature_names_out().tolist()
-        columns.update(zip(features, coef.reshape(-1, coef.shape[2]).T, strict=True))
+        columns.extend(zip(features, coef.reshape(-1, coef.shape[2]).T, strict=True))
         return frame_of(columns)
 
     def get_feature_names_out(self, input_features=None):

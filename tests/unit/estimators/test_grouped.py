@@ -641,6 +641,34 @@ def test_frames_of_pandas_and_several_targets():
     assert model.predict(with_keys(codes, X)).shape == y.shape
 
 
+@pytest.mark.parametrize("names", [["key", "a", "intercept"], ["a", "target", "n_samples"]])
+def test_a_frame_of_coefficients_has_no_column_twice(names):
+    rng = np.random.default_rng(0)
+    codes, X, y = problem(rng, [9, 9], d=2, t=2)
+    frame = pd.DataFrame(with_keys(codes, X), columns=names)
+    model = TorchGroupedRegressor(names[0]).fit(frame, y)
+    with pytest.raises(ValueError, match="unique column names"):
+        model.coef_frame()
+
+
+def test_predictions_are_those_of_what_was_fitted():
+    rng = np.random.default_rng(0)
+    codes, X, y = problem(rng, [9, 9])
+    A = with_keys(codes, X)
+    model = TorchGroupedRegressor(0, fallback="nan").fit(A, y)
+    expected = model.predict(A)
+    model.set_params(groups=1, degree=2, fallback="global")
+    np.testing.assert_array_equal(model.predict(A), expected)
+    with pytest.raises(ValueError, match="model of all rows, which fit has not made"):
+        model.predict([[7, 1, 1, 1]])
+    alone = TorchGroupedRegressor().fit(X, y)
+    expected = alone.predict(X)
+    np.testing.assert_array_equal(alone.set_params(groups=0).predict(X), expected)
+    by_name = TorchGroupedRegressor(2).fit(pd.DataFrame(A, columns=[2, 1, 0, 3]), y)
+    expected = by_name.predict(pd.DataFrame(A, columns=[2, 1, 0, 3]))
+    np.testing.assert_array_equal(by_name.predict(A), expected)
+
+
 def test_parameters_are_searched_and_kept():
     rng = np.random.default_rng(0)
     codes, X, y = problem(rng, [40, 40])
