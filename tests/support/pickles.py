@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import clone
 
-from skorchlite import TorchGroupedRegressor, TorchPolyRegressor, TorchSGDRegressor
+from skorchlite import (
+    TorchGroupedRegressor,
+    TorchPolyRegressor,
+    TorchPolyRegressorCV,
+    TorchSGDRegressor,
+    TorchSGDRegressorCV,
+)
 
 FOLDER = Path(__file__).parents[1] / "data" / "pickles"
 
@@ -25,6 +31,9 @@ FITTED = {
     "polynomial_robust": POLYNOMIAL(3, loss="absolute_error"),
     "chebyshev": POLYNOMIAL((1, 3), basis="chebyshev"),
     "grouped": TorchGroupedRegressor(degree=2),
+    "linear_search": TorchSGDRegressorCV(penalty="elasticnet", alphas=10, cv=3),
+    "polynomial_search": TorchPolyRegressorCV([1, 2, 3], alphas=10, cv=3),
+    "scale": LINEAR("huber", epsilon="auto"),
 }
 LEARNED = {
     "moments": LINEAR(),

@@ -6,10 +6,11 @@ import pickletools
 import numpy as np
 import pytest
 
+import skorchlite
 from skorchlite import TorchSGDRegressor
 from tests.support.pickles import FOLDER, LEARNED, made, rows
 
-PUBLIC = {"TorchSGDRegressor", "TorchPolyRegressor", "TorchGroupedRegressor"}
+PUBLIC = set(skorchlite.__all__)
 SCHEDULES = ["constant", "invscaling", "optimal", "adaptive", "pa1"]
 
 
