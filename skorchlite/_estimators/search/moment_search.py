@@ -53,7 +53,7 @@ class FoldPath:
     found : array of bool, of shape (n_alphas,)
         Which of them the moments hold the digits of.
     rounding : tuple of array or None, default=None
-        How far the coefficients may be off; see ``RidgePath``.
+        How far the coefficients of terms may be off; see ``RidgePath``.
     """
 
     coef: Array
@@ -168,7 +168,8 @@ class MomentSearch:
             shape = *several, len(alphas)
             return FoldPath(np.zeros((*shape, d, t)), np.zeros((*shape, t)), found)
         coef = path.coef(alphas)
-        return FoldPath(coef, self._intercept(problem, coef), found, path.rounding(coef))
+        rounding = path.rounding(coef) if self.rows.basis.derived else None
+        return FoldPath(coef, self._intercept(problem, coef), found, rounding)
 
     def kinked(
         self, parts: list[ScaledMoments], shares: list[float], alphas: Array, positive: bool
@@ -233,7 +234,7 @@ class MomentSearch:
 
         Polynomials grow fast outside of the training rows, and so do their rounding errors.
         """
-        if path.rounding is None or not self.rows.basis.derived:
+        if path.rounding is None:
             return path.found
         directions, sizes = path.rounding
         test, t = self.test, self.rows.n_targets
@@ -254,9 +255,7 @@ class MomentSearch:
 
     def caller_coefs(self, path: FoldPath) -> Array:
         """Return the coefficients for the caller, of shape (n_alphas, n_targets, n_features)."""
-        n, d, t = path.coef.shape
-        coef = self.units.to_caller(np.moveaxis(path.coef, 1, 0).reshape(d, -1))
-        return np.moveaxis(coef.reshape(d, n, t), 0, -1).copy()
+        return np.stack([self.units.to_caller(coef).T for coef in path.coef])
 
     def summed(self, loss: Loss, penalty: Penalty, targets: NDArray[np.intp]) -> SummedObjective:
         """Return the objective of all rows and some targets, from their moments alone."""

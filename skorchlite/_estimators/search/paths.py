@@ -136,8 +136,11 @@ class PathSearch:
         problem = search.problem(split - search.folds.first)
         return problem.condition((1 - share) * alpha, used) > _ILL
 
-    def of_all(self, share: float, alphas: Array) -> list[Array]:
-        """Return the coefficients on all rows for one share, in the order of the weights."""
+    def of_all(self, share: float, alphas: Array) -> Array:
+        """Return the coefficients on all rows for one share, in the order of the weights.
+
+        They are of shape (n_alphas, n_targets, n_columns).
+        """
         if not self.by_moments:
             return self._fitted_to_all(share, alphas)
         found, first = list[Array](), self.by_moments[0]
@@ -149,13 +152,14 @@ class PathSearch:
             else:
                 path = search.ridge(problem, own)
             exact = path.found.all()
-            found += list(search.caller_coefs(path)) if exact else self._fitted_to_all(share, own)
-        return found
+            own_coefs = search.caller_coefs(path) if exact else self._fitted_to_all(share, own)
+            found.append(own_coefs)
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def _fitted_to_all(self, share: float, alphas: Array) -> list[Array]:
+    def _fitted_to_all(self, share: float, alphas: Array) -> Array:
         if self.by_fits is None:
             raise ValueError(_LOST)
-        return [model_of(model)[0] for model, _ in self.by_fits.of_all(share, alphas)]
+        return np.stack([model_of(model)[0] for model, _ in self.by_fits.of_all(share, alphas)])
 
     def _of_moments(
         self, search: MomentSearch, shares: list[float], alphas: Array

@@ -247,7 +247,7 @@ class Search:
         return {
             **{f"{name}_": value for name, value in self.labels.items()},
             "l1_ratio_": own.shares[share],
-            "coef_path_": _of_targets(path, self.data.single_target),
+            "coef_path_": path[:, 0] if self.data.single_target else path,
             **(by_rows if self.by_rows else self._of_folds(own.shares[share], alphas)),
         }
 
