@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+_ROUNDING = 4.0  # of a sum of products, in units of eps
+_BLOCK_ROWS = 10_000.0  # whose sums are made one after another, with errors of one sign
+_PER_ROW = 0.01  # by so much that grows, in the same units, with each row
 
 
 @dataclass
@@ -41,6 +46,22 @@ def moments_of(products: Array, k: int, centre: bool) -> Moments:
     cross, total = products[:k, :k], products[k, :k]
     mean = total / weight
     return Moments(weight, mean, cross - total[:, None] * mean if centre else cross)
+
+
+def rounding_of_sums(n_rows: int, dtype: torch.dtype) -> float:
+    """Return the part of a sum of products that rounding may have made, at most.
+
+    Errors of one sign add up where the same numbers come again and again, as those of dummies do,
+    and so do the roundings that the order of a processor's sums changes.
+
+    Parameters
+    ----------
+    n_rows : int
+    dtype : torch.dtype
+        Of the products within a block; sums of blocks are doubles.
+    """
+    in_one_go = n_rows if dtype == torch.float64 else 0
+    return _ROUNDING * torch.finfo(dtype).eps * _PER_ROW * max(_BLOCK_ROWS, in_one_go)
 
 
 # From here on (mean / deviation)^2, about the origin, costs products of columns two digits.

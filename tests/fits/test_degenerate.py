@@ -185,6 +185,23 @@ def test_light_rows_do_not_hold_up_an_exact_fit(loss, seed):
     assert model.loss_curve_[-1] <= 1e-6  # of 1/2, where the heavy rows are met
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("n_rows", "n_levels"), [(5_000, 3), (60_000, 5), (1_000_000, 3)])
+def test_dummies_of_all_levels_of_many_rows_have_one_rank_less(n_rows, n_levels, dtype):
+    """Sums of so many equal numbers have rounding errors that look like a curvature."""
+    for seed in range(max(40_000 // n_rows, 2)):
+        rng = np.random.default_rng(seed)
+        level = rng.choice(n_levels, n_rows, p=rng.dirichlet(np.full(n_levels, 3.0)))
+        X = (3.7 * np.eye(n_levels)[level]).astype(dtype)
+        y = (level + rng.normal(size=n_rows)).astype(dtype)
+        model = TorchSGDRegressor(dtype=dtype).fit(X, y)
+        assert model.rank_ == n_levels - 1
+        assert model.converged_
+        means = np.bincount(level, y) / np.bincount(level)
+        coef = (means - means.mean()) / 3.7  # of least norm: they sum to zero
+        np.testing.assert_allclose(model.coef_, coef, atol=1e-5 if dtype == "float32" else 1e-9)
+
+
 class Counted:
     """Blocks of rows that count how often they are read."""
 

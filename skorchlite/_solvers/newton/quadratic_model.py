@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..._linalg.products import quietly
-from ..._objective.moments import FAR_MEAN, Moments
+from ..._objective.moments import FAR_MEAN, Moments, rounding_of_sums
 from ..._objective.objective import Objective, Quadratic
 from .data_rounding import rounded_part_of_any
 from .preconditioner import FAR_UNITS, Metric, cholesky_metric
@@ -173,5 +173,7 @@ def _exact_enough(
         summed = (form if form.ndim == 1 else form.diagonal()) / metric.scale**2
         if metric.condition * float(summed[live].max()) > CLEAR:
             return None
+    elif metric.condition * rounding_of_sums(objective.rows.n_rows, dtype) >= 1:
+        return None  # rounding may have made a curvature of what is none
     error = max(torch.finfo(dtype).eps, metric.noise**2)
     return metric if SAFETY * metric.condition * error < CONTRACTION else None

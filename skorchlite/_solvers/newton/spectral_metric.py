@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._exceptions import OutOfRangeError
+from ..._objective.moments import rounding_of_sums
 from ..._objective.objective import Objective
 from .preconditioner import Metric
 from .small_problems import cheap, gather
@@ -15,7 +16,6 @@ from .small_problems import cheap, gather
 Array = NDArray[np.float64]
 
 ROUNDING = 4.0  # of a symmetric eigenvalue or a Gram matrix, in units of eps * dimension
-_SUMMED = 100.0  # times that may be left of the sums of a Gram matrix, measured off their mean
 DEPENDENT = 0.01  # a direction with more than this part of the mean curvature is no dependence
 
 
@@ -105,7 +105,8 @@ def resolved(
     """
     eps = ROUNDING * len(values) * torch.finfo(values.dtype).eps
     top, mean = float(values.max()), float(values.mean())
-    clipped = values.clamp(min=_SUMMED * eps * top)
+    left = len(values) * rounding_of_sums(objective.rows.n_rows, values.dtype)
+    clipped = values.clamp(min=left * top)
     directions, curvature, least = vectors / clipped.sqrt(), values / clipped, 1.0
     unresolved = (curvature < 1) & (_made_by_rounding(directions, rounding, mean) < 1)
     if unresolved.any():
