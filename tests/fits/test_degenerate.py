@@ -185,6 +185,18 @@ def test_light_rows_do_not_hold_up_an_exact_fit(loss, seed):
     assert model.loss_curve_[-1] <= 1e-6  # of 1/2, where the heavy rows are met
 
 
+@pytest.mark.parametrize("seed", [2, 9])
+@pytest.mark.parametrize("order", range(4))
+def test_light_rows_do_not_hold_up_a_fit_in_whichever_order_they_come(seed, order):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(29, 47)), rng.normal(size=29)
+    weights = 10.0 ** rng.uniform(-10, 2, size=29)
+    rows = np.random.default_rng(order).permutation(29)
+    model = TorchSGDRegressor("huber", positive=True, epsilon=0.01)
+    assert model.fit(X[rows], y[rows], weights[rows]).converged_
+    assert 0 <= model.optimality_ <= 1e-6  # of 1e-13: what rounding of the sums may make
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("n_rows", "n_levels"), [(5_000, 3), (60_000, 5), (1_000_000, 3)])
 def test_dummies_of_all_levels_of_many_rows_have_one_rank_less(n_rows, n_levels, dtype):

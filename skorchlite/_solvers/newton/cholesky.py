@@ -1,6 +1,10 @@
 """Symmetric positive semidefinite systems, which may have no unique solution.
 
 Arrays are NumPy's, and the factors are torch's: NumPy has no triangular solve.
+
+References
+----------
+Cox, Higham (1998), "Stability of Householder QR factorization for weighted least squares problems".
 """
 
 import numpy as np
@@ -58,6 +62,18 @@ def factorised(matrix: Array) -> Array:
         return lower
     diagonal = matrix.diagonal()
     return _shifted_factor(matrix, np.where(diagonal > _LEAST, diagonal, 1.0), _EPS)
+
+
+def factor_of_rows(rows: Array) -> Array:
+    """Return the Cholesky factor of ``rows^T rows``, but for signs, without making that product.
+
+    Where rows are of very different sizes, the product has lost the small ones to rounding. An
+    orthogonal triangularisation keeps their digits, as long as the large ones come first.
+    """
+    largest_first = (-abs(rows).max(1)).argsort(kind="stable")
+    _, upper = torch.linalg.qr(torch.from_numpy(rows[largest_first]), mode="r")
+    lower = upper.T.contiguous().numpy()
+    return lower if lower.diagonal().all() else factorised(rows.T @ rows)
 
 
 def _shifted_factor(matrix: Array, diagonal: Array, shift: float) -> Array:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..._linalg.products import dot, gram, product
 from ..._objective.loss import Hinge
-from .cholesky import solve_factorised
+from .cholesky import factor_of_rows, solve_factorised
 from .dual_variables import DualVariables
 from .hinges import Hinges
 from .kinks import Kinks
@@ -66,6 +66,14 @@ class DualForm:
     def row_slopes(self) -> Array:
         """Return the slope of the loss in the residual of each row that is kept."""
         return self.rows.hinges.along(self.rows.d) if self.rows else self.problem.model.y
+
+    def size_of_slopes(self) -> float:
+        """Return the weighted sum of the sizes of all slopes, which make up the gradient."""
+        of_rows = dot(self.problem.model.share, abs(self.row_slopes()))
+        return of_rows + sum(
+            dot(duals.hinges.weight, abs(duals.hinges.along(duals.d)))
+            for _, duals in self.coefficients
+        )
 
     def begin(self, u: Array, value: float, least: float = 0.0) -> float:
         """Set all dual variables for a start at u; return what sizes of residuals are there.
@@ -141,28 +149,62 @@ class DualForm:
             matrix[index, index] += duals.hinges.weight * duals.theta[0]
         return matrix
 
-    def right_side(self, gradient: Array) -> Array:
-        """Return the right side of that system, without the hinges of the penalty."""
+    def factor_by_rows(self) -> Array:
+        """Return the Cholesky factor of that matrix, without making it: see ``factor_of_rows``."""
+        model, parts = self.problem.model, []
+        of_coefficients = np.zeros(len(model.point))
+        for index, duals in self.coefficients:
+            of_coefficients[index] += duals.hinges.weight * duals.theta[0]
+        if self.problem.quadratic.any():
+            values, vectors = np.linalg.eigh(self.problem.quadratic)
+            parts.append(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
+        if self.rows:
+            parts.append(np.sqrt(model.share * self.rows.theta_of_rows())[:, None] * model.Z)
+        return factor_of_rows(np.concatenate([*parts, np.diag(np.sqrt(of_coefficients))]))
+
+    def right_side(self, gradient: Array, change: Array | float = 0.0) -> Array:
+        """Return the right side of that system, without the hinges of the penalty.
+
+        Parameters
+        ----------
+        gradient : array of shape (k,)
+        change : array of shape (m,), default=0.0
+            Of the residuals, by a part of the step that is made already.
+        """
         model = self.problem.model
         if not self.rows:
             return -gradient
-        slope = self.rows.hinges.along(self.rows.theta * self.rows.rest)
+        slope = self.rows.hinges.along(self.rows.change_of_d(change))
         return product(model.Z.T, model.share * slope) - gradient
 
-    def solve(self, lower: Array, gradient: Array) -> tuple[Array, Array, float]:
+    def _left_after(self, step: Array, change: Array, gradient: Array) -> Array:
+        """Return the right side that is left after a part of the step."""
+        left = self.right_side(gradient, change) - product(self.problem.quadratic, step)
+        for index, duals in self.coefficients:
+            hinges = duals.hinges
+            left[index] -= hinges.along(hinges.weight * duals.change_of_d(step[index]))
+        return left
+
+    def solve(self, lower: Array, gradient: Array, n_solved: int = 1) -> tuple[Array, Array, float]:
         """Set the steps of the dual variables from the Cholesky factor of the matrix.
+
+        Parameters
+        ----------
+        lower : array of shape (k, k)
+        gradient : array of shape (k,)
+        n_solved : int, default=1
+            How often the system is solved, each time for what is left. The changes of the residuals
+            add up, so that those of later times keep digits that a step does not hold.
 
         Returns
         -------
         tuple
             The step of u, the change of the residuals, and 1 / the longest part of the step.
         """
-        right = self.right_side(gradient)
-        for index, duals in self.coefficients:
-            hinges = duals.hinges
-            right[index] -= hinges.along(hinges.weight * duals.theta * duals.rest)
-        step = solve_factorised(lower, right)
-        change = -product(self.problem.model.Z, step)
+        step, change = np.zeros_like(gradient), np.zeros_like(self.problem.model.y)
+        for _ in range(n_solved):
+            more = solve_factorised(lower, self._left_after(step, change, gradient))
+            step, change = step + more, change - product(self.problem.model.Z, more)
         longest = [self.rows.step(change)] if self.rows else []
         longest += [duals.step(step[index]) for index, duals in self.coefficients]
         return step, change, max(longest)

@@ -112,9 +112,13 @@ class DualVariables:
         self._pull = part = (target / self.hinges.weight - again * self._second_order) / self.room
         self.rest = self._first + (part[0] - part[1] if self.hinges.capped else part[0])
 
+    def change_of_d(self, change: Array | float) -> Array:
+        """Return the step of d that belongs to a change of the form."""
+        return self.theta * (self.hinges.sign * change + self.rest)
+
     def step(self, change: Array) -> float:
         """Set the step that belongs to a change of the form; return 1 / how far it may go."""
-        self._to_d = self.theta * (self.hinges.sign * change + self.rest)
+        self._to_d = self.change_of_d(change)
         self._to_room = self._side * self._to_d
         nearer = self._to_room / self.room
         looser = self._pull / self.hold - 1.0 - nearer
@@ -174,7 +178,7 @@ class DualVariables:
     def follow(self, change: Array) -> None:
         """Take the step of d that belongs to a change of the form."""
         if not self.hinges.round:
-            self._set(self.d + self.theta * (self.hinges.sign * change + self.rest))
+            self._set(self.d + self.change_of_d(change))
             self._measure_room()
 
     def turn(self, hinge: NDArray[np.int64], row: NDArray[np.int64], change: Array) -> None:

@@ -29,6 +29,8 @@ MOST_STEPS = 100
 _IDLE = 6  # steps that gain less than a tenth
 _GAIN = 1e-3  # of the objective: a step that gains as much is not idle
 _TO_EDGE = 0.995  # part of the way to the boundary
+_OFF = 0.1  # of a gradient: a step that misses its own by more has lost its digits
+_SMALL = 1e-14  # of the slopes that make it up: a gradient that may be rounding
 _ROUNDING = 1e-15  # of the objective: products that sum to less are rounding
 _LOST = 1e3  # radii, beyond which the model has no minimum
 
@@ -65,6 +67,8 @@ class InteriorPoint:
         self.u, self.ceiling = start, value
         self.first_residual = problem.residual(start)
         self.margin = self.moved = 0.0
+        self._by_rows = False  # whether matrices are factorised by their rows
+        self._most = inf  # what the gradient may be after a step
 
     def begin(self, least: float = 0.0) -> None:
         """Set the dual variables for the present point, with residuals of at least some size."""
@@ -81,6 +85,9 @@ class InteriorPoint:
         while result.n_iter < min(MOST_STEPS, max_iter):
             products, gradient = form.products(), form.gradient(self.u)
             size = norm(gradient)
+            # Rows of very different weights: the matrix of a step has lost the light ones.
+            lost = size > self._most and size > _SMALL * form.size_of_slopes()
+            self._by_rows |= lost and form.rows is not None
             lower = result.value < lowest - _GAIN * abs(result.value)
             gains = lower or products < 0.9 * least or size < 0.9 * flattest
             idle = 0 if gains else idle + 1
@@ -145,16 +152,17 @@ class InteriorPoint:
 
     def _step(self, products: float, gradient: Array) -> None:
         """Take a step. A predicted one says how far to aim, and what to correct."""
-        form = self.form
+        form, by_rows = self.form, self._by_rows
         form.linearise(self.u)
-        lower = factorised(form.matrix())
+        lower = form.factor_by_rows() if by_rows else factorised(form.matrix())
         *_, longest = form.solve(lower, gradient)
         length = min(1.0, 1 / longest) if longest > 0 else 1.0
         # To first order a step towards zero takes its length from the sum.
         after = max((1 - length) * products + length**2 * form.second_order(), 0.0)
         target = (after / products) ** 3 * products / form.n_products
         form.aim_at(target, length)
-        step, change, longest = form.solve(lower, gradient)
+        step, change, longest = form.solve(lower, gradient, 1 + by_rows)
         length = min(1.0, _TO_EDGE / longest) if longest > 0 else 1.0
+        self._most = (1 - length + _OFF) * norm(gradient)
         self.u, self.moved = self.u + length * step, length * root_mean_square(change)
         form.move(length)

@@ -12,7 +12,12 @@ from skorchlite._linalg.products import dot, gram, product, weighted_sum
 from skorchlite._objective.losses import make_loss
 from skorchlite._solvers.newton import quadratic_model
 from skorchlite._solvers.newton.bounds import Bound
-from skorchlite._solvers.newton.cholesky import factorised, solve_factorised, solve_positive
+from skorchlite._solvers.newton.cholesky import (
+    factor_of_rows,
+    factorised,
+    solve_factorised,
+    solve_positive,
+)
 from skorchlite._solvers.newton.crossover import descend
 from skorchlite._solvers.newton.damped_newton import flat_point, minimise_round
 from skorchlite._solvers.newton.dual_form import DualForm, lower_bound
@@ -194,3 +199,12 @@ def test_a_small_fit_makes_a_few_hundred_calls_of_torch(loss, penalty):
     assert model.converged_
     few = 150 if penalty else 75
     assert 0 < calls.n <= (few if loss == "squared_error" else 700)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
+def test_factors_of_rows_of_very_different_sizes_keep_the_digits_of_the_small_ones(order):
+    rows = np.array([[1.0, 1.0, 1.0], [1e-9, -1e-9, 0.0], [1e-13, 1e-13, -3e-13]])
+    lower = factor_of_rows(rows[order])
+    # Of the first row, what the second has left without it, and the third without both.
+    np.testing.assert_allclose(abs(lower.diagonal()), [1, 2e-9, 4e-13], rtol=1e-6)
+    np.testing.assert_allclose(lower @ lower.T, rows.T @ rows, rtol=1e-14)
