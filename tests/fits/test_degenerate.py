@@ -214,6 +214,23 @@ def test_dummies_of_all_levels_of_many_rows_have_one_rank_less(n_rows, n_levels,
         np.testing.assert_allclose(model.coef_, coef, atol=1e-5 if dtype == "float32" else 1e-9)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_dummies_of_all_levels_leave_coefficients_that_are_not_negative_small(seed):
+    """A number added to all and taken off the intercept changes nothing but rounding errors."""
+    rng = np.random.default_rng(seed)
+    n_rows, n_levels = int(10 ** rng.uniform(2.5, 4.5)), int(rng.integers(3, 8))
+    level = rng.choice(n_levels, n_rows, p=rng.dirichlet(np.full(n_levels, 3.0)))
+    level[:n_levels] = range(n_levels)
+    X = rng.choice([0.1, 1.0, 3.7]) * np.eye(n_levels)[level]
+    y = level + rng.normal(size=n_rows)
+    model = TorchSGDRegressor(positive=True).fit(X, y)
+    assert model.converged_
+    means = np.bincount(level, y) / np.bincount(level)
+    np.testing.assert_allclose(model.predict(X), means[level], rtol=0, atol=1e-8)
+    assert model.coef_.min() >= 0
+    assert model.coef_.max() <= 2 * np.ptp(means) / X.max()
+
+
 class Counted:
     """Blocks of rows that count how often they are read."""
 

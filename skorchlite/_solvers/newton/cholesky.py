@@ -52,6 +52,25 @@ def solve_positive(matrix: Array, right: Array) -> tuple[Array, bool]:
     return solve_factorised(lower, right), unique
 
 
+def clear_of_rounding(matrix: Array, summed: float) -> Array:
+    """Return a matrix of which rounding has made no direction, by a shift if need be.
+
+    Along a direction without curvature a minimum is wherever rounding puts it, which may be far.
+
+    Parameters
+    ----------
+    matrix : array of shape (k, k)
+        Whose diagonal is one.
+    summed : float
+        The part of its entries that rounding may have made.
+    """
+    lower, found = cholesky(matrix)
+    least = len(matrix) * summed
+    if found and (lower.diagonal() ** 2 > least).all():
+        return matrix
+    return matrix + np.diag(np.full(len(matrix), 2 * least))
+
+
 def factorised(matrix: Array) -> Array:
     """Return the Cholesky factor of a symmetric positive semidefinite matrix, shifted if need be.
 

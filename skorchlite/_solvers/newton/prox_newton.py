@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._linalg.products import divided, product, quietly
-from ..._objective.moments import Moments
+from ..._objective.moments import Moments, rounding_of_sums
 from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
 from .active_set import minimise_quadratic
 from .bounds import AtZero, Bound
+from .cholesky import clear_of_rounding
 from .gathered_columns import GatheredColumns
 from .kinks import Kinks
 from .preconditioner import inverse_factor
@@ -268,6 +269,8 @@ class _Descent:
         self.hessian = divided(hessian / self.unit, self.unit[:, None])
         if not scale.all():
             self.hessian += np.diag(1.0 * (scale == 0))  # a constant column stays at zero
+        summed = rounding_of_sums(self.objective.rows.n_rows, torch.float64)
+        self.hessian = clear_of_rounding(self.hessian, summed)
         self.kinks = self._kinks(self.l1[index] / self.unit)
 
     @quietly
