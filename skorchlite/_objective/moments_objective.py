@@ -21,7 +21,7 @@ from .._linalg.products import product
 from .._linalg.views import viewed
 from .._sources.blocks import Block
 from .._sources.feature_map import IDENTITY, FeatureMap
-from .._sources.origin import Origin
+from .._sources.origin import Origin, power_of_two
 from .._sources.row_source import Rows
 from .column_penalty import ColumnPenalty
 from .loss import Loss
@@ -143,8 +143,15 @@ def _matrix(form: np.ndarray) -> np.ndarray:
 
 
 def _turned(cross: dd.Pair, turn: dd.Pair) -> dd.Pair:
-    """Return the products of combinations of the columns."""
-    return exact_product(exact_product(cross, turn), turn)
+    """Return the products of combinations of the columns.
+
+    Columns are taken in units of like spread. Of columns that are small beside others, the slices
+    of an exact product would hold fewer digits.
+    """
+    unit = power_of_two(cross[0].diagonal().abs().sqrt())
+    high, low = (part / unit / unit[:, None] for part in cross)
+    turn = turn[0] * unit[:, None], turn[1] * unit[:, None]
+    return exact_product(exact_product((high, low), turn), turn)
 
 
 def _arrays(pair: dd.Pair) -> Pair:

@@ -76,6 +76,17 @@ def test_chunks_in_any_order_give_the_fit_of_the_whole(parameters, size):
     assert len(model.loss_curve_) == model.n_iter_ == len(edges) - 1
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_rank_after_each_row_is_that_of_the_rows(seed):
+    X, y = table(200, 6)
+    rows = np.random.default_rng(seed).permutation(200)[:9]
+    model = TorchSGDRegressor()
+    for count, row in enumerate(rows, 1):
+        model.partial_fit(X[[row]], y[[row]])
+        assert model.rank_ == min(count - 1, 6)
+        assert model.converged_
+
+
 @settings(max_examples=20, deadline=None)
 @given(cuts=st.lists(st.integers(1, 59), max_size=6), seed=st.integers(0, 99))
 def test_any_split_gives_the_fit_of_the_whole(cuts, seed):
