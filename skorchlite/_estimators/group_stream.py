@@ -120,7 +120,8 @@ class GroupedStream:
         size = max(_ENTRIES_AT_ONCE // (self.n_features + 1) ** 2, 1)
         for start in range(0, len(self.counts), size):
             groups = np.arange(start, min(start + size, len(self.counts)))
-            solutions = solve_moments(moments[groups], near[groups], problem)
+            n_rows = int(self.counts[groups].max())
+            solutions = solve_moments(moments[groups], near[groups], problem, n_rows)
             fits.put(groups, solutions, None, tol)
 
     def _held(self, groups: NDArray[np.int64], data: Data) -> tuple[GroupedRows, Data]:

@@ -10,7 +10,7 @@ Array = NDArray[np.float64]
 
 _ROUNDING = 4.0  # of a sum of products, in units of eps
 _BLOCK_ROWS = 10_000.0  # whose sums are made one after another, with errors of one sign
-_PER_ROW = 0.01  # by so much that grows, in the same units, with each row
+PER_ROW = 0.01  # roundings of one sign that each further row adds to the error of a sum
 
 
 @dataclass
@@ -61,7 +61,7 @@ def rounding_of_sums(n_rows: int, dtype: torch.dtype) -> float:
         Of the products within a block; sums of blocks are doubles.
     """
     in_one_go = n_rows if dtype == torch.float64 else 0
-    return _ROUNDING * torch.finfo(dtype).eps * _PER_ROW * max(_BLOCK_ROWS, in_one_go)
+    return _ROUNDING * torch.finfo(dtype).eps * PER_ROW * max(_BLOCK_ROWS, in_one_go)
 
 
 # From here on (mean / deviation)^2, about the origin, costs products of columns two digits.

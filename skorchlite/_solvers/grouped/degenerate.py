@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..._objective.moments import PER_ROW
 from ..newton.preconditioner import FAR_UNITS
 from ..newton.quadratic_model import SAFETY
 from ..newton.spectral_metric import DEPENDENT, ROUNDING
@@ -135,9 +136,12 @@ def _split(Z: Tensor, part: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
     """
     d, eps = Z.shape[2], torch.finfo(Z.dtype).eps
     length = torch.linalg.vector_norm(Z, dim=(1, 2))
-    least = ROUNDING * max(Z.shape[1:]) ** 0.5 * eps * length.where(length > 0, 1.0)
+    # Of very many rows, sums have errors of one sign; see ``rounding_of_sums``.
+    n_roundings = ROUNDING * max(max(Z.shape[1:]) ** 0.5, PER_ROW * Z.shape[1])
+    least = n_roundings * eps * length.where(length > 0, 1.0)
     noise = torch.maximum(part, least[:, None])
-    _, times, turn = torch.linalg.svd(Z / noise[:, None], full_matrices=True)
+    # The whole of the right vectors, but never of the left ones, which are as many as rows.
+    _, times, turn = torch.linalg.svd(Z / noise[:, None], full_matrices=Z.shape[1] < d)
     times = torch.nn.functional.pad(times, (0, d - times.shape[1]))
     directions = turn.mT / noise[..., None]
     directions = directions / torch.linalg.vector_norm(directions, dim=1, keepdim=True)

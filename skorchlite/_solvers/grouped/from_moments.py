@@ -16,7 +16,9 @@ Array = NDArray[np.float64]
 _MET = 1e-8  # of the objective at zero: what is left of less is not known from moments
 
 
-def solve_moments(moments: KeyedMoments, near: Array, problem: GroupProblem) -> GroupSolutions:
+def solve_moments(
+    moments: KeyedMoments, near: Array, problem: GroupProblem, n_rows: int
+) -> GroupSolutions:
     """Return the solutions of groups; NaN for the optimality of those that need their rows.
 
     They are those whose moments do not hold as many digits as ``tol`` asks for.
@@ -29,6 +31,8 @@ def solve_moments(moments: KeyedMoments, near: Array, problem: GroupProblem) -> 
         What the columns of each group were measured from.
     problem : GroupProblem
         Of squared error, with an intercept.
+    n_rows : int
+        Of the largest group.
     """
     t, weight = moments.n_targets, moments.weight[:, None, None]
     mean = torch.from_numpy(moments.mean + near)
@@ -39,7 +43,7 @@ def solve_moments(moments: KeyedMoments, near: Array, problem: GroupProblem) -> 
     far = (torch.from_numpy(moments.mean)[:, t:] ** 2 > FAR_MEAN * own).any(1)
     hessian.diagonal(dim1=1, dim2=2).add_(problem.curvature)
     data_eps = 0.0 if problem.curvature else problem.control.data_eps
-    metrics = metrics_of(hessian, mean[:, t:].abs(), data_eps)
+    metrics = metrics_of(hessian, mean[:, t:].abs(), data_eps, n_rows)
     at_zero = first + problem.penalty_at(torch.zeros_like(right))
     w = metrics.inverse @ right
     slope = right - hessian @ w

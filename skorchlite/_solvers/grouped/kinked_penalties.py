@@ -44,7 +44,7 @@ def solve_with_kinks(centred: Centred, problem: GroupProblem) -> GroupSolutions:
         hessian = hessian + constant.to(Z).diag_embed()
         distance = distance.where(~constant, 0.0)
     hessian.diagonal(dim1=1, dim2=2).add_(penalty.curvature)
-    metrics = metrics_of(hessian, distance, problem.control.data_eps)
+    metrics = metrics_of(hessian, distance, problem.control.data_eps, Z.shape[1])
     # What is left for a fit of its own is solved without effect, with columns that are harmless.
     identity = torch.eye(Z.shape[2], dtype=Z.dtype, device=Z.device)
     matrix = hessian.where(metrics.exact[:, None, None], identity)

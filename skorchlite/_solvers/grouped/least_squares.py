@@ -12,6 +12,7 @@ from math import inf
 import torch
 from torch import Tensor
 
+from ..._objective.moments import rounding_of_sums
 from ..newton.bounds import NOTHING
 from ..newton.quadratic_model import CONTRACTION, SAFETY
 from .degenerate import Directions, directions_of
@@ -45,7 +46,7 @@ class Metrics:
     exact: Tensor
 
 
-def metrics_of(hessian: Tensor, distance: Tensor, data_eps: float) -> Metrics:
+def metrics_of(hessian: Tensor, distance: Tensor, data_eps: float, n_rows: int) -> Metrics:
     """Return the metrics of groups.
 
     Parameters
@@ -55,6 +56,8 @@ def metrics_of(hessian: Tensor, distance: Tensor, data_eps: float) -> Metrics:
         How far from zero the columns are.
     data_eps : float
         Relative rounding of the data itself; 0 where a penalty determines all coefficients.
+    n_rows : int
+        Of the largest group.
     """
     d, info = hessian.shape[-1], torch.finfo(hessian.dtype)
     squares = hessian.diagonal(dim1=1, dim2=2)
@@ -69,6 +72,7 @@ def metrics_of(hessian: Tensor, distance: Tensor, data_eps: float) -> Metrics:
     made = SAFETY * d**0.5 * data_eps * (1 + distance / scale)
     noise = made.square().amax(1).clamp(min=info.eps) if d else condition.new_tensor(0.0)
     exact = sound & (SAFETY * condition * noise < CONTRACTION)
+    exact &= condition * rounding_of_sums(n_rows, hessian.dtype) < 1
     inverse = inverse / (scale[:, :, None] * scale[:, None])
     return Metrics(scale, lower, inverse, SAFETY * condition * info.eps, exact)
 
@@ -88,7 +92,7 @@ def solve_quadratics(centred: Centred, problem: GroupProblem) -> GroupSolutions:
     hessian, right = products[:, t:, t:], products[:, t:, :t] + problem.pulled(products)
     hessian.diagonal(dim1=1, dim2=2).add_(problem.curvature)
     data_eps = 0.0 if problem.curvature else problem.control.data_eps
-    metrics = metrics_of(hessian, centred.distance(), data_eps)
+    metrics = metrics_of(hessian, centred.distance(), data_eps, Z.shape[1])
     first = 0.5 * products.diagonal(dim1=1, dim2=2)[:, :t]
     first = first + problem.penalty_at(torch.zeros_like(right))
     solutions = _descend(y, Z, right, metrics, first, problem)

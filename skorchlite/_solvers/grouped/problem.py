@@ -10,6 +10,8 @@ from ..._objective.penalties import Penalty
 from ..._sources.group_batches import GroupBatch
 from ..base import SolverControl
 
+_FEW_ROWS = 1_000  # up to here one mean is exact enough
+
 
 @dataclass(frozen=True)
 class GroupProblem:
@@ -105,11 +107,14 @@ class Centred:
         self.fit_intercept = fit_intercept
         if fit_intercept:
             # First from one of the rows, so that a constant column is exactly zero.
-            first = columns[:, :1].clone()
-            columns -= first
-            away = self.share[:, None] @ columns
-            columns -= away
-            self.mean = first + away
+            self.mean = columns[:, :1].clone()
+            columns -= self.mean
+            # The sum of many rows is rounded so far that a mean of its own is left. Columns whose
+            # sum is constant would vary together with the intercept then, if they vary at all.
+            for _ in range(1 if columns.shape[1] <= _FEW_ROWS else 2):
+                away = self.share[:, None] @ columns
+                columns -= away
+                self.mean += away
         else:
             self.mean = torch.zeros_like(columns[:, :1])
         self.columns, self.t = columns, n_targets

@@ -41,7 +41,7 @@ def solve_smooth(centred: Centred, problem: GroupProblem) -> GroupSolutions:
     hessian, right = products[:, t:, t:], products[:, t:, :t] + problem.pulled(products)
     hessian.diagonal(dim1=1, dim2=2).add_(problem.curvature)
     data_eps = 0.0 if problem.curvature else problem.control.data_eps
-    metrics = metrics_of(hessian, centred.distance(), data_eps)
+    metrics = metrics_of(hessian, centred.distance(), data_eps, Z.shape[1])
     identity = torch.eye(Z.shape[2], dtype=Z.dtype, device=Z.device)
     factor = torch.linalg.solve_triangular(metrics.lower.mT, identity, upper=True)
     factor = factor / metrics.scale[..., None]

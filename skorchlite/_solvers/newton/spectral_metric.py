@@ -142,7 +142,8 @@ def _of_rows(objective: Objective, scale: Tensor, live: Tensor, rounding: Tensor
     Z = (Z / scale)[:, live]
     eps = ROUNDING * max(Z.shape) ** 0.5 * torch.finfo(Z.dtype).eps
     noise = rounding[live].clamp(min=eps * float(torch.linalg.vector_norm(Z)))
-    _, times, turn = torch.linalg.svd(Z / noise, full_matrices=True)
+    # The whole of the right vectors, but never of the left ones, which are as many as rows.
+    _, times, turn = torch.linalg.svd(Z / noise, full_matrices=len(Z) < Z.shape[1])
     times = torch.nn.functional.pad(times, (0, len(turn) - len(times)))
     directions = turn.T / noise[:, None]
     directions /= torch.linalg.vector_norm(directions, dim=0)

@@ -282,6 +282,21 @@ def test_columns_that_depend_beside_constant_ones_have_least_norm(loss):
         np.testing.assert_allclose(*norms, rtol=1e-4)
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+@pytest.mark.parametrize("seed", range(3))
+def test_dummies_of_all_levels_of_many_rows_have_one_rank_less(loss, seed):
+    """Sums of so many equal numbers have rounding errors that look like a direction."""
+    rng = np.random.default_rng(seed)
+    n_rows = int(rng.integers(50_000, 100_000))
+    level = rng.integers(3, size=2 * n_rows)
+    group, y = np.repeat([0, 1], n_rows), level + rng.normal(size=2 * n_rows)
+    model = TorchGroupedRegressor(groups=0, loss=loss).fit(np.c_[group, 3.7 * np.eye(3)[level]], y)
+    np.testing.assert_array_equal(model.rank_, 2)
+    assert model.converged_.all()
+    np.testing.assert_allclose(model.coef_.sum(1), 0, atol=1e-8)
+    np.testing.assert_allclose(model.coef_[:, 2] - model.coef_[:, 0], 2 / 3.7, rtol=0.02)
+
+
 def test_single_precision_decides_the_rank_at_its_rounding():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((40, 3)).astype(np.float32)
