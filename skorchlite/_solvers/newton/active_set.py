@@ -126,6 +126,9 @@ class _Face:
         """
         step = 1 / self.hessian.diagonal()
         landed = self.kinks.prox(self.u - self.gradient * step, step)
+        # A coordinate that came to zero on the way is at its kink but for rounding, and stays.
+        rounding = _ROUNDING * (self.first + self.kinks.slope) * step
+        landed = np.where((self.u == 0) & (abs(landed) <= rounding), 0.0, landed)
         free, sign = self.kinks.free(landed), np.sign(landed)
         target, unique = self._minimum(free, sign)
         if not unique:  # a support larger than the rank would not shrink again
