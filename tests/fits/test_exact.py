@@ -672,6 +672,19 @@ def test_hilbert_matrix_gives_finite_coefficients_and_a_warning_only_if_not_conv
         np.testing.assert_allclose(estimator.predict(X), y, rtol=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_hilbert_matrix_is_predicted_in_whichever_order_its_rows_come(seed):
+    n = 12
+    X = 1 / (np.arange(n)[:, None] + np.arange(n) + 1.0)
+    X = X[np.random.default_rng(seed).permutation(n)]
+    y = X.sum(axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = TorchSGDRegressor().fit(X, y)
+    assert model.rank_ == n - 1
+    np.testing.assert_allclose(model.predict(X), y, rtol=1e-6)
+
+
 def test_verbose_prints_and_silence_is_the_default(capsys):
     X, y = well_scaled_problem()
     TorchSGDRegressor().fit(X, y)

@@ -117,6 +117,7 @@ class _Descent:
             The factor by which a step is expected to shrink the error.
         """
         self.change, last = rate * self.objective.units.amplification(self.v[:-1]), inf
+        lowest = np.full_like(self.first_value, inf)
         before: Array | None = None
         direction: Array | None = None
         unsure = self.n_iter < max_iter and not is_near_enough(self.objective, self.change, tol)
@@ -127,6 +128,7 @@ class _Descent:
             value, gradient = self._evaluate(self.v)
             # Measured, where it was the model's.
             self.curve[-1] = self.objective.units.total(value)
+            falls, lowest = (value < 0.5 * lowest).any(), np.minimum(value, lowest)
             if before is not None and direction is not None:
                 gradient = self._search_line(before, gradient, direction)
             direction = self._conjugate(gradient, before, direction)
@@ -139,7 +141,9 @@ class _Descent:
                 direction[:-1], self.v[:-1], self.metric.scale
             )
             self.change = step * max(rate, min(step / last, 1.0))
-            if step > 0.5 * last and self.change > tol:  # rounding errors are all that is left
+            # Rounding errors are all that is left, except of an objective that is on its way to
+            # zero: where columns nearly depend on each other it is far ahead of the coefficients.
+            if step > 0.5 * last and self.change > tol and not falls:
                 floor = 1e3 * _EPS * self.metric.condition**0.5
                 return "converged" if step <= floor else "stalled"
             last = step
