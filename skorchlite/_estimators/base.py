@@ -161,7 +161,7 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             rows, validation = self._split(rows, data.weights(), settings.seed)
         monitor = partial(self._monitor, task, partial(self._fitted, data))
         control = SolverControl(self.tol, self.max_iter, data.dtype, data.eps, monitor)
-        penalty, intercept = self._penalty(), self.fit_intercept
+        penalty, intercept = self._penalty(n_columns), self.fit_intercept
         problem = Problem(rows, validation, loss, penalty, columns, intercept, settings, control)
         solution = self._minimise(problem, start, data)
         self._keep(self._fitted(data, solution))

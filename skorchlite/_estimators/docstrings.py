@@ -31,11 +31,20 @@ loss : str or callable, default="squared_error"
     shape (n_rows,), the rows of a block and one target. It returns one loss a row, or their
     mean (then without ``sample_weight``), and is differentiated by autograd.
 penalty : {"l2", "l1", "elasticnet"} or None, default=None
-    ``R(w)``: "l2" is ``1/2 ||w||^2``, "l1" is ``||w||_1``, "elasticnet" is
-    ``l1_ratio ||w||_1 + (1 - l1_ratio) / 2 ||w||^2``, None is no penalty.
+    ``R(w)``: "l2" is ``1/2 sum_j c_j w_j^2``, "l1" is ``sum_j c_j |w_j|``, "elasticnet" is
+    ``l1_ratio`` times that of "l1" and ``1 - l1_ratio`` times that of "l2", None is no penalty;
+    ``c`` is ``penalty_factor``.
 alpha : float, default=1e-4
     Factor of the penalty; of no effect where ``penalty=None``. It means what it does in Lasso
     and ElasticNet; ``Ridge(alpha=a)`` is ``penalty="l2", alpha=a / sum(sample_weight)``.
+penalty_factor : array-like of shape (n_features,), default=None
+    The factors ``c`` of the penalty, one for each coefficient and not negative; None for ones.
+    With zero a coefficient is not penalised: of columns with zero that depend on each other the
+    coefficients are those of least norm, as without a penalty, unless ``positive=True``. Of a
+    polynomial it holds a factor for each term, of shape (n_output_features_,), in the order of
+    ``get_feature_names_out``. Factors are taken as they are: "l2" with ``c`` is "l2" of columns
+    divided by ``sqrt(c)``, and "l1" that of columns divided by ``c``. R's glmnet scales them
+    to a mean of 1 first, as ``penalty_factor = c * len(c) / sum(c)`` does.
 l1_ratio : float, default=0.15
     Share of "l1" in "elasticnet", from 0 to 1.
 epsilon : float or "auto", default=0.1

@@ -185,9 +185,9 @@ class GroupModel:
             rows = PowerRows(rows, self.terms, centre[0], half[0])
         if self.common is not None:
             # Two ridges are one about a point between their centres, but for a constant.
-            both = self.penalty.curvature + self.shrinkage
+            both = self.penalty.curvatures(torch.from_numpy(self.common)).numpy() + self.shrinkage
             away = self.shrinkage / both * self.common
-            estimator = self.make(penalty="l2", alpha=both)
+            estimator = self.make(penalty="l2", alpha=1.0, penalty_factor=both)
             rows = ResidualRows(rows, away)
         estimator._fit(replace(data, rows=rows), start=(None, None), task=None)
         coef, intercept = np.atleast_2d(estimator.coef_) + away, np.atleast_1d(estimator.intercept_)
@@ -224,7 +224,7 @@ def fit_groups(
         except ValueError:  # of numbers that are not finite, whose place in the data it cannot tell
             check_finite()
             raise
-        if problem.curvature and fits.rank[group] >= 0:
+        if not problem.n_free(grouped.n_features) and fits.rank[group] >= 0:
             fits.rank[group] = grouped.n_features
     return fits
 
@@ -237,8 +237,8 @@ def _batched(grouped: GroupedRows, model: GroupModel, problem: GroupProblem) -> 
     )
     if model.terms is not None and model.terms.mapped:
         return taken  # a fit would have the least norm in other terms than the caller's
-    few = counts - model.fit_intercept < d
-    undetermined = few & (d > _MANY_UNDETERMINED) & (not problem.curvature)
+    few = counts - model.fit_intercept < problem.n_free(d)
+    undetermined = few & (d > _MANY_UNDETERMINED)
     return taken & ~undetermined & (d <= _MANY_FEATURES)
 
 

@@ -29,8 +29,8 @@ from .stack_level import caller_level
 
 # Parameters of the model of one group.
 _OF_MODEL = (
-    *("loss", "penalty", "alpha", "l1_ratio", "epsilon", "quantile", "fit_intercept", "positive"),
-    *("max_iter", "tol", "device"),
+    *("loss", "penalty", "alpha", "penalty_factor", "l1_ratio", "epsilon", "quantile"),
+    *("fit_intercept", "positive", "max_iter", "tol", "device"),
 )
 
 
@@ -75,6 +75,9 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
     alpha : float, default=1e-4
         Factor of the penalty; of no effect where ``penalty=None``. Since the loss is a mean over
         the rows of the group, it counts the same in small groups and large ones.
+    penalty_factor : array-like of shape (n_features,), default=None
+        The factors of the penalty, one for each coefficient as ``coef_`` has them, in all groups;
+        None for ones. With zero a coefficient is not penalised; see TorchSGDRegressor.
     <l1_ratio, epsilon and quantile of every model>
     fit_intercept : bool, default=True
         Whether to fit the intercept of each group, which is never penalised.
@@ -103,8 +106,8 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
     rank_ : ndarray of shape (n_groups,)
         Number of independent directions in the (centred) columns of each group, at the rounding of
         the data. Where it is below the number of features the coefficients are those of least norm.
-        With penalty "l2" or shrinkage, which determine all coefficients, the number of features;
-        -1 where it is not known, as with a penalty that is not smooth or a bound.
+        With shrinkage, or penalty "l2" on each coefficient, which determine all of them, the number
+        of features; -1 where it is not known, as with a penalty that is not smooth or a bound.
     optimality_ : ndarray of shape (n_groups,)
         How far the objective of each group may be above its least, relatively, by a bound that was
         computed; see TorchSGDRegressor. NaN for a callable loss.
@@ -196,6 +199,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         loss="squared_error",
         penalty=None,
         alpha=1e-4,
+        penalty_factor=None,
         l1_ratio=0.15,
         epsilon=0.1,
         quantile=0.5,
@@ -212,6 +216,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         self.loss = loss
         self.penalty = penalty
         self.alpha = alpha
+        self.penalty_factor = penalty_factor
         self.l1_ratio = l1_ratio
         self.epsilon = epsilon
         self.quantile = quantile
@@ -328,7 +333,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         """Fit checked data, and set the fitted attributes."""
         data, grouped, common = read.data, read.grouped, None
         one = self._model()
-        loss, penalty = one._loss(False, data.weighted), one._penalty()
+        loss, penalty = one._loss(False, data.weighted), one._penalty(grouped.n_features)
         self._check_shrinkage(loss)
         check = partial(read.check_finite, self)
         control = SolverControl(self.tol, self.max_iter, data.dtype, data.eps)

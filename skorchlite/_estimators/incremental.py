@@ -158,7 +158,8 @@ class StreamRegressor(TorchRegressor):
         if isinstance(self.epsilon, str):
             self._check_scale(True)
         loss = self._loss(by_batches, data.weighted)
-        penalty, source = self._penalty(), data.rows
+        source = data.rows
+        penalty = self._penalty(self._columns(stochastic=True).count(source.n_features))
         if by_batches or not loss.quadratic:
             # Steps of a few rows are slower on a card, and the state is kept on the processor.
             source.device = torch.device("cpu")

@@ -77,6 +77,7 @@ class TorchSGDRegressor(StreamRegressor):
         *,
         penalty=None,
         alpha=1e-4,
+        penalty_factor=None,
         l1_ratio=0.15,
         epsilon=0.1,
         quantile=0.5,
@@ -106,6 +107,7 @@ class TorchSGDRegressor(StreamRegressor):
         self.loss = loss
         self.penalty = penalty
         self.alpha = alpha
+        self.penalty_factor = penalty_factor
         self.l1_ratio = l1_ratio
         self.epsilon = epsilon
         self.quantile = quantile

@@ -24,8 +24,8 @@ class TorchSGDRegressorCV(SearchRegressor):
     ----------
     <loss of every model>
     penalty : {"l2", "l1", "elasticnet"}, default="l2"
-        ``R(w)``: "l2" is ``1/2 ||w||^2``, "l1" is ``||w||_1``, "elasticnet" is
-        ``l1_ratio ||w||_1 + (1 - l1_ratio) / 2 ||w||^2``.
+        ``R(w)``: "l2" is ``1/2 sum_j c_j w_j^2``, "l1" is ``sum_j c_j |w_j|``, "elasticnet" is
+        ``l1_ratio`` times that of "l1" and ``1 - l1_ratio`` times that of "l2".
     alphas : int or array-like of shape (n_alphas,), default=100
         The weights of the penalty to try, or how many. A number of them is on a logarithmic scale:
         with a share of "l1" down from the least weight that leaves all coefficients at zero; with
@@ -34,6 +34,10 @@ class TorchSGDRegressorCV(SearchRegressor):
     eps : float, default=1e-3
         How far a number of weights reaches: the least is ``eps`` times the largest; with "l2" they
         reach from ``1 / eps`` to ``eps**2`` times the middle.
+    penalty_factor : array-like of shape (n_features,), default=None
+        The factors ``c`` of the penalty, one for each coefficient and not negative; None for ones.
+        With zero a coefficient is not penalised. A number of ``alphas`` begins, with a share of
+        "l1", where all coefficients that are penalised are zero.
     l1_ratio : float or array-like of shape (n_l1_ratio,), default=0.15
         The shares of "l1" in "elasticnet" to try, from 0 to 1.
     <splits of every search>
@@ -117,6 +121,7 @@ class TorchSGDRegressorCV(SearchRegressor):
         penalty="l2",
         alphas=100,
         eps=1e-3,
+        penalty_factor=None,
         l1_ratio=0.15,
         cv=None,
         scoring=None,
@@ -151,6 +156,7 @@ class TorchSGDRegressorCV(SearchRegressor):
         self.penalty = penalty
         self.alphas = alphas
         self.eps = eps
+        self.penalty_factor = penalty_factor
         self.l1_ratio = l1_ratio
         self.cv = cv
         self.scoring = scoring

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_non_negative
 
 from .._compat import Interval, StrOptions, validate_parameter_constraints
+from .._inputs.conversion import to_numpy
 from .._inputs.device import FLOATS
 from .._objective.callable_loss import CallableLoss
 from .._objective.losses import LOSSES, make_loss
@@ -27,7 +29,7 @@ _WITH_LEVEL = ("quantile", "expectile")
 _WITH_EPSILON = ("huber", "epsilon_insensitive", "squared_epsilon_insensitive")
 # Parameters that have no effect unless another one is set too.
 _DEPENDENT = (
-    *("alpha", "alphas", "eps", "l1_ratio", "epsilon", "quantile"),
+    *("penalty", "alpha", "alphas", "eps", "penalty_factor", "l1_ratio", "epsilon", "quantile"),
     *("eta0", "power_t", "average"),
 )
 _BATCH = 256  # rows, where batch_size is "auto"
@@ -55,10 +57,13 @@ def plain_parameters(estimator: Any) -> Iterator[None]:
 class Parameters(BaseEstimator):
     """Parameters, their validation, and the objects that they stand for."""
 
+    penalty_factor = None  # of an estimator that was pickled before it had one
+
     _parameter_constraints: dict = {
         "loss": [StrOptions(set(LOSSES)), callable],
         "penalty": [StrOptions({name for name in PENALTIES if name}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
+        "penalty_factor": ["array-like", None],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
         "epsilon": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
@@ -136,6 +141,8 @@ class Parameters(BaseEstimator):
 
     def _is_given(self, name, default):
         value = getattr(self, name)
+        if name == "penalty":
+            return value is not None
         return np.ndim(value) > 0 or value != default
 
     def _unused(self, given):
@@ -147,7 +154,9 @@ class Parameters(BaseEstimator):
         penalty = f"penalty={self.penalty!r}"
         step = f"learning_rate={self.learning_rate!r}" if by_batches else f"solver={self.solver!r}"
         used = {
+            "penalty": (not _is_zero(self.penalty_factor), "a penalty_factor of zeros"),
             "alpha": (self.penalty is not None or optimal, penalty),
+            "penalty_factor": (self.penalty is not None, penalty),
             "alphas": (self.penalty is not None, penalty),
             "eps": (self.penalty is not None, penalty),
             "l1_ratio": (self.penalty == "elasticnet" or self.l1_ratio is None, penalty),
@@ -204,13 +213,32 @@ class Parameters(BaseEstimator):
                 "epsilon='auto'."
             )
 
-    def _penalty(self):
-        """Return the penalty object."""
+    def _penalty_factors(self, n_columns=None):
+        """Return the factors of the penalty as a tensor, checked; None for ones."""
+        if self.penalty_factor is None:
+            return None
+        name = "penalty_factor"
+        factors = check_array(
+            to_numpy(self.penalty_factor), ensure_2d=False, dtype=np.float64, input_name=name
+        )
+        if factors.ndim != 1:
+            raise ValueError(f"{name} must be a 1D array, got an array of shape {factors.shape}.")
+        check_non_negative(factors, name)
+        if n_columns is not None and len(factors) != n_columns:
+            raise ValueError(
+                f"{name}.shape == {factors.shape}, expected {(n_columns,)}: a factor for each "
+                "coefficient."
+            )
+        return torch.from_numpy(factors.copy())
+
+    def _penalty(self, n_columns=None):
+        """Return the penalty object, for so many columns of the model if they are known."""
         if self.penalty == "elasticnet" and self.l1_ratio is None:
             raise ValueError(
                 "l1_ratio must be set when penalty is 'elasticnet'. Give a number from 0 to 1."
             )
-        return make_penalty(self.penalty, self.alpha, self.l1_ratio, self.positive)
+        factors = self._penalty_factors(n_columns)
+        return make_penalty(self.penalty, self.alpha, self.l1_ratio, self.positive, factors)
 
     def _settings(self, seed=None):
         """Return the settings of the stochastic solver; without a seed, one is drawn."""
@@ -244,6 +272,11 @@ class Parameters(BaseEstimator):
             return int(np.random.default_rng().integers(2**31))
         drawn = _drawn_once if isinstance(self.random_state, Integral) else _drawn
         return drawn(self.random_state)
+
+
+def _is_zero(factors):
+    """Return whether there are factors, and all are zero."""
+    return factors is not None and np.size(factors) > 0 and not np.count_nonzero(factors)
 
 
 def _drawn(random_state):

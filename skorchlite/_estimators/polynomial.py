@@ -111,6 +111,7 @@ class TorchPolyRegressor(PolynomialModel, StreamRegressor):
         loss="squared_error",
         penalty=None,
         alpha=1e-4,
+        penalty_factor=None,
         l1_ratio=0.15,
         epsilon=0.1,
         quantile=0.5,
@@ -144,6 +145,7 @@ class TorchPolyRegressor(PolynomialModel, StreamRegressor):
         self.loss = loss
         self.penalty = penalty
         self.alpha = alpha
+        self.penalty_factor = penalty_factor
         self.l1_ratio = l1_ratio
         self.epsilon = epsilon
         self.quantile = quantile

@@ -36,9 +36,9 @@ class TorchPolyRegressorCV(PolynomialModel, SearchRegressor):
     <terms of every polynomial>
     <loss of every model>
     penalty : {"l2", "l1", "elasticnet"} or None, default="l2"
-        ``R(w)``: "l2" is ``1/2 ||w||^2``, "l1" is ``||w||_1``, "elasticnet" is
-        ``l1_ratio ||w||_1 + (1 - l1_ratio) / 2 ||w||^2``, None is no penalty: then only the degree
-        is chosen.
+        ``R(w)``: "l2" is ``1/2 sum_j c_j w_j^2``, "l1" is ``sum_j c_j |w_j|``, "elasticnet" is
+        ``l1_ratio`` times that of "l1" and ``1 - l1_ratio`` times that of "l2", None is no
+        penalty: then only the degree is chosen.
     alphas : int or array-like of shape (n_alphas,), default=100
         The weights of the penalty to try, or how many; of no effect where ``penalty=None``. A
         number of them is on a logarithmic scale, for each degree: with a share of "l1" down from
@@ -48,6 +48,11 @@ class TorchPolyRegressorCV(PolynomialModel, SearchRegressor):
     eps : float, default=1e-3
         How far a number of weights reaches: the least is ``eps`` times the largest; with "l2" they
         reach from ``1 / eps`` times the largest variance to ``eps**2`` times the least.
+    penalty_factor : array-like of shape (n_output_features_,), default=None
+        The factors ``c`` of the penalty, one for each coefficient and not negative; None for ones.
+        With zero a coefficient is not penalised. They are for the terms of the largest degree that
+        is tried, in the order of ``get_feature_names_out``; the terms of each other degree are the
+        first of these, or a ValueError is raised.
     l1_ratio : float or array-like of shape (n_l1_ratio,), default=0.15
         The shares of "l1" in "elasticnet" to try, from 0 to 1.
     <splits of every search>
@@ -148,6 +153,7 @@ class TorchPolyRegressorCV(PolynomialModel, SearchRegressor):
         penalty="l2",
         alphas=100,
         eps=1e-3,
+        penalty_factor=None,
         l1_ratio=0.15,
         cv=None,
         scoring=None,
@@ -186,6 +192,7 @@ class TorchPolyRegressorCV(PolynomialModel, SearchRegressor):
         self.penalty = penalty
         self.alphas = alphas
         self.eps = eps
+        self.penalty_factor = penalty_factor
         self.l1_ratio = l1_ratio
         self.cv = cv
         self.scoring = scoring
@@ -220,7 +227,7 @@ class TorchPolyRegressorCV(PolynomialModel, SearchRegressor):
     def _given_degree(self):
         return self.degree_
 
-    def _penalty(self):
+    def _penalty(self, n_columns=None):
         # Of no weight: which of the caller's terms it is on matters before there is one.
         return make_penalty(self.penalty, 0.0, 0.0, self.positive)
 

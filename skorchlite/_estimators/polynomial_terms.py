@@ -5,6 +5,7 @@ from math import nan
 from typing import Any
 
 import numpy as np
+import torch
 
 from .._objective.penalties import Penalty
 from .._polynomials.basis import Basis
@@ -78,7 +79,7 @@ class PolynomialTerms(Columns):
         """Return the rows of a fit with terms that suit them."""
         degrees = self.degrees(rows.n_features)
         if stays_sparse(rows, degrees, self.family):
-            undetermined = not self.penalty.curvature  # as the coefficients may be
+            undetermined = not self.penalty.curves_all  # as the coefficients may be
             return SparseTermRows(rows, raw_basis(rows, degrees, sampled=undetermined))
         request = BasisRequest(
             degrees,
@@ -88,9 +89,15 @@ class PolynomialTerms(Columns):
             least_squares=self.least_squares,
             unscaled=self.unscaled,
             incremental=self.stochastic,
-            curvature=self.penalty.curvature if self.any_form and self.penalty.smooth else 0.0,
+            curvature=self._form(degrees.n_terms),
         )
         return ExpandedRows(rows, fitted_basis(rows, request))
+
+    def _form(self, n_terms: int) -> Any:
+        """Return the curvatures of a penalty that may be taken as a quadratic form; else zero."""
+        if not (self.any_form and self.penalty.smooth and self.penalty.curves_all):
+            return 0.0
+        return self.penalty.curvatures(torch.ones(n_terms, dtype=torch.float64)).numpy()
 
     def of(self, rows: Rows, basis: FeatureMap) -> Rows:
         """Return other rows with the terms of a basis."""

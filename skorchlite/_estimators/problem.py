@@ -16,6 +16,7 @@ from .._objective.penalties import Penalty
 from .._solvers.base import Solution, Solver, SolverControl
 from .._solvers.concomitant_scale import descend_with_scale
 from .._solvers.messages import MESSAGES
+from .._solvers.newton.unpenalised_columns import least_norm_of_unpenalised, with_unpenalised
 from .._solvers.selection import FULL_BATCH, choose_full_batch
 from .._solvers.stochastic.settings import Settings
 from .._solvers.stochastic.solver import stochastic
@@ -74,9 +75,10 @@ class Problem:
         """
         if self.settings is None:
             name = choose_full_batch(asked, objective)
+            solve = partial(with_unpenalised, solve=FULL_BATCH[name])
             if isinstance(objective.loss, HuberOfScale):
-                return name, partial(descend_with_scale, solve=FULL_BATCH[name])
-            return name, FULL_BATCH[name]
+                return name, partial(descend_with_scale, solve=solve)
+            return name, solve
         if self.validation is not None:
             self.settings.validation = self.columns.of(self.validation, objective.basis)
         return self.settings.solver_name, partial(stochastic, settings=self.settings)
@@ -88,6 +90,8 @@ class Problem:
             if scale := solution.scale:  # of whose loss this is a part; see descend_with_scale
                 curve = [0.5 * scale + value / scale for value in curve]
             solution = replace(solution, validation_curve=curve)
+        if self.settings is not None and self.settings.learning_rate == "auto":
+            solution = least_norm_of_unpenalised(solution, self.control)
         solution = self.columns.certified(solution)
         if solution.status in MESSAGES:
             solution = solution.knowing(dtype=self.control.dtype)

@@ -48,9 +48,9 @@ def lower_product(triangle: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.stack([row[: i + 1] @ rows[: i + 1] for i, row in enumerate(triangle)])
 
 
-def cholesky(lower: np.ndarray, alpha: Decimal) -> np.ndarray:
-    """Return the Cholesky factor of ``A + alpha I``, from the lower triangle of A."""
-    factor = lower + np.diag(np.full(len(lower), alpha, dtype=object))
+def cholesky(lower: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
+    """Return the Cholesky factor of ``A + diag(diagonal)``, from the lower triangle of A."""
+    factor = lower + np.diag(diagonal)
     for k in range(len(lower)):
         factor[k:, k] -= factor[k:, :k] @ factor[k, :k] if k else Decimal(0)
         factor[k:, k] /= factor[k, k].sqrt()

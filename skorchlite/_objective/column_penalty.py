@@ -26,21 +26,40 @@ class ColumnPenalty:
 
     def over(self, index: Tensor) -> "ColumnPenalty":
         """Return the penalty on some of the coefficients."""
-        part = ColumnPenalty(self.penalty, self.units, len(index))
+        part = ColumnPenalty(self.penalty.over(index), self.units, len(index))
         part.unit = self.unit[index]
         return part
 
     @property
     def l1(self) -> Tensor:
         """The slope of the l1 penalty in each coefficient of z."""
-        return self.penalty.l1 * self.unit
+        return self.penalty.l1 * self._factored(self.unit)
 
     @cached_property
     def curvature(self) -> Tensor:
         """The curvature of the penalty in each coefficient of z, without a ``penalty_root``."""
         if not self.penalty.curvature:  # zero times a square that overflows is NaN
             return torch.zeros_like(self.unit)
-        return self.penalty.curvature * self.unit**2
+        return self.penalty.curvature * self._factored(self.unit**2)
+
+    def _factored(self, part: Tensor) -> Tensor:
+        """Return what each coefficient has times the factor of the penalty on it."""
+        factors = self.penalty.factors
+        return part if factors is None else factors * part
+
+    @property
+    def caller_unit(self) -> Tensor:
+        """A coefficient of 1 for z in the caller's units."""
+        return torch.from_numpy(self.units.to_caller(np.ones((self.n_features, 1)))[:, 0])
+
+    @property
+    def round_unit(self) -> Tensor:
+        """The unit of coefficients in which a curvature of the penalty is the same along all.
+
+        In the caller's units, but for the factors of the penalty, of which none is zero.
+        """
+        unit, factors = self.caller_unit, self.penalty.factors if self.penalty.curvature else None
+        return unit if factors is None else unit * factors.sqrt()
 
     @cached_property
     def unit(self) -> Tensor:
@@ -61,8 +80,8 @@ class ColumnPenalty:
         if self.penalty_root is None:
             total.addcmul_(self.curvature[:, None], w)
         else:
-            root = self.penalty.curvature**0.5
-            total += root * (self.penalty_root.T @ self.rooted(w)) / self._scale
+            root = self._root_of_curvature
+            total += (self.penalty_root.T @ (root * self.rooted(w))) / self._scale
 
     def hessian_along(self, directions: Tensor | None = None) -> Tensor:
         """Return the Hessian of the penalty along directions, by default along each coefficient.
@@ -85,7 +104,12 @@ class ColumnPenalty:
         """Return the vector of which the smooth penalty is half the squared norm."""
         if self.penalty_root is None:
             return self.curvature.sqrt()[:, None] * w
-        return self.penalty.curvature**0.5 * (self.penalty_root @ (w / self._scale))
+        return self._root_of_curvature * (self.penalty_root @ (w / self._scale))
+
+    @property
+    def _root_of_curvature(self) -> Tensor | float:
+        """The root of the curvature in each of the caller's coefficients."""
+        return (self.penalty.curvature * self.penalty.factors_like(self._scale)) ** 0.5
 
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty at coefficients of z, for each target."""

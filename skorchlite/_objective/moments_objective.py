@@ -304,7 +304,7 @@ class SummedObjective(Objective):
 
     def over(self, index: Tensor) -> "SummedObjective":
         """Return the objective over some of the columns, the others' coefficients being zero."""
-        t, moments = self.rows.n_targets, self.moments
+        t, moments, penalty = self.rows.n_targets, self.moments, self.column_penalty.over(index)
         keep = torch.cat((torch.arange(t), index + t)).numpy()
         (high, low), (cross, cross_low) = moments.mean, moments.cross
         square = np.ix_(keep, keep)
@@ -318,9 +318,9 @@ class SummedObjective(Objective):
             t,
             IDENTITY,
             self.loss,
-            self.penalty,
+            penalty.penalty,
             self.fit_intercept,
-            column_penalty=self.column_penalty.over(index),
+            column_penalty=penalty,
         )
 
     def _present(self) -> Moments:

@@ -251,7 +251,7 @@ class Objective:
         scale = None if origin.scale is None else origin.scale[keep]
         rows, origin = self.rows.columns(index), Origin(origin.shift[keep], scale)
         penalty = self.column_penalty.over(index)
-        return Objective(rows, self.loss, self.penalty, origin, self.fit_intercept, penalty)
+        return Objective(rows, self.loss, penalty.penalty, origin, self.fit_intercept, penalty)
 
     def of_target(self, target: int) -> "Objective":
         """Return the objective of one target."""

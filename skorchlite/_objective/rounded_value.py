@@ -17,7 +17,9 @@ def value_as_returned(objective: Objective, v: Tensor, v_low: Tensor) -> Tensor:
     if objective.origin.scale is not None or objective.basis.derived:
         return objective.evaluate(v, v_low)[0]
     coef, intercept = objective.units.solution(v, v_low)
-    return value_from_zero(objective, objective.rows, coef, intercept, coef)
+    # The columns may be some of those of a basis, whose coefficients are penalised in other units.
+    penalised = coef * objective.column_penalty.unit.numpy()
+    return value_from_zero(objective, objective.rows, coef, intercept, penalised)
 
 
 def value_from_zero(

@@ -9,7 +9,7 @@ from .adapted_basis import adapted_rooted_basis, orthogonal_basis
 from .basis import Basis
 from .degrees import Degrees
 from .multi_index import terms_of
-from .penalised_basis import PenalisedBasis, is_cheap
+from .penalised_basis import Curvature, PenalisedBasis, is_cheap
 from .sampling import SAMPLE_ROWS, ColumnRanges, column_ranges
 
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
@@ -35,8 +35,9 @@ class BasisRequest:
         Whether the terms are to be those of a textbook, which scales no column.
     incremental : bool, default=False
         Whether more rows may follow, which may leave the ranges of the columns.
-    curvature : float, default=0.0
-        Of the penalty, if it is smooth and the solver takes any quadratic form; else zero.
+    curvature : float or ndarray of shape (n_terms,), default=0.0
+        Of the penalty on each coefficient, if it is smooth and curves all of them, and the solver
+        takes any quadratic form; else zero.
     """
 
     degrees: Degrees
@@ -46,7 +47,7 @@ class BasisRequest:
     least_squares: bool
     unscaled: bool = False
     incremental: bool = False
-    curvature: float = 0.0
+    curvature: Curvature = 0.0
 
 
 def fitted_basis(rows: Rows, request: BasisRequest) -> Basis:
@@ -122,7 +123,7 @@ def _is_doubled(rows: Rows, request: BasisRequest) -> bool:
 def _may_combine(rows: Rows, request: BasisRequest) -> bool:
     """Return whether the basis may be a ``PenalisedBasis``, if powers cancel."""
     degrees, terms = request.degrees, terms_of(request.degrees)
-    if request.incremental or request.unscaled or not request.curvature:
+    if request.incremental or request.unscaled or not np.any(request.curvature):
         return False
     if request.family != "power" or terms.degree == 1 or degrees.least > 1:
         return False
@@ -138,21 +139,21 @@ def _penalised_basis(rows: Rows, ranges: ColumnRanges, request: BasisRequest) ->
     return combinations(rows, base, request.curvature, request.fit_intercept)
 
 
-def may_combine(base: Basis, curvature: float) -> bool:
+def may_combine(base: Basis, curvature: Curvature) -> bool:
     """Return whether powers cancel so that combinations are better, and take little time to make.
 
     Parameters
     ----------
     base : Basis
         Of kind "chebyshev" or "orthogonal".
-    curvature : float
+    curvature : float or ndarray of shape (n_terms,)
         The least of the penalties.
     """
     cancel = base.caller == "power" and base.digits_lost_in_powers >= _FEW_CANCELLED
     return cancel and is_cheap(base, curvature)
 
 
-def combinations(rows: Rows, base: Basis, curvature: float, intercept: bool) -> PenalisedBasis:
+def combinations(rows: Rows, base: Basis, curvature: Curvature, intercept: bool) -> PenalisedBasis:
     """Return combinations of orthogonal polynomials that suit a penalty on powers."""
     return PenalisedBasis(base, _vanishing(rows, base), curvature, intercept)
 

@@ -11,7 +11,6 @@ are converted, in decimal arithmetic with enough digits for those that cancel be
 
 import copy
 from decimal import Context, Decimal, InvalidOperation, localcontext
-from math import log10
 
 import numpy as np
 import torch
@@ -31,20 +30,22 @@ from .basis import Basis
 from .basis_conversion import BasisConversion
 
 Array = NDArray[np.float64]
+Curvature = float | Array
 
 _PRODUCTS_OF_DIGITS = 150_000_000  # as many as take a fraction of a second
 _DIGITS = 40  # besides those that cancel
 _MORE = 4  # times as many digits for a second attempt
 
 
-def digits_for(base: Basis, alpha: float) -> int:
+def digits_for(base: Basis, curvature: Curvature) -> int:
     """Return how many digits the decimal arithmetic needs."""
-    return _DIGITS + int(2 * base.digits_lost_in_powers + abs(log10(alpha)))
+    sizes = abs(np.log10(curvature))
+    return _DIGITS + int(2 * base.digits_lost_in_powers + sizes.max())
 
 
-def is_cheap(base: Basis, alpha: float) -> bool:
+def is_cheap(base: Basis, curvature: Curvature) -> bool:
     """Return whether it takes a fraction of a second to make the combinations."""
-    return len(base.terms) ** 3 * digits_for(base, alpha) <= _PRODUCTS_OF_DIGITS
+    return len(base.terms) ** 3 * digits_for(base, curvature) <= _PRODUCTS_OF_DIGITS
 
 
 class PenalisedBasis(Basis):
@@ -56,8 +57,8 @@ class PenalisedBasis(Basis):
         Of kind "chebyshev" or "orthogonal", with the powers as the caller's family.
     vanishing : ndarray of bool of shape (n_terms,)
         Which of its terms are nothing but rounding errors on the rows.
-    alpha : float
-        The curvature of the penalty on the coefficients of the powers, above zero.
+    curvature : float or ndarray of shape (n_terms,)
+        Of the penalty on the coefficients of the powers, above zero.
     intercept : bool
         Whether there is an intercept. If so, the terms leave their constant parts to it.
 
@@ -74,23 +75,24 @@ class PenalisedBasis(Basis):
         intercept, without 1.
     """
 
-    def __init__(self, base: Basis, vanishing: np.ndarray, alpha: float, intercept: bool):
+    def __init__(self, base: Basis, vanishing: np.ndarray, curvature: Curvature, intercept: bool):
         vars(self).update(base.for_other_rows().__dict__)
         self.base, self.kind, self.intercept, self.slopes = base, "penalised", intercept, None
-        self.digits = digits_for(base, alpha)
+        self.digits = digits_for(base, curvature)
         try:
-            self._combine(vanishing, alpha)
+            self._combine(vanishing, curvature)
         except InvalidOperation:  # a pivot below zero, since rare rows make larger coefficients
             self.digits *= _MORE
-            self._combine(vanishing, alpha)
+            self._combine(vanishing, curvature)
 
-    def _combine(self, vanishing: np.ndarray, alpha: float) -> None:
+    def _combine(self, vanishing: np.ndarray, curvature: Curvature) -> None:
         n_left_out = int(self.intercept)  # the part of 1
         with localcontext(Context(self.digits)):
             powers = self.base.conversion.decimals_from_caller()  # as parts of 1 and base terms
             on_rows = powers.copy()
             on_rows[:, 1:][:, vanishing] = Decimal(0)
-            factor = cholesky(lower_gram(on_rows[:, n_left_out:]), Decimal(alpha))
+            diagonal = as_decimals(np.broadcast_to(curvature, len(powers)).astype(float))
+            factor = cholesky(lower_gram(on_rows[:, n_left_out:]), diagonal)
             self.to_powers = lower_inverse(factor).T
             self.from_powers = factor.T
             self.constants = powers[:, 0]

@@ -43,7 +43,8 @@ def choose_full_batch(solver: str, objective: Objective) -> str:
     the matrix at each step. For sparse columns it is "gradient" for more than 2,000 of them even if
     the loss is quadratic, since the matrix is dense; and for other losses, which "newton" computes
     with dense blocks, if n_samples * n_features^2 is more than 1e11. For columns that are derived
-    from those of the data it is "gradient" if neither their matrix nor the rows fit in 512 MiB.
+    from those of the data it is "gradient" if neither their matrix nor the rows fit in 512 MiB,
+    and for fewer rows than columns of which some are not penalised with "l2".
     """
     loss = objective.loss
     if solver == "newton" and not loss.convex:
@@ -57,6 +58,8 @@ def choose_full_batch(solver: str, objective: Objective) -> str:
     if few and objective.rows.sparse and not loss.quadratic:
         few = objective.rows.n_rows * objective.n_features**2 <= _MANY_PRODUCTS
     dense = not objective.rows.sparse and not _beyond_room(objective)
+    # Fewer rows than columns have no Gram matrix unless their span holds the solution.
+    dense &= objective.penalty.keeps_span or not objective.rows.fewer_than(objective.n_features)
     cheap = few or not objective.penalty.smooth or (loss.quadratic and dense)
     return "newton" if loss.convex and cheap else "gradient"
 

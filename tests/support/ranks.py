@@ -166,6 +166,8 @@ CASES = {
     "l2": linear(penalty="l2", alpha=0.1),
     "l1": linear(penalty="l1", alpha=0.1),
     "elasticnet": linear(penalty="elasticnet", alpha=0.1),
+    "factors": linear(penalty="l2", alpha=0.1, penalty_factor=[1.0, 0.0, 3.0, 0.0]),
+    "kinks of some": linear(penalty="l1", alpha=0.1, penalty_factor=[1.0, 0.0, 3.0, 0.0]),
     "positive": linear(positive=True),
     "no intercept": linear(fit_intercept=False),
     "absolute_error": linear(loss="absolute_error"),

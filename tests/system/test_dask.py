@@ -107,6 +107,8 @@ MODELS = [
     TorchPolyRegressor(2),
     TorchPolyRegressor(2, penalty="l1", alpha=0.1),
     TorchPolyRegressor(2, loss="huber"),
+    TorchSGDRegressor(penalty="l2", alpha=0.1, penalty_factor=[1.0, 0.0, 3.0, 0.0]),
+    TorchSGDRegressor("huber", penalty="l1", alpha=0.1, penalty_factor=[1.0, 0.0, 3.0, 0.0]),
 ]
 
 

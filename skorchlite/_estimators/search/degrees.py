@@ -26,12 +26,11 @@ from ..._polynomials.penalised_basis import PenalisedBasis
 from ..._sources.feature_map import FeatureMap
 from ..._sources.row_source import Rows
 from ..polynomial_terms import PolynomialTerms, expanded
-from .constant_model import constant_slopes
 from .folds import Splits
 from .grids import LEAST_SHARE
 from .moment_search import MomentSearch
 from .scoring import Scoring
-from .search import Search
+from .search import Search, factors_of, slopes_of
 from .term_moments import TermMoments, suits_combinations, weight_of
 
 Array = NDArray[np.float64]
@@ -81,6 +80,8 @@ def degree_searches(
         search = TermSearch(own, data, splits, scoring, {"degree": degree})
         searches.setdefault(search.degrees, search)
     ordered = sorted(searches.values(), key=lambda search: search.degrees.n_terms)
+    if estimator.penalty_factor is not None:
+        _share_factors(ordered)
     nests: list[Nest] = []
     for search in reversed(ordered):
         nest = next((nest for nest in nests if nest.holds(search)), None)
@@ -90,6 +91,21 @@ def degree_searches(
         nest.searches.append(search)
         search.nest = nest
     return list[Search](ordered)
+
+
+def _share_factors(ordered: list["TermSearch"]) -> None:
+    """Give each search its part of the penalty's factors, which are for the terms of the last."""
+    whole = ordered[-1].estimator._penalty_factors(ordered[-1].degrees.n_terms).numpy()
+    powers = terms_of(ordered[-1].degrees).powers
+    for search in ordered:
+        n_terms = search.degrees.n_terms
+        if not np.array_equal(terms_of(search.degrees).powers, powers[:n_terms]):
+            raise ValueError(
+                "penalty_factor holds a factor for each term of the largest degree, and the terms "
+                f"of degree={search.labels['degree']!r} are not the first of these. Give degrees "
+                "of which each has the terms of those below, or one degree."
+            )
+        search.estimator.penalty_factor = whole[:n_terms]
 
 
 @dataclass
@@ -133,11 +149,27 @@ class TermSearch(Search):
             self._check_rows_for_fits()
 
     def _slopes(self) -> tuple[float, tuple[float, float]]:
-        slopes, curvatures = (part[: self.degrees.n_terms] for part in self.nest.slopes)
+        factors = factors_of(self)
+        if factors is None or factors.all():
+            slopes, curvatures = (part[: self.degrees.n_terms] for part in self.nest.slopes)
+        else:  # the terms that no penalty is on are others for each degree
+            slopes, curvatures = slopes_of_terms(self, self.data.rows)
         known = curvatures[np.isfinite(curvatures) & (curvatures > 0)]
         finite = slopes[np.isfinite(slopes)]
         most = known.max(initial=0.0)
         return finite.max(initial=0.0), (most, known.min(initial=most))
+
+
+def slopes_of_terms(search: TermSearch, rows: Rows) -> tuple[Array, Array]:
+    """Return the slopes and the curvatures along the coefficients; see ``constant_slopes``."""
+    try:
+        return slopes_of(search, search.columns.fit(rows))
+    except OutOfRangeError:
+        search.data.check_finite(search.estimator)
+    raise ValueError(
+        "The numbers in X or y span so much that no weights of the penalty follow from them. "
+        "Give alphas, or scale the columns first."
+    )
 
 
 @dataclass
@@ -170,15 +202,7 @@ class Nest:
         sizes = max(search.shares) < LEAST_SHARE and rows.counted and not search.data.weighted
         if sizes:
             rows = rows.every(max(rows.n_rows // _ROWS, 1))
-        try:
-            terms = search.columns.fit(rows)
-            return constant_slopes(terms, search.loss, search.estimator.fit_intercept)
-        except OutOfRangeError:
-            search.data.check_finite(search.estimator)
-        raise ValueError(
-            "The numbers in X or y span so much that no weights of the penalty follow from them. "
-            "Give alphas, or scale the columns first."
-        )
+        return slopes_of_terms(search, rows)
 
     @cached_property
     def moments(self) -> Sequence[MomentSearch]:
@@ -207,6 +231,8 @@ class Nest:
         search = self.largest
         own, rows, degrees = search.estimator, search.data.rows, search.degrees
         if own.penalty is None or own.basis != "power" or degrees.least > 1 or degrees.most == 1:
+            return None
+        if own.penalty_factor is not None:  # which are on powers
             return None
         columns: PolynomialTerms = search.columns
         none = make_penalty(None, 0.0, 0.0, False)

@@ -15,7 +15,7 @@ from ..._objective.loss import Loss
 from ..._objective.losses import make_loss
 from ..._objective.moments import Moments
 from ..._objective.moments_objective import RunningMoments, SummedObjective
-from ..._objective.penalties import Penalty
+from ..._objective.penalties import Penalty, make_penalty
 from ..._objective.underflow import check_underflow
 from ..._objective.units import Units
 from ..._solvers.paths.kinked_path import KinkedProblems, kinked_path
@@ -28,6 +28,7 @@ from ..._solvers.paths.scaled_moments import (
 )
 from ..._sources.origin import Origin
 from ..._sources.row_source import Rows, TargetRows
+from .constant_model import per_factor, slopes_beside
 from .folds import Folds, check_weights
 
 Array = NDArray[np.float64]
@@ -80,6 +81,8 @@ class MomentSearch:
     folds : Folds
     whole, train, test : KeyedMoments
         Of all rows, and of what each split trains and tests on.
+    factors : array of shape (n_features,)
+        What the penalty on each coefficient is times.
     """
 
     rows: Rows
@@ -89,9 +92,17 @@ class MomentSearch:
     whole: KeyedMoments
     train: KeyedMoments
     test: KeyedMoments
+    factors: Array
 
     @classmethod
-    def made(cls, rows: Rows, origin: Origin, fit_intercept: bool, folds: Folds) -> "MomentSearch":
+    def made(
+        cls,
+        rows: Rows,
+        origin: Origin,
+        fit_intercept: bool,
+        factors: Array | None,
+        folds: Folds,
+    ) -> "MomentSearch":
         """Return the search, with the moments from a pass over the rows."""
         each = keyed_moments(rows, folds.keys, origin, fit_intercept)
         whole = each.together()
@@ -100,17 +111,32 @@ class MomentSearch:
         check_underflow(squares, whole.mean[0], torch.float64, columns, rows, origin)
         train, test = folds.sets(each)
         check_weights(folds, train, test)
-        return MomentSearch(rows, origin, fit_intercept, folds, whole, train, test)
+        factors = np.ones(rows.n_features) if factors is None else factors
+        return MomentSearch(rows, origin, fit_intercept, folds, whole, train, test, factors)
 
-    @property
-    def slope(self) -> float:
-        """The largest product of a column with a target, about their means."""
-        return float((abs(self.whole.targets[0]) / self.whole.weight[0]).max())
+    def slope(self, positive: bool) -> float:
+        """Return the largest slope of a penalised coefficient where all of these are zero.
+
+        That is its product with a target, or with what columns without a penalty leave of it, about
+        their means, over its factor.
+
+        Parameters
+        ----------
+        positive : bool
+            Whether coefficients are kept from below zero.
+        """
+        factors = self.factors
+        slopes = abs(self.whole.targets[0]) / self.whole.weight[0]
+        if (factors == 0).any():
+            targets, loss = np.arange(self.rows.n_targets), make_loss("squared_error", 0.0, 0.5)
+            none = make_penalty(None, 0.0, 0.0, positive)
+            slopes = slopes_beside(self.summed(loss, none, targets), factors == 0)
+        return float(per_factor(slopes.max(1), factors).max())
 
     @property
     def curvature(self) -> float:
-        """The mean of the variances of the columns."""
-        return float(self._squares.mean())
+        """The mean of the variances of the columns that are penalised, over their factors."""
+        return float(per_factor(self._squares, self.factors).mean())
 
     @property
     def _squares(self) -> Array:
@@ -125,7 +151,8 @@ class MomentSearch:
             return basis.penalty_root.numpy()
         ones = np.ones((self.rows.n_features, 1))
         # Others than those of the caller's family have no penalty on them.
-        return basis.conversion.to_caller(ones)[:, 0] if basis.diagonal else ones[:, 0]
+        root = basis.conversion.to_caller(ones)[:, 0] if basis.diagonal else ones[:, 0]
+        return root * np.sqrt(self.factors)
 
     def leading(self, rows: Rows) -> "MomentSearch":
         """Return the search with the first columns, which are those of ``rows``."""
@@ -137,6 +164,7 @@ class MomentSearch:
             whole=self.whole.leading(d),
             train=self.train.leading(d),
             test=self.test.leading(d),
+            factors=self.factors[:d],
         )
 
     def within(self, alphas: Array) -> list[tuple[slice, "MomentSearch"]]:
@@ -183,7 +211,10 @@ class MomentSearch:
         alphas : array of shape (n_shares, n_alphas)
         positive : bool
         """
-        problems = KinkedProblems.made(parts, np.array(shares), positive)
+        factors = self.factors
+        if not factors.any():  # no penalty at all is one of no weight
+            factors, alphas = np.ones_like(factors), 0 * alphas
+        problems = KinkedProblems.made(parts, np.array(shares), positive, factors)
         t, n = self.rows.n_targets, len(shares)
         u, lost = kinked_path(problems, np.tile(np.repeat(alphas, t, axis=0), (len(parts), 1)))
         shape = len(parts), n, t

@@ -134,7 +134,8 @@ class PathSearch:
             return False
         used = abs(coef).max(0) > 0 if self.kinked else np.full(coef.shape[1], True)
         problem = search.problem(split - search.folds.first)
-        return problem.condition((1 - share) * alpha, used) > _ILL
+        curvature = (1 - share) * alpha * search.factors
+        return problem.condition(curvature, used) > _ILL
 
     def of_all(self, share: float, alphas: Array) -> Array:
         """Return the coefficients on all rows for one share, in the order of the weights.

@@ -11,6 +11,7 @@ from ..._inputs.fit_data import Data
 from ..._polynomials.basis import Basis
 from ..._solvers.base import Solution, SolverControl
 from ..._solvers.newton.solver import newton
+from ..._solvers.newton.unpenalised_columns import with_unpenalised
 from ..._sources.row_source import TargetRows
 from .search import Search
 
@@ -59,7 +60,8 @@ def _from_moments(
     model = search.estimator._estimator(share, alpha)
     control = SolverControl(model.tol, model.max_iter, data.dtype, data.eps)
     objective = search.summed(share, alpha, targets)
-    solution = newton(objective, None, control).knowing(dtype=data.dtype)
+    solution = with_unpenalised(objective, None, control, newton)
+    solution = solution.knowing(dtype=data.dtype)
     found = {**model._fitted(data, solution), "solver_": "newton"}
     del found["_stream"]
     return found, solution

@@ -63,6 +63,7 @@ class Search:
     def candidates(self) -> Candidates:
         """The pairs of a share and a weight that are tried."""
         self._check_rows()
+        factors_of(self)  # an error in these comes first
         given = given_alphas(self.estimator.alphas)
         if self.estimator.penalty is None:
             given = np.zeros(1)
@@ -82,17 +83,17 @@ class Search:
         """Return the largest slope, and the largest and the least curvature; see ``alpha_grid``."""
         if self._by_moments:
             first = self._by_moments[0]
-            return first.slope, (first.curvature, first.curvature)
+            return first.slope(self.estimator.positive), (first.curvature, first.curvature)
         rows = self.columns.fit(self.data.rows)
         try:
-            slopes, curvatures = constant_slopes(rows, self.loss, self.estimator.fit_intercept)
+            slopes, curvatures = slopes_of(self, rows)
         except OutOfRangeError:
             raise ValueError(
                 "The numbers in X or y span more than a double can hold, so that there are no "
                 "alphas to suggest. Scale the columns first, or give alphas."
             ) from None
-        middle = float(curvatures.mean())
-        return float(slopes.max()), (middle, middle)
+        middle = float(np.nanmean(curvatures))
+        return float(np.nanmax(slopes)), (middle, middle)
 
     def _check_rows(self) -> None:
         """Raise if the rows are not such as the candidates need."""
@@ -130,7 +131,8 @@ class Search:
             folds = [self._in_turn()] if self.splits is None else self.splits.folds
         try:
             origin = pilot_origin(rows, centre)
-            return MomentSearches(partial(MomentSearch.made, rows, origin, centre), folds)
+            made = partial(MomentSearch.made, rows, origin, centre, factors_of(self))
+            return MomentSearches(made, folds)
         except OutOfRangeError:  # of numbers that are not finite, or too large for their squares
             self.data.check_finite(self.estimator)
             return []
@@ -266,6 +268,19 @@ class Search:
             "fold_intercept_": _of_targets([intercept for _, intercept in each], single),
             "n_splits_": len(each),
         }
+
+
+def factors_of(search: Search) -> Array | None:
+    """Return what the penalty on each coefficient is times; None for ones."""
+    n_columns = search.columns.count(search.data.rows.n_features)
+    factors = search.estimator._penalty_factors(n_columns)
+    return None if factors is None else factors.numpy()
+
+
+def slopes_of(search: Search, rows: Rows) -> tuple[Array, Array]:
+    """Return the slopes and the curvatures along the coefficients; see ``constant_slopes``."""
+    own, factors = search.estimator, factors_of(search)
+    return constant_slopes(rows, search.loss, own.fit_intercept, factors, own.positive)
 
 
 def _of_targets(parts: list[Array], single: bool) -> Array:

@@ -125,6 +125,7 @@ class TermMoments(MomentSearch):
             _lifted(whole, whole_size),
             _lifted(train, train_size),
             test,
+            self.factors,
             (whole_size, train_size, test_size),
         )
 

@@ -93,18 +93,19 @@ def directions_of(Z: Tensor, distance: Tensor, counts: Tensor, problem: GroupPro
         How many rows each group has.
     problem : GroupProblem
     """
-    d, most = Z.shape[2], (counts - int(problem.fit_intercept)).clamp(max=Z.shape[2])
+    d, curvature = Z.shape[2], problem.curvature(Z)
+    n_curved = int((curvature > 0).sum())  # which have a direction each by the penalty
+    most = (counts - int(problem.fit_intercept) + n_curved).clamp(max=d)
     finite = torch.isfinite(Z).all(2).all(1)
     Z = Z.where(finite[:, None, None], 0.0)
-    if problem.curvature:
-        Z, most = torch.cat((Z, penalty_rows(Z, problem)), 1), torch.full_like(counts, d)
+    if problem.curved:
+        Z = torch.cat((Z, penalty_rows(Z, problem)), 1)
     largest = Z.abs().amax(1)
     unit = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent)
     Z = Z / unit[:, None]  # exact, so that no square overflows or vanishes
     deviation = torch.linalg.vector_norm(Z, dim=1)
-    part = torch.zeros_like(deviation)
-    if not problem.curvature:
-        part = SAFETY * d**0.5 * problem.control.data_eps * (1 + distance / (unit * deviation))
+    part = SAFETY * d**0.5 * problem.control.data_eps * (1 + distance / (unit * deviation))
+    part = part.where(curvature == 0, 0.0)
     live = (deviation > 0) & (part < 1)
     scale = deviation.where(live, 1.0)
     Z = (Z / scale[:, None]).where(live[:, None], 0.0)
@@ -119,8 +120,7 @@ def directions_of(Z: Tensor, distance: Tensor, counts: Tensor, problem: GroupPro
 def penalty_rows(Z: Tensor, problem: GroupProblem) -> Tensor:
     """Return the rows that a quadratic penalty acts like."""
     d = Z.shape[2]
-    root = problem.curvature**0.5
-    return root * torch.eye(d, dtype=Z.dtype, device=Z.device).expand(len(Z), d, d)
+    return problem.curvature(Z).sqrt().diag().expand(len(Z), d, d)
 
 
 def _split(Z: Tensor, part: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:

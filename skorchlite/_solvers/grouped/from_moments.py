@@ -41,9 +41,8 @@ def solve_moments(
     first = torch.from_numpy(0.5 * moments.squares / weight[..., 0])
     own = hessian.diagonal(dim1=1, dim2=2).clone()
     far = (torch.from_numpy(moments.mean)[:, t:] ** 2 > FAR_MEAN * own).any(1)
-    hessian.diagonal(dim1=1, dim2=2).add_(problem.curvature)
-    data_eps = 0.0 if problem.curvature else problem.control.data_eps
-    metrics = metrics_of(hessian, mean[:, t:].abs(), data_eps, n_rows)
+    hessian.diagonal(dim1=1, dim2=2).add_(problem.curvature(own))
+    metrics = metrics_of(hessian, mean[:, t:].abs(), problem.data_eps(own), n_rows)
     at_zero = first + problem.penalty_at(torch.zeros_like(right))
     w = metrics.inverse @ right
     slope = right - hessian @ w

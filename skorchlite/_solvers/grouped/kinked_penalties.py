@@ -43,7 +43,8 @@ def solve_with_kinks(centred: Centred, problem: GroupProblem) -> GroupSolutions:
         hessian = hessian.where(~(constant[:, :, None] | constant[:, None]), 0.0)
         hessian = hessian + constant.to(Z).diag_embed()
         distance = distance.where(~constant, 0.0)
-    hessian.diagonal(dim1=1, dim2=2).add_(penalty.curvature)
+    curvature, kinks = penalty.curvatures(Z), penalty.slopes(Z)
+    hessian.diagonal(dim1=1, dim2=2).add_(curvature)
     metrics = metrics_of(hessian, distance, problem.control.data_eps, Z.shape[1])
     # What is left for a fit of its own is solved without effect, with columns that are harmless.
     identity = torch.eye(Z.shape[2], dtype=Z.dtype, device=Z.device)
@@ -55,11 +56,11 @@ def solve_with_kinks(centred: Centred, problem: GroupProblem) -> GroupSolutions:
         w = _minimised(matrix, linear, penalty)
         n_iter += 1
         residual = y - Z @ w
-        slope = penalty.curvature * w - Z.mT @ residual
+        slope = curvature[:, None] * w - Z.mT @ residual
         rest = _subgradient(slope, w, penalty)
         gain = 0.5 * (rest * (metrics.inverse @ rest)).sum(1).clamp(min=0)
-        value = 0.5 * residual.square().sum(1) + penalty.l1 * w.abs().sum(1)
-        value = value + 0.5 * penalty.curvature * w.square().sum(1)
+        value = 0.5 * residual.square().sum(1) + (kinks[:, None] * w.abs()).sum(1)
+        value = value + 0.5 * (curvature[:, None] * w.square()).sum(1)
         optimality = relative(gain, value, first).amax(1)
         if bool(((optimality <= problem.control.gap) | ~metrics.exact).all()):
             break
@@ -87,7 +88,7 @@ def _minimised(hessian: Tensor, linear: Tensor, penalty: Penalty) -> Tensor:
         scaled.numpy(force=True),
         np.arange(n).repeat(t),
         gradient,
-        penalty.l1 * kept,
+        np.tile(penalty.slopes(linear[..., 0]).numpy(force=True), (n * t, 1)) * kept,
         0.0 * kept,  # what is curved in the penalty is in the Hessian
         penalty.positive,
     )
@@ -98,10 +99,14 @@ def _minimised(hessian: Tensor, linear: Tensor, penalty: Penalty) -> Tensor:
 
 def _shrunk(towards: Tensor, penalty: Penalty) -> Tensor:
     """Return a slope less the kink, zero for coefficients that stay zero."""
-    shrunk = torch.nn.functional.softshrink(towards, penalty.l1) if penalty.l1 else towards
+    shrunk = towards
+    if penalty.l1:
+        kink = penalty.slopes(towards[..., 0])[:, None]
+        shrunk = towards - towards.clamp(-kink, kink)
     return shrunk.clamp(min=0) if penalty.positive else shrunk
 
 
 def _subgradient(slope: Tensor, w: Tensor, penalty: Penalty) -> Tensor:
     """Return the subgradient of least norm at coefficients where the smooth part has a slope."""
-    return torch.where(w == 0, -_shrunk(-slope, penalty), slope + penalty.l1 * w.sign())
+    kinks = penalty.slopes(w[..., 0])[:, None]
+    return torch.where(w == 0, -_shrunk(-slope, penalty), slope + kinks * w.sign())

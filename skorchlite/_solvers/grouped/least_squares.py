@@ -46,7 +46,7 @@ class Metrics:
     exact: Tensor
 
 
-def metrics_of(hessian: Tensor, distance: Tensor, data_eps: float, n_rows: int) -> Metrics:
+def metrics_of(hessian: Tensor, distance: Tensor, data_eps: Tensor | float, n_rows: int) -> Metrics:
     """Return the metrics of groups.
 
     Parameters
@@ -54,8 +54,8 @@ def metrics_of(hessian: Tensor, distance: Tensor, data_eps: float, n_rows: int) 
     hessian : Tensor of shape (n_batch, n_features, n_features)
     distance : Tensor of shape (n_batch, n_features)
         How far from zero the columns are.
-    data_eps : float
-        Relative rounding of the data itself; 0 where a penalty determines all coefficients.
+    data_eps : float or Tensor of shape (n_features,)
+        Relative rounding of the data itself; 0 where a penalty determines coefficients.
     n_rows : int
         Of the largest group.
     """
@@ -90,9 +90,8 @@ def solve_quadratics(centred: Centred, problem: GroupProblem) -> GroupSolutions:
     products = rooted.mT @ rooted
     y, Z = rooted[..., :t], rooted[..., t:]
     hessian, right = products[:, t:, t:], products[:, t:, :t] + problem.pulled(products)
-    hessian.diagonal(dim1=1, dim2=2).add_(problem.curvature)
-    data_eps = 0.0 if problem.curvature else problem.control.data_eps
-    metrics = metrics_of(hessian, centred.distance(), data_eps, Z.shape[1])
+    hessian.diagonal(dim1=1, dim2=2).add_(problem.curvature(Z))
+    metrics = metrics_of(hessian, centred.distance(), problem.data_eps(Z), Z.shape[1])
     first = 0.5 * products.diagonal(dim1=1, dim2=2)[:, :t]
     first = first + problem.penalty_at(torch.zeros_like(right))
     solutions = _descend(y, Z, right, metrics, first, problem)
@@ -125,8 +124,8 @@ def _descend(
     while True:
         residual = y - Z @ w
         slope = Z.mT @ residual + problem.pulled(w)
-        if problem.curvature:
-            slope -= problem.curvature * w
+        if problem.curved:
+            slope -= problem.curvature(Z)[:, None] * w
         step = metrics.inverse @ slope
         gain = 0.5 * (slope * step).sum(1).clamp(min=0)
         value = 0.5 * residual.square().sum(1) + problem.penalty_at(w)
@@ -159,9 +158,11 @@ def _least_norm(
         As of ``Directions.least_norm``.
     """
     y = y.where(found.finite[:, None, None], 0.0)
-    if problem.curvature:
+    if problem.curved:
         target = y.new_zeros(len(y), found.Z.shape[2], y.shape[2])
-        y = torch.cat((y, target + problem.pulled(y) / problem.curvature**0.5), 1)
+        if problem.common is not None:
+            target = target + problem.pulled(y) / problem.curvature(found.Z).sqrt()[:, None]
+        y = torch.cat((y, target), 1)
     u = found.factor @ (found.factor.mT @ (found.Z.mT @ y))
     residual = y - found.Z @ u
     slope = found.factor.mT @ (found.Z.mT @ residual)

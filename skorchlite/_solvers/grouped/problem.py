@@ -17,7 +17,7 @@ _FEW_ROWS = 1_000  # up to here one mean is exact enough
 class GroupProblem:
     """A mean loss plus a smooth penalty, and a ridge on the difference from given coefficients.
 
-        (1 / sum s) sum_i s_i loss(y_i, x_i . w + b) + alpha / 2 ||w||^2 + pull / 2 ||w - common||^2
+        (1 / sum s) sum_i s_i loss(y_i, x_i . w + b) + R(w) + pull / 2 ||w - common||^2
 
     Parameters
     ----------
@@ -38,9 +38,22 @@ class GroupProblem:
     common: Tensor | None = None
 
     @property
-    def curvature(self) -> float:
-        """The curvature of both penalties together."""
-        return self.penalty.curvature + self.pull
+    def curved(self) -> bool:
+        """Whether a penalty curves some of the coefficients."""
+        return bool(self.penalty.curvature or self.pull)
+
+    def n_free(self, n_features: int) -> int:
+        """Return how many coefficients no penalty curves."""
+        return 0 if self.pull else int(self.penalty.free(n_features).sum())
+
+    def curvature(self, like: Tensor) -> Tensor:
+        """Return the curvature of both penalties in coefficients, of shape (n_features,)."""
+        return self.penalty.curvatures(like) + self.pull
+
+    def data_eps(self, like: Tensor) -> Tensor:
+        """Return the rounding of columns, which matters where no penalty curves a coefficient."""
+        free = self.curvature(like) == 0
+        return free * self.control.data_eps
 
     def pulled(self, like: Tensor) -> Tensor | float:
         """Return the slope against which the coefficients are pulled from zero."""
@@ -48,7 +61,8 @@ class GroupProblem:
 
     def penalty_at(self, w: Tensor) -> Tensor:
         """Return both penalties at coefficients of shape (..., n_features, n_targets)."""
-        value = 0.5 * self.penalty.curvature * w.square().sum(-2)
+        curvature = self.penalty.curvatures(w[..., 0])[:, None]
+        value = 0.5 * (curvature * w.square()).sum(-2)
         if self.common is not None:
             value = value + 0.5 * self.pull * (w - self.common.to(w)).square().sum(-2)
         return value

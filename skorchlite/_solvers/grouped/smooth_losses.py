@@ -39,9 +39,8 @@ def solve_smooth(centred: Centred, problem: GroupProblem) -> GroupSolutions:
     t, rooted, Z = centred.t, centred.rooted(), centred.Z
     products = rooted.mT @ rooted
     hessian, right = products[:, t:, t:], products[:, t:, :t] + problem.pulled(products)
-    hessian.diagonal(dim1=1, dim2=2).add_(problem.curvature)
-    data_eps = 0.0 if problem.curvature else problem.control.data_eps
-    metrics = metrics_of(hessian, centred.distance(), data_eps, Z.shape[1])
+    hessian.diagonal(dim1=1, dim2=2).add_(problem.curvature(Z))
+    metrics = metrics_of(hessian, centred.distance(), problem.data_eps(Z), Z.shape[1])
     identity = torch.eye(Z.shape[2], dtype=Z.dtype, device=Z.device)
     factor = torch.linalg.solve_triangular(metrics.lower.mT, identity, upper=True)
     factor = factor / metrics.scale[..., None]
@@ -108,8 +107,8 @@ class _Form:
         curvature = P.new_zeros(len(P), d + n_free, d + n_free)
         pulled = P.new_zeros(len(P), d + n_free, centred.t)
         constant = P.new_zeros(centred.t)
-        if problem.curvature:
-            curvature[:, :d, :d] = problem.curvature * (factor.mT @ factor)
+        if problem.curved:
+            curvature[:, :d, :d] = factor.mT @ (problem.curvature(P[..., :d])[:, None] * factor)
         if problem.common is not None:
             pulled[:, :d] = factor.mT @ problem.pulled(P)
             constant = 0.5 * problem.pull * problem.common.square().sum(0).to(P)
@@ -234,7 +233,7 @@ class _Descent:
         largest = [loss.largest_residual(max(part, 0.0)) for part in value.tolist()]
         away = 2 * value.new_tensor(largest)  # mean absolute change of predictions on the way
         spread = away / least_share.sqrt()  # root mean square, at the most
-        if self.problem.curvature:  # and the root of twice the penalty changes by that much
+        if self.problem.curved:  # and the root of twice the penalty changes by that much
             spread = spread + (8 * value.clamp(min=0)).sqrt()
         k = gradient.shape[1] - self.n_free
         gain = torch.linalg.vector_norm(gradient[:, :k], dim=1) * spread

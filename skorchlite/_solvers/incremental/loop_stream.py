@@ -37,7 +37,8 @@ class LoopStream(IncrementalLearner):
         self.solver = settings.solver_name
         self.loop: Loop | None = None
         self.origin: Origin | None = None
-        self.kinks: tuple[float, bool] = 0.0, False  # (l1, positive) of the last chunk
+        # (l1, positive) of the last chunk, and the factors of the penalty if there are any.
+        self.kinks: tuple = (0.0, False)
         self._steps_changed = False
 
     def follow(self, settings: Settings) -> None:
@@ -53,7 +54,9 @@ class LoopStream(IncrementalLearner):
 
     def _prepare(self, objective: Objective, start: Tensor | None, control: SolverControl) -> Steps:
         """Return the steps along a chunk."""
-        kind = objective.penalty.l1, objective.penalty.positive
+        penalty = objective.penalty
+        factors = () if penalty.factors is None else (tuple(penalty.factors.tolist()),)
+        kind = penalty.l1, penalty.positive, *factors
         if self.loop is None:
             begun = make_start(objective, start, self.settings, control)
             self.loop = make_loop(begun, self.settings)

@@ -18,6 +18,7 @@ from ..base import Solution, SolverControl
 from ..newton.least_squares import BLURRED
 from ..newton.quadratic_model import CLEAR, quadratic_model
 from ..newton.solver import newton
+from ..newton.unpenalised_columns import with_unpenalised
 from ..stochastic.settings import Settings
 from .learner import IncrementalLearner
 
@@ -94,7 +95,7 @@ class MomentStream(IncrementalLearner):
             objective.penalty,
             objective.fit_intercept,
         )
-        solution = newton(summed, None, control)
+        solution = with_unpenalised(summed, None, control, newton)
         if solution.metric is None:  # of a penalty with kinks, which is solved without one
             metric = quadratic_model(summed, torch.float64, control.data_eps).metric
             solution = replace(solution, metric=metric)

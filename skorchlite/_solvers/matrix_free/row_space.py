@@ -49,7 +49,8 @@ def suits_row_space(objective: Objective) -> bool:
     """Return whether sparse rows of this process are fewer than their columns."""
     rows = objective.rows
     here = rows.sparse and not rows.partitioned and objective.origin.scale is None
-    return here and objective.basis.diagonal and rows.fewer_than(objective.n_features)
+    alike = objective.penalty.factors is None  # else products of the rows are in no one's units
+    return here and alike and objective.basis.diagonal and rows.fewer_than(objective.n_features)
 
 
 class RowSpace(Scaled):

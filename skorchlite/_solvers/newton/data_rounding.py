@@ -38,11 +38,13 @@ def rounded_by(objective: Objective, data_eps: float, size: Array | float = 0.0)
 def made_by_rounding(objective: Objective, data_eps: float) -> Array:
     """Return the deviation of each column that the rounding of its entries may have made.
 
-    With a penalty, a column of single precision that hardly varies is not taken for constant.
+    With a penalty on it, a column of single precision that hardly varies is not taken for constant.
     """
-    if objective.penalty.l1 or objective.penalty.curvature:
-        data_eps = _EPS
-    return _SAFETY * rounded_by(objective, data_eps)
+    made = _SAFETY * rounded_by(objective, data_eps)
+    unpenalised = objective.penalty.unpenalised(objective.n_features).numpy()
+    if unpenalised.all():
+        return made
+    return np.where(unpenalised, made, _SAFETY * rounded_by(objective, _EPS))
 
 
 def rounded_part(objective: Objective, data_eps: float, deviation: Array) -> Array:
@@ -50,12 +52,13 @@ def rounded_part(objective: Objective, data_eps: float, deviation: Array) -> Arr
 
     A column that depends on others does so only up to the rounding of its entries. That is
     relative to their distance from zero, and not to their deviation, which must be positive. With
-    a penalty on the coefficients the data leaves none of them undetermined, and the parts are zero.
+    a penalty that curves a coefficient the data does not leave it undetermined: its part is zero.
     """
-    if objective.penalty.curvature:
+    if objective.penalty.curves_all:
         return np.zeros_like(deviation)
     moved = rounded_by(objective, data_eps, deviation)
-    return _SAFETY * objective.n_features**0.5 * moved / deviation
+    parts = _SAFETY * objective.n_features**0.5 * moved / deviation
+    return np.where(objective.penalty.free(objective.n_features).numpy(), parts, 0.0)
 
 
 def rounded_part_of_any(objective: Objective, data_eps: float, deviation: Array) -> Array:

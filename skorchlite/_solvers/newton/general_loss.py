@@ -125,7 +125,8 @@ class _Descent:
     def __init__(self, objective: Objective, frame: Frame, control: SolverControl, room: int):
         self.loss, self.frame, self.room = objective.loss, frame, room
         self.tol, self.max_iter = control.gap, control.max_iter
-        self.free = not (objective.penalty.curvature or objective.penalty.l1)
+        # Whether columns without a penalty may explain all targets, so that nothing is left.
+        self.free = bool(objective.penalty.unpenalised(objective.n_features).any())
         self.bound = frame.bound()
         self.reach = inf
         self.base: Array | None = None

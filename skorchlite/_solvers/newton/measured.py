@@ -90,7 +90,7 @@ def measured(objective: Objective, solution: Solution, ends: list[End], frame: F
 def _nothing(objective: Objective, end: End, moved: float) -> float:
     """Return how much of the objective counts as rounding, which moves it by so much."""
     nothing, first = end.at_zero.nothing, end.at_zero.value
-    if objective.penalty.curvature or objective.penalty.l1:
+    if not objective.penalty.unpenalised(objective.n_features).any():
         return nothing
     # Where every row can be met, what is left of the objective is rounding too.
     return max(nothing, explained(end.made, first), min(moved, _MET * first))

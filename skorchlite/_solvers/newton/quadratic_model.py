@@ -1,5 +1,6 @@
 """The objective of squared error about the mean of its columns, with its preconditioner."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,12 @@ class QuadraticModel:
     metric: Metric
     dtype: torch.dtype
 
-    def least_norm(self, w: Array, far: float = FAR_UNITS) -> Array:
+    def least_norm(
+        self,
+        w: Array,
+        far: float = FAR_UNITS,
+        to_caller: Callable[[Array], Array] | None = None,
+    ) -> Array:
         """Return the coefficients of least norm that predict what w does, if there are others.
 
         Where columns that are taken for constant are not quite, others would not; then it is w.
@@ -57,11 +63,13 @@ class QuadraticModel:
         w : array of shape (n_features, n_targets)
         far : float
             See ``Metric.excess``.
+        to_caller : callable, default=None
+            Makes the caller's coefficients, where the columns are some of those of a basis.
         """
         quadratic = self.quadratic
         if self.metric.null is None:
             return w
-        excess = self.metric.excess(w, self.objective.units.to_caller, far)
+        excess = self.metric.excess(w, to_caller or self.objective.units.to_caller, far)
         moved, size = ((part * quadratic.hessian_product(part)).sum(0) for part in (excess, w))
         # Beside a large excess the products have a rounding error of their own.
         rounding = (quadratic.hessian.diagonal()[:, None] * excess * excess).sum(0)
@@ -110,7 +118,7 @@ def quadratic_model(objective: Objective, dtype: torch.dtype, data_eps: float) -
     data_eps : float
         Relative rounding of the data itself.
     """
-    if objective.basis.diagonal and objective.rows.fewer_than(objective.n_features):
+    if _is_wide(objective):
         model = _wide_model(objective, data_eps)
         # In the caller's units, directions among small columns are lost beside large ones.
         full = len(model.quadratic.hessian.Z) - objective.fit_intercept
@@ -127,6 +135,12 @@ def quadratic_model(objective: Objective, dtype: torch.dtype, data_eps: float) -
     rounding = rounded_part_of_any(objective, data_eps, deviation)
     metric = spectral_metric(objective, quadratic.hessian, rounding)
     return QuadraticModel(objective, quadratic, metric, precision)
+
+
+def _is_wide(objective: Objective) -> bool:
+    """Return whether the solution lies in the span of the rows, which are fewer than columns."""
+    few = objective.rows.fewer_than(objective.n_features)
+    return few and objective.basis.diagonal and objective.penalty.keeps_span
 
 
 def measure(objective: Objective, dtype: torch.dtype) -> tuple[Objective, Quadratic]:

@@ -36,7 +36,8 @@ class RowSpaceMetric(Metric):
         How many of the rows depend on the others since all are measured from their mean.
     penalty : float
     unit : Tensor of shape (d,)
-        A coefficient of 1 in the caller's units.
+        A coefficient of 1 in units in which the penalty is the same along all, the caller's but
+        for the factors of the penalty.
     scale, live : array of shape (d,)
     condition, noise : float
         See ``Metric``.

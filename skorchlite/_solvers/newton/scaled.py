@@ -57,8 +57,7 @@ class Scaled:
         if wide and objective.penalty.smooth:
             # In the caller's units steps stay in the span of the rows, where the solution is: the
             # one of minimum norm, where the rows leave a choice.
-            unit = torch.from_numpy(objective.units.to_caller(np.ones((len(scale), 1)))[:, 0])
-            scale = unit * torch.linalg.vector_norm(scale / unit) / len(scale) ** 0.5
+            scale = _in_span(objective, scale)
         unit = torch.where(live, 1 / scale, 0.0)
         self.unit = torch.cat((unit, unit.new_full((1,), objective.fit_intercept)))[:, None]
         self.positive = objective.penalty.positive
@@ -183,6 +182,22 @@ class Scaled:
     def within(self, u: Tensor, orthant: Tensor) -> Tensor:
         """Return u with zero for kinked coordinates that left the orthant."""
         return torch.where(self.kinked & (u.sign() != orthant), 0.0, u)
+
+
+def _in_span(objective: Objective, scale: Tensor) -> Tensor:
+    """Return scales of columns in which steps along gradients stay where the solution is.
+
+    Those are the caller's units, or units in which the penalty is round. With some columns that no
+    penalty is on, it is on the span of the rows in these alone, and others are as they are.
+    """
+    penalty, unit = objective.penalty, objective.column_penalty.caller_unit
+    among = penalty.free(len(scale))
+    if penalty.curves_all:
+        unit, among = objective.column_penalty.round_unit, ~among
+    part = scale[among] / unit[among]
+    scale = scale.clone()
+    scale[among] = unit[among] * torch.linalg.vector_norm(part) / len(part) ** 0.5
+    return scale
 
 
 class Whitened(Scaled):

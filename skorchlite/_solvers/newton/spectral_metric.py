@@ -166,8 +166,10 @@ def _of_rows(objective: Objective, scale: Tensor, live: Tensor, rounding: Tensor
 def _rows_have(objective: Objective, curvature: Tensor) -> Tensor:
     """Return which directions there are rows for, the most curved first."""
     most = len(curvature)
-    if not objective.penalty.curvature:
-        most = min(most, objective.rows.n_rows - objective.fit_intercept)
+    if not objective.penalty.curves_all:
+        free = int(objective.penalty.free(objective.n_features).sum())
+        n_curved = objective.n_features - free  # which have a direction each by the penalty
+        most = min(most, objective.rows.n_rows - objective.fit_intercept + n_curved)
     has = torch.zeros_like(curvature, dtype=torch.bool)
     has[curvature.argsort(descending=True)[:most]] = True
     return has

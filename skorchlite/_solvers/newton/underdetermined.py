@@ -72,20 +72,15 @@ def wide_quadratic(objective: Objective) -> tuple[Objective, Quadratic]:
     if not torch.isfinite(squares).all() or (nothing != 0).any():
         raise OutOfRangeError
     y, Z = columns[:, :t], columns[:, t:]
-    unit = _unit_of(objective)[:, None]
+    unit = objective.column_penalty.round_unit[:, None]
     hessian = RowGram(Z, objective.penalty.curvature * unit**2, root_share, squares[t:])
     moments = Moments(1.0, mean.numpy(), squares.numpy())
     gradient, value = -(Z.T @ y).numpy(), 0.5 * moments.cross[:t]
     return objective, Quadratic(hessian, gradient, value, moments)
 
 
-def _unit_of(objective: Objective) -> Tensor:
-    """Return a coefficient of 1 in the caller's units, for each column."""
-    return torch.from_numpy(objective.units.to_caller(np.ones((objective.n_features, 1)))[:, 0])
-
-
 def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Array) -> Metric:
-    """Return the metric in the span of the rows, in the caller's units.
+    """Return the metric in the span of the rows, in units in which the penalty is round.
 
     Parameters
     ----------
@@ -96,7 +91,7 @@ def wide_metric(objective: Objective, quadratic: Quadratic, rounding: Array) -> 
         The part of the deviation of each column that the rounding of its entries may have made.
     """
     Z = quadratic.hessian.Z
-    unit = _unit_of(objective)
+    unit = objective.column_penalty.round_unit
     deviation = np.sqrt(quadratic.moments.cross[-len(unit) :])
     varies = (deviation > 0) & (rounding < 1)
     scale, live = np.where(varies, deviation, 1.0), torch.from_numpy(varies)

@@ -58,14 +58,24 @@ class KinkedProblems:
     positive: bool
 
     @classmethod
-    def made(cls, problems: list[ScaledMoments], shares: Array, positive: bool) -> "KinkedProblems":
-        """Return the problems of each of ``problems``, share of "l1" and target, in this order."""
+    def made(
+        cls,
+        problems: list[ScaledMoments],
+        shares: Array,
+        positive: bool,
+        factors: Array | float = 1.0,
+    ) -> "KinkedProblems":
+        """Return the problems of each of ``problems``, share of "l1" and target, in this order.
+
+        The penalty on each coefficient is times its factor.
+        """
         parts = []
         for number, problem in enumerate(problems):
             kept = np.where(problem.varies, 1 / problem.scale, 0.0)
+            l1, l2 = factors * kept, factors * kept**2
             for share in shares:
                 for gradient in problem.gradient.T:
-                    parts.append((number, gradient, share * kept, (1 - share) * kept**2))
+                    parts.append((number, gradient, share * l1, (1 - share) * l2))
         of, gradient, l1, l2 = map(np.array, zip(*parts, strict=True))
         hessians = np.stack([problem.hessian for problem in problems])
         return cls(hessians, of, gradient, l1, l2, positive)
@@ -79,6 +89,13 @@ class KinkedProblems:
             l1=self.l1[which],
             l2=self.l2[which],
         )
+
+    @property
+    def unpenalised(self) -> Mask:
+        """Which coefficients of columns that vary no penalty is on, where it is on others."""
+        weight = self.l1 + self.l2
+        varies = np.diagonal(self.hessians, 0, 1, 2)[self.of] > 0
+        return (weight == 0) & varies & weight.any(1, keepdims=True)
 
     def curved(self, u: Array) -> Array:
         """Return ``R u`` of each problem, of which only rows that count are read."""
@@ -107,7 +124,8 @@ def kinked_path(problems: KinkedProblems, alphas: Array) -> tuple[Array, Mask]:
     n, n_alphas = alphas.shape
     found = np.zeros((n, n_alphas, problems.gradient.shape[1]))
     lost = np.zeros((n, n_alphas), bool)
-    u, before = found[:, 0].copy(), np.maximum(_least_without_columns(problems), alphas[:, 0])
+    u, least = _without_penalised(problems)
+    before = np.maximum(least, alphas[:, 0])
     for i in range(n_alphas):
         # Below a penalty where guesses went in a circle they mostly do so, which takes all steps.
         left = np.flatnonzero(~lost[:, i - 1]) if i else np.arange(n)
@@ -122,10 +140,21 @@ def kinked_path(problems: KinkedProblems, alphas: Array) -> tuple[Array, Mask]:
     return found, lost
 
 
-def _least_without_columns(problems: KinkedProblems) -> Array:
-    """Return the least penalties with which all coefficients are zero; zero without "l1"."""
-    size, l1 = abs(problems.gradient), problems.l1
-    return np.divide(size, l1, out=np.zeros_like(l1), where=l1 > 0).max(1, initial=0.0)
+def _without_penalised(problems: KinkedProblems) -> tuple[Array, Array]:
+    """Return the minimisers with zero for all that is penalised, and the least penalties for these.
+
+    Such penalties are zero without "l1". Where columns that no penalty is on depend on each other,
+    or are kept from below zero, these are zero too, which is a start as well.
+    """
+    l1, free = problems.l1, problems.unpenalised
+    u, slope = np.zeros_like(l1), -problems.gradient
+    if free.any():
+        sign = free.astype(float)
+        point, there = _solved(problems, np.arange(len(u)), sign, 0 * l1, 0 * l1)
+        fine = np.isfinite(there).all(1) & ~(problems.positive & (point < 0).any(1))
+        u[fine], slope[fine] = point[fine], there[fine]
+    least = np.divide(abs(slope), l1, out=np.zeros_like(l1), where=l1 > 0)
+    return u, least.max(1, initial=0.0)
 
 
 def _followed(
@@ -198,7 +227,8 @@ def _minimised(
     slope = problems.curved(u) + l2 * u - problems.gradient
     sign = _signs(u, slope, l1, size, problems.positive)
     if before is not None:
-        sign[(u == 0) & (abs(slope) >= before * problems.l1 - _UNSOLVED * size)] = 0
+        steep = abs(slope) >= before * problems.l1 - _UNSOLVED * size
+        sign[(u == 0) & steep & ~problems.unpenalised] = 0
     for step in range(n_steps):
         point, slope, sign = _solved_among(problems, left, sign, l1[left], l2[left], u[left])
         off = np.where(sign != 0, abs(slope + l1[left] * sign), 0.0).max(1, initial=0.0)
@@ -229,10 +259,11 @@ def _is_one_of_many(
 ) -> Mask:
     """Return where other points are minimisers as well, as some columns cost and gain nothing.
 
-    That is only without a penalty. Of such points a fit finds that of least norm.
+    That is only without a penalty on these. Of such points a fit finds that of least norm.
     """
-    varies = problems.l1[which] + problems.l2[which] > 0
-    return (bare & varies & (sign == 0) & (abs(slope) <= _UNSOLVED * size)).any(1)
+    some = problems.some(which)
+    free = some.unpenalised | (bare & (some.l1 + some.l2 > 0))
+    return (free & (sign == 0) & (abs(slope) <= _UNSOLVED * size)).any(1)
 
 
 def _signs(u: Array, slope: Array, l1: Array, size: Array, positive: bool) -> Array:

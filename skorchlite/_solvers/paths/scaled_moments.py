@@ -55,13 +55,13 @@ class ScaledMoments:
         parts = np.einsum("...j,...njt->...nt", self.mean[..., t:], coef)
         return self.mean[..., None, :t] - parts
 
-    def condition(self, curvature: float, used: NDArray[np.bool_]) -> float:
+    def condition(self, curvature: Array, used: NDArray[np.bool_]) -> float:
         """Return about the condition of the Hessian with an "l2" penalty, by iterated products.
 
         Parameters
         ----------
-        curvature : float
-            The weight of the penalty on coefficients in the caller's units.
+        curvature : array of shape (d,)
+            The weight of the penalty on each coefficient in the caller's units.
         used : array of bool, of shape (d,)
             The columns that it is for.
         """
@@ -69,7 +69,7 @@ class ScaledMoments:
         if not len(own):
             return 1.0
         matrix = self.hessian[np.ix_(own, own)]
-        matrix[range(len(own)), range(len(own))] += curvature / self.scale[own] ** 2
+        matrix[range(len(own)), range(len(own))] += curvature[own] / self.scale[own] ** 2
         unit = np.sqrt(matrix.diagonal())
         whole = torch.from_numpy(matrix / (unit[:, None] * unit))
         factor, info = torch.linalg.cholesky_ex(whole)
