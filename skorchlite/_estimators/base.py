@@ -27,19 +27,20 @@ from .._sources.feature_map import IDENTITY, FeatureMap
 from .._sources.origin_choice import pilot_origin, plain_origin, widest_origin
 from .callbacks import Task
 from .columns import Columns
+from .covariance import whitening_of_solution
 from .fitted_state import packed, portable, restored, unpacked
 from .parameters import Parameters, plain_parameters, stalled_at
-from .prediction import Predictor
 from .problem import Problem, point_of
 from .rank_session import over_all_ranks
 from .returned import count_rounding
 from .rollback import untouched_on_error
 from .stack_level import caller_level
+from .uncertainty import Uncertainty
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 
 
-class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Parameters):
+class TorchRegressor(CallbackSupportMixin, Uncertainty, MultiOutputMixin, Parameters):
     """``fit``, for a model that is linear in the columns that ``_columns`` returns."""
 
     _stream: IncrementalLearner | None  # what ``partial_fit`` goes on with after a fit
@@ -244,6 +245,9 @@ class TorchRegressor(CallbackSupportMixin, Predictor, MultiOutputMixin, Paramete
             "device_": str(data.device),
             "_n_rows": solution.objective.rows.n_rows,
             "_stream": _stream_of(solution, data.dtype),
+            "_whitening": kept_whitening(
+                solution, data.rows.n_weighted if data.weighted else data.rows.n_rows
+            ),
         }
 
     def _attributes(self, data, solution):
@@ -324,6 +328,12 @@ def _in_range(attributes):
     )
 
 
+def kept_whitening(solution, n_rows):
+    """Return what covariances are made of without data, of few columns."""
+    few = solution.objective.n_features <= _KEPT_COLUMNS
+    return whitening_of_solution(solution, n_rows) if few else None
+
+
 def _stream_of(solution, dtype):
     """Return the stream that chunks after a fit go on with, if it leaves moments to do so."""
     objective = solution.objective
@@ -333,7 +343,8 @@ def _stream_of(solution, dtype):
     if solution.moments.cross.ndim == 1 or objective.origin.scale is not None:
         return None
     n_null = 0 if solution.rank is None else objective.n_features - solution.rank
-    moments = RunningMoments.of(solution.moments, objective.origin, n_null)
+    n_rows = objective.rows.n_weighted
+    moments = RunningMoments.of(solution.moments, objective.origin, n_null, n_rows)
     return MomentStream(
         objective.basis.for_other_rows(), objective.fit_intercept, moments, solution.rank or 0
     )

@@ -12,6 +12,7 @@ from .._inputs.conversion import to_numpy
 from .._inputs.group_table import GroupTable
 from .._linalg.views import viewed
 from .._objective.moments_objective import RunningMoments
+from .._objective.whitening import Whitening
 from .._polynomials.basis import Basis
 from .._polynomials.degrees import Degrees
 from .._polynomials.local_powers import LocalPowers
@@ -46,7 +47,7 @@ _KIND = "skorchlite kind"  # of a dictionary that stands for one of our objects
 _STORED: tuple[Any, ...] = (
     *(Identity, Basis, Degrees, terms_of, Origin, RunningMoments, Coordinates, Metric),
     *(MomentStream, LoopStream, AveragedStream, Loop, Settings),
-    *(GroupTable, Coefficients, LocalPowers),
+    *(GroupTable, Coefficients, LocalPowers, Whitening),
     *(GradientDescent, TorchOptimizer, Average, RecentAverage, ProximalPenalty, CumulativePenalty),
     *(Constant, InverseScaling, Optimal, Shrinking, Adaptive, PassiveAggressive, TorchSchedule),
 )

@@ -22,7 +22,7 @@ from .._solvers.incremental.moment_stream import MomentStream
 from .._solvers.selection import is_stochastic
 from .._sources.arrays import ArrayRows
 from .._sources.origin_choice import pilot_origin, plain_origin
-from .base import TorchRegressor
+from .base import TorchRegressor, kept_whitening
 from .parameters import plain_parameters
 from .problem import point_of
 from .rank_session import over_all_ranks
@@ -188,6 +188,8 @@ class StreamRegressor(TorchRegressor):
         ).knowing(dtype=data.dtype)
         self._keep(self._attributes(data, solution))
         self._stream, self.solver_, self.device_ = stream, stream.solver, str(source.device)
+        moments = stream.moments if isinstance(stream, MomentStream) else None
+        self._whitening = None if moments is None else kept_whitening(solution, moments.n_rows)
         self._n_rows = source.n_rows + (0 if first else self._n_rows)
         return solution
 

@@ -107,6 +107,10 @@ class PolynomialModel(TorchRegressor):
         return polynomials if np.ndim(self.intercept_) else polynomials[0]
 
     @property
+    def _term_names(self):
+        return self.get_feature_names_out()
+
+    @property
     def _given_degree(self):
         """The degree as the user asks for it, for messages."""
         return self.degree

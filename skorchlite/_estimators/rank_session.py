@@ -40,6 +40,14 @@ def over_all_ranks(
             return result
 
 
+def of_all_ranks(estimator: Any, mine: Any) -> list[Any]:
+    """Return what each rank passes here, on all of them; of one process if not distributed."""
+    if not estimator.distributed:
+        return [mine]
+    with Ranks[Rows](alike=(estimator.loss,)) as ranks:
+        return ranks.agree(mine, None)
+
+
 def _agreed(ranks: Ranks[Rows], read: Callable[[], Data]) -> Data:
     """Return the data of this rank, which all ranks have in the same form."""
     data, mine, error = None, None, None

@@ -76,8 +76,8 @@ class BlockReader:
     Attributes
     ----------
     form : BlockForm
-    n_rows : int or None
-        None until a pass has ended.
+    n_rows, n_weighted : int or None
+        How many rows there are, and how many with weight; None until a pass has ended.
     rereadable : bool
         Whether the source can be iterated again.
     """
@@ -88,10 +88,11 @@ class BlockReader:
         self.estimator, self.source, self.targets = estimator, source, targets
         self.form = BlockForm.of(*first)
         self.n_rows: int | None = None
+        self.n_weighted: int | None = None
         self.rereadable = not isinstance(source, Iterator)
         # The pass that the first block began, which the first reading of all blocks takes up.
         self._begun: list[Triple] = [first]
-        self._rest: Iterator[Triple] | None = self._counted(rest, first[0].shape[0])
+        self._rest: Iterator[Triple] | None = self._counted(rest, first)
 
     @classmethod
     def opened(
@@ -158,13 +159,15 @@ class BlockReader:
             )
         return self._counted(_checked(self.estimator, self.source, self.targets, form=self.form))
 
-    def _counted(self, blocks: Iterable[Triple], n_rows: int = 0) -> Iterator[Triple]:
+    def _counted(self, blocks: Iterable[Triple], first: Triple | None = None) -> Iterator[Triple]:
         """Yield the blocks of a pass, and check at its end that it had as many rows as the others.
 
-        ``n_rows`` is the number of rows that the pass has yielded before.
+        ``first`` is a block that the pass has yielded before.
         """
+        n_rows, n_weighted = (0, 0) if first is None else (first[0].shape[0], _n_weighted(first))
         for block in blocks:
             n_rows += block[0].shape[0]
+            n_weighted += _n_weighted(block)
             yield block
         if not n_rows:
             raise ValueError(
@@ -176,7 +179,13 @@ class BlockReader:
                 f"{type(self.source).__name__} yields {n_rows} rows now and had {self.n_rows} "
                 "before. It must yield the same ones each time it is iterated."
             )
-        self.n_rows = n_rows
+        self.n_rows, self.n_weighted = n_rows, n_weighted
+
+
+def _n_weighted(block: Triple) -> int:
+    """Return how many rows of a block have weight."""
+    X, _, weight = block
+    return X.shape[0] if weight is None else int((weight > 0).sum())
 
 
 def _checked(

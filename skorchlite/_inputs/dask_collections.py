@@ -53,23 +53,25 @@ class DaskInput(Input):
         rows.total(partial(check_rows_finite, name=type(estimator).__name__))
         return rows
 
-    def predicted(self, estimator: Any) -> Any:
+    def predicted(self, estimator: Any, method: str = "_predict") -> Any:
         """Return the predictions as a dask array, which is computed when the user asks for it."""
         X = _with_whole_rows(self.X)
         outline = _outline(X, 1)
         check_whole(estimator, _names(X), outline, reset=False)
         model = copy.copy(estimator)
         # Not sent to the workers: moments for later chunks, and names, which have been checked.
-        for name in ("_stream", "feature_names_in_"):
+        plain = method == "_predict"
+        for name in ("_stream", "feature_names_in_", *(["_whitening"] if plain else [])):
             vars(model).pop(name, None)
-        targets = np.shape(estimator.intercept_)
+        targets = (*np.shape(estimator.intercept_), *(() if plain else (2,)))
         meta = np.empty((0, *targets), outline.dtype)
-        predict = partial(_predicted, model=model, meta=meta)
+        predict = partial(_predicted, model=model, method=method, meta=meta)
         if _is_frame(X):
             return X.map_partitions(predict, meta=meta)
         if not targets:
             return X.map_blocks(predict, drop_axis=1, meta=meta)
-        return X.map_blocks(predict, chunks=(X.chunks[0], targets), meta=meta)
+        chunks, added = (X.chunks[0], *((n,) for n in targets)), list(range(2, 1 + len(targets)))
+        return X.map_blocks(predict, chunks=chunks, new_axis=added or None, meta=meta)
 
     @property
     def scored_by_rows(self) -> bool:
@@ -259,7 +261,8 @@ def _is_array(column: Any) -> bool:
 
 
 def _is_frame(column: Any) -> bool:
-    return not _is_array(column) and column.ndim == 2
+    in_memory = isinstance(column, np.ndarray)  # as targets may be
+    return not in_memory and not _is_array(column) and column.ndim == 2
 
 
 def _names(X: Any) -> Any:
@@ -289,11 +292,12 @@ def _aligned(
     return list(da.concatenate(arrays).rechunk({0: tuple(wanted)}).to_delayed().ravel())
 
 
-def _predicted(X: Any, model: Any, meta: np.ndarray) -> np.ndarray:
+def _predicted(X: Any, model: Any, method: str, meta: np.ndarray) -> np.ndarray:
     """Return the predictions of a model on a partition, of dtype and shape like ``meta``."""
     X, *_ = check_part(type(model).__name__, X)
     if not X.shape[0]:
         return meta
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     with torch_settings():
-        return to_numpy(model._predict(ArrayRows(X, None, None, device), is_single(X)))
+        rows = ArrayRows(X, None, None, device)
+        return to_numpy(getattr(model, method)(rows, is_single(X)))

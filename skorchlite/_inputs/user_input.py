@@ -90,8 +90,15 @@ class Input(ABC):
         """
 
     @abstractmethod
-    def predicted(self, estimator: Any) -> Any:
-        """Return the predictions of a fitted estimator, as an array of the kind that X is."""
+    def predicted(self, estimator: Any, method: str = "_predict") -> Any:
+        """Return the predictions of a fitted estimator, as an array of the kind that X is.
+
+        Parameters
+        ----------
+        estimator : object
+        method : str, default="_predict"
+            Its method that predicts on rows; another one returns pairs, along a last axis.
+        """
 
     @property
     def scored_by_rows(self) -> bool:
@@ -116,12 +123,12 @@ class LocalInput(Input):
     def check_ranks_can_read(self, label: str) -> None:
         """Accept it: each rank reads rows of its own."""
 
-    def predicted(self, estimator: Any) -> Any:
+    def predicted(self, estimator: Any, method: str = "_predict") -> Any:
         """Return the predictions of a fitted estimator, as an array of the kind that X is."""
         with torch_settings():
             rows, single = self._read_to_predict(estimator)
             with computing(n_entries_here(rows)):
-                y_pred = estimator._predict(rows, single)
+                y_pred = getattr(estimator, method)(rows, single)
             return self._prediction_for_caller(y_pred)
 
     @abstractmethod

@@ -46,6 +46,10 @@ class CallableLoss(Loss):
         """Return the derivative of each entry in its raw prediction."""
         return self._each_target(self._slopes, y, raw_prediction)
 
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the second derivative of each entry in its raw prediction, by autograd."""
+        return self._each_target(self._curvatures, y, raw_prediction)
+
     def slopes_beside_zero(self) -> tuple[float, float] | None:
         """Return the slopes in r just below and above r = 0; None where the slope does not jump."""
         (below, above), (further_below, further_above) = map(self._slopes_at, (1e-6, 1e-3))
@@ -67,6 +71,16 @@ class CallableLoss(Loss):
             point = raw_prediction.detach().requires_grad_()
             (slopes,) = torch.autograd.grad(self._values(y, point).sum(), point)
         return slopes
+
+    def _curvatures(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        with torch.enable_grad():
+            point = raw_prediction.detach().requires_grad_()
+            total = self._values(y, point).sum()
+            (slopes,) = torch.autograd.grad(total, point, create_graph=True)
+            if not slopes.requires_grad:  # the loss is linear in pieces
+                return torch.zeros_like(point)
+            (curvatures,) = torch.autograd.grad(slopes.sum(), point)
+        return curvatures.detach()
 
     @staticmethod
     def _each_target(function: Any, y: Tensor, raw_prediction: Tensor) -> Tensor:

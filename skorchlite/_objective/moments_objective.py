@@ -52,6 +52,8 @@ class RunningMoments:
         any direction.
     n_null : int, default=0
         Along how many directions the features are known not to vary. The sums alone cannot tell.
+    n_rows : int or None, default=None
+        How many rows have weight; None where that is not known.
     """
 
     weight: float
@@ -59,9 +61,12 @@ class RunningMoments:
     cross: Pair
     rounded: np.ndarray
     n_null: int = 0
+    n_rows: int | None = None
 
     @classmethod
-    def of(cls, moments: Moments, origin: Origin, n_null: int = 0) -> "RunningMoments":
+    def of(
+        cls, moments: Moments, origin: Origin, n_null: int = 0, n_rows: int | None = None
+    ) -> "RunningMoments":
         """Return the moments of rows that were summed in single doubles about an origin."""
         if origin.scale is not None:
             raise OutOfRangeError
@@ -70,10 +75,13 @@ class RunningMoments:
         squares = cross.diagonal() if cross.ndim == 2 else cross
         summed = squares + moments.weight * away**2
         rounded = _ROUNDING * np.finfo(np.float64).eps * summed
-        return cls(moments.weight, mean, (cross, np.zeros_like(cross)), rounded, n_null)
+        pair = cross, np.zeros_like(cross)
+        return cls(moments.weight, mean, pair, rounded, n_null, n_rows)
 
     @classmethod
-    def of_products(cls, products: dd.Pair, origin: Origin, centre: bool) -> "RunningMoments":
+    def of_products(
+        cls, products: dd.Pair, origin: Origin, centre: bool, n_rows: int | None = None
+    ) -> "RunningMoments":
         """Return the moments of rows from the products of their columns, ones among them."""
         k = len(origin.shift)
         weight = products[0][k, k] + products[1][k, k]
@@ -84,7 +92,7 @@ class RunningMoments:
             high, low = _outer(total, mean)
             cross = dd.add(cross, (-high, -low))
         mean = dd.add(mean, (origin.shift, torch.zeros_like(origin.shift)))
-        return cls(float(weight), _arrays(mean), _arrays(cross), np.zeros(k))
+        return cls(float(weight), _arrays(mean), _arrays(cross), np.zeros(k), n_rows=n_rows)
 
     def in_terms(self, n_targets: int, terms: Pair, centre: bool) -> "RunningMoments":
         """Return the moments of other columns, which are combinations of these and a constant.
@@ -108,7 +116,8 @@ class RunningMoments:
         # The whole matrix: its diagonal alone would grow with each further change of terms.
         rounded = turn[0].T @ rounded @ turn[0] if rounded.any() else rounded.diagonal()
         cross = _arrays(_turned(_tensors(self.cross), turn))
-        return RunningMoments(self.weight, _arrays(mean), cross, rounded.numpy(), self.n_null)
+        parts = self.weight, _arrays(mean), cross, rounded.numpy()
+        return RunningMoments(*parts, self.n_null, self.n_rows)
 
     def merged(self, other: "RunningMoments", centre: bool) -> "RunningMoments":
         """Return the moments of both sets of rows.
@@ -131,7 +140,11 @@ class RunningMoments:
         if rounded[0].ndim != rounded[1].ndim:
             rounded = _matrix(rounded[0]), _matrix(rounded[1])
         rounded = rounded[0] + rounded[1]
-        return RunningMoments(weight, _arrays(mean), _arrays(cross), rounded, self.n_null)
+        n_rows = None
+        if self.n_rows is not None and other.n_rows is not None:
+            n_rows = self.n_rows + other.n_rows
+        parts = weight, _arrays(mean), _arrays(cross), rounded
+        return RunningMoments(*parts, self.n_null, n_rows)
 
 
 def _outer(a: dd.Pair, b: dd.Pair) -> dd.Pair:
@@ -180,14 +193,15 @@ def moments_of_chunk(
         mean, deviation, _ = objective.spread()
         weight = objective.rows.n_rows * objective.rows.mean_weight()
         moments = Moments(weight, mean.numpy(), weight * deviation.numpy() ** 2)
-        return objective, RunningMoments.of(moments, origin)
+        return objective, RunningMoments.of(moments, origin, n_rows=objective.rows.n_weighted)
     moments = objective.quadratic(objective.double).moments
     spread = moments.cross.diagonal() / moments.weight
     far = moments.mean**2 > FAR_MEAN * spread
     if objective.fit_intercept and (far & (spread > 0)).any():
         objective = objective.at(Origin(origin.shift + torch.from_numpy(moments.mean)))
         moments = objective.quadratic(objective.double).moments
-    return objective, RunningMoments.of(moments, objective.origin)
+    n_rows = objective.rows.n_weighted
+    return objective, RunningMoments.of(moments, objective.origin, n_rows=n_rows)
 
 
 def doubled_moments_of_chunk(objective: Objective) -> RunningMoments:
@@ -198,7 +212,8 @@ def doubled_moments_of_chunk(objective: Objective) -> RunningMoments:
     """
     (parts,) = objective.rows.total(partial(doubled_products, origin=objective.origin))
     products = reduce(dd.add, parts)
-    return RunningMoments.of_products(products, objective.origin, objective.fit_intercept)
+    centre, n_rows = objective.fit_intercept, objective.rows.n_weighted
+    return RunningMoments.of_products(products, objective.origin, centre, n_rows)
 
 
 class SeenRows(Rows):

@@ -64,6 +64,13 @@ class BasisConversion(CoefficientConversion):
             return w * self.unit[:, None] if self.basis.caller == "power" else w
         return self._to_caller(w)[:-1]
 
+    def to_caller_with_constant(self, w: Array, constant: Array) -> tuple[Array, Array]:
+        """Return the caller's coefficients and constant, for terms measured from zero."""
+        if self.basis.diagonal:
+            return self.to_caller(w), constant
+        found = self._to_caller(w, constant)
+        return found[:-1], found[-1]
+
     def from_caller(self, coef: Array, constant: Array) -> tuple[Array, Array]:
         """Return (coefficients of the terms, constant) from the caller's."""
         if self.basis.diagonal:

@@ -40,6 +40,12 @@ class Solution:
         Of the rows, about the present origin, where a solver of squared error made them.
     metric : Metric or None
         Of a quadratic objective.
+    dtype : torch.dtype or None
+        Of the products that moments and metric are made of.
+    values : array of shape (n_targets,) or None
+        The objective of each target at the solution of a quadratic one.
+    measured : bool
+        Whether these are sums over the rows, and not made of moments, whose parts may cancel.
     n_updates : int
     facts : dict
         Numbers for the message of the status.
@@ -59,6 +65,9 @@ class Solution:
     validation_curve: list[float] | None = None
     moments: Any = None
     metric: Any = None
+    dtype: torch.dtype | None = None
+    values: Any = None
+    measured: bool = False
     n_updates: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
     scale: float | None = None

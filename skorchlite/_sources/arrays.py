@@ -48,14 +48,25 @@ class ArrayRows(Rows):
 
     def mean_weight(self) -> float:
         """Return the mean of the sample weights."""
+        weight = self._weight
+        return 1.0 if weight is None or not self.n_rows else float(weight.mean())
+
+    @property
+    def n_weighted(self) -> int:
+        """The number of rows with weight."""
+        weight = self._weight
+        return self.n_rows if weight is None else int((weight > 0).sum())
+
+    @property
+    def _weight(self) -> Any:
+        """The weights of these rows, of NumPy or torch; None if they have none."""
         weight = self.arrays[2]
-        if weight is None or not self.n_rows:
-            return 1.0
+        if weight is None:
+            return None
         if isinstance(weight, Tensor):
-            every = self._chosen(slice(0, self.n_rows), None)
-            return float(rows_of(weight, every, weight.device).mean())
+            return rows_of(weight, self._chosen(slice(0, self.n_rows), None), weight.device)
         rows = slice(self._start, None, self._step) if self._index is None else self._index.numpy()
-        return float(weight[rows].mean())
+        return weight[rows]
 
     def weighed(self) -> tuple[float, float]:
         """Return the number of rows in this partition, and the sum of their weights."""

@@ -24,6 +24,10 @@ class CoefficientConversion(ABC):
     def to_caller(self, w: Array) -> Array:
         """Return the caller's coefficients from those of the columns."""
 
+    def to_caller_with_constant(self, w: Array, constant: Array) -> tuple[Array, Array]:
+        """Return the caller's coefficients and constant, for columns measured from zero."""
+        return self.to_caller(w), constant
+
     @abstractmethod
     def from_caller(self, coef: Array, constant: Array) -> tuple[Array, Array]:
         """Return (coefficients of the columns, constant) from the caller's."""

@@ -21,13 +21,14 @@ class Reader(Protocol):
 
     Attributes
     ----------
-    n_rows : int or None
-        None until a pass has counted them.
+    n_rows, n_weighted : int or None
+        How many rows there are, and how many with weight; None until a pass has counted them.
     rereadable : bool
         Whether there can be more than one pass.
     """
 
     n_rows: int | None
+    n_weighted: int | None
     rereadable: bool
 
     @property
@@ -79,6 +80,11 @@ class StreamRows(Rows):
     def counted(self) -> int | None:
         """None: the rows are counted as they are read."""
         return None
+
+    @property
+    def n_weighted(self) -> int | None:
+        """The number of rows with weight; None until a pass has counted them."""
+        return self.reader.n_weighted
 
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer than ``count`` rows; no more than those are read."""
@@ -155,6 +161,11 @@ class ThinnedStream(View):
     def n_rows(self) -> int:
         """The number of rows."""
         return -(-self.source.n_rows // self.step)
+
+    @property
+    def n_weighted(self) -> None:
+        """None: it takes a pass to know how many of these rows have weight."""
+        return None
 
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer than ``count`` rows."""

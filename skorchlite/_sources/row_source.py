@@ -111,6 +111,11 @@ class Rows(ABC):
         """The number of rows; None for a stream, whose rows are counted as they are read."""
         return self.n_rows
 
+    @property
+    def n_weighted(self) -> int | None:
+        """The number of rows with weight; None where it takes a pass to know."""
+        return None
+
     def bound(self, width: int, itemsize: int) -> int:
         """Return how many rows of ``width`` numbers a block has at most."""
         room, counted = _room(self, width, itemsize), self.counted
@@ -188,14 +193,15 @@ class Rows(ABC):
             total.add(weight_of(X, weight))
         return count, float(total.fetched()[0])
 
-    def lightest(self) -> tuple[list[float], float]:
-        """Return the least positive weight in this partition, and the sum of weights."""
-        least, total = None, DeviceSums(self.device, ())
-        for X, _, weight in self.blocks(self.bound(self.n_features, 8)):
-            part = X.new_ones(()) if weight is None else weight.where(weight > 0, torch.inf).min()
-            least = part if least is None else torch.minimum(least, part)
-            total.add(weight_of(X, weight))
-        return [torch.inf if least is None else float(least)], float(total.fetched()[0])
+
+def lightest(rows: Rows) -> tuple[list[float], float]:
+    """Return the least positive weight in a partition, and the sum of weights."""
+    least, total = None, DeviceSums(rows.device, ())
+    for X, _, weight in rows.blocks(rows.bound(rows.n_features, 8)):
+        part = X.new_ones(()) if weight is None else weight.where(weight > 0, torch.inf).min()
+        least = part if least is None else torch.minimum(least, part)
+        total.add(weight_of(X, weight))
+    return [torch.inf if least is None else float(least)], float(total.fetched()[0])
 
 
 def _room(rows: Rows, width: int, itemsize: int) -> int:
@@ -242,6 +248,11 @@ class View(Rows):
     def counted(self) -> int | None:
         """The number of rows; None for a stream."""
         return None if self.source.counted is None else self.n_rows
+
+    @property
+    def n_weighted(self) -> int | None:
+        """The number of rows with weight; None where it takes a pass to know."""
+        return self.source.n_weighted
 
     def bound(self, width: int, itemsize: int) -> int:
         """Return how many rows of ``width`` numbers a block has at most."""

@@ -41,8 +41,9 @@ HOMES = {
     "torch.distributed": ["_process_group"],
     "dask": ["_inputs.dask_collections"],
     "pyarrow": ["_inputs.arrow"],
-    "pandas": ["_estimators.group_frame"],
+    "pandas": ["_estimators.coef_table", "_estimators.group_frame"],
     "polars": ["_estimators.group_frame"],
+    "scipy": ["_estimators.coef_table"],
 }
 
 

@@ -21,7 +21,8 @@ from .search import Search, tables
 
 _LEFT_OUT = {"alpha", "l1_ratio", "warm_start"}  # parameters that a search sets itself
 _OF_COLUMNS = {"n_features_in_", "feature_names_in_"}  # set by the check of X
-_HIDDEN = {"_stream", "_n_rows", "_basis"}  # fitted attributes of a model without a name for users
+# Fitted attributes of a model without a name for users.
+_HIDDEN = {"_stream", "_whitening", "_n_rows", "_basis"}
 
 
 class SearchRegressor(RoutedSearch, TorchRegressor):
@@ -91,15 +92,23 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
         work = partial(self._search, X=X, y=y, params=to_split, scoring=scoring)
         return self._fit_read(X, y, sample_weight, work)
 
-    def predict(self, X):
+    def predict(self, X, return_std=False):
         """Predict with the model that was chosen; see the estimator without a search."""
         self._check_refitted("predict")
-        return super().predict(X)
+        return super().predict(X, return_std)
 
     def score(self, X, y=None, sample_weight=None):
         """Return R2 of the model that was chosen; see the estimator without a search."""
         self._check_refitted("score")
         return super().score(X, y, sample_weight)
+
+    @property
+    def _is_penalised(self):
+        return self.positive or (self.penalty is not None and bool(np.any(self.alpha_)))
+
+    def _check_determined(self, name):
+        self._check_refitted(name)
+        super()._check_determined(name)
 
     def _check_refitted(self, method):
         if hasattr(self, "alpha_") and not hasattr(self, "coef_"):

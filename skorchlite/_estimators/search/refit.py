@@ -69,7 +69,7 @@ def _from_moments(
 
 def _together(parts: list[tuple[NDArray[np.intp], Attributes]]) -> Attributes:
     """Return the attributes of models of some of the targets each, as those of one model."""
-    found = dict(parts[0][1])
+    found = dict(parts[0][1]) | {"_whitening": None}
     order = np.concatenate([targets for targets, _ in parts]).argsort()
 
     def each(name: str) -> list[Any]:

@@ -14,7 +14,6 @@ screening rules for sparsity enforcing penalties", JMLR 18.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from operator import methodcaller
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from ..._linalg.products import norm, product, quietly
 from ..._objective.loss import Loss
 from ..._objective.objective import Objective
+from ..._sources.row_source import lightest
 from .cholesky import cholesky, solve_factorised, solve_positive
 from .kinks import Kinks
 
@@ -208,7 +208,7 @@ def proximal_gain(kinks: Kinks, curvature: Array, u: Array, gradient: Array) -> 
 
 def least_share(objective: Objective) -> float:
     """Return the least weight of a row, relative to that of all, in a pass over the rows."""
-    least, total = objective.rows.total(methodcaller("lightest"))
+    least, total = objective.rows.total(lightest)
     return min(least) / total if total > 0 else 1.0
 
 

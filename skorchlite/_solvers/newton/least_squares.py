@@ -85,7 +85,7 @@ class _Descent:
     def __init__(self, model: QuadraticModel, monitor: Monitor):
         self.model, self.monitor = model, monitor
         self.objective, self.quadratic, self.metric = model.objective, model.quadratic, model.metric
-        self.n_iter, self.change = 0, 0.0
+        self.n_iter, self.change, self.measured = 0, 0.0, False
         self.curve: list[float] = []
 
     def first_step(self, start: Array | None) -> None:
@@ -136,6 +136,7 @@ class _Descent:
             self._add(-direction)
             gained = 0.5 * (gradient * direction).sum(0)
             left = gradient[:-1] - self.quadratic.hessian_product(direction[:-1])
+            self.measured = True
             self._count(np.maximum(value - gained, 0.0), left)
             step = self.objective.units.relative_size(
                 direction[:-1], self.v[:-1], self.metric.scale
@@ -172,6 +173,9 @@ class _Descent:
             status=status,
             moments=self.quadratic.moments,
             metric=self.metric,
+            dtype=self.model.dtype,
+            values=self.value,
+            measured=self.measured,
         )
 
     def _evaluate(self, v: Array) -> tuple[Array, Array]:
@@ -234,6 +238,7 @@ class _Descent:
         The gap is measured, since the model has errors too. Rounding may have made it.
         """
         self.value, gradient = self._evaluate(self.v)
+        self.measured = True
         self.gradient = gradient[:-1]
         close = (self.model.left(self.gradient) <= self._unseen(self.value, abs(self.v))).all()
         return "converged" if close else "stalled_gap"

@@ -1,0 +1,89 @@
+"""Leverages of rows: their squared norms in coordinates in which columns are orthonormal."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_AT_ONCE = 1 << 21  # entries of a product that are held
+_UNSEEN = 1e-10  # of a row's part in a sum: an error that is not seen
+_MANY = 4096  # rows in a block, from which on half the time is worth a comparison
+_FEW = 0.1  # a part of the rows
+_LEADING = 0.4  # of the columns, whose products take less time if there are zeros below
+
+
+class Leverages:
+    """Computes leverages block by block, small ones in single precision where that does.
+
+    What a leverage h is for is ``1 - h`` to a power. Of many rows it is small, and so is the effect
+    of its rounding errors. How large these are is measured on the first rows, in both precisions.
+
+    Parameters
+    ----------
+    turn : Tensor of shape (width, n_params)
+        To the coordinates.
+    power : int
+    """
+
+    def __init__(self, turn: Tensor, power: int):
+        self.turn, self.power = turn, power
+        self.most: float | None = None  # how large leverages may be for single precision
+        self.panels = _panels(turn.float())
+        # To touch new memory for each block takes as long as a product.
+        self.rows: Tensor | None = None
+        self.products: list[Tensor] = []
+
+    def of(self, Z: Tensor) -> Tensor:
+        """Return the leverages of rows of weight 1."""
+        if len(Z) < _MANY or self.turn.dtype != torch.float64 or self.most == 0.0:
+            return squared_norms(Z, self.turn)
+        leverage = self._rough(Z)
+        if self.most is None:
+            exact = squared_norms(Z, self.turn)
+            off = float((leverage / exact - 1).square().mean().sqrt().nan_to_num(torch.inf))
+            most = _UNSEEN / max(self.power * off, _UNSEEN**2)
+            few = float((exact > most).to(exact.dtype).mean()) < _FEW
+            self.most = most if few else 0.0
+            return exact
+        (large,) = (~(leverage <= self.most)).nonzero(as_tuple=True)
+        if len(large):
+            leverage[large] = squared_norms(Z[large], self.turn)
+        return leverage
+
+    def _rough(self, Z: Tensor) -> Tensor:
+        """Return the leverages in single precision."""
+        if self.rows is None or len(self.rows) != len(Z):
+            self.rows = torch.empty_like(Z, dtype=torch.float32)
+            self.products = [self.rows.new_empty(len(Z), part.shape[1]) for part in self.panels]
+        self.rows.copy_(Z)
+        total = Z.new_zeros(len(Z))
+        for panel, product in zip(self.panels, self.products, strict=True):
+            torch.mm(self.rows[:, : len(panel)], panel, out=product)
+            total += torch.linalg.vector_norm(product, dim=1).to(Z.dtype).square_()
+        return total
+
+
+def _panels(turn: Tensor) -> list[Tensor]:
+    """Return some columns of a matrix, and the others, each without the rows of zeros at their end.
+
+    The inverse of a Cholesky factor has many of these. Zeros are appended to columns, since
+    products are fastest for a multiple of four.
+    """
+    columns = torch.nn.functional.pad(turn, (0, -turn.shape[1] % 4))
+    first = int(_LEADING * columns.shape[1]) // 4 * 4
+    panels = []
+    for part in columns.split([first, columns.shape[1] - first], 1):
+        (filled,) = part.any(1).nonzero(as_tuple=True)
+        if len(filled):
+            panels.append(part[: int(filled.max()) + 1].contiguous())
+    return panels
+
+
+def squared_norms(Z: Any, turn: Tensor) -> Tensor:
+    """Return the squared norms of the rows of ``Z @ turn``, a few columns of it at a time."""
+    total: Tensor | None = None
+    for panel in turn.split(max(_AT_ONCE // max(len(Z), 1), 1), 1):
+        squares = torch.linalg.vector_norm(Z @ panel, dim=1).square_()
+        total = squares if total is None else total.add_(squares)
+    assert total is not None, "there are columns"
+    return total

@@ -1,0 +1,289 @@
+"""Sums of scores over the rows, of which covariances of coefficients are made.
+
+The score of a row is ``s psi u``: its weight, the slope of its loss, and its columns in coordinates
+in which these are orthonormal on the rows; see ``Whitening``. Columns are turned to these before
+they are multiplied where they are nearly dependent, else after, which takes less time.
+
+References
+----------
+White (1980), "A heteroskedasticity-consistent covariance matrix estimator and a direct test for
+heteroskedasticity", Econometrica 48(4). MacKinnon, White (1985), "Some heteroskedasticity-
+consistent covariance matrix estimators with improved finite sample properties", Journal of
+Econometrics 29(3).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._linalg.gram import SymmetricSum
+from .._linalg.operators import DesignOperator
+from .._sources.design import multiplied, staged, width_of
+from .._sources.device_sums import DeviceSums, weight_of
+from .._sources.origin import Origin
+from .._sources.row_keys import GivenKeys
+from .._sources.row_source import Rows
+from .leverages import Leverages, squared_norms
+from .loss import Loss
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What is summed over the rows; a pass sends it to where they are.
+
+    Parameters
+    ----------
+    origin : Origin
+    turn : Tensor of shape (n_columns + 1, n_params)
+    point : Tensor of shape (n_columns + 1, n_targets)
+        The coefficients of the model, for columns and targets that are measured from the origin.
+    loss : Loss
+    margin : tuple of float
+        How far above a kink a residual may be that counts as one at the kink, for each target.
+    power : int, default=0
+        Of ``1 / (1 - leverage)`` that the squares of scores are multiplied by.
+    meat, bread : bool, default=False
+        Whether to sum squares of scores, and curvatures of the loss.
+    dependent : bool, default=False
+        Whether the columns are so nearly dependent that their products would lose digits.
+    keys : GivenKeys or None, default=None
+        The clusters of the rows, over which scores are summed. Rows that are sparse are made dense
+        for these, block by block.
+    """
+
+    origin: Origin
+    turn: Tensor
+    point: Tensor
+    loss: Loss
+    margin: tuple[float, ...]
+    power: int = 0
+    meat: bool = False
+    bread: bool = False
+    dependent: bool = False
+    keys: GivenKeys | None = None
+
+    def __call__(self, rows: Rows) -> tuple:
+        """Return the sums over rows.
+
+        Returns
+        -------
+        n_rows, weight : float
+            The number of rows with weight, and the sum of their weights.
+        least : list of float
+            The least ``1 - leverage``, where leverages were asked for.
+        of_targets : Tensor of shape (3, n_targets)
+            Weighted sums of squared targets, measured from the origin, of squared slopes, and of
+            curvatures.
+        scores : Tensor of shape (n_params, n_targets)
+        meat, bread : Tensor of shape (n_targets, n_params, n_params)
+            Sums of ``(s psi)^2 u u^T`` and ``s psi' u u^T``; zeros if not asked for.
+        counts : Tensor of shape (n_keys,)
+            The number of rows with weight in each cluster.
+        clusters : Tensor of shape (n_targets, n_keys, n_params)
+            The sums of scores over each cluster.
+        """
+        double = torch.float32 if rows.device.type == "mps" else torch.float64
+        kind: type[_Pass] = _OfTurnedColumns if self.dependent else _OfColumns
+        if (rows.sparse or not rows.formed) and self.keys is None:
+            kind = _OfOperators
+        return kind(self, rows, double).sums()
+
+
+class _Pass:
+    """The sums of a pass; subclasses make the products of the columns.
+
+    Parameters
+    ----------
+    scores : Scores
+    rows : Rows
+    dtype : torch.dtype
+    """
+
+    def __init__(self, scores: Scores, rows: Rows, dtype: torch.dtype):
+        self.scores, self.rows, self.dtype = scores, rows, dtype
+        self.turn = scores.turn.to(rows.device, dtype)
+        self.point = scores.point.to(rows.device, dtype)
+        self.totals = DeviceSums(rows.device, (), (), (3, rows.n_targets), self.point.shape)
+        self.margin = torch.tensor(scores.margin, dtype=dtype, device=rows.device)
+        self.least = torch.ones((), dtype=dtype, device=rows.device)
+        t, n_keys = rows.n_targets, 0 if scores.keys is None else scores.keys.n_keys
+        self.counts = self.point.new_zeros(n_keys)
+        self.clusters = self.point.new_zeros(t, n_keys, len(self.point))
+        self.meat = [self.empty() for _ in range(t * scores.meat)]
+        self.bread = [self.empty() for _ in range(t * scores.bread)]
+
+    def sums(self) -> tuple:
+        """Return the sums over all rows; see ``Scores``."""
+        for y, Z, weight in self.blocks():
+            self._add(y, Z, weight)
+        n_rows, weight, of_targets, scores = self.totals.fetched()
+        least = [float(self.least)] if self.scores.power else []
+        turn = self.scores.turn
+        found = self._all_turned(self.meat), self._all_turned(self.bread)
+        clusters = self.counts.cpu().double(), self.clusters.cpu().double() @ turn
+        return float(n_rows), float(weight), least, of_targets, turn.T @ scores, *found, *clusters
+
+    def _add(self, y: Tensor, Z: Any, weight: Tensor | None) -> None:
+        loss, raw_prediction = self.scores.loss, Z @ self.point
+        slope = loss.gradient(y - self.margin, raw_prediction)
+        curvature = torch.zeros_like(slope)
+        if not loss.kinked:
+            curvature = loss.curvature(y, raw_prediction)
+        weights = y.new_ones(()) if weight is None else weight[:, None].to(y.dtype)
+        weighted, curvature = slope * weights, curvature * weights
+        parts = (y * y * weights).sum(0), (weighted * slope).sum(0), curvature.sum(0)
+        there = len(y) if weight is None else (weight > 0).sum()
+        self.totals.add(there, weight_of(y, weight), torch.stack(parts), Z.T @ weighted)
+        if self.scores.keys is not None:
+            self.add_clusters(Z, weighted)
+        times = weighted.square_()
+        if self.scores.power and len(y):
+            leverage = self.leverages(Z) if weight is None else weight * self.leverages(Z)
+            left = 1 - leverage
+            self.least = torch.minimum(self.least, left.min())
+            times = times / (left**self.scores.power)[:, None]
+        jobs = [*zip(self.bread, curvature.T, strict=False), *zip(self.meat, times.T, strict=False)]
+        for job, (total, factor) in enumerate(jobs):
+            self.add_products(total, Z, factor, last=job == len(jobs) - 1)
+
+    def _all_turned(self, totals: list[Any]) -> Tensor:
+        k = self.turn.shape[1]
+        if not totals:
+            return torch.zeros(len(self.scores.margin), k, k, dtype=torch.float64, device="cpu")
+        return torch.stack(list(map(self.turned, totals)))
+
+    def empty(self) -> Any:
+        """Return an empty sum of products of columns."""
+        raise NotImplementedError
+
+    def blocks(self) -> Iterator[tuple[Tensor, Any, Tensor | None]]:
+        """Yield targets, columns and weights."""
+        raise NotImplementedError
+
+    def leverages(self, Z: Any) -> Tensor:
+        """Return the squared norm of each row in the turned coordinates."""
+        raise NotImplementedError
+
+    def add_clusters(self, Z: Any, slopes: Tensor) -> None:
+        """Add columns times slopes to the sums of their clusters."""
+        raise NotImplementedError
+
+    def add_products(self, total: Any, Z: Any, factor: Tensor, last: bool) -> None:
+        """Add products of columns, with a factor for each row; none is needed after the last."""
+        raise NotImplementedError
+
+    def turned(self, total: Any) -> Tensor:
+        """Return a sum of products in the turned coordinates."""
+        turn = self.scores.turn
+        return turn.T @ self.result(total) @ turn
+
+    def result(self, total: Any) -> Tensor:
+        """Return a sum of products of columns."""
+        raise NotImplementedError
+
+
+class _OfColumns(_Pass):
+    """The sums over rows whose columns are formed."""
+
+    def __init__(self, scores: Scores, rows: Rows, dtype: torch.dtype):
+        super().__init__(scores, rows, dtype)
+        t, k = rows.n_targets, rows.n_targets + rows.n_features
+        turn = self.turn.new_zeros(width_of(k), self.turn.shape[1])
+        turn[t : k + 1] = self.turn
+        self._leverages = Leverages(turn, scores.power)
+        self._place: Tensor | None = None
+        self._codes: Any = None  # of the clusters of a block
+
+    def empty(self) -> Any:
+        """Return an empty sum of products of columns."""
+        return SymmetricSum(width_of(self.rows.n_targets + self.rows.n_features))
+
+    def blocks(self) -> Iterator[tuple[Tensor, Any, Tensor | None]]:
+        """Yield targets, columns and weights of the rows that have weight."""
+        t, k = self.rows.n_targets, self.rows.n_targets + self.rows.n_features
+        done, keys = self.rows.first, self.scores.keys
+        for A, weight in staged(self.rows, self.scores.origin, self.dtype):
+            A[:, k] = 1  # products of the block before may have scaled it
+            if keys is not None:
+                self._codes = keys.of(done, len(A)).to(A.device)
+                if len(self._codes) < len(A):
+                    raise ValueError(f"clusters has {len(keys.keys)} entries, fewer than samples.")
+                done += len(A)
+            if weight is not None and bool((weight == 0).any()):
+                there = weight > 0
+                A, weight = A[there], weight[there]
+                self._codes = None if keys is None else self._codes[there]
+            self._whole = A  # whose width suits products
+            yield A[:, :t], A[:, t : k + 1], weight
+
+    def leverages(self, Z: Tensor) -> Tensor:
+        """Return the squared norm of each row in the turned coordinates."""
+        return self._leverages.of(self._whole)
+
+    def add_clusters(self, Z: Tensor, slopes: Tensor) -> None:
+        """Add columns times slopes to the sums of their clusters."""
+        self.counts += torch.bincount(self._codes, minlength=len(self.counts))
+        for total, slope in zip(self.clusters, slopes.T, strict=True):
+            total.index_add_(0, self._codes, Z * slope[:, None])
+
+    def add_products(self, total: Any, Z: Tensor, factor: Tensor, last: bool) -> None:
+        """Add products of columns, with a factor for each row; none is needed after the last."""
+        A = self._whole
+        if last:
+            total.add(A, factor)  # scales it in place
+            return
+        if self._place is None or len(self._place) != len(A):
+            self._place = torch.empty_like(A)
+        total.add(torch.mul(A, factor.sqrt()[:, None], out=self._place))
+
+    def result(self, total: Any) -> Tensor:
+        """Return a sum of products."""
+        own = slice(self.rows.n_targets, self.rows.n_targets + self.rows.n_features + 1)
+        found: Tensor = total.result().cpu()
+        return found[own, own]
+
+
+class _OfTurnedColumns(_OfColumns):
+    """The same for columns that are so nearly dependent that their products lose digits."""
+
+    def empty(self) -> Any:
+        """Return an empty sum of products of turned columns."""
+        return SymmetricSum(self.turn.shape[1])
+
+    def add_products(self, total: Any, Z: Tensor, factor: Tensor, last: bool) -> None:
+        """Add products of turned columns, with a factor for each row."""
+        total.add(Z @ self.turn, factor)
+
+    def turned(self, total: Any) -> Tensor:
+        """Return a sum of products in the turned coordinates."""
+        found: Tensor = total.result().cpu()
+        return found
+
+
+class _OfOperators(_Pass):
+    """The sums over rows whose columns are not formed, such as sparse ones."""
+
+    def empty(self) -> Any:
+        """Return an empty sum of products of columns."""
+        return []
+
+    def blocks(self) -> Iterator[tuple[Tensor, Any, Tensor | None]]:
+        """Yield targets, columns and weights."""
+        yield from multiplied(self.rows, self.scores.origin, self.dtype)
+
+    def leverages(self, Z: DesignOperator) -> Tensor:
+        """Return the squared norm of each row in the turned coordinates."""
+        return squared_norms(Z, self.turn)
+
+    def add_products(self, total: Any, Z: DesignOperator, factor: Tensor, last: bool) -> None:
+        """Add products of columns, with a factor for each row."""
+        gram = Z.gram(factor)
+        total[:] = [total[0].add_(gram) if total else gram]
+
+    def result(self, total: Any) -> Tensor:
+        """Return a sum of products."""
+        width = len(self.turn)
+        return total[0].cpu() if total else torch.zeros(width, width, dtype=torch.float64)
