@@ -176,7 +176,9 @@ class Covariance:
         parts = np.concatenate((coef, constant[None])) if self.whitening.fit_intercept else coef
         turn = torch.from_numpy(np.ascontiguousarray(parts))
         found = (turn @ self.matrices @ turn.T).numpy()
-        if not np.isfinite(found).all():
+        varies = torch.stack([matrix.trace() > 0 for matrix in self.matrices]).numpy()[:, None]
+        vanishes = np.diagonal(found, axis1=1, axis2=2) < np.finfo(np.float64).tiny
+        if not np.isfinite(found).all() or (vanishes & varies).any():
             raise ValueError(
                 "The variances of the coefficients are beyond the range of doubles. Scale the "
                 "columns or the target."
@@ -277,8 +279,6 @@ class FittedModel:
             keys=keys,
         )
         sums = Sums(*self.rows.total(scores))
-        if not bool(torch.isfinite(sums.of_targets.sum() + sums.meat.sum() + sums.bread.sum())):
-            raise OutOfRangeError
         df = degrees_of_freedom(sums.n_rows, self.whitening.n_params)
         self._check(sums, df, cov_type)
         if cov_type == "nonrobust":
@@ -327,7 +327,13 @@ class FittedModel:
                 "a coefficient is determined by it alone. Use cov_type='HC1', or leave out the "
                 "sample, and the column that would then be constant."
             )
-        if not self.loss.kinked and not self._is_optimal(sums, df):
+        if not bool(torch.isfinite(sums.of_targets.sum() + sums.meat.sum() + sums.bread.sum())):
+            raise OutOfRangeError
+        if self.loss.kinked:
+            return
+        if not self.loss.quadratic and not bool((sums.of_targets[2] > 0).all()):
+            raise ValueError(_FLAT)
+        if not self._is_optimal(sums, df):
             raise ValueError(
                 "The coefficients are not those of least loss on these samples: they are off by "
                 "more than a tenth of a standard error. Give X, y and sample_weight of the fit; "
@@ -345,11 +351,10 @@ class FittedModel:
 
     def _variance(self, sums: Sums, density: Density | None, df: int) -> Tensor:
         """Return the variance of slopes over the square of the mean curvature."""
+        if self.loss.quadratic:
+            return sums.of_targets[1] / df
         if density is None:
-            curvature = sums.of_targets[2] / sums.weight
-            if not bool((curvature > 0).all()):
-                raise ValueError(_FLAT)
-            return sums.of_targets[1] / df / curvature**2
+            return sums.of_targets[1] / df / (sums.of_targets[2] / sums.weight) ** 2
         slopes = sums.of_targets[1] / sums.n_rows
         if len(self._kinks.breaks) == 1:  # what they are on average at the optimum
             below, above = self._kinks.slopes

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._linalg.gram import cached_rows
+
 _AT_ONCE = 1 << 21  # entries of a product that are held
 _UNSEEN = 1e-10  # of a row's part in a sum: an error that is not seen
 _MANY = 4096  # rows in a block, from which on half the time is worth a comparison
@@ -31,36 +33,47 @@ class Leverages:
         self.panels = _panels(turn.float())
         # To touch new memory for each block takes as long as a product.
         self.rows: Tensor | None = None
-        self.products: list[Tensor] = []
+        self.product: Tensor | None = None
 
-    def of(self, Z: Tensor) -> Tensor:
-        """Return the leverages of rows of weight 1."""
+    def of(self, Z: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the leverages of rows, which have weights of shape (n_rows,) unless None."""
         if len(Z) < _MANY or self.turn.dtype != torch.float64 or self.most == 0.0:
-            return squared_norms(Z, self.turn)
-        leverage = self._rough(Z)
+            return _times(squared_norms(Z, self.turn), weight)
+        leverage = _times(self._rough(Z), weight)
         if self.most is None:
-            exact = squared_norms(Z, self.turn)
+            exact = _times(squared_norms(Z, self.turn), weight)
             off = float((leverage / exact - 1).square().mean().sqrt().nan_to_num(torch.inf))
             most = _UNSEEN / max(self.power * off, _UNSEEN**2)
             few = float((exact > most).to(exact.dtype).mean()) < _FEW
             self.most = most if few else 0.0
             return exact
-        (large,) = (~(leverage <= self.most)).nonzero(as_tuple=True)
-        if len(large):
-            leverage[large] = squared_norms(Z[large], self.turn)
+        small = leverage <= self.most
+        if not small.all():
+            large = ~small  # or not a number, in single precision
+            of_large = None if weight is None else weight[large]
+            leverage[large] = _times(squared_norms(Z[large], self.turn), of_large)
         return leverage
 
     def _rough(self, Z: Tensor) -> Tensor:
         """Return the leverages in single precision."""
-        if self.rows is None or len(self.rows) != len(Z):
-            self.rows = torch.empty_like(Z, dtype=torch.float32)
-            self.products = [self.rows.new_empty(len(Z), part.shape[1]) for part in self.panels]
-        self.rows.copy_(Z)
-        total = Z.new_zeros(len(Z))
-        for panel, product in zip(self.panels, self.products, strict=True):
-            torch.mm(self.rows[:, : len(panel)], panel, out=product)
-            total += torch.linalg.vector_norm(product, dim=1).to(Z.dtype).square_()
-        return total
+        if self.rows is None or self.product is None:
+            size = cached_rows(Z.shape[1])
+            width = sum(panel.shape[1] for panel in self.panels)
+            self.rows = Z.new_empty(size, Z.shape[1], dtype=torch.float32)
+            self.product = self.rows.new_empty(size, width)
+        widths = [panel.shape[1] for panel in self.panels]
+        norms = []
+        for part in Z.split(len(self.rows)):
+            rows, product = self.rows[: len(part)], self.product[: len(part)]
+            rows.copy_(part)
+            for panel, out in zip(self.panels, product.split(widths, 1), strict=True):
+                torch.mm(rows[:, : len(panel)], panel, out=out)
+            norms.append(torch.linalg.vector_norm(product, dim=1))
+        return torch.cat(norms).to(Z.dtype).square_()
+
+
+def _times(leverage: Tensor, weight: Tensor | None) -> Tensor:
+    return leverage if weight is None else leverage * weight
 
 
 def _panels(turn: Tensor) -> list[Tensor]:

@@ -29,6 +29,9 @@ from .._sources.row_source import Rows
 from .leverages import Leverages, squared_norms
 from .loss import Loss
 
+_PIECE = 1 << 20  # entries of a piece of rows, which stay in the cache from product to product
+_MULTIPLE = 64  # of rows, for fast products
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -109,6 +112,7 @@ class _Pass:
         self.totals = DeviceSums(rows.device, (), (), (3, rows.n_targets), self.point.shape)
         self.margin = torch.tensor(scores.margin, dtype=dtype, device=rows.device)
         self.least = torch.ones((), dtype=dtype, device=rows.device)
+        self.no_curvature = self.point.new_zeros(rows.n_targets)
         t, n_keys = rows.n_targets, 0 if scores.keys is None else scores.keys.n_keys
         self.counts = self.point.new_zeros(n_keys)
         self.clusters = self.point.new_zeros(t, n_keys, len(self.point))
@@ -128,26 +132,37 @@ class _Pass:
 
     def _add(self, y: Tensor, Z: Any, weight: Tensor | None) -> None:
         loss, raw_prediction = self.scores.loss, Z @ self.point
-        slope = loss.gradient(y - self.margin, raw_prediction)
-        curvature = torch.zeros_like(slope)
-        if not loss.kinked:
-            curvature = loss.curvature(y, raw_prediction)
-        weights = y.new_ones(()) if weight is None else weight[:, None].to(y.dtype)
-        weighted, curvature = slope * weights, curvature * weights
-        parts = (y * y * weights).sum(0), (weighted * slope).sum(0), curvature.sum(0)
+        below = y - self.margin if loss.kinked else y
+        slope = loss.gradient(below, raw_prediction)
+        if weight is not None:
+            weight = weight[:, None].to(y.dtype)
+        weighted = _times(slope, weight)
+        if loss.quadratic or loss.kinked:  # the sum of weights, or none
+            curvature = None
+        else:
+            curvature = _times(loss.curvature(y, raw_prediction), weight)
+        flat = self.no_curvature if curvature is None else curvature.sum(0)
+        parts = _dots(_times(y, weight), y), _dots(weighted, slope), flat
         there = len(y) if weight is None else (weight > 0).sum()
         self.totals.add(there, weight_of(y, weight), torch.stack(parts), Z.T @ weighted)
         if self.scores.keys is not None:
             self.add_clusters(Z, weighted)
-        times = weighted.square_()
-        if self.scores.power and len(y):
-            leverage = self.leverages(Z) if weight is None else weight * self.leverages(Z)
-            left = 1 - leverage
-            self.least = torch.minimum(self.least, left.min())
-            times = times / (left**self.scores.power)[:, None]
-        jobs = [*zip(self.bread, curvature.T, strict=False), *zip(self.meat, times.T, strict=False)]
-        for job, (total, factor) in enumerate(jobs):
-            self.add_products(total, Z, factor, last=job == len(jobs) - 1)
+        jobs: list[tuple[Any, Tensor]] = []
+        if self.bread and curvature is not None:
+            jobs += zip(self.bread, curvature.sqrt().T, strict=True)
+        if self.meat:
+            jobs += zip(self.meat, self._corrected(Z, weighted, weight).T, strict=True)
+        for job, (total, factors) in enumerate(jobs):
+            self.add_products(total, Z, factors[:, None], last=job == len(jobs) - 1)
+
+    def _corrected(self, Z: Any, weighted: Tensor, weight: Tensor | None) -> Tensor:
+        """Return slopes over the root of ``1 - leverage`` to a power."""
+        power = self.scores.power
+        if not power or not len(weighted):
+            return weighted
+        left = 1 - self.leverages(Z, None if weight is None else weight[:, 0])[:, None]
+        self.least = torch.minimum(self.least, left.min())
+        return weighted / (left if power == 2 else left.sqrt())
 
     def _all_turned(self, totals: list[Any]) -> Tensor:
         k = self.turn.shape[1]
@@ -163,16 +178,16 @@ class _Pass:
         """Yield targets, columns and weights."""
         raise NotImplementedError
 
-    def leverages(self, Z: Any) -> Tensor:
-        """Return the squared norm of each row in the turned coordinates."""
+    def leverages(self, Z: Any, weight: Tensor | None) -> Tensor:
+        """Return the weighted squared norm of each row in the turned coordinates."""
         raise NotImplementedError
 
     def add_clusters(self, Z: Any, slopes: Tensor) -> None:
         """Add columns times slopes to the sums of their clusters."""
         raise NotImplementedError
 
-    def add_products(self, total: Any, Z: Any, factor: Tensor, last: bool) -> None:
-        """Add products of columns, with a factor for each row; none is needed after the last."""
+    def add_products(self, total: Any, Z: Any, factors: Tensor, last: bool) -> None:
+        """Add products of rows times factors, of shape (n_rows, 1); no more after the last."""
         raise NotImplementedError
 
     def turned(self, total: Any) -> Tensor:
@@ -183,6 +198,15 @@ class _Pass:
     def result(self, total: Any) -> Tensor:
         """Return a sum of products of columns."""
         raise NotImplementedError
+
+
+def _times(columns: Tensor, weight: Tensor | None) -> Tensor:
+    return columns if weight is None else columns * weight
+
+
+def _dots(a: Tensor, b: Tensor) -> Tensor:
+    """Return the products of the columns of one with those of the other."""
+    return torch.linalg.vecdot(a, b, dim=0)
 
 
 class _OfColumns(_Pass):
@@ -205,7 +229,8 @@ class _OfColumns(_Pass):
         """Yield targets, columns and weights of the rows that have weight."""
         t, k = self.rows.n_targets, self.rows.n_targets + self.rows.n_features
         done, keys = self.rows.first, self.scores.keys
-        for A, weight in staged(self.rows, self.scores.origin, self.dtype):
+        most = max(_PIECE // (width_of(k) * _MULTIPLE), 1) * _MULTIPLE
+        for A, weight in staged(self.rows, self.scores.origin, self.dtype, most=most):
             A[:, k] = 1  # products of the block before may have scaled it
             if keys is not None:
                 self._codes = keys.of(done, len(A)).to(A.device)
@@ -219,9 +244,9 @@ class _OfColumns(_Pass):
             self._whole = A  # whose width suits products
             yield A[:, :t], A[:, t : k + 1], weight
 
-    def leverages(self, Z: Tensor) -> Tensor:
-        """Return the squared norm of each row in the turned coordinates."""
-        return self._leverages.of(self._whole)
+    def leverages(self, Z: Tensor, weight: Tensor | None) -> Tensor:
+        """Return the weighted squared norm of each row in the turned coordinates."""
+        return self._leverages.of(self._whole, weight)
 
     def add_clusters(self, Z: Tensor, slopes: Tensor) -> None:
         """Add columns times slopes to the sums of their clusters."""
@@ -229,15 +254,15 @@ class _OfColumns(_Pass):
         for total, slope in zip(self.clusters, slopes.T, strict=True):
             total.index_add_(0, self._codes, Z * slope[:, None])
 
-    def add_products(self, total: Any, Z: Tensor, factor: Tensor, last: bool) -> None:
-        """Add products of columns, with a factor for each row; none is needed after the last."""
+    def add_products(self, total: Any, Z: Tensor, factors: Tensor, last: bool) -> None:
+        """Add products of rows times factors, of shape (n_rows, 1); no more after the last."""
         A = self._whole
         if last:
-            total.add(A, factor)  # scales it in place
+            total.add(A.mul_(factors))
             return
         if self._place is None or len(self._place) != len(A):
             self._place = torch.empty_like(A)
-        total.add(torch.mul(A, factor.sqrt()[:, None], out=self._place))
+        total.add(torch.mul(A, factors, out=self._place))
 
     def result(self, total: Any) -> Tensor:
         """Return a sum of products."""
@@ -253,9 +278,9 @@ class _OfTurnedColumns(_OfColumns):
         """Return an empty sum of products of turned columns."""
         return SymmetricSum(self.turn.shape[1])
 
-    def add_products(self, total: Any, Z: Tensor, factor: Tensor, last: bool) -> None:
-        """Add products of turned columns, with a factor for each row."""
-        total.add(Z @ self.turn, factor)
+    def add_products(self, total: Any, Z: Tensor, factors: Tensor, last: bool) -> None:
+        """Add products of turned rows times factors."""
+        total.add((Z @ self.turn).mul_(factors))
 
     def turned(self, total: Any) -> Tensor:
         """Return a sum of products in the turned coordinates."""
@@ -274,13 +299,13 @@ class _OfOperators(_Pass):
         """Yield targets, columns and weights."""
         yield from multiplied(self.rows, self.scores.origin, self.dtype)
 
-    def leverages(self, Z: DesignOperator) -> Tensor:
-        """Return the squared norm of each row in the turned coordinates."""
-        return squared_norms(Z, self.turn)
+    def leverages(self, Z: DesignOperator, weight: Tensor | None) -> Tensor:
+        """Return the weighted squared norm of each row in the turned coordinates."""
+        return _times(squared_norms(Z, self.turn), weight)
 
-    def add_products(self, total: Any, Z: DesignOperator, factor: Tensor, last: bool) -> None:
-        """Add products of columns, with a factor for each row."""
-        gram = Z.gram(factor)
+    def add_products(self, total: Any, Z: DesignOperator, factors: Tensor, last: bool) -> None:
+        """Add products of rows times factors."""
+        gram = Z.gram(factors[:, 0].square())
         total[:] = [total[0].add_(gram) if total else gram]
 
     def result(self, total: Any) -> Tensor:
