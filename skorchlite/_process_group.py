@@ -186,6 +186,8 @@ class Ranks(Generic[Source]):
 class RankPartitions(Generic[Source]):
     """The rows that all ranks have under a name."""
 
+    kept = True
+
     def __init__(self, ranks: Ranks[Source], name: str):
         self.ranks, self.name = ranks, name
 

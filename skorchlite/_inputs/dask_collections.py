@@ -104,6 +104,8 @@ class DaskPartitions:
         What a worker computes on.
     """
 
+    kept = False
+
     def __init__(
         self, parts: Sequence[tuple], lengths: Sequence[int], outline: tuple, name: str, device: Any
     ):

@@ -16,7 +16,15 @@ AddUp = Callable[[Rows], tuple]
 
 
 class Partitions(Protocol):
-    """Sends a function to the rows of every partition, and adds up the sums that it returns."""
+    """Sends a function to the rows of every partition, and adds up the sums that it returns.
+
+    Attributes
+    ----------
+    kept : bool
+        Whether rows are kept where they are read, and not made anew for each pass.
+    """
+
+    kept: bool
 
     def total(self, add_up: AddUp, among: Sequence[int] | None = None) -> tuple:
         """Return the sum of ``add_up(rows)`` over the partitions; see ``Rows.total``.
@@ -88,6 +96,14 @@ class PartitionedRows(Rows):
     def counted(self) -> int | None:
         """The number of rows; None while there are streams whose rows have not been counted."""
         return None if None in self.sizes else sum(self.sizes)
+
+    @property
+    def n_weighted(self) -> int | None:
+        """The number of rows with weight; None where it takes a pass over all rows to know."""
+        if not self.partitions.kept:
+            return None
+        (counts,) = self.total(_n_weighted)
+        return None if None in counts else sum(counts)
 
     def fewer_than(self, count: int) -> bool:
         """Return whether there are fewer than ``count`` rows; streams are read no further."""
@@ -161,6 +177,10 @@ class PartitionedRows(Rows):
 
 def _count(rows: Rows) -> tuple[list]:
     return ([rows.n_rows],)
+
+
+def _n_weighted(rows: Rows) -> tuple[list]:
+    return ([rows.n_weighted],)
 
 
 def _count_up_to(rows: Rows, count: int) -> tuple[list]:

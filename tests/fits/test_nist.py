@@ -98,12 +98,56 @@ def test_single_precision_loses_no_digit_that_its_numbers_have(problem):
     assert log_relative_error(estimate, exact) >= digits(problem)
 
 
+@every_set
+def test_certified_standard_deviations_have_their_correct_digits(problem):
+    estimator = fitted(problem)
+    X, y = np.array(problem["X"]), np.array(problem["y"])
+    errors, variance = exact_errors(problem)
+    if variance == 0:  # the rounding of coefficients is all that residuals are made of
+        assert estimator.residual_std() <= 1e-13 * y.max()
+        assert estimator.residual_std(X, y) <= 1e-13 * y.max()
+        return
+    if "coef_sd" in problem:
+        intercept_sd = [problem["intercept_sd"]] * problem["fit_intercept"]
+        assert log_relative_error(errors, problem["coef_sd"] + intercept_sd) >= 13
+    for data in ((), (X, y)):
+        assert log_relative_error(estimator.std_errors(*data), errors) >= 12
+        found = estimator.residual_std(*data)
+        assert log_relative_error(found, problem["residual_sd"]) >= 12
+        table = estimator.coef_table(*data)
+        assert log_relative_error(table["std_error"], errors) >= 12
+
+
+def exact_errors(problem):
+    """Return the standard errors, that of the intercept last, and the variance of residuals."""
+    X = [[Fraction(Decimal(repr(value))) for value in row] for row in problem["X"]]
+    y = [Fraction(Decimal(repr(value))) for value in problem["y"]]
+    rows, gram, cross = normal_equations(problem, X, y)
+    solution = gauss_jordan(gram, cross)
+    residuals = [
+        t - sum(a * w for a, w in zip(row, solution, strict=True))
+        for row, t in zip(rows, y, strict=True)
+    ]
+    k = len(gram)
+    variance = sum(r * r for r in residuals) / (len(rows) - k)
+    units = [[Fraction(i == j) for i in range(k)] for j in range(k)]
+    own = [gauss_jordan(gram, unit)[j] for j, unit in enumerate(units)]
+    errors = [float(variance * part) ** 0.5 for part in own]
+    return (errors[1:] + errors[:1] if problem["fit_intercept"] else errors), float(variance)
+
+
 def exact_solution(problem, X, y):
     """Return least squares of rational numbers, the intercept first where there is one."""
+    _, gram, cross = normal_equations(problem, X, y)
+    return [float(value) for value in gauss_jordan(gram, cross)]
+
+
+def normal_equations(problem, X, y):
+    """Return the design, its products, and those with the targets, in rational numbers."""
     if problem["model"] == "polynomial":
         X = [[row[0] ** k for k in range(1, problem["degree"] + 1)] for row in X]
     rows = [[Fraction(1), *row] for row in X] if problem["fit_intercept"] else X
     terms = range(len(rows[0]))
     gram = [[sum(row[i] * row[j] for row in rows) for j in terms] for i in terms]
     cross = [sum(row[i] * t for row, t in zip(rows, y, strict=True)) for i in terms]
-    return [float(value) for value in gauss_jordan(gram, cross)]
+    return rows, gram, cross

@@ -110,10 +110,14 @@ def light(X, y, weight):
 def heavy(X, y, weight):
     """Return calls that hold more than a block, but no more where there are more rows."""
     batches = {"batch_size": 1024, "max_iter": 1, "tol": None, "random_state": 0}
+    fitted = skorchlite.TorchSGDRegressor().fit(X, y, weight)
+    clusters = np.arange(X.shape[0]) % 50
     return {
         "fit in batches": lambda: skorchlite.TorchSGDRegressor(**batches).fit(X, y, weight),
         "another loss": lambda: skorchlite.TorchSGDRegressor("huber", max_iter=2).fit(X, y),
         "polynomial": lambda: skorchlite.TorchPolyRegressor(1).fit(X, y),
+        "robust covariance": lambda: fitted.std_errors(X, y, weight, cov_type="HC3"),
+        "clusters": lambda: fitted.std_errors(X, y, weight, cov_type="cluster", clusters=clusters),
     }
 
 

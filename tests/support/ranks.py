@@ -123,6 +123,22 @@ def fit_stream(model, share):
     return model.fit([own.part(i / 5, (i + 1) / 5) for i in range(5)])
 
 
+def fit_uncertain(model, share):
+    """Fit, and keep covariances of all kinds that the loss has."""
+    X, y, weight = own = share(table())
+    labels = np.char.mod("c%d", np.round(3 * table().X[:, 0] / table().X[:, 0].std()))
+    clusters = share(Table(labels, labels, labels)).X
+    model.fit(*own)
+    kinds = ["nonrobust", "HC0", "HC1"]
+    if model.loss == "squared_error":
+        kinds += ["HC2", "HC3"]
+        model.kept_ = model.covariance_matrix()
+    found = [model.covariance_matrix(X, y, weight, cov_type=kind) for kind in kinds]
+    more = {"cov_type": "cluster", "clusters": clusters}
+    model.covariances_ = np.stack([*found, model.covariance_matrix(X, y, weight, **more)])
+    return model
+
+
 class Case(NamedTuple):
     """An estimator, and a way to fit it."""
 
@@ -191,6 +207,10 @@ CASES = {
     "single precision": linear(fit_single),
     "validated": linear(fit_validated, loss="huber"),
     "warm": linear(fit_warm, loss="huber"),
+    "uncertain": linear(fit_uncertain),
+    "uncertain huber": linear(fit_uncertain, loss="huber"),
+    "uncertain quantile": linear(fit_uncertain, loss="quantile", quantile=0.3),
+    "uncertain poly": poly(fit_uncertain),
     "poly": poly(),
     "poly l1": poly(penalty="l1", alpha=0.1),
     "poly huber": poly(loss="huber"),

@@ -174,6 +174,42 @@ def test_several_targets(parameters):
     assert model.score(*chunked(X, y, weight)) == pytest.approx(whole.score(X, y, weight))
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+@pytest.mark.parametrize("kind", [chunked, framed])
+def test_covariances_are_those_of_the_rows_in_memory(loss, kind):
+    data, clusters = kind(X0, Y0, W0), np.arange(N_ROWS) // 20
+    model, whole = (TorchSGDRegressor(loss).fit(*rows) for rows in (data, (X0, Y0, W0)))
+    kinds = ["nonrobust", "HC0", "HC1", "cluster"]
+    for cov_type in [*kinds, "HC2", "HC3"] if loss == "squared_error" else kinds:
+        ask = {"cov_type": cov_type, "clusters": clusters if cov_type == "cluster" else None}
+        found, expected = (
+            m.std_errors(*rows, **ask) for m, rows in ((model, data), (whole, (X0, Y0, W0)))
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-7)
+    if loss == "squared_error":
+        with pytest.raises(ValueError, match="did not count the samples"):
+            model.std_errors()
+        unweighted = TorchSGDRegressor().fit(*data[:2])
+        expected = TorchSGDRegressor().fit(X0, Y0)
+        np.testing.assert_allclose(unweighted.std_errors(), expected.std_errors(), rtol=1e-10)
+
+
+def test_deviations_are_lazy_and_have_the_chunks_of_the_data():
+    X, y, _ = table(n_targets=2)
+    data = chunked(X, y, None)
+    for own, targets in ((data[1], y), (data[1][:, 0], y[:, 0]), (y, y)):
+        model, whole = TorchSGDRegressor().fit(data[0], own), TorchSGDRegressor().fit(X, targets)
+        found = model.predict(data[0], return_std=True)
+        for part, expected in zip(found, whole.predict(X, return_std=True), strict=True):
+            assert part.chunks[0] == data[0].chunks[0]
+            np.testing.assert_allclose(part.compute(), expected, rtol=1e-9)
+    frame = dd.from_pandas(pd.DataFrame(X, columns=NAMES), npartitions=3)
+    model.fit(frame, dd.from_pandas(pd.Series(y[:, 0]), npartitions=3))
+    _, y_std = model.predict(frame, return_std=True)
+    expected = TorchSGDRegressor().fit(X, y[:, 0]).predict(X, return_std=True)[1]
+    np.testing.assert_allclose(y_std.compute(), expected, rtol=1e-9)
+
+
 def test_y_and_weights_in_memory():
     X, *_ = chunked(X0, Y0, W0)
     whole = TorchSGDRegressor().fit(X0, Y0, W0)

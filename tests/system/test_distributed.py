@@ -123,6 +123,16 @@ def test_ranks_give_the_fit_of_all_their_rows(name, out):
     assert_same(out, name, ranks.CASES[name])
 
 
+@pytest.mark.parametrize("name", [name for name in ranks.CASES if name.startswith("uncertain")])
+def test_ranks_give_the_covariances_of_all_their_rows(name, out):
+    whole = ranks.fitted(ranks.CASES[name].run(lambda rows: rows))
+    for attribute in {"kept_", "covariances_"} & whole.keys():
+        found, expected = out[0][name][attribute], whole[attribute]
+        sd = np.sqrt(np.diagonal(expected, axis1=-2, axis2=-1))
+        relative = (found - expected) / (sd[..., None] * sd[..., None, :])
+        assert np.abs(relative).max() < 1e-7
+
+
 @pytest.mark.parametrize("name", ranks.IN_A_GROUP)
 def test_an_initialised_group_gives_the_same(name, out):
     assert_same(out, f"grouped {name}", ranks.CASES[name])
