@@ -37,7 +37,7 @@ POWERS = {"HC0": 0, "HC1": 0, "HC2": 1, "HC3": 2}  # of 1 / (1 - leverage)
 COV_TYPES = ("nonrobust", *POWERS, "cluster")
 
 _EPS = float(np.finfo(np.float64).eps)
-_VISIBLE = 1e-12  # a relative error of a sum of squares that is worth a cheap pass
+_VISIBLE = 1e-11  # a relative error of a sum of squares that is worth a cheap pass
 _NEARLY_DEPENDENT = 1e4  # a condition number
 EXACT = 1e-11  # a relative error of a root that is not worth another pass
 _OFF = 0.1  # standard errors
@@ -45,6 +45,7 @@ _SAME = 1e-9  # of the targets: residuals that are made of rounding errors
 _SAME_WEIGHT = 1e-6  # by which sums of the same weights in another order may differ
 _WHOLE = 1e-9  # a part of 1 that is left beside a leverage of 1
 _AT_KINK = 1e-9  # of the distance of the quartiles: residuals so far from a kink are there
+_LOST = ("blurred", "cancelled", "diverged")  # of solutions whose sums do not hold the answer
 _FLAT = (
     "The loss has no curvature along a direction of the coefficients, and covariances are made of "
     "it: too few residuals are where it is curved, or it is linear in pieces and given as a "
@@ -69,6 +70,8 @@ def whitening_of_solution(solution: Solution, n_rows: int | None) -> Whitening |
     objective, metric, moments = solution.objective, solution.metric, solution.moments
     penalised = objective.penalty.curvature or not objective.penalty.smooth
     if penalised or metric is None or moments is None or solution.values is None:
+        return None
+    if solution.status in _LOST:
         return None
     if metric.rank < objective.n_features or moments.cross.ndim == 1:
         return None

@@ -62,6 +62,27 @@ def test_tensors_stay_on_the_card(Estimator):
     assert pickle.loads(pickle.dumps(estimator)).predict(X.cpu().numpy()).shape == y.shape
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+@pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_matrix])
+def test_covariances_are_those_of_the_cpu(loss, kind):
+    X, y = problem()
+    X, weight, clusters = kind(X), np.linspace(0, 2, len(y)), np.arange(len(y)) % 40
+    on_cpu, on_card = (
+        TorchSGDRegressor(loss, device=device).fit(X, y, weight) for device in ("cpu", "cuda")
+    )
+    kinds = ["nonrobust", "HC0", "cluster", *["HC3"] * (loss == "squared_error")]
+    for cov_type in kinds:
+        ask = {"cov_type": cov_type, "clusters": clusters if cov_type == "cluster" else None}
+        found, expected = (m.std_errors(X, y, weight, **ask) for m in (on_card, on_cpu))
+        np.testing.assert_allclose(found, expected, rtol=1e-7 if loss == "huber" else 1e-8)
+    if loss == "squared_error":
+        np.testing.assert_allclose(on_card.std_errors(), on_cpu.std_errors(), rtol=1e-9)
+        y_std = on_card.predict(torch.from_numpy(problem()[0]).cuda(), return_std=True)[1]
+        assert y_std.is_cuda
+        expected = on_cpu.predict(problem()[0], return_std=True)[1]
+        np.testing.assert_allclose(y_std.cpu().numpy(), expected, rtol=1e-9)
+
+
 def test_memory_of_the_card_is_free_after_a_fit():
     X, y = problem(200_000, 20)
     _take_workspace()
