@@ -27,7 +27,6 @@ from .._sources.feature_map import IDENTITY, FeatureMap
 from .._sources.origin_choice import pilot_origin, plain_origin, widest_origin
 from .callbacks import Task
 from .columns import Columns
-from .covariance import whitening_of_solution
 from .fitted_state import packed, portable, restored, unpacked
 from .parameters import Parameters, plain_parameters, stalled_at
 from .problem import Problem, point_of
@@ -36,6 +35,7 @@ from .returned import count_rounding
 from .rollback import untouched_on_error
 from .stack_level import caller_level
 from .uncertainty import Uncertainty
+from .whitenings import whitening_of_solution
 
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 

@@ -11,136 +11,29 @@ from torch import Tensor
 from .._exceptions import OutOfRangeError
 from .._linalg.products import quietly
 from .._objective.loss import Loss
-from .._objective.losses import SquaredError
-from .._objective.objective import Objective
-from .._objective.penalties import Penalty
 from .._objective.piecewise_linear import PiecewiseLinear
-from .._objective.residual_density import (
-    Below,
-    KernelSums,
-    Residuals,
-    normal_width,
-    residual_scale,
-)
+from .._objective.residual_density import Residuals
 from .._objective.scores import Scores
 from .._objective.whitening import Whitening
-from .._solvers.base import Solution
-from .._solvers.newton.quadratic_model import SAFETY, quadratic_model
-from .._solvers.newton.small_problems import cheap
-from .._sources.origin_choice import pilot_origin
 from .._sources.row_keys import GivenKeys
 from .._sources.row_source import Rows
+from .kink_density import Density, density_at_kinks
 
 Array = NDArray[np.float64]
 
 POWERS = {"HC0": 0, "HC1": 0, "HC2": 1, "HC3": 2}  # of 1 / (1 - leverage)
 COV_TYPES = ("nonrobust", *POWERS, "cluster")
 
-_EPS = float(np.finfo(np.float64).eps)
-_VISIBLE = 1e-11  # a relative error of a sum of squares that is worth a cheap pass
-_NEARLY_DEPENDENT = 1e4  # a condition number
-EXACT = 1e-11  # a relative error of a root that is not worth another pass
 _OFF = 0.1  # standard errors
 _SAME = 1e-9  # of the targets: residuals that are made of rounding errors
 _SAME_WEIGHT = 1e-6  # by which sums of the same weights in another order may differ
+_SAME_SQUARES = 1e-6  # by which the sum of squared residuals may differ from that of the fit
 _WHOLE = 1e-9  # a part of 1 that is left beside a leverage of 1
-_AT_KINK = 1e-9  # of the distance of the quartiles: residuals so far from a kink are there
-_LOST = ("blurred", "cancelled", "diverged")  # of solutions whose sums do not hold the answer
 _FLAT = (
     "The loss has no curvature along a direction of the coefficients, and covariances are made of "
     "it: too few residuals are where it is curved, or it is linear in pieces and given as a "
     "callable. Use a larger epsilon, a loss by its name, or resample rows."
 )
-
-
-class RankError(ValueError):
-    """The columns leave a direction undetermined."""
-
-
-@quietly
-def whitening_of_solution(solution: Solution, n_rows: int | None) -> Whitening | None:
-    """Return what a fit of squared error leaves to make covariances of, None where it does not.
-
-    Parameters
-    ----------
-    solution : Solution
-    n_rows : int or None
-        How many rows have weight.
-    """
-    objective, metric, moments = solution.objective, solution.metric, solution.moments
-    penalised = objective.penalty.curvature or not objective.penalty.smooth
-    if penalised or metric is None or moments is None or solution.values is None:
-        return None
-    if solution.status in _LOST:
-        return None
-    if metric.rank < objective.n_features or moments.cross.ndim == 1:
-        return None
-    t, weight = objective.rows.n_targets, moments.weight
-    unit = objective.origin.unit().numpy()
-    eps = torch.finfo(solution.dtype or torch.float64).eps
-    values, error = _least_values(solution, eps)
-    shift = objective.origin.shift.numpy() + unit * moments.mean * objective.fit_intercept
-    return Whitening(
-        shift=shift,
-        root=metric.factor / (unit[t:, None] * weight**0.5),
-        weight=weight,
-        n_rows=n_rows,
-        fit_intercept=bool(objective.fit_intercept),
-        error=float(SAFETY * metric.condition * eps),
-        squares=2 * weight * values * unit[:t] ** 2,
-        squares_error=error,
-    )
-
-
-def _least_values(solution: Solution, eps: float) -> tuple[Array, float]:
-    """Return the objective of each target, and how large its relative error may be."""
-    objective, t = solution.objective, solution.objective.rows.n_targets
-    if solution.measured:
-        return solution.values, 0.0
-    first = 0.5 * solution.moments.cross.diagonal()[:t] / solution.moments.weight
-    error = float((SAFETY * eps * first / np.maximum(solution.values, np.finfo(float).tiny)).max())
-    if error <= _VISIBLE or not cheap(objective):
-        return solution.values, error
-    value, _ = objective.evaluate(solution.v, solution.v_low)
-    return value.numpy(), 0.0
-
-
-def whitening_of_rows(rows: Rows, fit_intercept: bool, data_eps: float) -> Whitening:
-    """Return the same from passes over the rows: one where columns are far from dependent.
-
-    Raises
-    ------
-    RankError
-        If the columns are dependent, at the rounding of the data.
-    OutOfRangeError
-        If a sum is not finite.
-    """
-    origin = pilot_origin(rows, fit_intercept)
-    plain = Objective(rows, SquaredError(), Penalty(0.0, 0.0, False), origin, fit_intercept)
-    model = quadratic_model(plain, torch.float64, data_eps)
-    objective, metric, moments = model.objective, model.metric, model.quadratic.moments
-    if metric.rank < objective.n_features or moments.cross.ndim == 1:
-        raise RankError
-    root, error = metric.factor, SAFETY * metric.condition * _EPS
-    shift, t = objective.origin.shift.numpy() + moments.mean * fit_intercept, rows.n_targets
-    if error > EXACT:
-        # The products of columns that are nearly orthonormal have all their digits.
-        again = objective.quadratic(torch.float64, torch.from_numpy(np.ascontiguousarray(root)))
-        cross = torch.from_numpy(again.moments.cross[t:, t:] / again.moments.weight)
-        lower, info = torch.linalg.cholesky_ex(cross)
-        if info:
-            raise RankError
-        turned = torch.linalg.solve_triangular(lower, torch.from_numpy(root.T), upper=False)
-        root, error = turned.T.numpy(), SAFETY * metric.condition**0.5 * _EPS
-    return Whitening(
-        shift=shift,
-        root=root / moments.weight**0.5,
-        weight=moments.weight,
-        n_rows=None,
-        fit_intercept=bool(fit_intercept),
-        error=error,
-        dependent=metric.condition > _NEARLY_DEPENDENT,
-    )
 
 
 @dataclass(frozen=True)
@@ -207,22 +100,6 @@ def alike(whitening: Whitening, variance: Tensor, df: int) -> Covariance:
 
 
 @dataclass(frozen=True)
-class Density:
-    """What stands for the curvature of a loss with kinks.
-
-    Parameters
-    ----------
-    curvature : Tensor of shape (n_targets,)
-        The sum over the kinks of their jumps, times the density of the residuals there.
-    margin : tuple of float
-        See ``Scores``.
-    """
-
-    curvature: Tensor
-    margin: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class Sums:
     """The sums of ``Scores`` over all rows."""
 
@@ -268,7 +145,10 @@ class FittedModel:
         keys : GivenKeys or None
             The cluster of each row.
         """
-        density = self._density() if self.loss.kinked else None
+        density = None
+        if isinstance(self.loss, PiecewiseLinear):
+            residuals = Residuals(self.whitening.origin, self._point)
+            density = density_at_kinks(self.rows, residuals, self.loss)
         scores = Scores(
             self.whitening.origin,
             self.whitening.turn,
@@ -279,6 +159,7 @@ class FittedModel:
             meat=cov_type in POWERS,
             bread=cov_type != "nonrobust" and not self.loss.quadratic and not self.loss.kinked,
             dependent=self.whitening.dependent,
+            gradient=not self._known,
             keys=keys,
         )
         sums = Sums(*self.rows.total(scores))
@@ -344,9 +225,19 @@ class FittedModel:
                 "a larger max_iter."
             )
 
+    @property
+    def _known(self) -> bool:
+        """Whether the sum of squared residuals at the optimum is known from the fit."""
+        return self.whitening.squares is not None and self.whitening.squares_error <= _SAME_SQUARES
+
     def _is_optimal(self, sums: Sums, df: int) -> bool:
-        """Return whether sums of scores are zero, as they are at the optimum."""
+        """Return whether the loss is the least one, or sums of scores are zero, as there."""
         squared_targets, squared_slopes, _ = sums.of_targets
+        if self._known and self.whitening.squares is not None:
+            least = torch.from_numpy(self.whitening.squares)
+            rounding = _SAME**2 * squared_targets
+            apart = (squared_slopes - least).abs()
+            return bool((apart <= 10 * _SAME_SQUARES * least + rounding).all())
         largest = _OFF**2 * squared_slopes / df + self.loss.smoothness**2 * (
             _SAME**2 * squared_targets
         )
@@ -359,8 +250,8 @@ class FittedModel:
         if density is None:
             return sums.of_targets[1] / df / (sums.of_targets[2] / sums.weight) ** 2
         slopes = sums.of_targets[1] / sums.n_rows
-        if len(self._kinks.breaks) == 1:  # what they are on average at the optimum
-            below, above = self._kinks.slopes
+        if len(self.loss.slopes) == 2:  # what they are on average at the optimum
+            below, above = self.loss.slopes
             slopes = torch.full_like(slopes, -below * above * sums.weight / sums.n_rows)
         return slopes / density.curvature**2
 
@@ -389,40 +280,3 @@ class FittedModel:
                 f"is {n_clusters}."
             )
         return sums.clusters.mT @ sums.clusters, n_clusters
-
-    @property
-    def _kinks(self) -> PiecewiseLinear:
-        assert isinstance(self.loss, PiecewiseLinear)
-        return self.loss
-
-    def _density(self) -> Density:
-        """Return the density of the residuals at the kinks, by Epanechnikov's kernel."""
-        loss, residuals = self._kinks, Residuals(self.whitening.origin, self._point)
-        found = residual_scale(self.rows, residuals)
-        if not bool((found.scale > 0).all()):
-            raise ValueError(
-                "At least half of the residuals are the same, so that they have no density at the "
-                "quantile. Resample rows for standard errors."
-            )
-        at = torch.tensor(loss.breaks, dtype=torch.float64)[:, None].expand(-1, len(found.scale))
-        width = found.scale * self._widths(residuals, at, found.n_rows)
-        sums, weight = self.rows.total(KernelSums(residuals, at.contiguous(), width))
-        density = sums / (weight * width)
-        jumps = torch.tensor(loss.slopes, dtype=torch.float64).diff()
-        curvature = jumps @ density
-        if not bool((curvature > 0).all()):
-            raise ValueError(
-                "There are no residuals near the kinks of the loss, so that its curvature cannot "
-                "be estimated. Resample rows for standard errors."
-            )
-        return Density(curvature, tuple((_AT_KINK * found.quartiles).tolist()))
-
-    def _widths(self, residuals: Residuals, at: Tensor, n_rows: float) -> Tensor:
-        """Return the widths of the kernel in units of the scale, of shape (n_kinks, n_targets)."""
-        loss = self._kinks
-        if len(loss.breaks) == 1:
-            low, high = loss.slopes
-            return torch.full_like(at, normal_width(n_rows, high / (high - low)))
-        (counts,) = self.rows.total(Below(residuals, at.contiguous()))
-        shares = (counts / n_rows).clamp(1 / n_rows, 1 - 1 / n_rows)
-        return shares.clone().apply_(lambda share: normal_width(n_rows, share))

@@ -16,18 +16,11 @@ from .._inputs.input_kinds import input_of
 from .._objective.whitening import Whitening
 from .._runtime import torch_settings
 from .._sources.row_keys import GivenKeys
-from .covariance import (
-    COV_TYPES,
-    EXACT,
-    FittedModel,
-    RankError,
-    alike,
-    degrees_of_freedom,
-    whitening_of_rows,
-)
+from .covariance import COV_TYPES, FittedModel, alike, degrees_of_freedom
 from .parameters import plain_parameters
 from .prediction import Predictor
 from .rank_session import of_all_ranks, over_all_ranks
+from .whitenings import EXACT, RankError, whitening_of_rows
 
 _ROUGH = 1e-3  # a relative error beyond which what the fit has kept does not do
 
@@ -80,19 +73,18 @@ class Inference(Predictor):
 
     def _kept(self, name):
         """Return what the fit has kept, if it is exact enough."""
-        whitening, give = self._whitening, "Give X, y and sample_weight of the fit."
-        if name.startswith("predict"):
-            give = "Fit with solver='auto' and dtype='float64'."
+        whitening, give = self._whitening, " Give X, y and sample_weight of the fit."
+        give = "" if name.startswith("predict") else give
         if whitening is None:
             raise ValueError(
-                f"{name} without data needs the sums that a fit of squared error with "
-                f"solver='auto' or 'newton' makes and, for up to 500 columns, keeps. {give}"
+                f"{name} takes the sums that a fit of squared error with solver='auto' or "
+                f"'newton' keeps, for up to 500 columns, and this one kept none.{give}"
             )
         if not max(whitening.error, whitening.squares_error) <= _ROUGH:
             raise ValueError(
-                f"The sums that the fit made have lost more than all but three digits of what "
-                f"{name} is made of: columns are nearly dependent for their precision, or "
-                f"residuals are as small as rounding errors. {give}"
+                f"{name} takes the sums that the fit has kept, and they hold fewer than three "
+                "digits: columns are nearly dependent for the precision of the sums, or residuals "
+                f"are as small as rounding errors.{give}"
             )
         return whitening
 

@@ -52,6 +52,8 @@ class Scores:
         Whether to sum squares of scores, and curvatures of the loss.
     dependent : bool, default=False
         Whether the columns are so nearly dependent that their products would lose digits.
+    gradient : bool, default=True
+        Whether to sum the scores themselves, which takes a product more.
     keys : GivenKeys or None, default=None
         The clusters of the rows, over which scores are summed. Rows that are sparse are made dense
         for these, block by block.
@@ -66,6 +68,7 @@ class Scores:
     meat: bool = False
     bread: bool = False
     dependent: bool = False
+    gradient: bool = True
     keys: GivenKeys | None = None
 
     def __call__(self, rows: Rows) -> tuple:
@@ -81,6 +84,7 @@ class Scores:
             Weighted sums of squared targets, measured from the origin, of squared slopes, and of
             curvatures.
         scores : Tensor of shape (n_params, n_targets)
+            Zeros if not asked for.
         meat, bread : Tensor of shape (n_targets, n_params, n_params)
             Sums of ``(s psi)^2 u u^T`` and ``s psi' u u^T``; zeros if not asked for.
         counts : Tensor of shape (n_keys,)
@@ -144,7 +148,8 @@ class _Pass:
         flat = self.no_curvature if curvature is None else curvature.sum(0)
         parts = _dots(_times(y, weight), y), _dots(weighted, slope), flat
         there = len(y) if weight is None else (weight > 0).sum()
-        self.totals.add(there, weight_of(y, weight), torch.stack(parts), Z.T @ weighted)
+        along = Z.T @ weighted if self.scores.gradient else 0.0
+        self.totals.add(there, weight_of(y, weight), torch.stack(parts), along)
         if self.scores.keys is not None:
             self.add_clusters(Z, weighted)
         jobs: list[tuple[Any, Tensor]] = []
