@@ -211,8 +211,13 @@ class FittedModel:
                 "a coefficient is determined by it alone. Use cov_type='HC1', or leave out the "
                 "sample, and the column that would then be constant."
             )
-        if not bool(torch.isfinite(sums.of_targets.sum() + sums.meat.sum() + sums.bread.sum())):
+        if not bool(torch.isfinite(sums.of_targets.sum() + sums.meat.sum())):
             raise OutOfRangeError
+        if not bool(torch.isfinite(sums.bread.sum())):  # the root of a curvature is not a number
+            raise ValueError(
+                f"cov_type={cov_type!r} is for losses that are convex, and the loss curves "
+                "downwards at some residuals. Use cov_type='nonrobust', or resample rows."
+            )
         if self.loss.kinked:
             return
         if not self.loss.quadratic and not bool((sums.of_targets[2] > 0).all()):

@@ -12,6 +12,7 @@ consistent covariance matrix estimators with improved finite sample properties",
 Econometrics 29(3).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,7 @@ class Scores:
         return kind(self, rows, double).sums()
 
 
-class _Pass:
+class _Pass(ABC):
     """The sums of a pass; subclasses make the products of the columns.
 
     Parameters
@@ -175,34 +176,34 @@ class _Pass:
             return torch.zeros(len(self.scores.margin), k, k, dtype=torch.float64, device="cpu")
         return torch.stack(list(map(self.turned, totals)))
 
+    @abstractmethod
     def empty(self) -> Any:
         """Return an empty sum of products of columns."""
-        raise NotImplementedError
 
+    @abstractmethod
     def blocks(self) -> Iterator[tuple[Tensor, Any, Tensor | None]]:
         """Yield targets, columns and weights."""
-        raise NotImplementedError
 
+    @abstractmethod
     def leverages(self, Z: Any, weight: Tensor | None) -> Tensor:
         """Return the weighted squared norm of each row in the turned coordinates."""
-        raise NotImplementedError
 
     def add_clusters(self, Z: Any, slopes: Tensor) -> None:
         """Add columns times slopes to the sums of their clusters."""
-        raise NotImplementedError
+        raise TypeError("columns are formed for the sums of clusters")
 
+    @abstractmethod
     def add_products(self, total: Any, Z: Any, factors: Tensor, last: bool) -> None:
         """Add products of rows times factors, of shape (n_rows, 1); no more after the last."""
-        raise NotImplementedError
 
     def turned(self, total: Any) -> Tensor:
         """Return a sum of products in the turned coordinates."""
         turn = self.scores.turn
         return turn.T @ self.result(total) @ turn
 
+    @abstractmethod
     def result(self, total: Any) -> Tensor:
         """Return a sum of products of columns."""
-        raise NotImplementedError
 
 
 def _times(columns: Tensor, weight: Tensor | None) -> Tensor:

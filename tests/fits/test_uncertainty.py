@@ -604,6 +604,17 @@ def test_losses_without_a_visible_curvature_are_refused():
         same.std_errors(X, np.where(np.arange(400) % 3, 1.0, Y))
 
 
+def cauchy(y_pred, y_true):
+    return torch.log1p((y_pred - y_true) ** 2)
+
+
+def test_losses_that_are_not_convex_have_no_sandwich():
+    model = TorchSGDRegressor(loss=cauchy).fit(X, Y)
+    assert np.isfinite(model.std_errors(X, Y)).all()
+    with pytest.raises(ValueError, match="curves downwards"):
+        model.std_errors(X, Y, cov_type="HC0")
+
+
 def test_coefficients_that_have_not_converged_are_refused():
     settings = {"learning_rate": "constant", "eta0": 1e-4, "max_iter": 1, "tol": None}
     model = TorchSGDRegressor(solver="sgd", random_state=0, **settings).fit(X, Y)
