@@ -39,7 +39,7 @@ from .._solvers.stochastic.settings import Settings
 from .._solvers.stochastic.sgd import Loop
 from .._sources.feature_map import IDENTITY, Identity
 from .._sources.origin import Origin
-from .group_fits import Coefficients
+from .group_models import Coefficients
 
 _PACKAGE = __name__.partition(".")[0] + "."
 _DEVICES = "_tensor_devices"  # key of a pickled state

@@ -1,26 +1,29 @@
 """The fits of all groups: many at a time, and one after the other those that are left."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from math import nan
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .._inputs.conversion import to_numpy
 from .._inputs.fit_data import Data
 from .._objective.loss import Loss
 from .._objective.penalties import Penalty
+from .._polynomials.cancellation import MANY_DIGITS
 from .._polynomials.local_powers import LocalPowers, PowerRows
 from .._polynomials.sampling import column_ranges
 from .._solvers.base import SolverControl
 from .._solvers.grouped.problem import GroupProblem, GroupSolutions
 from .._solvers.grouped.solver import solve_batch, takes_batches
-from .._sources.blocks import Block
 from .._sources.group_batches import Frames, GroupedRows
-from .._sources.row_source import Rows, View
+from .._sources.row_source import Rows
+from .group_models import Coefficients, OneFit
+from .residual_rows import ResidualRows
 
 Array = NDArray[np.float64]
 
@@ -28,49 +31,6 @@ _LARGE = 1 << 22  # entries of a group, from which it is read block by block, in
 _MANY_FEATURES = 200  # beyond, a group takes as long beside others as it does alone
 _MANY_UNDETERMINED = 64  # features, whose directions take longer to find than a fit in few rows
 _LEAST_TOL = 1e-14  # that rounding lets a gap be measured to
-
-
-@dataclass
-class Coefficients:
-    """Coefficients of models, and what the columns were mapped by before terms were made of them.
-
-    Parameters
-    ----------
-    coef : array of shape (n_models, n_targets, n_features)
-    intercept : array of shape (n_models, n_targets)
-    centre, half : array of shape (n_models, n_columns)
-    """
-
-    coef: Array
-    intercept: Array
-    centre: Array
-    half: Array
-
-    @classmethod
-    def of(cls, coef: Array, intercept: Array, n_columns: int) -> "Coefficients":
-        """Return those of models of columns as they are, in the shapes of fitted attributes."""
-        n, last = len(coef), coef.shape[-1]
-        centre = np.zeros((n, n_columns))
-        return cls(coef.reshape(n, -1, last), intercept.reshape(n, -1), centre, centre + 1)
-
-    def with_one(self, other: "Coefficients") -> "Coefficients":
-        """Return these models, and others after them."""
-        names = "coef", "intercept", "centre", "half"
-        pairs = ((getattr(self, name), getattr(other, name)) for name in names)
-        return Coefficients(*map(np.concatenate, pairs))
-
-    def like(self, number: float) -> "Coefficients":
-        """Return one model like these, whose coefficients are all the same number."""
-        parts = (np.full_like(part[:1], number) for part in vars(self).values())
-        return Coefficients(*parts)
-
-    def of_columns(self, terms: LocalPowers | None) -> tuple[Array, Array]:
-        """Return the coefficients and the intercepts for powers of the columns as they are."""
-        if terms is None or not terms.mapped:
-            return self.coef, self.intercept
-        turn = terms.turn(torch.from_numpy(self.centre), torch.from_numpy(self.half))
-        found = (torch.from_numpy(self.coef) @ turn.mT).numpy()
-        return np.ascontiguousarray(found[..., :-1]), self.intercept + found[..., -1]
 
 
 @dataclass
@@ -85,6 +45,9 @@ class GroupFits:
     optimality : array of shape (n_groups,)
     converged : array of shape (n_groups,)
     n_iter : array of shape (n_groups,)
+    raw : dict
+        ``(coef, intercept)`` for powers of the columns as they are, by the number of the group:
+        those of groups in which digits cancel between these.
     """
 
     models: Coefficients
@@ -92,6 +55,7 @@ class GroupFits:
     optimality: Array
     converged: NDArray[np.bool_]
     n_iter: NDArray[np.int64]
+    raw: dict[int, tuple[Array, Array]] = field(default_factory=dict)
 
     @classmethod
     def empty(
@@ -135,15 +99,28 @@ class GroupFits:
                 getattr(self.models, name)[groups] = part
         for name in ("rank", "optimality", "converged", "n_iter"):
             getattr(self, name)[groups] = getattr(others, name)
+        self.raw.update((int(groups[number]), given) for number, given in others.raw.items())
 
-    def put_one(self, group: int, estimator: Any, models: Coefficients) -> None:
+    def put_one(self, group: int, fit: OneFit) -> None:
         """Take what an estimator was fitted to."""
-        for name, part in vars(models).items():
+        estimator = fit.estimator
+        for name, part in vars(fit.models).items():
             if len(part):
                 getattr(self.models, name)[group] = part[0]
+        if fit.raw is not None:
+            self.raw[group] = fit.raw
         self.rank[group] = -1 if estimator.rank_ is None else estimator.rank_
         self.optimality[group] = estimator.optimality_
         self.converged[group], self.n_iter[group] = estimator.converged_, estimator.n_iter_
+
+    def of_columns(self, terms: LocalPowers | None) -> tuple[Array, Array]:
+        """Return the coefficients and the intercepts for powers of the columns as they are."""
+        coef, intercept = self.models.of_columns(terms)
+        if self.raw:
+            coef, intercept = coef.copy(), intercept.copy()
+        for group, (own_coef, own_intercept) in self.raw.items():
+            coef[group], intercept[group] = own_coef, own_intercept
+        return coef, intercept
 
 
 @dataclass(frozen=True)
@@ -152,8 +129,9 @@ class GroupModel:
 
     Parameters
     ----------
-    make : callable
-        Returns an estimator of one group, for a penalty and its alpha.
+    make, make_polynomial : callable
+        Returns an estimator of one group, linear or a polynomial in the columns as they are; takes
+        a penalty and its alpha.
     loss : Loss
     penalty : Penalty
     fit_intercept : bool
@@ -161,37 +139,107 @@ class GroupModel:
     terms : LocalPowers or None
         What the features are made by; None for the columns as they are.
     shrinkage : float
-    common : array of shape (n_targets, n_features) or None
-        What the coefficients are shrunk towards.
+    common : OneFit or None
+        The model whose coefficients are what those of the groups are shrunk towards.
     """
 
     make: Callable[..., Any]
+    make_polynomial: Callable[..., Any]
     loss: Loss
     penalty: Penalty
     fit_intercept: bool
     control: SolverControl
     terms: LocalPowers | None
     shrinkage: float = 0.0
-    common: Array | None = None
+    common: OneFit | None = None
 
-    def fit(self, data: Data) -> tuple[Any, Coefficients]:
+    @property
+    def cancels(self) -> bool:
+        """Whether digits cancel in the model that coefficients are shrunk towards."""
+        return self.common is not None and self.common.raw is not None
+
+    def fit(self, data: Data) -> OneFit:
         """Fit all rows of some data as an estimator does, which has a remedy for what is hard."""
-        estimator, away, rows = self.make(), np.zeros(1), data.rows
-        centre = half = torch.zeros(0, rows.n_features, dtype=torch.float64)
-        if self.terms is not None:
-            ranges = column_ranges(rows)
-            low, high = torch.from_numpy(ranges.low), torch.from_numpy(ranges.high)
-            centre, half = self.terms.frame(low[None], high[None])
-            rows = PowerRows(rows, self.terms, centre[0], half[0])
-        if self.common is not None:
-            # Two ridges are one about a point between their centres, but for a constant.
-            both = self.penalty.curvatures(torch.from_numpy(self.common)).numpy() + self.shrinkage
-            away = self.shrinkage / both * self.common
-            estimator = self.make(penalty="l2", alpha=1.0, penalty_factor=both)
-            rows = ResidualRows(rows, away)
-        estimator._fit(replace(data, rows=rows), start=(None, None), task=None)
-        coef, intercept = np.atleast_2d(estimator.coef_) + away, np.atleast_1d(estimator.intercept_)
-        return estimator, Coefficients(coef[None], intercept[None], centre.numpy(), half.numpy())
+        rows = data.rows
+        if self.terms is None:
+            none = torch.zeros(0, rows.n_features, dtype=torch.float64)
+            return self._fit_linear(data, rows, none, none)
+        ranges = column_ranges(rows)
+        low, high = torch.from_numpy(ranges.low)[None], torch.from_numpy(ranges.high)[None]
+        if self.cancels or self.terms.cancel(low, high).any():
+            return self._fit_polynomial(data, low, high)
+        centre, half = self.terms.frame(low, high)
+        return self._fit_linear(data, PowerRows(rows, self.terms, centre[0], half[0]), centre, half)
+
+    def _fit_linear(self, data: Data, rows: Rows, centre: Tensor, half: Tensor) -> OneFit:
+        """Fit a model that is linear in the columns of some rows."""
+        estimator, pulled = self._estimator(self.make)
+        if pulled is not None:
+            rows = ResidualRows(rows, pulled, None)
+        coef, intercept = _fitted(estimator, data, rows)
+        if pulled is not None:
+            coef, intercept = coef + pulled.coef[0], intercept + pulled.intercept[0]
+        frame = centre.numpy(), half.numpy()
+        return OneFit(estimator, Coefficients(coef[None], intercept[None], *frame))
+
+    def _fit_polynomial(self, data: Data, low: Tensor, high: Tensor) -> OneFit:
+        """Fit a polynomial whose penalty is on powers that cancel, in terms that do not.
+
+        Parameters
+        ----------
+        data : Data
+        low, high : Tensor of shape (1, n_columns)
+            The range of each column.
+        """
+        assert self.terms is not None
+        terms, rows = replace(self.terms, mapped=True, centred=True), data.rows
+        centre, half = terms.frame(low, high)
+        estimator, pulled = self._estimator(self.make_polynomial)
+        if pulled is not None:
+            rows = ResidualRows(rows, pulled, terms)
+        raw = _fitted(estimator, data, rows)
+        lost = self.penalty.smooth and estimator._basis.digits_lost >= MANY_DIGITS
+        if lost or (pulled is not None and self.penalty.factors is not None):
+            # For fewer rows than terms there are no other terms, and a point between two centres
+            # that is not on the line between them is none for them. No bound knows what is lost.
+            estimator.converged_, estimator.optimality_ = False, nan
+        found = estimator._basis_solution
+        coef, intercept = terms.of_basis(estimator._basis, found, (centre[0], half[0]))
+        models = Coefficients(coef[None], intercept[None], centre.numpy(), half.numpy())
+        if pulled is not None and self.common is not None:
+            part, common = self._part, self.common.of_columns(self.terms)
+            models = models.plus(pulled, terms)
+            raw = raw[0] + part * common[0], raw[1] + part * common[1]
+        return OneFit(estimator, models, raw)
+
+    def _estimator(self, make: Callable[..., Any]) -> tuple[Any, Coefficients | None]:
+        """Return an estimator, and the model that what it is fitted to is the residual of, if any.
+
+        Two ridges are one about a point between their centres, but for a constant.
+        """
+        if self.common is None:
+            return make(), None
+        pulled = self.common.models.scaled(self._part)
+        if self.penalty.factors is None:
+            return make(penalty="l2", alpha=self._both), pulled
+        return make(penalty="l2", alpha=1.0, penalty_factor=self._both), pulled
+
+    @property
+    def _both(self) -> Any:
+        """The curvature of both ridges; of each coefficient where the penalty has factors."""
+        factors = self.penalty.factors
+        return self.penalty.curvature * (1.0 if factors is None else factors.numpy()) + self.shrinkage
+
+    @property
+    def _part(self) -> Any:
+        """How far that point is from zero, relative to the other centre."""
+        return self.shrinkage / self._both
+
+
+def _fitted(estimator: Any, data: Data, rows: Rows) -> tuple[Array, Array]:
+    """Fit an estimator to rows; return its coefficients and its intercepts, one for each target."""
+    estimator._fit(replace(data, rows=rows), start=(None, None), task=None)
+    return np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_)
 
 
 def fit_groups(
@@ -220,7 +268,7 @@ def fit_groups(
         check_finite()
     for group in np.flatnonzero(~fits.converged).tolist():
         try:
-            fits.put_one(group, *model.fit(replace(data, rows=grouped.of(group))))
+            fits.put_one(group, model.fit(replace(data, rows=grouped.of(group))))
         except ValueError:  # of numbers that are not finite, whose place in the data it cannot tell
             check_finite()
             raise
@@ -232,6 +280,8 @@ def fit_groups(
 def _batched(grouped: GroupedRows, model: GroupModel, problem: GroupProblem) -> NDArray[np.bool_]:
     """Return which groups are solved many at a time."""
     counts, d = grouped.counts, grouped.n_features
+    if model.cancels:
+        return np.zeros(len(counts), bool)
     taken = (counts * (d + grouped.rows.n_targets) < _LARGE) & takes_batches(
         model.loss, model.penalty
     )
@@ -244,36 +294,10 @@ def _batched(grouped: GroupedRows, model: GroupModel, problem: GroupProblem) -> 
 
 def group_problem(model: GroupModel) -> tuple[GroupProblem, float]:
     """Return what is minimised for many groups at a time, and the gap that is measured to."""
-    common = None if model.common is None else torch.from_numpy(model.common.T.copy())
+    common = None
+    if model.common is not None:
+        common = torch.from_numpy(model.common.of_columns(model.terms)[0].T.copy())
     tol = max(model.control.gap, _LEAST_TOL)
     control = replace(model.control, tol=tol)
     parts = model.loss, model.penalty, model.fit_intercept, control, model.shrinkage, common
     return GroupProblem(*parts), tol
-
-
-class ResidualRows(View):
-    """The rows of another source, the targets less what some coefficients predict.
-
-    Parameters
-    ----------
-    source : Rows
-    coef : array of shape (n_targets, n_features)
-    """
-
-    def __init__(self, source: Rows, coef: Array):
-        super().__init__(source)
-        self.coef = coef
-
-    def same_view(self) -> Callable[[Rows], Rows]:
-        """Return a function that makes the same view of another source."""
-        return partial(ResidualRows, coef=self.coef)
-
-    def blocks(self, size: int, order: torch.Tensor | None = None) -> Any:
-        """Yield ``(X, y, sample_weight)`` with these targets."""
-        yield from map(self.view_block, self.source.blocks(size, order))
-
-    def view_block(self, block: Block) -> Block:
-        """Return a block with these targets."""
-        X, y, weight = block
-        wide = X if X.device.type == "mps" else X.double()
-        return X, y - wide @ torch.from_numpy(self.coef.T.copy()).to(wide), weight

@@ -18,7 +18,7 @@ from .._polynomials.local_powers import LocalPowers
 from .._sources.design import dense
 from .._sources.row_source import Rows
 from .group_data import labels_of, like, split
-from .group_fits import Coefficients
+from .group_models import Coefficients
 from .prediction import Predictor
 
 

@@ -24,6 +24,7 @@ from .group_frame import frame_of
 from .group_prediction import GroupPredictor
 from .linear import TorchSGDRegressor
 from .parameters import Parameters, plain_parameters
+from .polynomial import TorchPolyRegressor
 from .rollback import untouched_on_error
 from .stack_level import caller_level
 
@@ -31,6 +32,15 @@ from .stack_level import caller_level
 _OF_MODEL = (
     *("loss", "penalty", "alpha", "penalty_factor", "l1_ratio", "epsilon", "quantile"),
     *("fit_intercept", "positive", "max_iter", "tol", "device"),
+)
+_COMMON = (
+    "The model of all rows, which other groups are predicted by and shrinkage pulls towards, did "
+    "not converge."
+)
+_FAR = (
+    " Powers of columns this far from zero, relative to their range in a group, cancel each other. "
+    "Lower the degree, or subtract from each column what is near its values; with penalty='l2' "
+    "other terms are found for groups with more rows than terms, or of one column."
 )
 
 
@@ -144,7 +154,11 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
 
     Terms of a polynomial are powers of the columns mapped to [-1, 1] in each group. Predictions are
     made of these, and their coefficients are converted to those of the columns as they are. With a
-    penalty, ``positive=True`` or shrinkage, which act on the latter, so are the terms.
+    penalty, ``positive=True`` or shrinkage, which act on the latter, so are the terms; but for
+    groups whose columns are so far from zero, relative to their range, that powers lose nine
+    digits. These are fitted one by one as TorchPolyRegressor does it, which takes some milliseconds
+    each, and predicted by terms that are mapped. With more terms than rows, "l1", "elasticnet" or
+    ``positive=True`` there are no such terms, and ``converged_`` is False where digits are lost.
 
     Rows of a group may be in any block of a stream. One that can be read only once is kept in
     memory, and so is one of up to 512 MB. Of a larger one, squared error takes the sums of each
@@ -268,8 +282,8 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         with torch_settings(), plain_parameters(self), untouched_on_error(self):
             read = read_groups(self, X, y, sample_weight)
             with computing(read.data.n_entries):
-                self._fit(read)
-        self._warn()
+                fits, common = self._fit(read)
+        self._warn(list(fits.raw), common)
         return self
 
     def coef_frame(self):
@@ -329,21 +343,27 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         params = {name: getattr(self, name) for name in _OF_MODEL}
         return TorchSGDRegressor(**{**params, **changed})
 
+    def _polynomial(self, **changed):
+        """Return an estimator of a polynomial of one group, before it is fitted."""
+        params = {name: getattr(self, name) for name in _OF_MODEL}
+        return TorchPolyRegressor(self.degree, **{**params, **changed})
+
     def _fit(self, read):
-        """Fit checked data, and set the fitted attributes."""
+        """Fit checked data, and set the fitted attributes; return the fits."""
         data, grouped, common = read.data, read.grouped, None
         one = self._model()
         loss, penalty = one._loss(False, data.weighted), one._penalty(grouped.n_features)
         self._check_shrinkage(loss)
         check = partial(read.check_finite, self)
         control = SolverControl(self.tol, self.max_iter, data.dtype, data.eps)
-        model = GroupModel(self._model, loss, penalty, self.fit_intercept, control, grouped.terms)
+        makers, intercept = (self._model, self._polynomial), self.fit_intercept
+        model = GroupModel(*makers, loss, penalty, intercept, control, grouped.terms)
         if self.shrinkage or self.fallback == "global":
             common = self._fit_all(model, data, check)
         if self.shrinkage and common is not None:
-            model = replace(model, shrinkage=self.shrinkage, common=common.coef[0])
+            model = replace(model, shrinkage=self.shrinkage, common=common)
         fits = read.fit(model, check)
-        coef, intercept = fits.models.of_columns(grouped.terms)
+        coef, intercept = fits.of_columns(grouped.terms)
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ValueError(
                 "A coefficient in the units of the data is too large for a double. Scale the "
@@ -352,7 +372,9 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         single = data.single_target
         self._keys, self._key_positions, self._terms = read.table, read.positions, grouped.terms
         mapped = grouped.terms is not None and grouped.terms.mapped
-        self._local = (fits.models, common) if mapped else (None, None)
+        mapped = mapped or bool(fits.raw) or (common is not None and common.raw is not None)
+        shared = None if common is None else common.models
+        self._local = (fits.models, shared) if mapped else (None, None)
         self.groups_, self.n_groups_ = read.table.keys, len(read.table)
         self.coef_ = coef[:, 0] if single else coef
         self.intercept_ = intercept[:, 0] if single else intercept
@@ -361,15 +383,16 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         self.converged_, self.n_iter_ = fits.converged, fits.n_iter
         self.global_coef_ = self.global_intercept_ = None
         if common is not None:
-            coef, intercept = (part[0] for part in common.of_columns(grouped.terms))
+            coef, intercept = common.of_columns(grouped.terms)
             self.global_coef_ = coef[0] if single else coef
             self.global_intercept_ = float(intercept[0]) if single else intercept
         self.device_ = str(data.device)
+        return fits, common
 
     def _fit_all(self, model, data, check):
         """Return the coefficients of the model of all rows."""
         try:
-            return model.fit(data)[1]
+            return model.fit(data)
         except ValueError:
             check()
             raise
@@ -389,16 +412,31 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
                 f"and positive=False, not with {' and '.join(wrong)}."
             )
 
-    def _warn(self):
+    def _warn(self, far, common):
+        """Warn of models that did not converge.
+
+        Parameters
+        ----------
+        far : list of int
+            The numbers of groups in which digits cancel between powers of the columns.
+        common : OneFit or None
+        """
+        messages = []
+        if not self.converged_.all():
+            messages.append(self._of_groups(far))
+        if common is not None and not common.estimator.converged_:
+            messages.append(_COMMON + _FAR * (common.raw is not None))
+        for message in messages:
+            warnings.warn(message, ConvergenceWarning, stacklevel=caller_level(least=3))
+
+    def _of_groups(self, far):
+        """Return what to say of groups that did not converge."""
         (bad,) = np.nonzero(~self.converged_)
-        if not len(bad):
-            return
         worst = bad[np.nan_to_num(self.optimality_[bad], nan=np.inf).argmax()]
-        warnings.warn(
+        message = (
             f"{len(bad)} of {self.n_groups_} groups did not converge to tol={self.tol:.1e}: the "
             f"objective of group {self.groups_[worst]!r} may be {self.optimality_[worst]:.1e} "
             "above its optimum, relatively. Increase max_iter or tol, or use a penalty "
-            "(penalty='l2'). converged_ tells which they are.",
-            ConvergenceWarning,
-            stacklevel=caller_level(least=3),
+            "(penalty='l2'). converged_ tells which they are."
         )
+        return message + _FAR if np.isin(bad, far).any() else message

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._sources.feature_map import ColumnRounding, FeatureMap
 from .basis_conversion import BasisConversion
+from .cancellation import digits_lost_in_powers
 from .degrees import Degrees
 from .evaluation import Expansion
 from .families import Recurrence
@@ -120,15 +121,9 @@ class Basis(Expansion, FeatureMap):
 
     @property
     def digits_lost_in_powers(self) -> float:
-        """How many digits cancel where powers of the columns add up to numbers of size 1.
-
-        That is the size of the coefficients of Chebyshev's polynomials in columns scaled to 1.
-        """
-        centre, half = np.abs(self.low / 2 + self.high / 2), self.high / 2 - self.low / 2
-        far = 1 + 2 * centre / np.where(half > 0, half, np.inf)
+        """How many digits cancel where powers of the columns add up to numbers of size 1."""
         degrees = np.minimum(self.terms.degrees.of_columns, self.terms.degrees.most)
-        digits = degrees * np.log10(far + np.sqrt(far * far + 1))
-        return float(np.where(half > 0, digits, 0).max())
+        return float(digits_lost_in_powers(self.low, self.high, degrees))
 
     def for_other_rows(self) -> "Basis":
         """Return the same terms, for rows that no fit has seen, with sums in doubles."""

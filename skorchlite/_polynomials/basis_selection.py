@@ -7,6 +7,7 @@ import numpy as np
 from .._sources.row_source import Rows
 from .adapted_basis import adapted_rooted_basis, orthogonal_basis
 from .basis import Basis
+from .cancellation import MANY_DIGITS
 from .degrees import Degrees
 from .multi_index import terms_of
 from .penalised_basis import Curvature, PenalisedBasis, is_cheap
@@ -14,7 +15,6 @@ from .sampling import SAMPLE_ROWS, ColumnRanges, column_ranges
 
 _MANY_TERMS = 500  # up to here the Gram matrix of the terms takes a fraction of a second
 _DOUBLED_ENTRIES = 1_000_000  # rows times terms, up to which doubled precision takes little time
-_CANCELLED = 9.0  # digits that powers may lose; with more, a fit in powers loses digits as well
 _FEW_CANCELLED = 3.0  # where no row can be read again
 
 
@@ -73,7 +73,7 @@ def fitted_basis(rows: Rows, request: BasisRequest) -> Basis:
     basis = Basis(terms, request.family, kind, ranges.low, ranges.high, doubled=doubled)
     if (
         may_combine
-        and basis.digits_lost_in_powers >= _CANCELLED
+        and basis.digits_lost_in_powers >= MANY_DIGITS
         and is_cheap(basis, request.curvature)
     ):
         return _penalised_basis(rows, ranges, request)

@@ -10,9 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._linalg.rational import Rationals, as_integers
 from .._sources.blocks import Block
 from .._sources.origin import power_of_two
 from .._sources.row_source import Rows, View
+from .basis import Basis
+from .cancellation import MANY_DIGITS, digits_lost_in_powers
+from .change_of_basis import ChangeOfBasis, connections
+from .column_functions import ColumnFunctions
 from .degrees import Degrees
 from .evaluation import Expansion
 from .families import family
@@ -65,6 +70,16 @@ class LocalPowers:
         half = torch.maximum((high - centre).abs(), (low - centre).abs())
         return centre, power_of_two(half).to(half)
 
+    def cancel(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return for which ranges, of shape (..., n_features), powers as they are lose digits.
+
+        These are lost in what is fitted and in what is predicted. Mapped columns lose none.
+        """
+        if self.mapped:
+            return torch.zeros_like(low[..., 0], dtype=torch.bool)
+        ends = low.numpy(force=True), high.numpy(force=True)
+        return torch.from_numpy(digits_lost_in_powers(*ends, self.degree) >= MANY_DIGITS)
+
     def expand(self, t: Tensor) -> Tensor:
         """Return the terms of mapped columns, of shape (n_terms, n_rows)."""
         return self._expansion.expand(t, t.new_empty(self.n_terms, len(t)))
@@ -94,6 +109,38 @@ class LocalPowers:
         turn = centre.new_zeros(len(centre), self.n_terms + 1, self.n_terms)
         turn[:, target, source] = times.to(centre) * parts.prod(2)
         return turn
+
+    def moved(self, centre: Tensor, half: Tensor, to_centre: Tensor, to_half: Tensor) -> Tensor:
+        """Return the matrices that make coefficients of columns that are mapped by others.
+
+        Parameters and result are as those of ``turn``.
+        """
+        return self.turn((centre - to_centre) / to_half, half / to_half)
+
+    def of_basis(
+        self,
+        basis: Basis,
+        model: tuple[np.ndarray, np.ndarray],
+        frame: tuple[Tensor, Tensor],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return (coef, intercept) for these terms of a model in other terms of the same degree.
+
+        Parameters
+        ----------
+        basis : Basis
+            Of the model; without a penalty root.
+        model : (coef, intercept), ndarray of shape (n_targets, n_terms) or (n_targets,)
+        frame : (centre, half), Tensor of shape (n_features,)
+        """
+        coef, intercept = model
+        centre, half = (part.numpy() for part in frame)
+        own = Expansion(basis.terms, self._expansion.steps, centre, half)
+        parts = connections(ColumnFunctions.of(basis), ColumnFunctions.of(own))
+        given = torch.from_numpy(np.concatenate((coef.T, intercept[None])))
+        (numerators,), denominator = as_integers(given)
+        exact = Rationals(numerators, denominator)
+        found = ChangeOfBasis(basis.terms, parts, 0).exactly(exact)
+        return np.ascontiguousarray(found[:-1].T), found[-1]
 
     @cached_property
     def _moves(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

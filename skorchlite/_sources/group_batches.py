@@ -29,6 +29,9 @@ class LocalTerms(Protocol):
     def frame(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Return centre and half length for columns of a range."""
 
+    def cancel(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return for which ranges the terms lose digits, of shape (n_batch,)."""
+
     def expand(self, t: Tensor) -> Tensor:
         """Return the terms of mapped columns, of shape (n_terms, n_rows)."""
 
@@ -49,12 +52,15 @@ class Frames:
     distance : Tensor of shape (n_batch, n_features)
     turn : Tensor of shape (n_batch, n_features + 1, n_features)
         As of ``LocalTerms``.
+    cancelled : Tensor of shape (n_batch,), bool
+        Of which groups the terms have lost digits.
     """
 
     centre: Tensor
     half: Tensor
     distance: Tensor
     turn: Tensor
+    cancelled: Tensor
 
 
 @dataclass(frozen=True)
@@ -183,12 +189,13 @@ class GroupedRows:
             out.copy_(X)
             return None
         X = X.to(out.dtype)
-        centre, half = self.terms.frame(X.amin(1), X.amax(1))
+        low, high = X.amin(1), X.amax(1)
+        centre, half = self.terms.frame(low, high)
         mapped = (X - centre[:, None]) / half[:, None]
         made = self.terms.expand(mapped.reshape(-1, X.shape[2]))
         out.copy_(made.view(-1, *X.shape[:2]).permute(1, 2, 0))
         distance, turn = self.terms.distance(centre, half), self.terms.turn(centre, half)
-        return Frames(centre, half, distance, turn)
+        return Frames(centre, half, distance, turn, self.terms.cancel(low, high).to(X.device))
 
 
 def padded_counts(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,5 +1,7 @@
 """Which problems are solved for many groups at a time, and how."""
 
+import torch
+
 from ..._objective.loss import Loss
 from ..._objective.penalties import Penalty
 from ..._sources.group_batches import GroupBatch
@@ -20,7 +22,7 @@ def takes_batches(loss: Loss, penalty: Penalty) -> bool:
 def solve_batch(batch: GroupBatch, n_targets: int, problem: GroupProblem) -> GroupSolutions:
     """Return the solutions of the groups of a batch, intercepts for columns from zero.
 
-    The optimality is NaN where no solution was found.
+    The optimality is NaN where no solution was found, and where the terms have lost digits.
 
     Parameters
     ----------
@@ -37,4 +39,6 @@ def solve_batch(batch: GroupBatch, n_targets: int, problem: GroupProblem) -> Gro
     else:
         solutions = solve_with_kinks(centred, problem)
     solutions.intercept = centred.intercept(solutions)
+    if batch.frames is not None:
+        solutions.optimality = solutions.optimality.where(~batch.frames.cancelled, torch.nan)
     return solutions
