@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._exceptions import OutOfRangeError
 from .._inputs.conversion import to_numpy
 from .._inputs.fit_data import Data
 from .._objective.loss import Loss
@@ -228,7 +229,9 @@ class GroupModel:
     def _both(self) -> Any:
         """The curvature of both ridges; of each coefficient where the penalty has factors."""
         factors = self.penalty.factors
-        return self.penalty.curvature * (1.0 if factors is None else factors.numpy()) + self.shrinkage
+        return (
+            self.penalty.curvature * (1.0 if factors is None else factors.numpy()) + self.shrinkage
+        )
 
     @property
     def _part(self) -> Any:
@@ -269,7 +272,7 @@ def fit_groups(
     for group in np.flatnonzero(~fits.converged).tolist():
         try:
             fits.put_one(group, model.fit(replace(data, rows=grouped.of(group))))
-        except ValueError:  # of numbers that are not finite, whose place in the data it cannot tell
+        except (ValueError, OutOfRangeError):  # of numbers that are not finite: it knows no place
             check_finite()
             raise
         if not problem.n_free(grouped.n_features) and fits.rank[group] >= 0:

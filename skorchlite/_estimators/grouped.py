@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, StrOptions, check_feature_names_in, fit_context
+from .._exceptions import OutOfRangeError
 from .._polynomials.term_names import term_name
 from .._runtime import torch_settings
 from .._solvers.base import SolverControl
@@ -393,7 +394,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         """Return the coefficients of the model of all rows."""
         try:
             return model.fit(data)
-        except ValueError:
+        except (ValueError, OutOfRangeError):
             check()
             raise
 

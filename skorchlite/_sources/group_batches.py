@@ -189,7 +189,8 @@ class GroupedRows:
             out.copy_(X)
             return None
         X = X.to(out.dtype)
-        low, high = X.amin(1), X.amax(1)
+        # A number that is not finite shows in the terms, and leaves the frame finite.
+        low, high = (end.where(torch.isfinite(end), 0.0) for end in (X.amin(1), X.amax(1)))
         centre, half = self.terms.frame(low, high)
         mapped = (X - centre[:, None]) / half[:, None]
         made = self.terms.expand(mapped.reshape(-1, X.shape[2]))

@@ -406,6 +406,18 @@ def test_terms_of_each_group_are_those_of_a_polynomial(loss, intercept):
     )
 
 
+@pytest.mark.parametrize("fallback", ["global", "nan"])
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "absolute_error"])
+@pytest.mark.parametrize("number, name", [(np.nan, "NaN"), (np.inf, "infinity")])
+def test_a_polynomial_tells_of_a_number_that_is_not_finite(number, name, loss, fallback):
+    rng = np.random.default_rng(0)
+    codes, X, y = problem(rng, [40, 30], d=2)
+    X[5, 1] = number
+    model = TorchGroupedRegressor(0, degree=2, loss=loss, fallback=fallback)
+    with pytest.raises(ValueError, match=f"Input X contains {name}"):
+        model.fit(with_keys(codes, X), y)
+
+
 def test_polynomials_far_from_zero_keep_their_digits():
     rng = np.random.default_rng(0)
     codes = np.repeat(np.arange(3), 50)
