@@ -13,6 +13,7 @@ from .._compat import check_feature_names_in
 from .._exceptions import OutOfRangeError
 from .._inputs.conversion import to_numpy
 from .._inputs.input_kinds import input_of
+from .._objective.losses import HuberOfScale
 from .._objective.whitening import Whitening
 from .._runtime import torch_settings
 from .._sources.row_keys import GivenKeys
@@ -164,6 +165,9 @@ class Inference(Predictor):
             raise ValueError(f"y has {rows.n_targets} targets, and the model predicts {n_targets}.")
         coef, intercept, terms = self._linear_model(rows)
         loss = self._loss(False, data.weighted)
+        if isinstance(loss, HuberOfScale):
+            # As if the scale were known, which matters little where errors are symmetric.
+            loss = loss.at(self.scale_) if self.scale_ else loss.at_zero
         try:
             whitening = self._whitening_on(terms, data.eps)
             if not loss.residual:

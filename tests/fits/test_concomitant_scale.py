@@ -111,6 +111,15 @@ def test_validation_rows_have_the_loss_of_the_scale():
     assert model.validation_loss_curve_ == [pytest.approx(model.loss_curve_[-1])]
 
 
+def test_standard_errors_are_those_of_the_scale_as_if_it_were_known():
+    X, y, weight = table()
+    model = TorchSGDRegressor("huber", epsilon="auto").fit(X, y, weight)
+    known = TorchSGDRegressor("huber", epsilon=RATIO * model.scale_).fit(X, y, weight)
+    for cov_type in ("nonrobust", "HC0"):
+        errors, wanted = (m.std_errors(X, y, weight, cov_type=cov_type) for m in (model, known))
+        np.testing.assert_allclose(errors, wanted, rtol=1e-6)
+
+
 def test_without_a_scale_there_are_least_absolute_errors():
     """Where more than 45 % of the rows can be fitted exactly, the best scale is zero."""
     X, y, _ = table()
