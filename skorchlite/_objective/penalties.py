@@ -85,10 +85,10 @@ class Penalty:
 
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty of each column of w."""
-        value, factors = w.new_zeros(w.shape[1]), self.factors_like(w)
+        value = w.new_zeros(w.shape[1])
         if self.curvature:  # zero times a square that overflows is NaN
-            value += 0.5 * self.curvature * (factors * w * w).sum(0)
-        return value + self.l1 * (factors * w.abs()).sum(0) if self.l1 else value
+            value += 0.5 * self.curvature * self._factored(w * w).sum(0)
+        return value + self.l1 * self._factored(w.abs()).sum(0) if self.l1 else value
 
     def times(self, number: float) -> "Penalty":
         """Return the penalty with a weight that is so many times as large."""
@@ -97,7 +97,11 @@ class Penalty:
 
     def gradient(self, w: Tensor) -> Tensor:
         """Return the gradient of the smooth part at w."""
-        return self.curvature * (self.factors_like(w) * w)
+        return self.curvature * self._factored(w)
+
+    def _factored(self, part: Tensor) -> Tensor:
+        """Return what each coefficient has times its factor, without a kernel for ones."""
+        return part if self.factors is None else self.factors.to(part)[:, None] * part
 
 
 def make_penalty(
