@@ -30,6 +30,7 @@ _IDLE = 6  # steps that gain less than a tenth
 _GAIN = 1e-3  # of the objective: a step that gains as much is not idle
 _TO_EDGE = 0.995  # part of the way to the boundary
 _OFF = 0.1  # of a gradient: a step that misses its own by more has lost its digits
+_LIGHT = 1e-4  # of the heaviest row: rows as light as this may be lost beside it
 _SMALL = 1e-14  # of the slopes that make it up: a gradient that may be rounding
 _ROUNDING = 1e-15  # of the objective: products that sum to less are rounding
 _LOST = 1e3  # radii, beyond which the model has no minimum
@@ -67,6 +68,8 @@ class InteriorPoint:
         self.u, self.ceiling = start, value
         self.first_residual = problem.residual(start)
         self.margin = self.moved = 0.0
+        share = problem.model.share
+        self._uneven = bool(len(share)) and share.min() < _LIGHT * share.max()
         self._by_rows = False  # whether matrices are factorised by their rows
         self._most = inf  # what the gradient may be after a step
 
@@ -87,7 +90,7 @@ class InteriorPoint:
             size = norm(gradient)
             # Rows of very different weights: the matrix of a step has lost the light ones.
             lost = size > self._most and size > _SMALL * form.size_of_slopes()
-            self._by_rows |= lost and form.rows is not None
+            self._by_rows |= lost and self._uneven
             lower = result.value < lowest - _GAIN * abs(result.value)
             gains = lower or products < 0.9 * least or size < 0.9 * flattest
             idle = 0 if gains else idle + 1
