@@ -11,6 +11,7 @@ _AT_ONCE = 1 << 21  # entries of a product that are held
 _UNSEEN = 1e-10  # of a row's part in a sum: an error that is not seen
 _MANY = 4096  # rows in a block, from which on half the time is worth a comparison
 _FEW = 0.1  # a part of the rows
+_CHECKED, _LIKE = 64, 4.0  # rows of each block, and times the error that may be theirs
 _LEADING = 0.4  # of the columns, whose products take less time if there are zeros below
 
 
@@ -18,7 +19,8 @@ class Leverages:
     """Computes leverages block by block, small ones in single precision where that does.
 
     What a leverage h is for is ``1 - h`` to a power. Of many rows it is small, and so is the effect
-    of its rounding errors. How large these are is measured on the first rows, in both precisions.
+    of its rounding errors. How large these are is measured on the first rows, in both precisions,
+    and on some rows of each block, as later rows may be such that more digits cancel.
 
     Parameters
     ----------
@@ -30,6 +32,7 @@ class Leverages:
     def __init__(self, turn: Tensor, power: int):
         self.turn, self.power = turn, power
         self.most: float | None = None  # how large leverages may be for single precision
+        self.off = 0.0  # the relative error that they have then
         self.panels = _panels(turn.float())
         # To touch new memory for each block takes as long as a product.
         self.rows: Tensor | None = None
@@ -42,11 +45,15 @@ class Leverages:
         leverage = _times(self._rough(Z), weight)
         if self.most is None:
             exact = _times(squared_norms(Z, self.turn), weight)
-            off = float((leverage / exact - 1).square().mean().sqrt().nan_to_num(torch.inf))
-            most = _UNSEEN / max(self.power * off, _UNSEEN**2)
+            self.off = _apart(leverage, exact)
+            most = _UNSEEN / max(self.power * self.off, _UNSEEN**2)
             few = float((exact > most).to(exact.dtype).mean()) < _FEW
             self.most = most if few else 0.0
             return exact
+        some = slice(None, None, len(Z) // _CHECKED)
+        exact = _times(squared_norms(Z[some], self.turn), None if weight is None else weight[some])
+        if not _apart(leverage[some], exact) <= _LIKE * self.off:
+            return _times(squared_norms(Z, self.turn), weight)
         small = leverage <= self.most
         if not small.all():
             large = ~small  # or not a number, in single precision
@@ -70,6 +77,11 @@ class Leverages:
                 torch.mm(rows[:, : len(panel)], panel, out=out)
             norms.append(torch.linalg.vector_norm(product, dim=1))
         return torch.cat(norms).to(Z.dtype).square_()
+
+
+def _apart(leverage: Tensor, exact: Tensor) -> float:
+    """Return the relative error of leverages, root mean square."""
+    return float((leverage / exact - 1).square().mean().sqrt().nan_to_num(torch.inf))
 
 
 def _times(leverage: Tensor, weight: Tensor | None) -> Tensor:

@@ -45,3 +45,12 @@ def test_columns_that_cancel_are_not_computed_in_single_precision():
     for _ in range(2):
         found = leverages.of(Z)
         assert ((found / (Z @ turn).square().sum(1) - 1).abs() < 1e-8).all()
+
+
+def test_later_rows_in_which_columns_cancel_are_seen():
+    Z, turn = rows_and_turn(5_000, 6, triangular=False)
+    turn = 1e-2 * (turn - turn.mean(0))
+    leverages = Leverages(turn, 2)
+    for block in (Z, Z, Z + 1e6, Z):
+        found = leverages.of(block)
+        assert ((found - (block @ turn).square().sum(1)).abs() < 1e-9).all()
