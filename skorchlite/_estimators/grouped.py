@@ -1,6 +1,5 @@
 """The estimator of one regression a group."""
 
-import warnings
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
@@ -8,7 +7,6 @@ from typing import Self
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, StrOptions, check_feature_names_in, fit_context
@@ -23,25 +21,16 @@ from .group_data import read_groups
 from .group_fits import GroupModel
 from .group_frame import frame_of
 from .group_prediction import GroupPredictor
+from .group_warnings import warn_of_groups
 from .linear import TorchSGDRegressor
 from .parameters import Parameters, plain_parameters
 from .polynomial import TorchPolyRegressor
 from .rollback import untouched_on_error
-from .stack_level import caller_level
 
 # Parameters of the model of one group.
 _OF_MODEL = (
     *("loss", "penalty", "alpha", "penalty_factor", "l1_ratio", "epsilon", "quantile"),
     *("fit_intercept", "positive", "max_iter", "tol", "device"),
-)
-_COMMON = (
-    "The model of all rows, which other groups are predicted by and shrinkage pulls towards, did "
-    "not converge."
-)
-_FAR = (
-    " Powers of columns this far from zero, relative to their range in a group, cancel each other. "
-    "Lower the degree, or subtract from each column what is near its values; with penalty='l2' "
-    "other terms are found for groups with more rows than terms, or of one column."
 )
 
 
@@ -284,7 +273,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
             read = read_groups(self, X, y, sample_weight)
             with computing(read.data.n_entries):
                 fits, common = self._fit(read)
-        self._warn(list(fits.raw), common)
+        warn_of_groups(self, list(fits.raw), common)
         return self
 
     def coef_frame(self):
@@ -412,32 +401,3 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
                 f"shrinkage={self.shrinkage} goes with penalty=None or 'l2', losses by their name "
                 f"and positive=False, not with {' and '.join(wrong)}."
             )
-
-    def _warn(self, far, common):
-        """Warn of models that did not converge.
-
-        Parameters
-        ----------
-        far : list of int
-            The numbers of groups in which digits cancel between powers of the columns.
-        common : OneFit or None
-        """
-        messages = []
-        if not self.converged_.all():
-            messages.append(self._of_groups(far))
-        if common is not None and not common.estimator.converged_:
-            messages.append(_COMMON + _FAR * (common.raw is not None))
-        for message in messages:
-            warnings.warn(message, ConvergenceWarning, stacklevel=caller_level(least=3))
-
-    def _of_groups(self, far):
-        """Return what to say of groups that did not converge."""
-        (bad,) = np.nonzero(~self.converged_)
-        worst = bad[np.nan_to_num(self.optimality_[bad], nan=np.inf).argmax()]
-        message = (
-            f"{len(bad)} of {self.n_groups_} groups did not converge to tol={self.tol:.1e}: the "
-            f"objective of group {self.groups_[worst]!r} may be {self.optimality_[worst]:.1e} "
-            "above its optimum, relatively. Increase max_iter or tol, or use a penalty "
-            "(penalty='l2'). converged_ tells which they are."
-        )
-        return message + _FAR if np.isin(bad, far).any() else message

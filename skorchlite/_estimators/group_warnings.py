@@ -1,0 +1,56 @@
+"""The warnings of models of groups that did not converge."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from .group_models import OneFit
+from .stack_level import caller_level
+
+_COMMON = (
+    "The model of all rows, which other groups are predicted by and shrinkage pulls towards, did "
+    "not converge."
+)
+_FAR = (
+    " Powers of columns this far from zero, relative to their range in a group, cancel each other. "
+    "Lower the degree, or subtract from each column what is near its values; with penalty='l2' "
+    "other terms are found for groups with more rows than terms, or of one column."
+)
+
+
+def warn_of_groups(estimator: Any, far: list[int], common: OneFit | None) -> None:
+    """Warn of models that did not converge.
+
+    Parameters
+    ----------
+    estimator : TorchGroupedRegressor
+        A fitted one.
+    far : list of int
+        The numbers of groups in which digits cancel between powers of the columns.
+    common : OneFit or None
+        The model of all rows.
+    """
+    messages = []
+    if not estimator.converged_.all():
+        messages.append(_of_groups(estimator, far))
+    if common is not None and not common.estimator.converged_:
+        messages.append(_COMMON + _FAR * (common.raw is not None))
+    for message in messages:
+        warnings.warn(message, ConvergenceWarning, stacklevel=caller_level(least=3))
+
+
+def _of_groups(estimator: Any, far: list[int]) -> str:
+    """Return what to say of groups that did not converge."""
+    (bad,) = np.nonzero(~estimator.converged_)
+    worst = bad[np.nan_to_num(estimator.optimality_[bad], nan=np.inf).argmax()]
+    group, gap = estimator.groups_[worst], estimator.optimality_[worst]
+    known = f"the objective of group {group!r} may be {gap:.1e} above its optimum, relatively"
+    unknown = f"of group {group!r} no bound on the objective could be computed"
+    message = (
+        f"{len(bad)} of {estimator.n_groups_} groups did not converge to tol={estimator.tol:.1e}: "
+        f"{unknown if np.isnan(gap) else known}. Increase max_iter or tol, or use a penalty "
+        "(penalty='l2'). converged_ tells which they are."
+    )
+    return message + _FAR if np.isin(bad, far).any() else message
