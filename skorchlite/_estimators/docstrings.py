@@ -53,7 +53,7 @@ epsilon : float or "auto", default=0.1
     TorchSGDRegressor and TorchPolyRegressor with a full-batch solver: epsilon is
     ``1.35 scale``, and the scale of the residuals is estimated with the coefficients, as in
     HuberRegressor. The loss of a row is then ``1/2 scale + huber(r) / scale``, so that alpha is
-    that of HuberRegressor divided by ``sum(sample_weight)``. It takes the time of some eight
+    that of HuberRegressor divided by ``sum(sample_weight)``. It takes the time of some ten
     fits.
 quantile : float, default=0.5
     The level of what the losses "quantile" and "expectile" predict, between 0 and 1.

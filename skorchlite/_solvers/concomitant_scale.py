@@ -25,7 +25,7 @@ from .._objective.objective import Objective
 from .._objective.penalties import Penalty
 from .base import Solution, Solver, SolverControl, nobody
 
-_FITS = 60  # of which six to eight are usual
+_FITS = 60  # of which eight to ten are usual
 _TIGHT = 1e-13  # the tolerance of fits, for slopes that hold some six digits
 _LEAST_GAP = 1e-13  # that is asked for; below, what is left is rounding
 _INNER = 1e-2  # of the tolerance: a scale and coefficients that hold half the digits of it
