@@ -263,6 +263,7 @@ class TorchRegressor(CallbackSupportMixin, Uncertainty, MultiOutputMixin, Parame
             "converged_": solution.status == "converged",
             "rank_": solution.rank,
             "scale_": solution.scale,
+            "_mean_power": getattr(solution.objective.loss, "power", None),
         }
 
     def _coefficients(self, units, v, v_low, single):

@@ -27,6 +27,14 @@ loss : str or callable, default="squared_error"
     - "squared_epsilon_insensitive": ``max(0, |r| - epsilon)^2``
     - "log_cosh": ``log cosh r``
 
+    or half the deviance of the prediction ``m = exp(x . w + b)``, as in scikit-learn's generalised
+    linear models with a log link. Then ``predict`` returns ``m``, and ``score`` is D2, the part of
+    the deviance that it explains:
+
+    - "poisson": ``y log(y / m) - y + m``, for y not below 0, as of counts
+    - "gamma": ``y / m - 1 - log(y / m)``, for y above 0, as of amounts
+    - "tweedie": between and beyond both, for a variance of y that grows as ``m^power``
+
     or a callable or ``torch.nn`` loss module ``(y_pred, y_true)`` of two float64 tensors of
     shape (n_rows,), the rows of a block and one target. It returns one loss a row, or their
     mean (then without ``sample_weight``), and is differentiated by autograd.
@@ -57,6 +65,10 @@ epsilon : float or "auto", default=0.1
     fits.
 quantile : float, default=0.5
     The level of what the losses "quantile" and "expectile" predict, between 0 and 1.
+power : float, default=1.5
+    Of the loss "tweedie", from 1 ("poisson") to 3: below 2 ("gamma") for y not below 0, as of
+    amounts that may be nothing, else for y above 0. Above 2 the loss is not convex, and what is
+    found is a point without a slope.
 fit_intercept : bool, default=True
     Whether to fit the intercept, which is never penalised. If False, the data is taken to be
     centred.
@@ -202,7 +214,10 @@ optimality_ : float
                                problem as for "newton", which ends it
     "gradient", other losses   the tangent as before; with a smooth penalty and more than
                                2,000 columns as for squared error
-    callable                   NaN: whether it is convex is not known
+    "newton", losses with a    the value of the dual point that a Newton step leads to
+    log link
+    callable, or "tweedie"     NaN: it need not be convex
+    with a power above 2
     stochastic, "auto" step    half the squared subgradient over the curvature nearby;
                                else the tangent as before or, of a small problem, what
                                "newton" finds; NaN without a penalty on more than
@@ -294,7 +309,7 @@ def _between(first: str, after: str) -> str:
 
 _SHARED = {
     "<parameters of every model>": _PARAMETERS,
-    "<l1_ratio, epsilon and quantile of every model>": _between("l1_ratio", "fit_intercept"),
+    "<l1_ratio to power of every model>": _between("l1_ratio", "fit_intercept"),
     "<device of every model>": _between("device", "dtype"),
     "<attributes of every model>": _ATTRIBUTES,
     "<terms of every polynomial>": _TERMS,

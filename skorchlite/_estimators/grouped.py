@@ -29,7 +29,7 @@ from .rollback import untouched_on_error
 
 # Parameters of the model of one group.
 _OF_MODEL = (
-    *("loss", "penalty", "alpha", "penalty_factor", "l1_ratio", "epsilon", "quantile"),
+    *("loss", "penalty", "alpha", "penalty_factor", "l1_ratio", "epsilon", "quantile", "power"),
     *("fit_intercept", "positive", "max_iter", "tol", "device"),
 )
 
@@ -78,7 +78,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
     penalty_factor : array-like of shape (n_features,), default=None
         The factors of the penalty, one for each coefficient as ``coef_`` has them, in all groups;
         None for ones. With zero a coefficient is not penalised; see TorchSGDRegressor.
-    <l1_ratio, epsilon and quantile of every model>
+    <l1_ratio to power of every model>
     fit_intercept : bool, default=True
         Whether to fit the intercept of each group, which is never penalised.
     positive : bool, default=False
@@ -207,6 +207,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         l1_ratio=0.15,
         epsilon=0.1,
         quantile=0.5,
+        power=1.5,
         fit_intercept=True,
         positive=False,
         max_iter=1000,
@@ -224,6 +225,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         self.l1_ratio = l1_ratio
         self.epsilon = epsilon
         self.quantile = quantile
+        self.power = power
         self.fit_intercept = fit_intercept
         self.positive = positive
         self.max_iter = max_iter

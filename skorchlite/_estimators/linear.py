@@ -81,6 +81,7 @@ class TorchSGDRegressor(StreamRegressor):
         l1_ratio=0.15,
         epsilon=0.1,
         quantile=0.5,
+        power=1.5,
         fit_intercept=True,
         positive=False,
         solver="auto",
@@ -111,6 +112,7 @@ class TorchSGDRegressor(StreamRegressor):
         self.l1_ratio = l1_ratio
         self.epsilon = epsilon
         self.quantile = quantile
+        self.power = power
         self.fit_intercept = fit_intercept
         self.positive = positive
         self.solver = solver

@@ -130,6 +130,7 @@ class TorchSGDRegressorCV(SearchRegressor):
         refit=True,
         epsilon=0.1,
         quantile=0.5,
+        power=1.5,
         fit_intercept=True,
         positive=False,
         solver="auto",
@@ -165,6 +166,7 @@ class TorchSGDRegressorCV(SearchRegressor):
         self.refit = refit
         self.epsilon = epsilon
         self.quantile = quantile
+        self.power = power
         self.fit_intercept = fit_intercept
         self.positive = positive
         self.solver = solver

@@ -18,19 +18,19 @@ from .._compat import Interval, StrOptions, validate_parameter_constraints
 from .._inputs.conversion import to_numpy
 from .._inputs.device import FLOATS
 from .._objective.callable_loss import CallableLoss
-from .._objective.losses import LOSSES, make_loss
+from .._objective.losses import LOG_LINKS, LOSSES, make_loss
 from .._objective.penalties import PENALTIES, make_penalty
 from .._solvers.selection import FULL_BATCH, is_stochastic
 from .._solvers.stochastic.optimizers import OPTIMIZERS, check_optimizer
 from .._solvers.stochastic.schedules import SCHEDULES
 from .._solvers.stochastic.settings import Settings
 
-_WITH_LEVEL = ("quantile", "expectile")
+_WITH_LEVEL, _WITH_POWER = ("quantile", "expectile"), ("tweedie",)
 _WITH_EPSILON = ("huber", "epsilon_insensitive", "squared_epsilon_insensitive")
 # Parameters that have no effect unless another one is set too.
 _DEPENDENT = (
     *("penalty", "alpha", "alphas", "eps", "penalty_factor", "l1_ratio", "epsilon", "quantile"),
-    *("eta0", "power_t", "average"),
+    *("power", "eta0", "power_t", "average"),
 )
 _BATCH = 256  # rows, where batch_size is "auto"
 _PLAIN = {str, int, float, bool, type(None)}  # kinds of parameters that hold no data
@@ -57,16 +57,17 @@ def plain_parameters(estimator: Any) -> Iterator[None]:
 class Parameters(BaseEstimator):
     """Parameters, their validation, and the objects that they stand for."""
 
-    penalty_factor = None  # of an estimator that was pickled before it had one
+    penalty_factor, power = None, 1.5  # of an estimator that was pickled before it had these
 
     _parameter_constraints: dict = {
-        "loss": [StrOptions(set(LOSSES)), callable],
+        "loss": [StrOptions({*LOSSES, *LOG_LINKS}), callable],
         "penalty": [StrOptions({name for name in PENALTIES if name}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "penalty_factor": ["array-like", None],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
         "epsilon": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
+        "power": [Interval(Real, 1, 3, closed="both")],
         "fit_intercept": ["boolean"],
         "positive": ["boolean"],
         "solver": [StrOptions({"auto", *FULL_BATCH, *OPTIMIZERS}), type],
@@ -162,6 +163,7 @@ class Parameters(BaseEstimator):
             "l1_ratio": (self.penalty == "elasticnet" or self.l1_ratio is None, penalty),
             "epsilon": (self.loss in _WITH_EPSILON, loss),
             "quantile": (self.loss in _WITH_LEVEL, loss),
+            "power": (self.loss in _WITH_POWER, loss),
             "eta0": (scheduled and not optimal, step),
             "power_t": (by_batches and self.learning_rate == "invscaling", step),
             "average": (by_batches and self.learning_rate != "auto", step),
@@ -173,7 +175,7 @@ class Parameters(BaseEstimator):
         if isinstance(self.epsilon, str):
             self._check_scale(by_batches)
         given_step = by_batches and self.learning_rate != "auto"
-        loss = make_loss(self.loss, self.epsilon, self.quantile, literal=given_step)
+        loss = make_loss(self.loss, self.epsilon, self.quantile, self.power, literal=given_step)
         if weighted and not loss.by_row:
             raise ValueError(
                 "The loss returns one mean for all samples, so that sample_weight cannot be "

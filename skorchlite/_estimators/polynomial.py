@@ -115,6 +115,7 @@ class TorchPolyRegressor(PolynomialModel, StreamRegressor):
         l1_ratio=0.15,
         epsilon=0.1,
         quantile=0.5,
+        power=1.5,
         fit_intercept=True,
         positive=False,
         solver="auto",
@@ -149,6 +150,7 @@ class TorchPolyRegressor(PolynomialModel, StreamRegressor):
         self.l1_ratio = l1_ratio
         self.epsilon = epsilon
         self.quantile = quantile
+        self.power = power
         self.fit_intercept = fit_intercept
         self.positive = positive
         self.solver = solver

@@ -162,6 +162,7 @@ class TorchPolyRegressorCV(PolynomialModel, SearchRegressor):
         refit=True,
         epsilon=0.1,
         quantile=0.5,
+        power=1.5,
         fit_intercept=True,
         positive=False,
         solver="auto",
@@ -201,6 +202,7 @@ class TorchPolyRegressorCV(PolynomialModel, SearchRegressor):
         self.refit = refit
         self.epsilon = epsilon
         self.quantile = quantile
+        self.power = power
         self.fit_intercept = fit_intercept
         self.positive = positive
         self.solver = solver

@@ -16,16 +16,21 @@ from .._inputs.fit_data import check_rows_finite
 from .._inputs.input_kinds import input_of
 from .._inputs.validation import check_score
 from .._linalg.views import viewed
+from .._objective.log_link import LogLink
 from .._runtime import torch_settings
 from .._sources.arrays import as_tensor
 from .._sources.design import dense
 from .._sources.prefetch import computing
 from .._sources.row_source import Rows
-from .metrics import r2, r2_of_blocks
+from .metrics import d2, d2_of_blocks, r2, r2_of_blocks
 
 
 class Predictor(RegressorMixin):
     """Predict and score with ``coef_`` and ``intercept_``."""
+
+    # The power of the loss, where the raw prediction is the logarithm of the prediction. The loss
+    # that a parameter names now may not be that of the fit.
+    _mean_power: float | None = None
 
     def predict(self, X) -> Any:
         """Predict using the fitted model.
@@ -50,8 +55,9 @@ class Predictor(RegressorMixin):
         """Return the coefficient of determination of the predictions, R2.
 
         Where X, y or sample_weight is a tensor it is computed in torch, on the device of X; else
-        it is scikit-learn's ``r2_score``. Several targets count alike. Of dask
-        collections the sums are made where their chunks are.
+        it is scikit-learn's ``r2_score``. Of losses with a log link it is D2, the part of the
+        deviance that is explained, as ``d2_tweedie_score`` has it. Several targets count alike.
+        Of dask collections the sums are made where their chunks are.
 
         Parameters
         ----------
@@ -76,7 +82,8 @@ class Predictor(RegressorMixin):
         if given.scored_by_rows:
             check_is_fitted(self)
             return self._score_rows(given.read(self, reset=False))
-        if not any(isinstance(native(a), torch.Tensor) for a in (X, y, sample_weight)):
+        tensors = any(isinstance(native(a), torch.Tensor) for a in (X, y, sample_weight))
+        if not tensors and self._mean_power is None:
             return super().score(X, y, sample_weight)
         y_pred = torch.as_tensor(native(self.predict(X)))
         y, weight = check_score(self, y, sample_weight, y_pred)
@@ -85,18 +92,26 @@ class Predictor(RegressorMixin):
         with computing(y_pred.numel()):
             y = as_tensor(y, y_pred.device).reshape(len(y_pred), -1)
             weight = None if weight is None else as_tensor(weight, y_pred.device)
-            return r2(y, y_pred.reshape(y.shape), weight)
+            y_pred = y_pred.reshape(y.shape)
+            if self._mean_power is None:
+                return r2(y, y_pred, weight)
+            return d2(self._deviance, y, y_pred, weight)
 
     def _predict(self, rows, single):
         """Return the predictions on checked rows."""
         coef, intercept, terms = self._linear_model(self._in_domain(rows))
-        y_pred = predicted(terms, coef, intercept, torch.float32 if single else None)
+        dtype = torch.float32 if single else None
+        if self._mean_power is None:
+            y_pred = predicted(terms, coef, intercept, dtype)
+        else:
+            y_pred = predicted(terms, coef, intercept).exp_()
+            y_pred = y_pred if dtype is None else y_pred.to(dtype)
         if not torch.isfinite(y_pred).all():
             check_rows_finite(rows, type(self).__name__)
         return y_pred if np.ndim(self.intercept_) else y_pred[:, 0]
 
     def _score_rows(self, data):
-        """Return R2 on checked data that is not read at once, in one pass."""
+        """Return the score on checked data that is not read at once, in one pass."""
         n_targets, n_predicted = data.rows.n_targets, np.size(self.intercept_)
         if n_targets != n_predicted:
             raise ValueError(f"y has {n_targets} targets, and the model predicts {n_predicted}.")
@@ -104,12 +119,20 @@ class Predictor(RegressorMixin):
             coef, intercept, terms = self._linear_model(self._in_domain(data.rows))
             blocks = terms.blocks(terms.bound(terms.n_features, 8))
             blocks = dense(((X.cpu(), *others) for X, *others in blocks), torch.float64)
-            score = r2_of_blocks(blocks, coef, intercept)
+            if self._mean_power is None:
+                score = r2_of_blocks(blocks, coef, intercept)
+            else:
+                score = d2_of_blocks(self._deviance, blocks, coef, intercept)
             if not np.isfinite(score) and data.rows.indexed:
                 data.check_finite(self)
             if data.rows.n_rows < 2:
                 return _undefined_score(stacklevel=5)
         return score
+
+    @property
+    def _deviance(self):
+        """The loss that a log link goes with."""
+        return LogLink(self._mean_power, self.loss)
 
     def _linear_model(self, rows):
         """Return (coef, intercept, rows) whose product and sum predict."""

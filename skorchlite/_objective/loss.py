@@ -47,6 +47,8 @@ class Loss(ABC):
         Whether it depends on the residual alone, and not on the target besides.
     convex : bool
         Whether it is convex, with a curvature that is known.
+    log_link : bool
+        Whether the raw prediction is the logarithm of the prediction.
     by_row : bool
         Whether each row has a loss of its own, and not only their mean.
     separable : bool
@@ -73,6 +75,7 @@ class Loss(ABC):
 
     quadratic, kinked, pieces = False, False, True
     residual, convex, by_row, separable = True, True, True, True
+    log_link = False
     breaks: tuple[float, ...] = ()
     hinges: tuple[Hinge, ...] = ()
     round_hinges: tuple[Hinge, ...] = ()
@@ -91,6 +94,14 @@ class Loss(ABC):
     def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the second derivative of each entry in its raw prediction."""
         raise TypeError(f"of {type(self).__name__} no curvature is known")
+
+    def link(self, mean: Tensor) -> Tensor:
+        """Return the raw predictions of the best constant, about, from the mean of the targets."""
+        return mean
+
+    def distance(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return how far raw predictions are from those of least loss."""
+        return (y - raw_prediction).abs()
 
     def smoothed(self, width: Any) -> Any:
         """Return a smooth loss that is close to this one, for a loss with kinks."""

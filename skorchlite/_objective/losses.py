@@ -1,4 +1,4 @@
-"""The built-in losses; ``LOSSES`` names them, and ``make_loss`` makes them.
+"""The built-in losses; ``LOSSES`` and ``LOG_LINKS`` name them, and ``make_loss`` makes them.
 
 ``breaks`` are the residuals at which the pieces of a loss that is made of linear and quadratic ones
 meet.
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .callable_loss import CallableLoss
+from .log_link import LogLink
 from .loss import Hinge, Loss
 from .piecewise_linear import PiecewiseLinear
 
@@ -209,9 +210,15 @@ class LogCosh(Loss):
         return 4 * x / (1 + x) ** 2 / self.times
 
 
-def make_loss(loss: str | Callable, epsilon: Any, quantile: float, literal: bool = False) -> Loss:
-    """Return the loss object for a name of ``LOSSES`` or a callable."""
-    return LOSSES[loss](epsilon, quantile) if isinstance(loss, str) else CallableLoss(loss, literal)
+def make_loss(
+    loss: str | Callable, epsilon: Any, quantile: float, power: float = 1.5, literal: bool = False
+) -> Loss:
+    """Return the loss object for a name of ``LOSSES`` or ``LOG_LINKS``, or a callable."""
+    if not isinstance(loss, str):
+        return CallableLoss(loss, literal)
+    if loss in LOG_LINKS:
+        return LogLink(LOG_LINKS[loss] or power, loss)
+    return LOSSES[loss](epsilon, quantile)
 
 
 LOSSES = {
@@ -226,3 +233,6 @@ LOSSES = {
     "squared_epsilon_insensitive": lambda epsilon, quantile: SquaredEpsilonInsensitive(epsilon),
     "log_cosh": lambda epsilon, quantile: LogCosh(),
 }
+
+# The powers of the mean that variances are proportional to; None for the one that is given.
+LOG_LINKS = {"poisson": 1.0, "gamma": 2.0, "tweedie": None}

@@ -73,4 +73,19 @@ MESSAGES = {
         "optimum, relatively, more than tol={tol:.1e}. Use a larger tol, or a penalty "
         "(penalty='l2')."
     ),
+    "stalled_norm": (
+        "The solver stalled: the norm of the gradient is {norm:.1e} of that at the constant model, "
+        "above tol={tol:.1e}. Use a larger tol, or a penalty (penalty='l2')."
+    ),
+    "max_iter_norm": (
+        "The solver stopped after max_iter={max_iter} iterations with a norm of the gradient of "
+        "{norm:.1e} of that at the constant model, above tol={tol:.1e}. The best iterate is kept. "
+        "Increase max_iter or tol."
+    ),
+    "separated": (
+        "The optimum is at infinity: the columns tell rows with y = 0 from all others, so that the "
+        "objective falls as long as their predictions go to zero. The coefficients are where it is "
+        "within {optimality:.1e} of its infimum, relatively, and as large as that takes. Use a "
+        "penalty (penalty='l2'), or leave out columns that are nonzero only where y is zero."
+    ),
 }

@@ -40,14 +40,15 @@ def choose_full_batch(solver: str, objective: Objective) -> str:
     made once, or for a working set of the columns.
 
     "auto" is "gradient" for a callable, and for more than 2,000 columns where "newton" would need
-    the matrix at each step. For sparse columns it is "gradient" for more than 2,000 of them even if
+    the matrix at each step; with a log link only if the rows are more than 2,000 too. For sparse columns it is "gradient" for more than 2,000 of them even if
     the loss is quadratic, since the matrix is dense; and for other losses, which "newton" computes
     with dense blocks, if n_samples * n_features^2 is more than 1e11. For columns that are derived
     from those of the data it is "gradient" if neither their matrix nor the rows fit in 512 MiB,
     and for fewer rows than columns of which some are not penalised with "l2".
     """
     loss = objective.loss
-    if solver == "newton" and not loss.convex:
+    curved = loss.convex or loss.log_link
+    if solver == "newton" and not curved:
         raise ValueError(
             "solver='newton' needs the curvature of the loss, and a loss given as a callable has "
             "none to offer. Use solver='gradient' or solver='auto', or a loss by its name."
@@ -60,8 +61,11 @@ def choose_full_batch(solver: str, objective: Objective) -> str:
     dense = not objective.rows.sparse and not _beyond_room(objective)
     # Fewer rows than columns have no Gram matrix unless their span holds the solution.
     dense &= objective.penalty.keeps_span or not objective.rows.fewer_than(objective.n_features)
+    if loss.log_link and objective.penalty.keeps_span and objective.basis.diagonal:
+        # The span of few rows has as few coordinates.
+        few |= objective.rows.fewer_than(MANY_COLUMNS)
     cheap = few or not objective.penalty.smooth or (loss.quadratic and dense)
-    return "newton" if loss.convex and cheap else "gradient"
+    return "newton" if curved and cheap else "gradient"
 
 
 def _beyond_room(objective: Objective) -> bool:

@@ -72,8 +72,14 @@ def _is_quadratic(objective: Objective) -> bool:
 
 
 def _is_small(objective: Objective) -> bool:
-    """Return whether Newton steps are cheap, and can be taken."""
-    return objective.loss.convex and newton_is_cheap(objective)
+    """Return whether Newton steps are cheap, and can be taken.
+
+    With a log link of few columns nothing else gives a bound.
+    """
+    loss = objective.loss
+    if loss.log_link and objective.n_features <= MANY_COLUMNS:
+        return loss.convex
+    return loss.convex and newton_is_cheap(objective)
 
 
 def _descend(objective: Objective, start: Tensor | None, control: SolverControl) -> Solution:
@@ -134,6 +140,9 @@ def _minimise_smooth(descent: QuasiNewton, tol: float) -> tuple[str, float]:
 def _left(descent: QuasiNewton) -> Tensor:
     """Return how much lower the objective of each target may be."""
     problem = descent.problem
+    if problem.objective.loss.log_link:
+        small = _is_small(problem.objective)  # then Newton's steps end it
+        return torch.inf * descent.value if small else _left_by_curvature(descent)
     bound, lefts = problem.bound(), []
     many = problem.objective.n_features > MANY_COLUMNS
     for j, value in enumerate(descent.value.tolist()):
@@ -142,3 +151,17 @@ def _left(descent: QuasiNewton) -> Tensor:
             left = 0.5 * float(descent.norm[j] ** 2 / descent.least_curvature[j])
         lefts.append(left)
     return descent.value.new_tensor(lefts)
+
+
+def _left_by_curvature(descent: QuasiNewton) -> Tensor:
+    """Return the same for a loss whose value does not say how far the minimum may be.
+
+    It is what the slopes gain against the curvature of the penalty. In coordinates without one it
+    is an estimate, by the least curvature that the steps have met.
+    """
+    problem = descent.problem
+    penalty = torch.cat((problem.objective.column_penalty.curvature, torch.zeros(1).double()))
+    curvature = (penalty[:, None] * problem.unit**2).expand_as(descent.subgradient)
+    curvature = torch.where(curvature > 0, curvature, descent.least_curvature)
+    slope = descent.subgradient
+    return 0.5 * torch.where(slope != 0, slope**2 / curvature, 0.0).sum(0)

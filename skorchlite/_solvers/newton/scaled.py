@@ -73,7 +73,7 @@ class Scaled:
             u[:-1] = self.coordinates_of(w)
             u = u.clamp(min=0) if self.positive else u
         if not self.objective.loss.residual:
-            u[-1] = self.target_mean
+            u[-1] = self.objective.loss.link(self.target_mean)
         return u
 
     def point(self, u: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from ..._objective.objective import Objective
 from ..base import Solution, SolverControl
 from .general_loss import descend_by_models
 from .least_squares import descend_quadratic
+from .log_link import descend_with_log_link
 from .prox_newton import descend_with_kinks
 from .working_set import descend_on_columns
 
@@ -33,10 +34,11 @@ def newton(objective: Objective, start: Tensor | None, control: SolverControl) -
     """
     start = None if start is None else start[:-1]
     if not objective.loss.quadratic:
+        descend = descend_with_log_link if objective.loss.log_link else descend_by_models
         many = objective.n_features > _MANY_COLUMNS and not objective.penalty.smooth
         if many:
-            return descend_on_columns(objective, start, control)
-        return descend_by_models(objective, control)
+            return descend_on_columns(objective, start, control, descend)
+        return descend(objective, control)
     if not objective.penalty.smooth:
         return descend_with_kinks(objective, start, control)
     return descend_quadratic(objective, start, control)

@@ -10,6 +10,7 @@ Tibshirani, Bien, Friedman, Hastie, Simon, Taylor, Tibshirani (2012), "Strong ru
 predictors in lasso-type problems", JRSS B 74(2).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -23,7 +24,6 @@ from ..._objective.objective import Objective
 from ..base import Solution, SolverControl, is_near
 from ..continuation import continued, monitor_of_whole
 from .bounds import Bound, proximal_gain
-from .general_loss import descend_by_models
 from .interior_point import MOST_STEPS, InteriorPoint
 from .kinks import Kinks
 from .local_model import LocalModel
@@ -38,11 +38,14 @@ _ROOM = 4  # rows at a kink for each column
 
 
 def descend_on_columns(
-    objective: Objective, start: Tensor | None, control: SolverControl
+    objective: Objective,
+    start: Tensor | None,
+    control: SolverControl,
+    descend: Callable[[Objective, SolverControl], Solution],
 ) -> Solution:
     """Minimise an objective whose loss is no quadratic and whose penalty has kinks.
 
-    ``max_iter`` is for each working set.
+    ``max_iter`` is for each working set, which ``descend`` minimises the objective over.
     """
     tol, t = control.gap, objective.rows.n_targets
     mean, deviation, covariance = objective.spread()
@@ -56,7 +59,7 @@ def descend_on_columns(
     while True:
         so_far = partial(whole.solution, index, n_iter, curve)
         monitor = monitor_of_whole(control.monitor, n_iter, so_far)
-        part = descend_by_models(
+        part = descend(
             whole.objective.over(index), replace(control, tol=accuracy, monitor=monitor)
         )
         solution = so_far(part)

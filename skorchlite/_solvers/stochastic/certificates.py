@@ -61,9 +61,12 @@ class Certificate:
     def possible(self) -> bool:
         """Whether the tangent gives a bound.
 
-        It does not for a loss that may not be convex, nor for many columns without a penalty.
+        It does not for a loss that may not be convex, or whose value does not say how far the
+        minimum may be, nor for many columns without a penalty.
         """
         objective = self.objective
+        if objective.loss.log_link:
+            return False
         few = objective.n_features <= MANY_COLUMNS
         curved = bool((objective.column_penalty.curvature > 0).all())
         penalised = not objective.penalty.smooth or curved
@@ -87,8 +90,8 @@ class Certificate:
         tol = self.control.tol
         try:
             gap = self.tangent_gap(v) if self.possible else nan
-            if tol is not None and gap > tol:
-                gap = min(gap, self.newton_gap(v))
+            if (tol is not None and gap > tol) or self._compares:
+                gap = np.fmin(gap, self.newton_gap(v))
         except OutOfRangeError:
             return nan
         return gap
@@ -114,10 +117,16 @@ class Certificate:
         It is a fit of its own that v is only compared with. Infinite where it would take long.
         """
         objective = self.objective
-        if not newton_is_cheap(objective):
+        if not (newton_is_cheap(objective) or self._compares):
             return inf
         value, _ = objective.evaluate(v)
         return self._relative((value - self._least).tolist(), value, v)
+
+    @property
+    def _compares(self) -> bool:
+        """Whether nothing but Newton's method gives a bound, and it takes a few passes."""
+        loss = self.objective.loss
+        return loss.log_link and loss.convex and self.objective.n_features <= MANY_COLUMNS
 
     def _relative(self, gaps: list[float], value: Tensor, v: Tensor) -> float:
         """Return the largest of the targets' gaps, each relative to the objective of its target."""
@@ -202,7 +211,7 @@ def curved_gap(descent: VarianceReduced) -> float:
     """
     problem, snapshot, gaps = descent.problem, descent.snapshot, []
     loss, coordinates = problem.objective.loss, problem.coordinates
-    if loss.kinked or not loss.convex:
+    if loss.kinked or loss.log_link or not loss.convex:
         return inf
     residual = problem.pilot.residual(coordinates.to_v(snapshot.u))
     for j, value in enumerate(snapshot.value.tolist()):

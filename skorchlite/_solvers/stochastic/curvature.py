@@ -85,11 +85,11 @@ def row_curvature(loss: Loss, y: Tensor, raw: Tensor) -> Tensor:
     """Return how curved the loss of each entry is.
 
     That is its second derivative there or, where that is more, the one of the parabola that touches
-    it there and is least where the residual is zero.
+    it there and is least where the loss is.
     """
     if loss.quadratic:
         return torch.ones_like(raw)
-    r, slope = (y - raw).abs(), loss.gradient(y, raw).abs()
+    r, slope = loss.distance(y, raw), loss.gradient(y, raw).abs()
     if loss.convex:
         local = loss.curvature(y, raw)
     else:

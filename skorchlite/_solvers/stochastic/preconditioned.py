@@ -23,7 +23,7 @@ def constant_point(objective: Objective, pilot: Pilot, u: Tensor) -> Tensor:
     """Return the u of the constant model, which predicts about the mean of the targets."""
     constant = torch.zeros_like(u)
     if not objective.loss.residual and objective.fit_intercept:
-        constant[-1] = pilot.y.mean(0)
+        constant[-1] = objective.loss.link(pilot.y.mean(0))
     return constant
 
 

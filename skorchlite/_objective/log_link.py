@@ -1,0 +1,138 @@
+"""Losses of a mean that is the exponential of the raw prediction: half the unit deviance.
+
+For a variance that is a power of the mean, the loss is, but for a constant, a sum of two
+exponentials: ``y mean^(1 - power) / (power - 1) + mean^(2 - power) / (2 - power)``. Its derivatives
+and a bound on what is left to gain come from these.
+
+References
+----------
+Dunn, Smyth (2018), "Generalized Linear Models With Examples in R", chapters 5 and 12. Boyd,
+Vandenberghe (2004), "Convex Optimization", section 5.5.
+"""
+
+from math import inf
+
+import torch
+from torch import Tensor
+
+from .loss import ROUNDED, Loss
+
+
+class LogLink(Loss):
+    """Half the unit deviance of ``mean = exp(raw_prediction)``, which is zero where that is ``y``.
+
+    Parameters
+    ----------
+    power : float
+        Of the mean, to which the variance is proportional, from 1 (Poisson) over 2 (gamma) to 3
+        (inverse Gaussian). The loss is convex in the raw prediction up to 2.
+    name : str
+        For errors.
+    """
+
+    pieces = False
+    residual = False
+    log_link = True
+    smoothness = inf
+
+    def __init__(self, power: float, name: str):
+        self.power, self.name = power, name
+        self.convex = power <= 2
+        # One exponential falls at this rate as raw predictions rise, the other rises at that one.
+        self.falling, self.rising = power - 1, 2 - power
+
+    def largest_residual(self, value: float) -> float:
+        """Return how far raw predictions may be from those of least loss: any distance at y = 0."""
+        return inf
+
+    def largest_slope(self, value: float) -> float:
+        """Return how large slopes may be: as large as targets, of which nothing is known here."""
+        return inf
+
+    def nothing(self, value: float) -> float:
+        """Return the mean loss of the rounding errors of raw predictions, relative to a value."""
+        return ROUNDED * value
+
+    def link(self, mean: Tensor) -> Tensor:
+        """Return the raw predictions of the best constant; zero where there is none."""
+        return mean.where(mean > 0, 1.0).log()
+
+    def distance(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return how far raw predictions are from those of least loss."""
+        return (raw_prediction - y.log()).abs()
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the loss of each entry; raise if a target is outside of the domain."""
+        self.check(y)
+        falling, rising, there = self.falling, self.rising, y > 0
+        log_y = y.where(there, 1.0).log()
+        away = raw_prediction - log_y
+        # Without their tangents at y, the exponentials keep the digits of targets that are met.
+        value = torch.zeros_like(away)
+        if falling:
+            value += _above_tangent(-falling * away) / falling
+        if rising:
+            value += _above_tangent(rising * away) / rising
+        if rising != 0:
+            value *= torch.exp(rising * log_y)
+        if rising > 0:
+            value = value.where(there, torch.exp(rising * raw_prediction) / rising)
+        return value
+
+    def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the derivative of each entry in its raw prediction."""
+        falling, rising = self.exponentials(y, raw_prediction)
+        return rising - falling
+
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the second derivative of each entry in its raw prediction."""
+        falling, rising = self.exponentials(y, raw_prediction)
+        return self.falling * falling + self.rising * rising
+
+    def exponentials(self, y: Tensor, raw_prediction: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``y mean^(1 - power)`` and ``mean^(2 - power)``, which are equal at the target."""
+        falling = torch.exp(-self.falling * raw_prediction).mul_(y) if self.falling else y
+        if not self.rising:
+            return falling, torch.ones_like(raw_prediction)
+        return falling, torch.exp(self.rising * raw_prediction)
+
+    def dual_gap(self, falling: Tensor, rising: Tensor, change: Tensor) -> Tensor:
+        """Return the gap of each entry between its loss and the dual point that a step leads to.
+
+        The step changes raw predictions by ``change``, and the dual point is the slope that the
+        loss would have there were it a parabola. There is none where an exponential would fall
+        below zero: then that one has none of the slope.
+
+        Parameters
+        ----------
+        falling, rising : Tensor
+            The exponentials at the raw predictions.
+        change : Tensor
+        """
+        gap = torch.zeros_like(change)
+        if self.falling:
+            gap += falling * _above_line(-self.falling * change) / self.falling
+        if self.rising:
+            gap += rising * _above_line(self.rising * change) / self.rising
+        return gap
+
+    def check(self, y: Tensor) -> None:
+        """Raise if a target is outside of the domain."""
+        positive = self.power >= 2
+        if bool(((y <= 0) if positive else (y < 0)).any()):
+            least = "above 0" if positive else "not below 0"
+            raise ValueError(
+                f"Some value(s) of y are out of the valid range of the loss {self.name!r}, whose "
+                f"targets are {least}. Leave those rows out, shift y, or use another loss."
+            )
+
+
+def _above_tangent(x: Tensor) -> Tensor:
+    """Return ``exp(x) - 1 - x``."""
+    return torch.expm1(x).sub_(x).clamp_(min=0)
+
+
+def _above_line(x: Tensor) -> Tensor:
+    """Return ``(1 + x) log(1 + x) - x``, with -1 in place of what is below."""
+    x = x.clamp(min=-1)
+    return torch.special.xlog1py(1 + x, x).sub_(x).clamp_(min=0)
