@@ -46,6 +46,8 @@ class GroupFits:
     optimality : array of shape (n_groups,)
     converged : array of shape (n_groups,)
     n_iter : array of shape (n_groups,)
+    separated : array of shape (n_groups,), bool
+        Where the optimum is at infinity.
     raw : dict
         ``(coef, intercept)`` for powers of the columns as they are, by the number of the group:
         those of groups in which digits cancel between these.
@@ -56,6 +58,7 @@ class GroupFits:
     optimality: Array
     converged: NDArray[np.bool_]
     n_iter: NDArray[np.int64]
+    separated: NDArray[np.bool_]
     raw: dict[int, tuple[Array, Array]] = field(default_factory=dict)
 
     @classmethod
@@ -72,7 +75,7 @@ class GroupFits:
             np.empty(mapped),
         )
         no, unknown = np.zeros(n_groups, bool), np.full(n_groups, np.nan)
-        return cls(models, counts[0], unknown, no, counts[1])
+        return cls(models, counts[0], unknown, no, counts[1], no.copy())
 
     def put(
         self,
@@ -91,14 +94,16 @@ class GroupFits:
         self.rank[groups] = to_numpy(solutions.rank)
         self.optimality[groups] = to_numpy(solutions.optimality)
         self.n_iter[groups] = to_numpy(solutions.n_iter)
-        self.converged[groups] = self.optimality[groups] <= tol
+        if solutions.separated is not None:
+            self.separated[groups] = to_numpy(solutions.separated)
+        self.converged[groups] = (self.optimality[groups] <= tol) & ~self.separated[groups]
 
     def take(self, groups: NDArray[np.int64], others: "GroupFits") -> None:
         """Take the fits of some of the groups from others."""
         for name, part in vars(others.models).items():
             if len(part):
                 getattr(self.models, name)[groups] = part
-        for name in ("rank", "optimality", "converged", "n_iter"):
+        for name in ("rank", "optimality", "converged", "n_iter", "separated"):
             getattr(self, name)[groups] = getattr(others, name)
         self.raw.update((int(groups[number]), given) for number, given in others.raw.items())
 
@@ -113,6 +118,7 @@ class GroupFits:
         self.rank[group] = -1 if estimator.rank_ is None else estimator.rank_
         self.optimality[group] = estimator.optimality_
         self.converged[group], self.n_iter[group] = estimator.converged_, estimator.n_iter_
+        self.separated[group] = fit.separated
 
     def of_columns(self, terms: LocalPowers | None) -> tuple[Array, Array]:
         """Return the coefficients and the intercepts for powers of the columns as they are."""
@@ -177,11 +183,12 @@ class GroupModel:
         estimator, pulled = self._estimator(self.make)
         if pulled is not None:
             rows = ResidualRows(rows, pulled, None)
-        coef, intercept = _fitted(estimator, data, rows)
+        (coef, intercept), separated = _fitted(estimator, data, rows)
         if pulled is not None:
             coef, intercept = coef + pulled.coef[0], intercept + pulled.intercept[0]
         frame = centre.numpy(), half.numpy()
-        return OneFit(estimator, Coefficients(coef[None], intercept[None], *frame))
+        models = Coefficients(coef[None], intercept[None], *frame)
+        return OneFit(estimator, models, separated=separated)
 
     def _fit_polynomial(self, data: Data, low: Tensor, high: Tensor) -> OneFit:
         """Fit a polynomial whose penalty is on powers that cancel, in terms that do not.
@@ -198,7 +205,7 @@ class GroupModel:
         estimator, pulled = self._estimator(self.make_polynomial)
         if pulled is not None:
             rows = ResidualRows(rows, pulled, terms)
-        raw = _fitted(estimator, data, rows)
+        raw, separated = _fitted(estimator, data, rows)
         lost = self.penalty.smooth and estimator._basis.digits_lost >= MANY_DIGITS
         if lost or (pulled is not None and self.penalty.factors is not None):
             # For fewer rows than terms there are no other terms, and a point between two centres
@@ -211,7 +218,7 @@ class GroupModel:
             part, common = self._part, self.common.of_columns(self.terms)
             models = models.plus(pulled, terms)
             raw = raw[0] + part * common[0], raw[1] + part * common[1]
-        return OneFit(estimator, models, raw)
+        return OneFit(estimator, models, raw, separated)
 
     def _estimator(self, make: Callable[..., Any]) -> tuple[Any, Coefficients | None]:
         """Return an estimator, and the model that what it is fitted to is the residual of, if any.
@@ -239,10 +246,14 @@ class GroupModel:
         return self.shrinkage / self._both
 
 
-def _fitted(estimator: Any, data: Data, rows: Rows) -> tuple[Array, Array]:
-    """Fit an estimator to rows; return its coefficients and its intercepts, one for each target."""
-    estimator._fit(replace(data, rows=rows), start=(None, None), task=None)
-    return np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_)
+def _fitted(estimator: Any, data: Data, rows: Rows) -> tuple[tuple[Array, Array], bool]:
+    """Fit an estimator to rows; return its solution, and whether the optimum is at infinity.
+
+    The solution is the coefficients and the intercepts, one for each target.
+    """
+    solution = estimator._fit(replace(data, rows=rows), start=(None, None), task=None)
+    found = np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_)
+    return found, solution.status == "separated"
 
 
 def fit_groups(
@@ -269,7 +280,11 @@ def fit_groups(
         fits.put(batch.groups.numpy(), solutions, batch.frames, tol)
     if np.isnan(fits.optimality[batched]).any():
         check_finite()
-    for group in np.flatnonzero(~fits.converged).tolist():
+    ended = fits.converged | fits.separated
+    if model.loss.log_link and model.common is not None:
+        # Another model has no residuals here whose fit would be pulled towards it.
+        ended |= batched
+    for group in np.flatnonzero(~ended).tolist():
         try:
             fits.put_one(group, model.fit(replace(data, rows=grouped.of(group))))
         except (ValueError, OutOfRangeError):  # of numbers that are not finite: it knows no place
@@ -283,6 +298,8 @@ def fit_groups(
 def _batched(grouped: GroupedRows, model: GroupModel, problem: GroupProblem) -> NDArray[np.bool_]:
     """Return which groups are solved many at a time."""
     counts, d = grouped.counts, grouped.n_features
+    if model.loss.log_link and model.common is not None:
+        return np.ones(len(counts), bool)
     if model.cancels:
         return np.zeros(len(counts), bool)
     taken = (counts * (d + grouped.rows.n_targets) < _LARGE) & takes_batches(

@@ -83,11 +83,14 @@ class OneFit:
     raw : (coef, intercept) or None
         Those for powers of the columns as they are, of shapes (n_targets, n_features) and
         (n_targets,), where digits cancel between these. None where they are made of ``models``.
+    separated : bool
+        Whether the optimum is at infinity.
     """
 
     estimator: Any
     models: Coefficients
     raw: tuple[Array, Array] | None = None
+    separated: bool = False
 
     def of_columns(self, terms: LocalPowers | None) -> tuple[Array, Array]:
         """Return coefficients and intercept for powers of the columns as they are."""

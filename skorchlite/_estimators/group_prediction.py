@@ -19,6 +19,7 @@ from .._sources.design import dense
 from .._sources.row_source import Rows
 from .group_data import labels_of, like, split
 from .group_models import Coefficients
+from .metrics import d2
 from .prediction import Predictor
 
 
@@ -65,7 +66,10 @@ class GroupPredictor(Predictor):
         y_pred, y, weight = (
             None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True)
         )
-        return r2_score(y, y_pred, sample_weight=weight)
+        if self._mean_power is None:
+            return r2_score(y, y_pred, sample_weight=weight)
+        y, y_pred = (torch.from_numpy(part).reshape(len(part), -1) for part in (y, y_pred))
+        return d2(self._deviance, y, y_pred, None if weight is None else torch.from_numpy(weight))
 
     def _models_of(self, columns, positions):
         """Return the number of the model of each row, the last one for groups not seen in fit.
@@ -104,7 +108,12 @@ class GroupPredictor(Predictor):
         else:
             other = models.like(np.nan)
         models, name = models.with_one(other), type(self).__name__
-        y_pred = predicted_by_group(rows, single, numbers, models, self._terms, name)
+        is_log = self._mean_power is not None
+        y_pred = predicted_by_group(
+            rows, single and not is_log, numbers, models, self._terms, name
+        )
+        if is_log:
+            y_pred = y_pred.exp_().to(torch.float32 if single else y_pred.dtype)
         return y_pred if self.intercept_.ndim == 2 else y_pred[:, 0]
 
 

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from .group_models import OneFit
@@ -18,9 +19,17 @@ _FAR = (
     "Lower the degree, or subtract from each column what is near its values; with penalty='l2' "
     "other terms are found for groups with more rows than terms, or of one column."
 )
+_SEPARATED = (
+    "In {} of {} groups, as in {!r}, the optimum is at infinity: all targets are zero, or the "
+    "columns tell rows with y = 0 from all others. There the objective falls as long as "
+    "predictions go to zero, and the coefficients are where that no longer matters. Use a penalty "
+    "(penalty='l2') or shrinkage."
+)
 
 
-def warn_of_groups(estimator: Any, far: list[int], common: OneFit | None) -> None:
+def warn_of_groups(
+    estimator: Any, far: list[int], separated: NDArray[np.bool_], common: OneFit | None
+) -> None:
     """Warn of models that did not converge.
 
     Parameters
@@ -29,21 +38,26 @@ def warn_of_groups(estimator: Any, far: list[int], common: OneFit | None) -> Non
         A fitted one.
     far : list of int
         The numbers of groups in which digits cancel between powers of the columns.
+    separated : array of shape (n_groups,)
+        Of which groups the optimum is at infinity.
     common : OneFit or None
         The model of all rows.
     """
     messages = []
-    if not estimator.converged_.all():
-        messages.append(_of_groups(estimator, far))
+    (bad,) = np.nonzero(~estimator.converged_ & ~separated)
+    if len(bad):
+        messages.append(_of_groups(estimator, bad, far))
+    if separated.any():
+        group = estimator.groups_[separated.argmax()]
+        messages.append(_SEPARATED.format(separated.sum(), estimator.n_groups_, group))
     if common is not None and not common.estimator.converged_:
         messages.append(_COMMON + _FAR * (common.raw is not None))
     for message in messages:
         warnings.warn(message, ConvergenceWarning, stacklevel=caller_level(least=3))
 
 
-def _of_groups(estimator: Any, far: list[int]) -> str:
-    """Return what to say of groups that did not converge."""
-    (bad,) = np.nonzero(~estimator.converged_)
+def _of_groups(estimator: Any, bad: NDArray[np.int64], far: list[int]) -> str:
+    """Return what to say of groups that did not converge, whose numbers are given."""
     worst = bad[np.nan_to_num(estimator.optimality_[bad], nan=np.inf).argmax()]
     group, gap = estimator.groups_[worst], estimator.optimality_[worst]
     known = f"the objective of group {group!r} may be {gap:.1e} above its optimum, relatively"

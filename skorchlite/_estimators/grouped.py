@@ -67,8 +67,8 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         ``penalty=None`` or "l2", losses by their name, and ``positive=False``.
     loss : str or callable, default="squared_error"
         The loss of a row, one of those of TorchSGDRegressor. "squared_error" with any penalty, and
-        "huber", "expectile", "squared_epsilon_insensitive" and "log_cosh" with ``penalty=None`` or
-        "l2" and ``positive=False``, are fitted for many groups at a time; all else takes a fit of
+        "huber", "expectile", "squared_epsilon_insensitive", "log_cosh", "poisson", "gamma" and
+        "tweedie" with a power of at most 2, with ``penalty=None`` or "l2" and ``positive=False``, are fitted for many groups at a time; all else takes a fit of
         TorchSGDRegressor for each group.
     penalty : {"l2", "l1", "elasticnet"} or None, default=None
         ``R(w)``; see TorchSGDRegressor.
@@ -275,7 +275,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
             read = read_groups(self, X, y, sample_weight)
             with computing(read.data.n_entries):
                 fits, common = self._fit(read)
-        warn_of_groups(self, list(fits.raw), common)
+        warn_of_groups(self, list(fits.raw), fits.separated, common)
         return self
 
     def coef_frame(self):
@@ -373,6 +373,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         self.n_samples_ = grouped.counts
         self.rank_, self.optimality_ = fits.rank, fits.optimality
         self.converged_, self.n_iter_ = fits.converged, fits.n_iter
+        self._mean_power = loss.power if loss.log_link else None
         self.global_coef_ = self.global_intercept_ = None
         if common is not None:
             coef, intercept = common.of_columns(grouped.terms)
@@ -395,7 +396,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         given = {
             f"penalty={self.penalty!r}": self.penalty in ("l1", "elasticnet"),
             "positive=True": self.positive,
-            "a callable loss": not loss.convex,
+            "a loss that may not be convex": not loss.convex,
         }
         wrong = [name for name, there in given.items() if there]
         if wrong:

@@ -91,7 +91,9 @@ class LogLink(Loss):
 
     def exponentials(self, y: Tensor, raw_prediction: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``y mean^(1 - power)`` and ``mean^(2 - power)``, which are equal at the target."""
-        falling = torch.exp(-self.falling * raw_prediction).mul_(y) if self.falling else y
+        falling = y
+        if self.falling:  # of a target of zero also where the mean is, too
+            falling = torch.exp(-self.falling * raw_prediction).mul_(y).where(y > 0, 0.0)
         if not self.rising:
             return falling, torch.ones_like(raw_prediction)
         return falling, torch.exp(self.rising * raw_prediction)
@@ -101,7 +103,8 @@ class LogLink(Loss):
 
         The step changes raw predictions by ``change``, and the dual point is the slope that the
         loss would have there were it a parabola. There is none where an exponential would fall
-        below zero: then that one has none of the slope.
+        below zero: then what is returned is no bound, but as much more as the exponential would
+        fall below.
 
         Parameters
         ----------
@@ -133,6 +136,6 @@ def _above_tangent(x: Tensor) -> Tensor:
 
 
 def _above_line(x: Tensor) -> Tensor:
-    """Return ``(1 + x) log(1 + x) - x``, with -1 in place of what is below."""
-    x = x.clamp(min=-1)
-    return torch.special.xlog1py(1 + x, x).sub_(x).clamp_(min=0)
+    """Return ``(1 + x) log(1 + x) - x``; ``-x`` below -1."""
+    inside = x.clamp(min=-1)
+    return torch.special.xlog1py(1 + inside, inside).sub_(x).clamp_(min=0)

@@ -82,6 +82,8 @@ class GroupSolutions:
     n_iter : Tensor of shape (n_batch,)
     intercept : Tensor of shape (n_batch, n_targets)
         For columns that are measured from their mean; see ``Centred.intercept``.
+    separated : Tensor of shape (n_batch,), bool, default=None
+        Where the optimum is at infinity; None for nowhere.
     """
 
     coef: Tensor
@@ -89,11 +91,13 @@ class GroupSolutions:
     optimality: Tensor
     n_iter: Tensor
     intercept: Tensor
+    separated: Tensor | None = None
 
     def put(self, at: Tensor, other: "GroupSolutions") -> None:
         """Take the solutions of some of the groups from others."""
         for name, part in vars(other).items():
-            getattr(self, name)[at] = part
+            if part is not None:
+                getattr(self, name)[at] = part
 
 
 class Centred:
@@ -106,6 +110,8 @@ class Centred:
     batch : GroupBatch
     n_targets : int
     fit_intercept : bool
+    plain_targets : bool, default=False
+        Whether targets are measured from zero.
 
     Attributes
     ----------
@@ -115,18 +121,27 @@ class Centred:
     counts : Tensor of shape (n_batch,)
     """
 
-    def __init__(self, batch: GroupBatch, n_targets: int, fit_intercept: bool):
+    def __init__(
+        self,
+        batch: GroupBatch,
+        n_targets: int,
+        fit_intercept: bool,
+        plain_targets: bool = False,
+    ):
         columns, self.share, self.counts = batch.columns, batch.share, batch.counts
         self.frames = batch.frames
         self.fit_intercept = fit_intercept
         if fit_intercept:
             # First from one of the rows, so that a constant column is exactly zero.
             self.mean = columns[:, :1].clone()
+            kept = slice(0, n_targets if plain_targets else 0)
+            self.mean[..., kept] = 0
             columns -= self.mean
             # The sum of many rows is rounded so far that a mean of its own is left. Columns whose
             # sum is constant would vary together with the intercept then, if they vary at all.
             for _ in range(1 if columns.shape[1] <= _FEW_ROWS else 2):
                 away = self.share[:, None] @ columns
+                away[..., kept] = 0
                 columns -= away
                 self.mean += away
         else:

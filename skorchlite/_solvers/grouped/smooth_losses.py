@@ -5,14 +5,14 @@ begin at its solution. Each is as long as the true objective of its group falls.
 when a bound says that the objective is within ``tol`` of its least.
 """
 
-from dataclasses import dataclass, replace
-
 import torch
 from torch import Tensor
 
 from ..._objective.loss import Loss
 from .degenerate import directions_of
+from .form import Form
 from .least_squares import metrics_of, relative
+from .log_link import LogLinkDescent
 from .problem import Centred, GroupProblem, GroupSolutions
 
 _ALL = slice(None)
@@ -52,80 +52,26 @@ def solve_smooth(centred: Centred, problem: GroupProblem) -> GroupSolutions:
         factor[hard] = found.factor / found.scale[..., None]
         rank[hard], finite = found.rank, finite.clone()
         finite[hard] = found.finite
-    form = _Form.of(centred, factor, problem)
+    form = Form.of(centred, factor, problem)
     targets = [
-        _Descent(form, centred.y[..., j], (factor.mT @ right[..., j, None])[..., 0], problem, j)
+        LogLinkDescent(form, centred.y[..., j], problem, j)
+        if problem.loss.log_link
+        else _Descent(form, centred.y[..., j], (factor.mT @ right[..., j, None])[..., 0], problem, j)
         for j in range(t)
     ]
     for descent in targets:
         descent.run()
-    u, gaps, n_iter = (
+    u, gaps, n_iter, separated = (
         torch.stack([getattr(descent, name) for descent in targets], -1)
-        for name in ("u", "gap", "n_iter")
+        for name in ("u", "gap", "n_iter", "separated")
     )
     w = factor @ u[:, : Z.shape[2]]
     if hard.any():
         w[hard] = found.least_norm(w[hard], centred.turn(hard))
     intercept = u[:, -1] if problem.fit_intercept else torch.zeros_like(w[:, 0])
     sound = finite & torch.isfinite(w).all(2).all(1)
-    return GroupSolutions(w, rank, gaps.amax(1).where(sound, torch.nan), n_iter.amax(1), intercept)
-
-
-@dataclass
-class _Form:
-    """The rows of groups in coordinates of least squares, and the penalty there.
-
-    Parameters
-    ----------
-    P : Tensor of shape (n_batch, n_rows, k)
-        With a column of ones, if there is an intercept.
-    share : Tensor of shape (n_batch, n_rows)
-    curvature : Tensor of shape (n_batch, k, k)
-        Of the penalty.
-    pulled : Tensor of shape (n_batch, k, n_targets)
-        The slope against which coefficients are pulled from zero.
-    constant : Tensor of shape (n_targets,)
-        The penalty at zero.
-    least_share : Tensor of shape (n_batch,)
-    """
-
-    P: Tensor
-    share: Tensor
-    curvature: Tensor
-    pulled: Tensor
-    constant: Tensor
-    least_share: Tensor
-
-    @classmethod
-    def of(cls, centred: Centred, factor: Tensor, problem: GroupProblem) -> "_Form":
-        """Return the form in coordinates ``w = factor @ u``."""
-        columns, d = factor.mT @ centred.Z.mT, factor.shape[1]
-        n_free = int(problem.fit_intercept)
-        if n_free:
-            columns = torch.cat((columns, torch.ones_like(columns[:, :1])), 1)
-        P = columns.mT
-        curvature = P.new_zeros(len(P), d + n_free, d + n_free)
-        pulled = P.new_zeros(len(P), d + n_free, centred.t)
-        constant = P.new_zeros(centred.t)
-        if problem.curved:
-            curvature[:, :d, :d] = factor.mT @ (problem.curvature(P[..., :d])[:, None] * factor)
-        if problem.common is not None:
-            pulled[:, :d] = factor.mT @ problem.pulled(P)
-            constant = 0.5 * problem.pull * problem.common.square().sum(0).to(P)
-        share = centred.share
-        least = share.where(share > 0, 1.0).amin(1)
-        return cls(P, share, curvature, pulled, constant, least)
-
-    def only(self, groups: Tensor) -> "_Form":
-        """Return the form of some of the groups."""
-        return replace(
-            self,
-            P=self.P.mT[groups].mT,
-            share=self.share[groups],
-            curvature=self.curvature[groups],
-            pulled=self.pulled[groups],
-            least_share=self.least_share[groups],
-        )
+    gap = gaps.amax(1).where(sound, torch.nan)
+    return GroupSolutions(w, rank, gap, n_iter.amax(1), intercept, separated.any(1) & sound)
 
 
 class _Descent:
@@ -139,12 +85,13 @@ class _Descent:
     n_iter : Tensor of shape (n_batch,)
     """
 
-    def __init__(self, form: _Form, y: Tensor, start: Tensor, problem: GroupProblem, target: int):
+    def __init__(self, form: Form, y: Tensor, start: Tensor, problem: GroupProblem, target: int):
         self.form, self.y, self.problem, self.target = form, y, problem, target
         self.n_free = form.P.shape[2] - start.shape[1]
         self.u = torch.nn.functional.pad(start, (0, self.n_free))
         self.gap = torch.full_like(self.u[:, 0], torch.nan)
         self.n_iter = torch.ones_like(self.gap, dtype=torch.int64)  # that to least squares
+        self.separated = torch.zeros_like(self.gap, dtype=torch.bool)  # no minimum is at infinity
         self.first = self._value(form, y, torch.zeros_like(y), 0.0 * self.u)
         self.u[self.first <= 0] = 0.0  # the constant model has no loss, and the least norm
 
@@ -174,7 +121,7 @@ class _Descent:
     def _going(
         self,
         groups: Tensor,
-        form: _Form,
+        form: Form,
         y: Tensor,
         raw: Tensor,
         gradient: Tensor,
@@ -197,7 +144,7 @@ class _Descent:
         return ~((self.gap[groups] <= tol) | (near & (size >= 0.25 * last)))
 
     def _value(
-        self, form: _Form, y: Tensor, raw: Tensor, u: Tensor, at: Tensor | slice = _ALL
+        self, form: Form, y: Tensor, raw: Tensor, u: Tensor, at: Tensor | slice = _ALL
     ) -> Tensor:
         """Return the objective of some groups at u, where the predictions are ``raw``."""
         curved = (form.curvature[at] @ u[..., None])[..., 0]
@@ -205,12 +152,12 @@ class _Descent:
         rest = (0.5 * curved - form.pulled[at, :, self.target]) * u
         return value + form.constant[self.target] + rest.sum(1)
 
-    def _gradient(self, form: _Form, slopes: Tensor, u: Tensor) -> Tensor:
+    def _gradient(self, form: Form, slopes: Tensor, u: Tensor) -> Tensor:
         """Return the gradient at u, where those of the loss are ``slopes``."""
         curved = (form.curvature @ u[..., None])[..., 0] - form.pulled[..., self.target]
         return ((form.share * slopes)[:, None] @ form.P)[:, 0] + curved
 
-    def _step(self, form: _Form, y: Tensor, raw: Tensor, gradient: Tensor) -> Tensor:
+    def _step(self, form: Form, y: Tensor, raw: Tensor, gradient: Tensor) -> Tensor:
         """Return the Newton step, damped where few rows are curved."""
         curved = form.share * self.problem.loss.curvature(y, raw)
         hessian = form.P.mT @ (curved[..., None] * form.P) + form.curvature
@@ -240,7 +187,7 @@ class _Descent:
         return gain + gradient[:, k:].abs().sum(1) * away
 
     def _search_line(
-        self, form: _Form, y: Tensor, raw: Tensor, u: Tensor, step: Tensor, gradient: Tensor
+        self, form: Form, y: Tensor, raw: Tensor, u: Tensor, step: Tensor, gradient: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Go along each step to where the slope is next to zero.
 

@@ -31,7 +31,7 @@ def solve_batch(batch: GroupBatch, n_targets: int, problem: GroupProblem) -> Gro
     n_targets : int
     problem : GroupProblem
     """
-    centred = Centred(batch, n_targets, problem.fit_intercept)
+    centred = Centred(batch, n_targets, problem.fit_intercept, not problem.loss.residual)
     if not problem.loss.quadratic:
         solutions = solve_smooth(centred, problem)
     elif problem.penalty.smooth:

@@ -48,16 +48,21 @@ _ROOM_ROWS = 8  # at least, for each coordinate
 _SAMPLE = 0.6  # rows of a sample, relative to the room
 _SAMPLE_TOL = 1e-4  # its accuracy: the minimum of all rows is further away
 _CLOSER = 1e-4  # times the tolerance
-_SUFFICIENT = 1e-4  # of what a step promises: what it has to gain
-_GROWTH = 2.0  # of the logarithm of a mean: a step that fails is cut to one that changes it so much
+SUFFICIENT = 1e-4  # of what a step promises: what it has to gain
+GROWTH = 2.0  # of the logarithm of a mean: a step that fails is cut to one that changes it so much
 _TRIALS = 60
-_ROUNDING = 1e-14  # of the objective
+_SLIGHT, _FEW_TRIALS = 1e-9, 12  # of the objective: what rounding of predictions may keep from it
+ROUNDING = 1e-14  # of the objective
+_UNRESOLVED = 1e-6  # of the gradient of the constant model: what no direction may have left
 _BALANCED = 1e-6  # of a gradient: what a Newton step may leave of it
 _ROUNDED = 1e-13  # of the numbers that cancel in a gradient at a kink
+_SHIFTS = (0.0, 1e-12, 1e-9, 1e-6, 1e-3, 1.0)  # of a Hessian, relative to its diagonal
 _SPARE = 0.3  # of the tolerance, which the third order of a step may take without a curvature
-_SURELY = 1e-9  # a gap that shows whether a mean that falls comes to an end
-_FALLING = 0.5  # of the logarithm of a mean in a step at the end: then it falls without end
-_BLURRED = 1e-6  # of the objective: what rounding of the coefficients may cost without a warning
+SURELY = 1e-9  # a gap that shows whether a mean that falls comes to an end
+FALLING = 0.5  # of the logarithm of a mean in a step at the end: then it falls without end
+_FURTHER = 4.0  # times a step: how far the minimum may be
+_IDLE, _IDLE_GAIN = 60, 1e-3  # steps that gain no more of the objective: rounding leads them
+_BLURRED = 1e-6  # of the objective: what rounding may cost without a warning
 _FLAT = 1e-8  # of the first gradient, which counts as zero for a loss that is not convex
 
 
@@ -205,10 +210,10 @@ class _Descent:
         self.tol, self.goal, self.max_iter = control.gap, goal, control.max_iter
         self.at_zero = at_zero or AtZero(0.0, 0.0)
         self.u, self.value, self.lower, self.gap = start, inf, -inf, inf
-        self.norm, self.first_norm = inf, 0.0
+        self.norm, self.first_norm, self.blur = inf, 0.0, 0.0
         self.step = _Step(start, np.zeros_like(start))
         self.length, self.n_trials, self.curved, self.third = 0.0, 0, True, inf
-        self.n_iter, self.curve, self.status = 0, list[float](), ""
+        self.n_iter, self.idle, self.curve, self.status = 0, 0, list[float](), ""
 
     def trial(self) -> Trial:
         """Return the point to evaluate next."""
@@ -243,11 +248,16 @@ class _Descent:
             expected = self.value - self.step.gain
             self.third = abs(value - expected) / self.step.slope**1.5
         self.n_iter += self.length > 0
+        self.idle = self.idle + 1 if self.value - value <= _IDLE_GAIN * self.value else 0
         self.curve = [*self.curve, value] if self.length or not self.curve else self.curve
         self.u, self.value = u, value
         gradient = about.gradient.numpy() + product(self.curvature, u)
         self._measure(gradient)
-        falling = about.lowest <= -_FALLING and (self.open or about.nothing)
+        falling = about.lowest <= -FALLING and (self.open or about.nothing)
+        if below > value:  # rows that were left out matter
+            below = -inf
+        if self.lower > value * (1 + _BLURRED):  # it was made of rounding
+            self.lower, self.blur = -inf, 0.0
         self.status = self._ended(max(self.lower, below), falling)
         if not self.status:
             self._make_step(about, gradient)
@@ -262,25 +272,27 @@ class _Descent:
             return -inf
         below = self.value - about.gap - self.step.left
         if about.least >= -1:
-            self.lower = max(self.lower, below)
+            if below - self.step.blur > self.lower - self.blur:
+                self.lower, self.blur = below, self.step.blur
             return -inf
-        ends = about.lowest > -_FALLING or not (self.open or about.nothing)
-        return -inf if ends else below
+        falls = about.lowest <= -FALLING and (self.open or about.nothing)
+        return below if falls else -inf
 
     def _is_lower(self, value: float) -> bool:
         """Return whether the objective fell enough, or all that the step could gain is rounding."""
-        if self.step.slope <= _ROUNDING * self.value:
-            return value <= self.value * (1 + _ROUNDING)
-        return value <= self.value - _SUFFICIENT * self.length * self.step.slope
+        if self.step.slope <= ROUNDING * self.value:
+            return value <= self.value * (1 + ROUNDING)
+        return value <= self.value - SUFFICIENT * self.length * self.step.slope
 
     def _shorten(self, growth: float) -> None:
         """Try a point on the way that is nearer."""
         self.n_trials += 1
-        if self.n_trials > _TRIALS:
+        slight = self.step.slope <= _SLIGHT * self.value
+        if self.n_trials > (_FEW_TRIALS if slight else _TRIALS):
             self.status = self._stopped()
         self.length *= 0.5
-        if growth * self.length > _GROWTH:
-            self.length = _GROWTH / growth
+        if growth * self.length > GROWTH:
+            self.length = GROWTH / growth
         self.curved = True
 
     def _measure(self, gradient: Array) -> None:
@@ -292,15 +304,20 @@ class _Descent:
     def _stopped(self, status: str = "stalled") -> str:
         """Return the status where no step follows."""
         enough = max(self.tol, self.at_zero.rounded(self.value))
-        return "converged" if self.convex and self.gap <= enough else status
+        blurred = self.at_zero.relative(self.blur, self.value)
+        near = self.gap - blurred <= enough and self.gap <= max(enough, _BLURRED)
+        return "converged" if self.convex and near else status
 
     def _ended(self, lower: float, falling: bool) -> str:
         """Return how the descent ended, "" where it goes on."""
-        rounded = self.length > 0 and self.step.slope <= _ROUNDING * self.value
+        rounded = self.length > 0 and self.step.slope <= ROUNDING * self.value
+        rounded |= self.idle > _IDLE
         if self.convex:
-            self.gap = self.at_zero.relative(self.value - lower, self.value)
-            goal = min(self.tol, _SURELY) if falling else self.goal
-            if self.gap <= max(goal, self.at_zero.rounded(self.value)):
+            gap = self.at_zero.relative(self.value - lower, self.value)
+            self.gap = self.at_zero.relative(self.value - lower + self.blur, self.value)
+            goal = min(self.tol, SURELY) if falling else self.goal
+            enough = max(goal, self.at_zero.rounded(self.value))
+            if gap <= enough and self.gap <= max(enough, _BLURRED):
                 return "separated" if falling else "converged"
         elif self.norm <= self.tol or (rounded and self.norm <= _FLAT):
             return "converged"
@@ -316,9 +333,13 @@ class _Descent:
         hessian = about.hessian.numpy() + self.curvature
         if not self.convex and not cholesky(hessian)[1]:
             hessian = about.expected.numpy() + self.curvature
-        self.step = _Step.newton(
-            self.u, self.value, gradient, hessian, self.curvature, self.kinks
-        )
+        for shift in _SHIFTS:
+            shifted = hessian + np.diag(shift * hessian.diagonal()) if shift else hessian
+            self.step = _Step.newton(
+                self.u, self.value, gradient, shifted, self.curvature, self.kinks
+            )
+            if 0 <= self.step.gain <= self.step.slope:  # where directions have no curvature, rounding may lead uphill
+                break
         self.length, self.n_trials = 1.0, 0
         # What the next point is above its bound is of third order in the step.
         above = self.third * max(self.step.slope, 0.0) ** 1.5
@@ -335,8 +356,8 @@ class _Step:
         Where it leads, and the difference to where it begins.
     slope, gain : float, default=0.0
         What the objective loses at first along the step, and to second order at its end.
-    left : float, default=0.0
-        How far the penalty is above the dual point.
+    left, blur : float, default=0.0
+        How far the penalty is above the dual point, and what rounding may add to that.
     balanced : bool, default=False
         Whether the slopes at the end balance the penalty, so that they are a dual point.
     """
@@ -346,6 +367,7 @@ class _Step:
     slope: float = 0.0
     gain: float = 0.0
     left: float = 0.0
+    blur: float = 0.0
     balanced: bool = False
 
     @classmethod
@@ -379,18 +401,38 @@ class _Step:
         rest = gradient + curved
         rise = kinks.value(end) - kinks.value(u)
         slope = -dot(gradient, way) - rise
-        left = 0.5 * dot(way, product(curvature, way))
+        left, blur = 0.5 * dot(way, product(curvature, way)), 0.0
         if kinks.rigid.any():
             beyond, sizes = abs(kinks.beyond(rest)), hessian.diagonal() ** 0.5
             sizes = product(abs(hessian), abs(way)) + abs(gradient) + sizes * sizes.max(initial=0.0)
-            held, beyond = kinks.slope > 0, np.where(beyond <= _ROUNDED * sizes, 0.0, beyond)
-            # The sum of the coefficients, each times its kink, is at most the objective.
+            held, rounded = kinks.slope > 0, beyond <= _ROUNDED * sizes
             left += max(-rise - dot(rest, way), 0.0)
+            blur = _blurred(beyond * (rounded & held), way, hessian, value, kinks)
+            # The sum of the coefficients, each times its kink, is at most the objective.
+            beyond = np.where(rounded, 0.0, beyond)
             left += value * float((beyond[held] / kinks.slope[held]).max(initial=0.0))
             balanced = not beyond[~held].any()
         else:
-            balanced = norm(rest) <= _BALANCED * norm(gradient)
-        return cls(end, way, slope, slope - 0.5 * dot(way, curved), left, balanced)
+            sizes = product(abs(hessian), abs(way))
+            balanced = norm(rest) <= max(_BALANCED * norm(gradient), _ROUNDED * norm(sizes))
+        return cls(end, way, slope, slope - 0.5 * dot(way, curved), left, blur, balanced)
+
+
+def _blurred(
+    rounding: Array, way: Array, hessian: Array, value: float, kinks: Kinks[np.ndarray]
+) -> float:
+    """Return what rounding errors of slopes beyond kinks may add to the objective.
+
+    They matter all the way to the minimum, which is about as far as the step is, or as the
+    curvature lets them lead. Along directions without any the kinks say how far, which may be weak.
+    """
+    if not rounding.any():
+        return 0.0
+    held = kinks.slope > 0
+    along = value * float((rounding[held] / kinks.slope[held]).max())
+    step, unique = solve_positive(hessian, rounding)
+    far = _FURTHER * dot(rounding, abs(way)) + 0.5 * dot(rounding, step)
+    return min(along, far) if unique else along
 
 
 def _solution(descents: list[_Descent], frame: Frame) -> Solution:
@@ -408,7 +450,7 @@ def _solution(descents: list[_Descent], frame: Frame) -> Solution:
     if unfinished:
         status = min(unfinished) + ("_gap" if convex else "_norm")
         status = "separated" if "separated" in unfinished else status
-    if not frame.resolved and any(one.n_iter for one in descents):
+    if not frame.resolved and not _is_flat(frame, v, descents):
         status, gap = "unresolved", nan
     return Solution(
         objective=frame.objective,
@@ -421,6 +463,20 @@ def _solution(descents: list[_Descent], frame: Frame) -> Solution:
         status=status,
         facts={"norm": max(one.norm for one in descents)},
     )
+
+
+def _is_flat(frame: Frame, v: Tensor, descents: list[_Descent]) -> bool:
+    """Return whether no slope is left along columns whose directions may not all be resolved."""
+    objective, constant = frame.objective, torch.zeros_like(v)
+    value, end = objective.evaluate(v)
+    _, start = objective.evaluate(constant)
+    if objective.fit_intercept:
+        constant[-1] = objective.loss.link(1 - start[-1])  # the slope at zero has the mean of y
+        _, start = objective.evaluate(constant)
+    scale = torch.where(frame.deviation > 0, 1 / frame.deviation, 0.0)
+    sizes = [(scale[:, None] * part[:-1]).norm(dim=0) for part in (end, start)]
+    nothing = value.new_tensor([one.at_zero.nothing for one in descents])
+    return bool(((sizes[0] <= _UNRESOLVED * sizes[1]) | (value <= nothing)).all())
 
 
 def _as_returned(solution: Solution, descents: list[_Descent]) -> Solution:
