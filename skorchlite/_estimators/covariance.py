@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .._exceptions import OutOfRangeError
 from .._linalg.products import quietly
+from .._objective.log_link import LogLink
 from .._objective.loss import Loss
 from .._objective.piecewise_linear import PiecewiseLinear
 from .._objective.residual_density import Residuals
@@ -157,14 +158,19 @@ class FittedModel:
             self._no_margin if density is None else density.margin,
             power=POWERS.get(cov_type, 0),
             meat=cov_type in POWERS,
-            bread=cov_type != "nonrobust" and not self.loss.quadratic and not self.loss.kinked,
+            bread=self._has_bread(cov_type),
             dependent=self.whitening.dependent,
             gradient=not self._known,
+            expected=self.loss.log_link and cov_type == "nonrobust",
             keys=keys,
         )
         sums = Sums(*self.rows.total(scores))
         df = degrees_of_freedom(sums.n_rows, self.whitening.n_params)
         self._check(sums, df, cov_type)
+        if cov_type == "nonrobust" and self.loss.log_link:
+            lower = self._bread_factor(sums)
+            dispersion = self._dispersion(sums, df)[:, None, None]
+            return Covariance(self.whitening, dispersion * torch.cholesky_inverse(lower), df)
         if cov_type == "nonrobust":
             return alike(self.whitening, self._variance(sums, density, df), df)
         if keys is None:
@@ -172,7 +178,7 @@ class FittedModel:
         else:
             meat, n_clusters = self._clustered(sums, keys)
             times, df = n_clusters / (n_clusters - 1) * (sums.n_rows - 1) / df, n_clusters - 1
-        return Covariance(self.whitening, times * self._sandwich(meat, sums.bread, density), df)
+        return Covariance(self.whitening, times * self._sandwich(meat, sums, density), df)
 
     def variance(self) -> Array:
         """Return the variance of the residuals of each target, for squared error."""
@@ -184,6 +190,21 @@ class FittedModel:
         self._check(sums, df, "nonrobust")
         found: Array = (sums.of_targets[1] / df).numpy()
         return found
+
+    def _has_bread(self, cov_type: str) -> bool:
+        """Whether curvatures of the loss differ from row to row, and matter."""
+        if self.loss.quadratic or self.loss.kinked:
+            return False
+        return cov_type != "nonrobust" or self.loss.log_link
+
+    def _dispersion(self, sums: Sums, df: int) -> Tensor:
+        """Return the variance of targets over that power of their mean, of each target.
+
+        It is Pearson's estimate, and 1 for counts, whose variance is the mean.
+        """
+        if isinstance(self.loss, LogLink) and self.loss.name == "poisson":
+            return torch.ones_like(sums.of_targets[3])
+        return sums.of_targets[3] / df
 
     @property
     def _point(self) -> Tensor:
@@ -237,15 +258,15 @@ class FittedModel:
 
     def _is_optimal(self, sums: Sums, df: int) -> bool:
         """Return whether the loss is the least one, or sums of scores are zero, as there."""
-        squared_targets, squared_slopes, _ = sums.of_targets
+        squared_targets, squared_slopes, _, _ = sums.of_targets
         if self._known and self.whitening.squares is not None:
             least = torch.from_numpy(self.whitening.squares)
             rounding = _SAME**2 * squared_targets
             apart = (squared_slopes - least).abs()
             return bool((apart <= 10 * _SAME_SQUARES * least + rounding).all())
-        largest = _OFF**2 * squared_slopes / df + self.loss.smoothness**2 * (
-            _SAME**2 * squared_targets
-        )
+        largest = _OFF**2 * squared_slopes / df
+        if not self.loss.log_link:  # whose targets are no residuals, where all are explained
+            largest += self.loss.smoothness**2 * _SAME**2 * squared_targets
         return bool((sums.scores**2 <= largest).all())
 
     def _variance(self, sums: Sums, density: Density | None, df: int) -> Tensor:
@@ -260,17 +281,24 @@ class FittedModel:
             slopes = torch.full_like(slopes, -below * above * sums.weight / sums.n_rows)
         return slopes / density.curvature**2
 
-    def _sandwich(self, meat: Tensor, bread: Tensor, density: Density | None) -> Tensor:
+    def _sandwich(self, meat: Tensor, sums: Sums, density: Density | None) -> Tensor:
         if density is not None:
             return meat / density.curvature[:, None, None] ** 2
         if self.loss.quadratic:
             return meat
-        lower, info = torch.linalg.cholesky_ex(bread)
-        weakest = lower.diagonal(dim1=1, dim2=2).amin()
-        if info.any() or weakest <= _WHOLE * self.loss.smoothness**0.5:
-            raise ValueError(_FLAT)
+        lower = self._bread_factor(sums)
         half = torch.cholesky_solve(meat, lower)
         return torch.cholesky_solve(half.mT, lower)
+
+    def _bread_factor(self, sums: Sums) -> Tensor:
+        """Return the Cholesky factor of the curvatures; raise where there are none."""
+        lower, info = torch.linalg.cholesky_ex(sums.bread)
+        weakest, most = lower.diagonal(dim1=1, dim2=2).amin(), self.loss.smoothness
+        if self.loss.log_link:
+            most = float((sums.of_targets[2] / sums.weight).amin())
+        if info.any() or weakest <= _WHOLE * most**0.5:
+            raise ValueError(_FLAT)
+        return lower
 
     def _clustered(self, sums: Sums, keys: GivenKeys) -> tuple[Tensor, int]:
         """Return the sums of products of the clusters' scores, and the number of clusters."""

@@ -18,6 +18,7 @@ from .._polynomials.degrees import Degrees
 from .._polynomials.local_powers import LocalPowers
 from .._polynomials.multi_index import terms_of
 from .._solvers.incremental.averaged_stream import AveragedStream
+from .._solvers.incremental.laplace_stream import LaplaceStream
 from .._solvers.incremental.learner import IncrementalLearner
 from .._solvers.incremental.loop_stream import LoopStream
 from .._solvers.incremental.moment_stream import MomentStream
@@ -46,7 +47,7 @@ _DEVICES = "_tensor_devices"  # key of a pickled state
 _KIND = "skorchlite kind"  # of a dictionary that stands for one of our objects
 _STORED: tuple[Any, ...] = (
     *(Identity, Basis, Degrees, terms_of, Origin, RunningMoments, Coordinates, Metric),
-    *(MomentStream, LoopStream, AveragedStream, Loop, Settings),
+    *(MomentStream, LaplaceStream, LoopStream, AveragedStream, Loop, Settings),
     *(GroupTable, Coefficients, LocalPowers, Whitening),
     *(GradientDescent, TorchOptimizer, Average, RecentAverage, ProximalPenalty, CumulativePenalty),
     *(Constant, InverseScaling, Optimal, Shrinking, Adaptive, PassiveAggressive, TorchSchedule),

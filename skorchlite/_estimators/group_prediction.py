@@ -109,9 +109,7 @@ class GroupPredictor(Predictor):
             other = models.like(np.nan)
         models, name = models.with_one(other), type(self).__name__
         is_log = self._mean_power is not None
-        y_pred = predicted_by_group(
-            rows, single and not is_log, numbers, models, self._terms, name
-        )
+        y_pred = predicted_by_group(rows, single and not is_log, numbers, models, self._terms, name)
         if is_log:
             y_pred = y_pred.exp_().to(torch.float32 if single else y_pred.dtype)
         return y_pred if self.intercept_.ndim == 2 else y_pred[:, 0]

@@ -68,8 +68,9 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
     loss : str or callable, default="squared_error"
         The loss of a row, one of those of TorchSGDRegressor. "squared_error" with any penalty, and
         "huber", "expectile", "squared_epsilon_insensitive", "log_cosh", "poisson", "gamma" and
-        "tweedie" with a power of at most 2, with ``penalty=None`` or "l2" and ``positive=False``, are fitted for many groups at a time; all else takes a fit of
-        TorchSGDRegressor for each group.
+        "tweedie" with a power of at most 2, with ``penalty=None`` or "l2" and ``positive=False``,
+        are fitted for many groups at a time; all else takes a fit of TorchSGDRegressor for each
+        group.
     penalty : {"l2", "l1", "elasticnet"} or None, default=None
         ``R(w)``; see TorchSGDRegressor.
     alpha : float, default=1e-4

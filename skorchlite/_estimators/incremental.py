@@ -17,6 +17,7 @@ from .._objective.objective import Objective
 from .._runtime import torch_settings
 from .._solvers.base import SolverControl
 from .._solvers.incremental.averaged_stream import AveragedStream
+from .._solvers.incremental.laplace_stream import LARGEST, LaplaceStream
 from .._solvers.incremental.loop_stream import LoopStream
 from .._solvers.incremental.moment_stream import MomentStream
 from .._solvers.selection import is_stochastic
@@ -202,7 +203,11 @@ class StreamRegressor(TorchRegressor):
         columns, stream = self._columns(stochastic=True), None if first else self._stream
         given_step = by_batches and self.learning_rate != "auto"
         by_moments = loss.quadratic and not by_batches
+        few = columns.count(rows.n_features) <= LARGEST
+        by_newton = loss.log_link and few and not by_batches
         kind: Any = LoopStream if given_step else AveragedStream
+        if by_newton:
+            kind = LaplaceStream
         if by_moments and isinstance(stream, MomentStream):
             kind = MomentStream
         if isinstance(stream, kind):
@@ -215,10 +220,12 @@ class StreamRegressor(TorchRegressor):
         rows = columns.fit(rows) if first else columns.go_on(rows, self._basis)
         if first and by_moments and rows.n_features <= MANY_COLUMNS:
             return rows, MomentStream(rows.basis, self.fit_intercept)
+        n_seen = 0 if first else self._n_rows
+        if by_newton:
+            return rows, LaplaceStream(rows.basis, self.fit_intercept, n_seen)
         settings = self._stream_settings(given_step)
         if given_step:
             return rows, LoopStream(rows.basis, settings, self.fit_intercept)
-        n_seen = 0 if first else self._n_rows
         return rows, AveragedStream(rows.basis, settings, self.fit_intercept, n_seen)
 
     def _stream_settings(self, given_step, seed=None):

@@ -89,6 +89,10 @@ class LogLink(Loss):
         falling, rising = self.exponentials(y, raw_prediction)
         return self.falling * falling + self.rising * rising
 
+    def expected_curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return what the curvature is on average over targets whose mean is the prediction."""
+        return self.exponentials(y, raw_prediction)[1]
+
     def exponentials(self, y: Tensor, raw_prediction: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``y mean^(1 - power)`` and ``mean^(2 - power)``, which are equal at the target."""
         falling = y

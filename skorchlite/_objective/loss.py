@@ -95,6 +95,10 @@ class Loss(ABC):
         """Return the second derivative of each entry in its raw prediction."""
         raise TypeError(f"of {type(self).__name__} no curvature is known")
 
+    def expected_curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return what the curvature is on average over targets whose mean is the prediction."""
+        return self.curvature(y, raw_prediction)
+
     def link(self, mean: Tensor) -> Tensor:
         """Return the raw predictions of the best constant, about, from the mean of the targets."""
         return mean

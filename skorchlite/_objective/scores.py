@@ -55,6 +55,8 @@ class Scores:
         Whether the columns are so nearly dependent that their products would lose digits.
     gradient : bool, default=True
         Whether to sum the scores themselves, which takes a product more.
+    expected : bool, default=False
+        Whether curvatures are those that are expected for the predictions.
     keys : GivenKeys or None, default=None
         The clusters of the rows, over which scores are summed. Rows that are sparse are made dense
         for these, block by block.
@@ -70,6 +72,7 @@ class Scores:
     bread: bool = False
     dependent: bool = False
     gradient: bool = True
+    expected: bool = False
     keys: GivenKeys | None = None
 
     def __call__(self, rows: Rows) -> tuple:
@@ -81,9 +84,9 @@ class Scores:
             The number of rows with weight, and the sum of their weights.
         least : list of float
             The least ``1 - leverage``, where leverages were asked for.
-        of_targets : Tensor of shape (3, n_targets)
-            Weighted sums of squared targets, measured from the origin, of squared slopes, and of
-            curvatures.
+        of_targets : Tensor of shape (4, n_targets)
+            Weighted sums of squared targets, measured from the origin, of squared slopes, of
+            curvatures, and of squared slopes over curvatures where these are the expected ones.
         scores : Tensor of shape (n_params, n_targets)
             Zeros if not asked for.
         meat, bread : Tensor of shape (n_targets, n_params, n_params)
@@ -114,7 +117,7 @@ class _Pass(ABC):
         self.scores, self.rows, self.dtype = scores, rows, dtype
         self.turn = scores.turn.to(rows.device, dtype)
         self.point = scores.point.to(rows.device, dtype)
-        self.totals = DeviceSums(rows.device, (), (), (3, rows.n_targets), self.point.shape)
+        self.totals = DeviceSums(rows.device, (), (), (4, rows.n_targets), self.point.shape)
         self.margin = torch.tensor(scores.margin, dtype=dtype, device=rows.device)
         self.least = torch.ones((), dtype=dtype, device=rows.device)
         self.no_curvature = self.point.new_zeros(rows.n_targets)
@@ -145,9 +148,14 @@ class _Pass(ABC):
         if loss.quadratic or loss.kinked:  # the sum of weights, or none
             curvature = None
         else:
-            curvature = _times(loss.curvature(y, raw_prediction), weight)
-        flat = self.no_curvature if curvature is None else curvature.sum(0)
-        parts = _dots(_times(y, weight), y), _dots(weighted, slope), flat
+            of_loss = loss.expected_curvature if self.scores.expected else loss.curvature
+            curvature = _times(of_loss(y, raw_prediction), weight)
+        flat = pearson = self.no_curvature
+        if curvature is not None:
+            flat = curvature.sum(0)
+            if self.scores.expected:
+                pearson = _dots(weighted, weighted / curvature)
+        parts = _dots(_times(y, weight), y), _dots(weighted, slope), flat, pearson
         there = len(y) if weight is None else (weight > 0).sum()
         along = Z.T @ weighted if self.scores.gradient else 0.0
         self.totals.add(there, weight_of(y, weight), torch.stack(parts), along)

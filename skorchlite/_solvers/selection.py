@@ -40,11 +40,12 @@ def choose_full_batch(solver: str, objective: Objective) -> str:
     made once, or for a working set of the columns.
 
     "auto" is "gradient" for a callable, and for more than 2,000 columns where "newton" would need
-    the matrix at each step; with a log link only if the rows are more than 2,000 too. For sparse columns it is "gradient" for more than 2,000 of them even if
-    the loss is quadratic, since the matrix is dense; and for other losses, which "newton" computes
-    with dense blocks, if n_samples * n_features^2 is more than 1e11. For columns that are derived
-    from those of the data it is "gradient" if neither their matrix nor the rows fit in 512 MiB,
-    and for fewer rows than columns of which some are not penalised with "l2".
+    the matrix at each step; with a log link only if the rows are more than 2,000 too. For sparse
+    columns it is "gradient" for more than 2,000 of them even if the loss is quadratic, since the
+    matrix is dense; and for other losses, which "newton" computes with dense blocks, if
+    n_samples * n_features^2 is more than 1e11. For columns that are derived from those of the data
+    it is "gradient" if neither their matrix nor the rows fit in 512 MiB, and for fewer rows than
+    columns of which some are not penalised with "l2".
     """
     loss = objective.loss
     curved = loss.convex or loss.log_link

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..._objective.log_link import LogLink
-from ..newton.log_link import FALLING, GROWTH, ROUNDING, SUFFICIENT, SURELY
+from ..newton.log_link_descent import FALLING, GROWTH, ROUNDING, SUFFICIENT, SURELY
 from .form import Form
 from .least_squares import relative
 from .problem import GroupProblem

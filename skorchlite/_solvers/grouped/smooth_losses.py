@@ -56,7 +56,9 @@ def solve_smooth(centred: Centred, problem: GroupProblem) -> GroupSolutions:
     targets = [
         LogLinkDescent(form, centred.y[..., j], problem, j)
         if problem.loss.log_link
-        else _Descent(form, centred.y[..., j], (factor.mT @ right[..., j, None])[..., 0], problem, j)
+        else _Descent(
+            form, centred.y[..., j], (factor.mT @ right[..., j, None])[..., 0], problem, j
+        )
         for j in range(t)
     ]
     for descent in targets:

@@ -59,9 +59,7 @@ def descend_on_columns(
     while True:
         so_far = partial(whole.solution, index, n_iter, curve)
         monitor = monitor_of_whole(control.monitor, n_iter, so_far)
-        part = descend(
-            whole.objective.over(index), replace(control, tol=accuracy, monitor=monitor)
-        )
+        part = descend(whole.objective.over(index), replace(control, tol=accuracy, monitor=monitor))
         solution = so_far(part)
         n_iter, curve, v = solution.n_iter, solution.loss_curve, solution.v
         gradient = whole.gradient(v, index)
