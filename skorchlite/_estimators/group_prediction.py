@@ -63,13 +63,14 @@ class GroupPredictor(Predictor):
             (to_numpy(self.predict(block)), to_numpy(y), to_numpy(weight))
             for _, block, y, weight in blocks_of(X)
         ]
-        y_pred, y, weight = (
+        y_pred, y, weight = whole = [
             None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True)
-        )
+        ]
         if self._mean_power is None:
             return r2_score(y, y_pred, sample_weight=weight)
-        y, y_pred = (torch.from_numpy(part).reshape(len(part), -1) for part in (y, y_pred))
-        return d2(self._deviance, y, y_pred, None if weight is None else torch.from_numpy(weight))
+        tensors: list[Any] = [None if part is None else torch.from_numpy(part) for part in whole]
+        y_pred, y = (part.reshape(len(part), -1) for part in tensors[:2])
+        return d2(self._deviance, y, y_pred, tensors[2])
 
     def _models_of(self, columns, positions):
         """Return the number of the model of each row, the last one for groups not seen in fit.

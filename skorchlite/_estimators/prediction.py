@@ -132,6 +132,7 @@ class Predictor(RegressorMixin):
     @property
     def _deviance(self):
         """The loss that a log link goes with."""
+        assert self._mean_power is not None
         return LogLink(self._mean_power, self.loss)
 
     def _linear_model(self, rows):

@@ -111,7 +111,7 @@ class ExpansionSums:
             hessian = weighted_gram(Z, weight * curvature)
             if not loss.convex:
                 expected = weighted_gram(Z, weight * rising)
-        gap = inf
+        gap: Tensor | float = inf
         if trial.whole:
             before = loss.exponentials(y, raw - change)
             gap = weight @ loss.dual_gap(*before, change)

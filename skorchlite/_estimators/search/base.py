@@ -22,7 +22,7 @@ from .search import Search, tables
 _LEFT_OUT = {"alpha", "l1_ratio", "warm_start"}  # parameters that a search sets itself
 _OF_COLUMNS = {"n_features_in_", "feature_names_in_"}  # set by the check of X
 # Fitted attributes of a model without a name for users.
-_HIDDEN = {"_stream", "_whitening", "_n_rows", "_basis"}
+_HIDDEN = {"_stream", "_whitening", "_n_rows", "_basis", "_mean_power"}
 
 
 class SearchRegressor(RoutedSearch, TorchRegressor):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..._objective.log_link import LogLink
-from ..newton.log_link_descent import FALLING, GROWTH, ROUNDING, SUFFICIENT, SURELY
+from ..newton.log_link_descent import FALLING, GROWTH, NOISE, SUFFICIENT, SURELY
 from .form import Form
 from .least_squares import relative
 from .problem import GroupProblem
@@ -145,7 +145,7 @@ class LogLinkDescent:
         for _ in range(_TRIALS):
             u = self.u + length[:, None] * step
             there = self._value(raw + length[:, None] * change, u)
-            noise = (slope <= ROUNDING * value) & (there <= value * (1 + ROUNDING))
+            noise = (slope <= NOISE * value) & (there <= value * (1 + NOISE))
             lower = noise | (there <= value - SUFFICIENT * length * slope)
             searching &= ~lower
             if not searching.any():

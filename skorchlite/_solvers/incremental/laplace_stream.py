@@ -2,9 +2,9 @@
 
 A loss with a log link has no sums that hold the answer for all rows. But once a chunk has been
 learned from, its loss is nearly a quadratic about the solution (Laplace's approximation), whose
-matrix is a sum over rows. So the objective of a chunk is the loss of its own rows, and of all before
-it what their quadratics add up to. Steps along gradients, which other losses take, need a step size
-that rows with large means would let diverge.
+matrix is a sum over rows. So the objective of a chunk is the loss of its own rows, and of those
+before it what their quadratics add up to. Steps along gradients, which other losses take, need a
+step size, with which rows of large means would diverge.
 
 References
 ----------
@@ -66,6 +66,9 @@ class LaplaceStream(IncrementalLearner):
     """
 
     solver = "newton"
+    targets: Tensor
+    squares: Tensor
+    points: Tensor
 
     def __init__(self, basis: FeatureMap, fit_intercept: bool, n_seen: int):
         super().__init__(basis, fit_intercept)

@@ -70,13 +70,14 @@ class ReadRows:
 
     def expanded(self, trials: dict[int, Trial]) -> dict[int, Expansion]:
         """Return the expansions of targets about the points of their trials."""
-        objective, frame = self.objective, self.frame
+        objective, frame, loss = self.objective, self.frame, self.objective.loss
+        assert isinstance(loss, LogLink)
         total, *sums = objective.rows.total(
             partial(
                 expansions,
                 origin=objective.origin,
                 dtype=objective.double,
-                loss=objective.loss,
+                loss=loss,
                 trials={j: self._in_columns(trial) for j, trial in trials.items()},
             )
         )

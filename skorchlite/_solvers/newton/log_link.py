@@ -31,7 +31,7 @@ from ..._objective.rounded_value import value_as_returned
 from ..base import Solution, SolverControl
 from .expanded_rows import HeldRows, ReadRows
 from .frame import Frame
-from .log_link_descent import BLURRED, Descent, Form
+from .log_link_descent import SLIGHT_BLUR, Descent, Form
 from .small_problems import cheap
 
 _ROOM_ENTRIES = 1 << 21  # of rows that are held: 16 MB
@@ -49,10 +49,11 @@ def descend_with_log_link(objective: Objective, control: SolverControl) -> Solut
     t, d = objective.rows.n_targets, objective.n_features
     form = Form(objective, frame.kinks, frame.curvature)
     room = max(_ROOM_ENTRIES // (d + 1), _ROOM_ROWS * (d + 1))
+    rows: HeldRows | ReadRows
     if objective.rows.fewer_than(room + 1):
-        rows: HeldRows | ReadRows = HeldRows(objective, frame.coordinates)
+        rows = held = HeldRows(objective, frame.coordinates)
         closer = _CLOSER * control.gap  # where a step more costs next to nothing
-        descents = [Descent(form, control, closer, rows.constant(j)) for j in range(t)]
+        descents = [Descent(form, control, closer, held.constant(j)) for j in range(t)]
     else:
         sample = HeldRows(objective.sampled(int(_SAMPLE * room)), frame.coordinates)
         rough = replace(control, tol=max(control.gap, _SAMPLE_TOL))
@@ -134,6 +135,6 @@ def _as_returned(solution: Solution, descents: list[Descent]) -> Solution:
         one.at_zero.relative(value - one.lower, value)
         for value, one in zip(values, descents, strict=True)
     ]
-    lost = solution.status == "converged" and max(gaps) > max(descents[0].tol, BLURRED)
+    lost = solution.status == "converged" and max(gaps) > max(descents[0].tol, SLIGHT_BLUR)
     status = "stalled_gap" if lost else solution.status
     return replace(solution, optimality=max(*gaps, solution.optimality), status=status)

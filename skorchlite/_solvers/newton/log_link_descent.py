@@ -24,13 +24,13 @@ SUFFICIENT = 1e-4  # of what a step promises: what it has to gain
 GROWTH = 2.0  # of the logarithm of a mean: a step that fails is cut to one that changes it so much
 _TRIALS = 60
 _SLIGHT, _FEW_TRIALS = 1e-9, 12  # of the objective: what rounding of predictions may keep from it
-ROUNDING = 1e-14  # of the objective
+NOISE = 1e-14  # of the objective
 _SHIFTS = (0.0, 1e-12, 1e-9, 1e-6, 1e-3, 1.0)  # of a Hessian, relative to its diagonal
 _SPARE = 0.3  # of the tolerance, which the third order of a step may take without a curvature
 SURELY = 1e-9  # a gap that shows whether a mean that falls comes to an end
 FALLING = 0.5  # of the logarithm of a mean in a step at the end: then it falls without end
 _IDLE, _IDLE_GAIN = 60, 1e-3  # steps that gain no more of the objective: rounding leads them
-BLURRED = 1e-6  # of the objective: what rounding may cost without a warning
+SLIGHT_BLUR = 1e-6  # of the objective: what rounding may cost without a warning
 _FLAT = 1e-8  # of the first gradient, which counts as zero for a loss that is not convex
 
 
@@ -150,7 +150,7 @@ class Descent:
         falling = about.lowest <= -FALLING and (self.open or about.nothing)
         if below > value:  # rows that were left out matter
             below = -inf
-        if self.lower > value * (1 + BLURRED):  # it was made of rounding
+        if self.lower > value * (1 + SLIGHT_BLUR):  # it was made of rounding
             self.lower, self.blur = -inf, 0.0
         self.status = self._ended(max(self.lower, below), falling)
         if not self.status:
@@ -174,8 +174,8 @@ class Descent:
 
     def _is_lower(self, value: float) -> bool:
         """Return whether the objective fell enough, or all that the step could gain is rounding."""
-        if self.step.slope <= ROUNDING * self.value:
-            return value <= self.value * (1 + ROUNDING)
+        if self.step.slope <= NOISE * self.value:
+            return value <= self.value * (1 + NOISE)
         return value <= self.value - SUFFICIENT * self.length * self.step.slope
 
     def _shorten(self, growth: float) -> None:
@@ -199,12 +199,12 @@ class Descent:
         """Return the status where no step follows."""
         enough = max(self.tol, self.at_zero.rounded(self.value))
         blurred = self.at_zero.relative(self.blur, self.value)
-        near = self.gap - blurred <= enough and self.gap <= max(enough, BLURRED)
+        near = self.gap - blurred <= enough and self.gap <= max(enough, SLIGHT_BLUR)
         return "converged" if self.convex and near else status
 
     def _ended(self, lower: float, falling: bool) -> str:
         """Return how the descent ended, "" where it goes on."""
-        rounded = self.length > 0 and self.step.slope <= ROUNDING * self.value
+        rounded = self.length > 0 and self.step.slope <= NOISE * self.value
         rounded |= self.idle > _IDLE
         if self.convex:
             gap = self.at_zero.relative(self.value - lower, self.value)
@@ -213,7 +213,7 @@ class Descent:
             enough = max(goal, self.at_zero.rounded(self.value))
             # Where steps cost little, one more brings coefficients as close as the objective is.
             short = self.goal == self.tol or self.step.slope <= self.tol * self.value
-            if gap <= enough and self.gap <= max(enough, BLURRED) and (short or falling):
+            if gap <= enough and self.gap <= max(enough, SLIGHT_BLUR) and (short or falling):
                 return "separated" if falling else "converged"
         elif self.norm <= self.tol or (rounded and self.norm <= _FLAT):
             return "converged"

@@ -13,7 +13,7 @@ from skorchlite import TorchPolyRegressor, TorchSGDRegressor
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((80, 3))
-y = 1 + X @ [1.0, -2.0, 0.5] + rng.standard_normal(80)
+y = 9 + X @ [1.0, -2.0, 0.5] + rng.standard_normal(80)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -26,6 +26,7 @@ VALUES = {
     "l1_ratio": (0.5, {"penalty": "elasticnet", "alpha": 0.1}),
     "epsilon": (0.75, {"loss": "huber"}),
     "quantile": (0.25, {"loss": "quantile"}),
+    "power": (1.25, {"loss": "tweedie"}),
     "fit_intercept": (False, {}),
     "positive": (True, {}),
     "solver": ("gradient", {}),
@@ -199,6 +200,7 @@ IDLE = [
     ),
     ({"quantile": 0.9}, "quantile has no effect with loss='squared_error'"),
     ({"quantile": 0.9, "loss": "huber"}, "quantile has no effect with loss='huber'"),
+    ({"power": 1.2, "loss": "gamma"}, "power has no effect with loss='gamma'"),
     ({"quantile": 0.9, "loss": torch.nn.MSELoss()}, "quantile has no effect with a callable loss"),
     ({"eta0": 0.1}, "eta0 has no effect with solver='auto'"),
     ({"eta0": 0.1, "batch_size": 8}, "eta0 has no effect with learning_rate='auto'"),
