@@ -33,19 +33,35 @@ def least_squares(X, y):
     return coef, math.fsum([target_mean, *(-coef * mean)]), sd
 
 
-def half_square(residual):
+def half_square(y, raw):
     """Compute the loss of least squares."""
-    return residual * residual / 2
+    return (y - raw) ** 2 / 2
 
 
-# The losses of a residual under the parameters of an estimator.
+def huber(y, raw, of):
+    """Compute Huber's loss."""
+    size = abs(y - raw)
+    return np.where(size <= of.epsilon, size**2 / 2, of.epsilon * (size - of.epsilon / 2))
+
+
+def pinball(y, raw, of):
+    """Compute the loss of a quantile."""
+    return np.where(y > raw, of.quantile * (y - raw), (of.quantile - 1) * (y - raw))
+
+
+def half_poisson_deviance(y, raw, of):
+    """Compute half the deviance of counts from the exponential of what is predicted."""
+    away = raw - np.log(np.where(y > 0, y, 1))
+    return np.where(y > 0, y * (np.expm1(away) - away), np.exp(raw))
+
+
+# The losses of targets and raw predictions under the parameters of an estimator.
 LOSSES = {
-    "squared_error": lambda r, of: half_square(r),
-    "huber": lambda r, of: np.where(
-        abs(r) <= of.epsilon, r * r / 2, of.epsilon * (abs(r) - of.epsilon / 2)
-    ),
-    "quantile": lambda r, of: np.where(r > 0, of.quantile * r, (of.quantile - 1) * r),
-    "epsilon_insensitive": lambda r, of: np.maximum(abs(r) - of.epsilon, 0),
+    "squared_error": lambda y, raw, of: half_square(y, raw),
+    "huber": huber,
+    "quantile": pinball,
+    "epsilon_insensitive": lambda y, raw, of: np.maximum(abs(y - raw) - of.epsilon, 0),
+    "poisson": half_poisson_deviance,
 }
 # The shares of ||w||_1 and 1/2 ||w||^2.
 PENALTIES = {
@@ -61,7 +77,7 @@ def penalised_loss(estimator, X, y, coef, intercept, expand=None):
     loss = LOSSES[estimator.loss]
     l1, l2 = PENALTIES[estimator.penalty](estimator)
     penalty = l1 * np.abs(coef).sum() + l2 / 2 * (coef @ coef)
-    value = mean_loss(X, y, coef, intercept, lambda residual: loss(residual, estimator), expand)
+    value = mean_loss(X, y, coef, intercept, lambda y, raw: loss(y, raw, estimator), expand)
     return float(value + estimator.alpha * penalty)
 
 
@@ -75,7 +91,7 @@ def mean_loss(X, y, coef, intercept, loss, expand=None):
     coef : ndarray
     intercept : float
     loss : callable
-        Makes of residuals their losses.
+        Makes of targets and raw predictions their losses.
     expand : callable, default=None
         Makes of a block of rows the columns that `coef` belongs to.
 
@@ -88,7 +104,7 @@ def mean_loss(X, y, coef, intercept, loss, expand=None):
         columns = X[rows].astype(np.float64)
         if expand is not None:
             columns = expand(columns)
-        sums.append(loss(y[rows] - columns @ coef - intercept).sum())
+        sums.append(loss(y[rows], columns @ coef + intercept).sum())
     return math.fsum(sums) / X.shape[0]
 
 

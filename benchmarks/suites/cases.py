@@ -129,6 +129,15 @@ def raw_table(n_rows, n_columns, seed=0):
     return _table(n_rows, scale, 3 * scale, lambda z: z @ coef, "float64", rng)
 
 
+def counts_table(n_rows, n_columns, seed=0):
+    """Columns scaled from 1e-3 to 1e3, and counts with a mean of about 1 to 2."""
+    rng = np.random.default_rng(seed)
+    scale, coef = np.logspace(-3, 3, n_columns), rng.standard_normal(n_columns) / n_columns**0.5
+    Z = rng.standard_normal((n_rows, n_columns))
+    y = rng.poisson(np.exp(Z @ coef))
+    return Z * scale, y.astype(float)
+
+
 def heavy_tailed_table(n_rows, n_columns, seed=0):
     """Columns scaled from 1e-2 to 1e2, all offset by 5; noise with Student's t of 3 degrees."""
     rng = np.random.default_rng(seed)

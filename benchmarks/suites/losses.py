@@ -1,6 +1,7 @@
 """Other losses and penalties than plain least squares: the problems, and what a fit is worth."""
 
 from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 from sklearn.linear_model import (
@@ -8,6 +9,7 @@ from sklearn.linear_model import (
     HuberRegressor,
     Lasso,
     LinearRegression,
+    PoissonRegressor,
     QuantileRegressor,
 )
 from sklearn.preprocessing import StandardScaler
@@ -16,14 +18,15 @@ from sklearn.svm import LinearSVR
 from benchmarks.measure.model import Model
 from benchmarks.measure.roofline import gram_work
 from benchmarks.suites.cases import (
+    counts_table,
     heavy_tailed_table,
     plain_table,
     sparse_table,
     standardised_table,
 )
+from benchmarks.suites.models import GLUM, quiet_fit
 from benchmarks.suites.models import OURS as SQUARED_ERROR
-from benchmarks.suites.models import quiet_fit
-from benchmarks.suites.peers import pipeline_of
+from benchmarks.suites.peers import Glum, pipeline_of
 from benchmarks.suites.problem import Problem
 from skorchlite import TorchSGDRegressor
 
@@ -41,6 +44,7 @@ SIZES = {
     "sparse": ((100_000, 100, 20), (10_000, 1_000, 50), (500, 5_000, 20)),
     "positive": (100_000, 50),
     "svr": (10_000, 20),
+    "counts": (500_000, 20),
 }
 QUICK_SIZES = {
     "quantile": (500, 5),
@@ -49,6 +53,7 @@ QUICK_SIZES = {
     "sparse": ((500, 20, 5), (100, 200, 5)),
     "positive": (500, 10),
     "svr": (500, 5),
+    "counts": (500, 5),
 }
 
 
@@ -73,6 +78,7 @@ def loss_problems(quick=False):
         ),
         _problem("positive", sizes["positive"], _plain_float64, _positive_models),
         _problem("epsilon_insensitive-l2", sizes["svr"], standardised_table, svr_models),
+        _problem("poisson", sizes["counts"], counts_table, poisson_models),
     ]
 
 
@@ -166,4 +172,24 @@ def svr_models(X, y):
             partial(LinearSVR, C=C, tol=1e-6, max_iter=100_000, random_state=0, **parameters),
             few_rounds=True,
         ),
+    ]
+
+
+def poisson_models(X, y):
+    """List the models of counts; each peer with a tolerance that brings it to the optimum."""
+    return [
+        _ours(loss="poisson"),
+        Model(
+            "PoissonRegressor(alpha=0, solver='newton-cholesky', tol=1e-6)",
+            partial(PoissonRegressor, alpha=0, solver="newton-cholesky", tol=1e-6),
+        ),
+        Model(
+            "StandardScaler() + PoissonRegressor(alpha=0, tol=1e-6)",
+            partial(
+                pipeline_of,
+                StandardScaler,
+                partial(PoissonRegressor, alpha=0, tol=1e-6, max_iter=10_000),
+            ),
+        ),
+        *([Model(GLUM, partial(Glum, 1e-7))] if find_spec("glum") else []),
     ]

@@ -17,6 +17,7 @@ RIDGE_ALPHA = 1e-10
 RIDGE_TOL = 1e-6  # of the coefficients
 INTELEX = "scikit-learn-intelex LinearRegression()"
 POLARS = "polars_ds lin_reg, of the same array"
+GLUM = "glum GeneralizedLinearRegressor(family='poisson', gradient_tol=1e-7)"
 CUDA = "TorchSGDRegressor(device='cuda')"
 MANY_COLUMNS = 20  # of a polynomial, whose fits by a pipeline take long
 
@@ -95,6 +96,8 @@ def left_out():
         reasons["skorch NeuralNetRegressor"] = "skorch is not installed"
     if find_spec("polars_ds") is None:
         reasons[POLARS] = "polars-ds is not installed"
+    if find_spec("glum") is None:
+        reasons[GLUM] = "glum is not installed"
     if not _cuda_model():
         reasons[CUDA] = "torch finds no CUDA device"
     return reasons

@@ -73,6 +73,28 @@ def _arrays(X, y):
     return zip(np.split(X[order, 1:], starts), np.split(y[order], starts), strict=True)
 
 
+class Glum(BaseEstimator):
+    """glum's GeneralizedLinearRegressor of counts, which is imported when it is built.
+
+    Parameters
+    ----------
+    gradient_tol : float
+    """
+
+    def __init__(self, gradient_tol):
+        self.gradient_tol = gradient_tol
+
+    def fit(self, X, y):
+        """Fit."""
+        from glum import GeneralizedLinearRegressor
+
+        model = GeneralizedLinearRegressor(
+            family="poisson", alpha=0, gradient_tol=self.gradient_tol, max_iter=1_000
+        ).fit(X, y)
+        self.coef_, self.intercept_ = model.coef_, model.intercept_
+        return self
+
+
 class PolarsGroups(BaseEstimator):
     """Least squares of each group of rows by polars_ds; the first column is the key."""
 

@@ -42,11 +42,13 @@ class StreamRegressor(TorchRegressor):
         For squared error with ``solver="auto"`` the moments of all chunks are kept, which hold the
         answer: chunks in any order give what ``fit`` gives on the whole, as far as the Gram matrix
         has its digits (but for polynomials of which ``domain_`` does not grow). They take memory
-        for n_features^2 numbers, and are kept for up to 2,000 columns of the model. For other
-        losses, more columns, or a stochastic solver, each chunk is one pass of stochastic descent:
-        with
-        ``learning_rate="auto"`` averaged and preconditioned with the moments so far, else with the
-        step that is given, ``t_`` going on from chunk to chunk.
+        for n_features^2 numbers, and are kept for up to 2,000 columns of the model. With a log link
+        and up to 500 columns, each chunk is fitted by Newton's method together with the chunks
+        before, of whose loss a quadratic about the solutions is kept; that comes close to the
+        optimum of all rows. For other losses, more columns, or a stochastic solver, each chunk is
+        one pass of stochastic descent: with ``learning_rate="auto"`` averaged and preconditioned
+        with the moments so far, else with the step that is given, ``t_`` going on from chunk to
+        chunk.
 
         Where chunks are far from each other the moments are made in doubled precision. Where they
         have lost digits all the same, as those of ``fit`` may have, which are in single doubles, a

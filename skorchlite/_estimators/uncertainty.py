@@ -41,8 +41,15 @@ class Uncertainty(Inference):
           other losses ``sigma^2`` is ``sum_i s_i psi(r_i)^2 / (n - k)`` over the square of the
           weighted mean of ``psi'(r_i)``.
 
+        Of losses with a log link ("poisson", "gamma", "tweedie") "nonrobust" is the inverse of the
+        expected information ``sum_i s_i m_i^(2 - power) x_i x_i^T``, with the predicted means
+        ``m_i``, times the dispersion: 1 for "poisson", whose weights are then amounts of
+        observation, else Pearson's ``sum_i s_i (y_i - m_i)^2 / m_i^power / (n - k)``, as in
+        statsmodels' GLM with ``var_weights``.
+
         These are the conventions of OLS and WLS in statsmodels. n is the number of rows with
-        weight, k that of parameters. It does not matter what weights are relative to.
+        weight, k that of parameters. It does not matter what weights are relative to, but with
+        "poisson".
 
         For losses with kinks ("quantile", "absolute_error", "epsilon_insensitive") this is an
         *approximation*: ``psi'`` is the density of the residuals at the kinks, estimated by

@@ -11,12 +11,15 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import (
     ElasticNet,
+    GammaRegressor,
     HuberRegressor,
     Lasso,
     LinearRegression,
+    PoissonRegressor,
     QuantileRegressor,
     Ridge,
     SGDRegressor,
+    TweedieRegressor,
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -214,3 +217,31 @@ def test_polynomial_features_and_linear_regression(degree, interaction_only):
     assert estimator.intercept_ == pytest.approx(pipeline[-1].intercept_, rel=RTOL)
     np.testing.assert_array_equal(estimator.powers_, features.powers_[1:])
     np.testing.assert_allclose(estimator.predict(X), pipeline.predict(X), rtol=RTOL)
+
+
+# --- losses with a log link --------------------------------------------------------------
+
+
+GENERALISED = {
+    "poisson": (PoissonRegressor(), {"loss": "poisson"}),
+    "gamma": (GammaRegressor(), {"loss": "gamma"}),
+    "tweedie": (
+        TweedieRegressor(power=1.5, link="log"),
+        {"loss": "tweedie", "power": 1.5},
+    ),
+}
+
+
+@pytest.mark.parametrize("peer, parameters", GENERALISED.values(), ids=GENERALISED.keys())
+@pytest.mark.parametrize("a", [1e-3, 1.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_generalised_linear_models(peer, parameters, a, weighted):
+    rng = np.random.default_rng(0)
+    X, weight = rng.standard_normal((200, 4)), rng.uniform(0.2, 3, 200) if weighted else None
+    mean = np.exp(X @ [0.5, -0.3, 0.2, 0.0] + 0.3)
+    y = rng.gamma(2, mean / 2) if peer.__class__ is GammaRegressor else rng.poisson(mean)
+    model = TorchSGDRegressor(penalty="l2", alpha=a, **parameters).fit(X, y, weight)
+    exact = clone(peer).set_params(alpha=a, solver="newton-cholesky", tol=1e-12).fit(X, y, weight)
+    np.testing.assert_allclose(model.coef_, exact.coef_, rtol=0, atol=RTOL)
+    assert abs(model.intercept_ - exact.intercept_) < RTOL
+    assert abs(model.score(X, y, weight) - exact.score(X, y, weight)) < RTOL
