@@ -18,7 +18,7 @@ def example():
     return runpy.run_path(EXAMPLE)
 
 
-@pytest.mark.parametrize("kind", ["one_width", "quantiles"])
+@pytest.mark.parametrize("kind", ["one_width", "quantiles", "between_folds"])
 def test_new_targets_are_inside_as_often_as_is_said(kind, example):
     level, wave = example["LEVEL"], example["wave"]
     shares = []
@@ -32,6 +32,6 @@ def test_new_targets_are_inside_as_often_as_is_said(kind, example):
     assert level - 4 * deviation < np.mean(shares) < level + 1 / N_CONFORMAL + 4 * deviation
 
 
-def test_the_example_shows_both_kinds(example, capsys):
+def test_the_example_shows_all_kinds(example, capsys):
     example["main"]()
-    assert capsys.readouterr().out.count("of targets inside") == 2
+    assert capsys.readouterr().out.count("of targets inside") == 3
