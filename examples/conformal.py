@@ -6,9 +6,9 @@ right share of these samples is inside. It needs nothing of ours: MAPIE takes th
 are, with ``prefit=True``, so that the fit may have come from any source.
 
 The noise here grows along the wave, so that intervals of one width are too wide at one end and too
-narrow at the other, though they are right on average. Conformal quantiles follow the noise. Where no
-samples can be spared, a search leaves the models of its folds, each of which has not seen a part of
-them: CV+ makes intervals of these, without another fit.
+narrow at the other, though they are right on average. Conformal quantiles follow the noise. Where
+no samples can be spared, a search leaves the models of its folds, each of which has not seen a part
+of them: CV+ makes intervals of these, without another fit.
 
 References
 ----------
