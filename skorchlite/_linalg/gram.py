@@ -139,7 +139,7 @@ class ProductSum:
             Whether a processor's threads share the product.
         """
         n, width = A.shape
-        n_shared = n - n % _PARTS if shared and width < _WIDE else 0
+        n_shared = n - n % _PARTS if shared and max(width, B.shape[1]) < _WIDE else 0
         parts = rest = None
         if n_shared:
             left = A[:n_shared].view(_PARTS, -1, width).transpose(1, 2)

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._exceptions import OutOfRangeError
-from .._linalg.gram import ProductSum, SymmetricSum
+from .._sources.column_sums import ColumnSums
 from .._sources.design import paired, staged
-from .._sources.device_sums import double_device
 from .._sources.origin import Origin
 from .._sources.origin_choice import plain_origin
 from .._sources.row_keys import RowKeys
@@ -292,7 +291,7 @@ def _dense_sums(
 ) -> list[tuple[Tensor, Tensor]]:
     """Return the products and the squares of each key; see ``moments_of_keys``."""
     t, k = rows.n_targets, rows.n_targets + rows.n_features
-    sums = [_ColumnSums(t, k, rows.device) for _ in range(keys.n_keys)]
+    sums = [ColumnSums(t, k, rows.device) for _ in range(keys.n_keys)]
     shifts = None if near is None else torch.from_numpy(near).to(rows.device)
     # Subtracted from the numbers as they are, since each subtraction rounds.
     origin = origin if shifts is None else plain_origin(rows, True)
@@ -346,33 +345,3 @@ def _segments(
             start, stop = stop, stop + count
             if key >= 0:
                 yield key, A[start:stop], None if weight is None else weight[start:stop]
-
-
-class _ColumnSums:
-    """Sums over the rows of one key, which come to the processor once they are made."""
-
-    def __init__(self, n_targets: int, k: int, device: torch.device):
-        self.t, self.k = n_targets, k
-        self._features: SymmetricSum | None = None
-        kind = {"dtype": torch.float64, "device": double_device(device)}
-        self._targets = torch.zeros(k + 1 - n_targets, n_targets, **kind)  # type: ignore[call-overload]
-        self._squares = torch.zeros(n_targets, **kind)  # type: ignore[call-overload]
-        self._across = ProductSum(self._targets)
-
-    def add(self, A: Tensor) -> None:
-        """Add rows of ``[targets, features, 1, padding]``."""
-        y, Z = A[:, : self.t], A[:, self.t :]
-        if self._features is None:
-            self._features = SymmetricSum(Z.shape[1])
-        self._features.add(Z)
-        self._across.add(Z[:, : self.k + 1 - self.t], y)
-        self._squares += (y * y).sum(0).to(self._squares)
-
-    def result(self) -> tuple[Tensor, Tensor]:
-        """Return the products and the squares; see ``moments_of_keys``."""
-        self._across.fold()
-        n = self.k + 1 - self.t
-        features = torch.zeros(n, n, dtype=torch.float64)
-        if self._features is not None:
-            features = self._features.result().cpu()[:n, :n]
-        return torch.cat((self._targets.cpu(), features), 1), self._squares.cpu()

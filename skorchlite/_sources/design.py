@@ -12,8 +12,11 @@ from .._linalg.operators import DenseColumns, DesignOperator, ShiftedColumns
 from .._runtime import lap, mark
 from .arrays import ArrayRows
 from .blocks import Block
+from .column_sums import ColumnSums
 from .origin import Origin
 from .row_source import Rows
+
+_FEW_TARGETS = 16  # whose products with each other take no time beside a call
 
 Parts = tuple[Tensor, Tensor, Tensor]  # memory, and its columns for targets and for features
 
@@ -189,14 +192,34 @@ def _places(rows: Rows, shape: tuple[int, int], dtype: torch.dtype, by_column: b
 
 
 def gram(rows: Rows, origin: Origin, dtype: torch.dtype) -> Tensor:
-    """Return the weighted sums of products of the columns of ``staged``, added up in float64."""
+    """Return the weighted sums of products of the columns of ``staged``, added up in float64.
+
+    Nothing depends on those of targets with each other, and of many targets they are left out.
+    """
     products = rows.gram_from_sums(origin, dtype)
     if products is not None:
         return products
     width = width_of(rows.n_targets + rows.n_features)
     if rows.sparse:
         return _sparse_gram(rows, origin, width)
+    if rows.n_targets > _FEW_TARGETS:
+        return _gram_of_targets(rows, origin, dtype, width)
     return sum_products(staged(rows, origin, dtype), width).cpu()
+
+
+def _gram_of_targets(rows: Rows, origin: Origin, dtype: torch.dtype, width: int) -> Tensor:
+    t, k = rows.n_targets, rows.n_targets + rows.n_features
+    sums = ColumnSums(t, k, rows.device)
+    for A, weight in staged(rows, origin, dtype):
+        if weight is not None:
+            A *= weight.to(A.dtype).sqrt()[:, None]
+        sums.add(A)
+    products, squares = sums.result()
+    total = torch.zeros(width, width, dtype=torch.float64)
+    total[t : k + 1, : k + 1] = products
+    total[:t, t : k + 1] = products[:, :t].T
+    total.diagonal()[:t] = squares
+    return total
 
 
 def _sparse_gram(rows: Rows, origin: Origin, width: int) -> Tensor:
@@ -205,7 +228,7 @@ def _sparse_gram(rows: Rows, origin: Origin, width: int) -> Tensor:
     for y, Z, weight in paired(rows, origin, torch.float64):
         weighted = y if weight is None else y * weight[:, None]
         across = (Z.T @ weighted).cpu()
-        total[:t, :t] += (y.T @ weighted).cpu()
+        total.diagonal()[:t] += (y * weighted).sum(0).cpu()
         total[t:k, :t] += across
         total[:t, t:k] += across.T
         total[t:k, t:k] += Z.gram(weight).cpu()
