@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from skorchlite import TorchPolyRegressor, TorchSGDRegressor
+from skorchlite import TorchPolyRegressor, TorchSGDRegressor, TorchSGDRegressorCV
 from tests.support.all_pairs import all_pairs
 
 pytestmark = [
@@ -51,6 +51,21 @@ def test_dependent_columns_give_the_minimum_norm_of_the_cpu(shape):
     on_cpu = TorchSGDRegressor(device="cpu").fit(X, y)
     on_card = TorchSGDRegressor(device="cuda").fit(X, y)
     assert on_card.rank_ == on_cpu.rank_
+    np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("cv", [3, "loo"])
+def test_searches_are_those_of_the_cpu(cv, weighted):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 4))
+    Y = X @ rng.standard_normal((4, 150)) + 3 * rng.standard_normal((400, 150))
+    weight = rng.integers(0, 3, 400) if weighted else None
+    given = {"alphas": np.geomspace(1e3, 1e-6, 30), "cv": cv}
+    on_cpu, on_card = (
+        TorchSGDRegressorCV(**given, device=device).fit(X, Y, weight) for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(on_card.mse_path_, on_cpu.mse_path_, rtol=1e-10)
     np.testing.assert_allclose(on_card.coef_, on_cpu.coef_, rtol=1e-9, atol=1e-12)
 
 

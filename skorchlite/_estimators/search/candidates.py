@@ -56,7 +56,7 @@ class Found:
         What fitting and scoring took in all.
     errors : array of shape (n_shares, n_alphas, n_targets) or None
         The standard errors of the mean losses where these are means over rows, which are left out
-        one at a time; None where they are means over splits.
+        one at a time, NaN unless the rule needs them; None where they are means over splits.
     """
 
     losses: Array

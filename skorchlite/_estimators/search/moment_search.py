@@ -286,6 +286,8 @@ class MomentSearch:
 
     def caller_coefs(self, path: FoldPath) -> Array:
         """Return the coefficients for the caller, of shape (n_alphas, n_targets, n_features)."""
+        if not self.rows.basis.derived:  # they are the caller's, and may take much memory
+            return path.coef.mT
         return np.stack([self.units.to_caller(coef).T for coef in path.coef])
 
     def summed(self, loss: Loss, penalty: Penalty, targets: NDArray[np.intp]) -> SummedObjective:

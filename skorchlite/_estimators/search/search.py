@@ -188,9 +188,9 @@ class Search:
             )
         if self.data.rows.n_rows < 2:
             raise ValueError("cv='loo' needs two samples, and there is one.")
-        search, centre = self._by_moments[0], self.estimator.fit_intercept
-        own = self.candidates.alphas[0]
+        search, own = self._by_moments[0], self.candidates.alphas[0]
         weight = float(search.whole.weight[0])
+        spread = self.estimator.rule == "one_standard_error"
         parts = [
             left_out(
                 part.rows,
@@ -198,8 +198,10 @@ class Search:
                 part.whole_problem(),
                 weight,
                 own[which],
-                centre,
+                self.estimator.fit_intercept,
                 part.penalty_root,
+                spread,
+                self.data.weighted,
             )
             for which, part in search.within(own)
         ]

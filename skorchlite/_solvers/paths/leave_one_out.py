@@ -10,9 +10,8 @@ Golub, Heath, Wahba (1979), "Generalized cross-validation as a method for choosi
 parameter", Technometrics 21(2).
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from functools import partial
-from math import inf
 
 import numpy as np
 import torch
@@ -20,55 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._sources.design import staged
-from ..._sources.device_sums import DeviceSums
+from ..._sources.device_sums import DeviceSums, double_device
 from ..._sources.origin import Origin
 from ..._sources.row_source import Rows
-from .ridge_path import RidgePath
 from .scaled_moments import ScaledMoments
+from .spectrum import Spectrum, spectra
+from .weight_curves import curves_pay, squares_by_curves
 
 Array = NDArray[np.float64]
 
-_SPAN = 1e5  # of the penalties that share eigenvectors: rounding is relative to the least of them
 _ENTRIES = 1 << 20  # of predictions that are made at a time, which stay in a cache
 _COLUMNS = 128  # of predictions that are made at a time, which a product is fast with
 _LEAST_LEFT = 1e-9  # of one less a leverage: below, the residual of the others is rounding
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """What the models of some penalties share, in coordinates of eigenvectors; all tensors.
-
-    Parameters
-    ----------
-    turn : Tensor of shape (d, d)
-        From columns about their mean to the coordinates.
-    values : Tensor of shape (d,)
-        Of the penalty in these, beside products of columns that are one.
-    gradient : Tensor of shape (d, n_targets)
-    least : float
-        The penalty that is in those products.
-    alphas : Tensor of shape (n_alphas,)
-    """
-
-    turn: Tensor
-    values: Tensor
-    gradient: Tensor
-    least: float
-    alphas: Tensor
-
-    def of(self, which: slice) -> "Spectrum":
-        """Return the same for some of the penalties."""
-        return replace(self, alphas=self.alphas[which])
-
-    def shrunk(self, share: Tensor) -> Tensor:
-        """Return by what each coordinate is multiplied, of shape (..., d, n_alphas).
-
-        Parameters
-        ----------
-        share : Tensor of shape (..., 1, 1)
-            Of the weight that is left.
-        """
-        return 1 / (1 + (self.alphas * share - self.least) * self.values[:, None])
 
 
 def left_out(
@@ -78,9 +40,11 @@ def left_out(
     weight: float,
     alphas: Array,
     centre: bool,
-    root: Array | None = None,
+    root: Array | None,
+    spread: bool,
+    weighted: bool,
 ) -> tuple[Array, Array]:
-    """Return the squared errors on rows that are left out, in a pass for a few penalties of a size.
+    """Return the squared errors on rows that are left out, in a pass for penalties of a size.
 
     Parameters
     ----------
@@ -95,73 +59,73 @@ def left_out(
         Positive, in descending order, or a single zero.
     centre : bool
         Whether there is an intercept.
-    root : array of shape (d,) or (d, d), default=None
+    root : array of shape (d,) or (d, d) or None
         What the penalty is on; see ``RidgePath``.
+    spread : bool
+        Whether standard errors are needed.
+    weighted : bool
+        Whether rows have weights.
 
     Returns
     -------
     mean : array of shape (n_alphas, n_targets)
         Weighted; NaN where digits are lost.
     error : array of shape (n_alphas, n_targets)
-        The standard error of the mean.
+        The standard error of the mean; NaN unless it is needed.
     """
-    add_up = partial(
-        _left_out_sums,
-        origin=origin,
-        about=torch.from_numpy(problem.mean),
-        weight=weight,
-        centre=centre,
-    )
+
+    def summed(add_up: Callable[..., tuple], spectrum: Spectrum, **options: bool) -> tuple:
+        about = torch.from_numpy(problem.mean)
+        own = partial(add_up, origin=origin, about=about, weight=weight, centre=centre)
+        return rows.total(partial(own, spectrum=spectrum, **options))
+
     n, t = len(alphas), rows.n_targets
-    mean, error, first = np.full((n, t), np.nan), np.full((n, t), np.nan), 0
-    while first < n:
-        stop = int(np.searchsorted(-alphas, -alphas[first] / _SPAN, side="right"))
-        spectrum = _spectrum(problem, alphas[first:stop], root)
-        if spectrum is not None:
-            squares, fourths, low, count = rows.total(partial(add_up, spectrum=spectrum))
-            found = squares.numpy() / weight
-            spread = np.maximum(fourths.numpy() / weight - found**2, 0.0)
-            clear = (np.stack([part.numpy() for part in low]).min(0) > _LEAST_LEFT)[:, None]
-            mean[first:stop] = np.where(clear, found, np.nan)
-            error[first:stop] = np.sqrt(spread / max(count, 1.0))
-        first = stop
+    mean, error = np.full((n, t), np.nan), np.full((n, t), np.nan)
+    for part, spectrum in spectra(problem, alphas, root):
+        if spectrum is None:
+            continue
+        if not (spread or weighted) and curves_pay(rows, len(spectrum.alphas)):
+            (squares,) = summed(squares_by_curves, spectrum)
+            if squares.isfinite().all():
+                mean[part] = squares.numpy() / weight
+                continue
+        *sums, low, count = summed(_left_out_sums, spectrum, spread=spread)
+        clear = (np.stack([own.numpy() for own in low]).min(0) > _LEAST_LEFT)[:, None]
+        found = sums[0].numpy() / weight
+        mean[part] = np.where(clear, found, np.nan)
+        if spread:
+            variance = np.maximum(sums[1].numpy() / weight - found**2, 0.0)
+            error[part] = np.sqrt(variance / max(count, 1.0))
     return mean, error
 
 
-def _spectrum(problem: ScaledMoments, alphas: Array, root: Array | None) -> Spectrum | None:
-    """Return what models share; None where the moments do not hold their digits."""
-    path = RidgePath(problem, float(alphas[-1]), inf, root)
-    if not path.exact:
-        return None
-    kept = problem.varies / problem.scale
-    return Spectrum(
-        torch.from_numpy(kept[:, None] * path.turn),
-        torch.from_numpy(path.values),
-        torch.from_numpy(path.turn.T @ problem.gradient),
-        path.least,
-        torch.from_numpy(alphas.copy()),
-    )
-
-
 def _left_out_sums(
-    rows: Rows, origin: Origin, about: Tensor, weight: float, centre: bool, spectrum: Spectrum
-) -> tuple[Tensor, Tensor, list[Tensor], float]:
-    """Return the sums of squared errors and of their squares, what leverages leave, and a count.
+    rows: Rows,
+    origin: Origin,
+    about: Tensor,
+    weight: float,
+    centre: bool,
+    spectrum: Spectrum,
+    spread: bool,
+) -> tuple:
+    """Return the sums of squared errors, of their squares if asked, what leverages leave, a count.
 
     What leverages leave of one is the least over the rows, of shape (n_alphas,), in a list.
     """
     t, k, n = rows.n_targets, rows.n_targets + rows.n_features, len(spectrum.alphas)
-    at_once = max(_COLUMNS // t, 1)
+    place, at_once = double_device(rows.device), max(_COLUMNS // t, 1)
+    about, spectrum = about.to(place), spectrum.to(place)
     size = min(max(_ENTRIES // (min(at_once, n) * t + k), 16), rows.bound(k, 8))
-    sums = DeviceSums(rows.device, (n, t), (n, t), ())
-    least = torch.full((n,), torch.inf, dtype=torch.float64)
-    for A, s in staged(rows, origin, torch.float64, size):
-        A[:, :k] -= about
+    sums = DeviceSums(place, *[(n, t)] * (1 + spread), ())
+    least = torch.full((n,), torch.inf, dtype=torch.float64, device=place)
+    dtype = torch.float64 if place == rows.device else torch.float32
+    for A, s in staged(rows, origin, dtype, size):
+        A = A[:, :k].to(place, torch.float64).sub_(about)
         if s is not None:
-            A, s = A[s > 0], s[s > 0].to(A.dtype)
+            A, s = A[s > 0], s[s > 0].to(A)
         if not len(A):
             continue
-        turned, y, parts = A[:, t:k] @ spectrum.turn, A[:, None, :t], []
+        turned, y, parts = A[:, t:] @ spectrum.turn, A[:, None, :t], []
         for first in range(0, n, at_once):
             some = spectrum.of(slice(first, first + at_once))
             if s is None:
@@ -173,19 +137,20 @@ def _left_out_sums(
             left = 1 - own / weight * (leverage + centre)
             errors.sub_(y).square_()
             over = left.square().reciprocal_()
-            squares = torch.einsum("ma,mat->at", own * over, errors)
-            fourths = torch.einsum("ma,mat->at", own * over.square_(), errors.square_())
-            parts.append((squares, fourths, left.amin(0)))
-        squares, fourths, left = map(torch.cat, zip(*parts, strict=True))
-        sums.add(squares, fourths, float(len(A)))
+            found = [torch.einsum("ma,mat->at", own * over, errors)]
+            if spread:
+                found.append(torch.einsum("ma,mat->at", own * over.square_(), errors.square_()))
+            parts.append((*found, left.amin(0)))
+        *found, left = map(torch.cat, zip(*parts, strict=True))
+        sums.add(*found, float(len(A)))
         least = torch.minimum(least, left)
-    squares, fourths, count = sums.fetched()
-    return squares, fourths, [least], float(count)
+    *found, count = sums.fetched()
+    return *found, [least.cpu()], float(count)
 
 
 def _by_common_share(turned: Tensor, spectrum: Spectrum, share: float) -> tuple[Tensor, Tensor]:
     """Return predictions of shape (m, n_alphas, t), and leverages, of rows that weigh alike."""
-    shrunk = spectrum.shrunk(torch.tensor(1 - share, dtype=turned.dtype))
+    shrunk = spectrum.shrunk(1 - share)
     models = shrunk[:, :, None] * spectrum.gradient[:, None, :]
     predicted = (turned @ models.flatten(1)).view(len(turned), *models.shape[1:])
     return predicted, turned.square() @ shrunk

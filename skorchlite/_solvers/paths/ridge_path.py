@@ -137,9 +137,11 @@ class RidgePath:
         *several, d, t = gradient.shape
         found = np.empty((*several, len(alphas), d, t))
         if t > d:  # an inverse of the equations takes fewer operations than as many solutions
+            right, out = torch.from_numpy(gradient), torch.from_numpy(found)
             for number in range(len(alphas)):
                 inverse = self._refined(alphas[number : number + 1], np.eye(d))[..., 0, :]
-                np.multiply(_times(inverse, gradient), kept, out=found[..., number, :, :])
+                own = torch.from_numpy(inverse * kept)
+                torch.matmul(own, right, out=out[..., number, :, :])  # in place: it may be large
             return found
         at_once = max(_COLUMNS // t, 1)  # which stay in the cache of a processor
         for first in range(0, len(alphas), at_once):
