@@ -157,8 +157,9 @@ class DampedNewton:
     def _keep(self, u: Array) -> None:
         # Of values that differ by rounding the later is the better: it has the smaller gradient,
         # and its zeros are exact.
-        result = self.result
-        result.keep(u, _ROUNDING * abs(result.value) + self.problem.at_zero.nothing)
+        result, problem = self.result, self.problem
+        size = abs(result.value) + problem.penalty_summands(u)
+        result.keep(u, _ROUNDING * size + problem.at_zero.nothing)
 
     def _settle(self, about: Expansion) -> None:
         """Send coefficients to zero that a proximal step from the best point would."""

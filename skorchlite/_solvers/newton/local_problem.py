@@ -112,6 +112,11 @@ class LocalProblem:
             self._last_rest = u, (value + 0.5 * float(u @ curved), gradient + curved)
         return self._last_rest[1]
 
+    def penalty_summands(self, u: Array) -> float:
+        """Return the sizes of what adds up to the smooth penalty at u, which may cancel."""
+        size = abs(u)
+        return float(size @ product(abs(self.curvature), size))
+
     @cached_property
     def _is_rows_only(self) -> bool:
         model = self.model

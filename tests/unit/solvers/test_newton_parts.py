@@ -220,3 +220,12 @@ def test_factors_of_rows_of_very_different_sizes_keep_the_digits_of_the_small_on
     # Of the first row, what the second has left without it, and the third without both.
     np.testing.assert_allclose(abs(lower.diagonal()), [1, 2e-9, 4e-13], rtol=1e-6)
     np.testing.assert_allclose(lower @ lower.T, rows.T @ rows, rtol=1e-14)
+
+
+@pytest.mark.parametrize("seed", [58, 81, 133, 190])
+def test_a_step_counts_where_the_parts_of_the_penalty_cancel(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(3, 1, (30, 3)) * np.logspace(-1, 1, 3)  # far from zero, without an intercept
+    y = X @ rng.standard_normal(3) + rng.standard_normal(30)
+    model = TorchSGDRegressor("log_cosh", penalty="l2", alpha=0.1, fit_intercept=False, tol=1e-13)
+    assert model.fit(X, y).optimality_ <= 1e-13
