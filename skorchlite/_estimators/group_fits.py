@@ -21,10 +21,12 @@ from .._polynomials.sampling import column_ranges
 from .._solvers.base import SolverControl
 from .._solvers.grouped.problem import GroupProblem, GroupSolutions
 from .._solvers.grouped.solver import solve_batch, takes_batches
+from .._solvers.newton.bounds import NOTHING
 from .._sources.group_batches import Frames, GroupedRows
 from .._sources.row_source import Rows
 from .group_models import Coefficients, OneFit
 from .residual_rows import ResidualRows
+from .returned import SEEN
 
 Array = NDArray[np.float64]
 
@@ -181,10 +183,11 @@ class GroupModel:
     def _fit_linear(self, data: Data, rows: Rows, centre: Tensor, half: Tensor) -> OneFit:
         """Fit a model that is linear in the columns of some rows."""
         estimator, pulled = self._estimator(self.make)
-        if pulled is not None:
-            rows = ResidualRows(rows, pulled, None)
-        (coef, intercept), separated = _fitted(estimator, data, rows)
-        if pulled is not None:
+        residuals = None if pulled is None else ResidualRows(rows, pulled, None)
+        own = rows if residuals is None else residuals
+        (coef, intercept), separated = _fitted(estimator, data, own)
+        if pulled is not None and residuals is not None:
+            _count_rounding(estimator, *residuals.rounding())
             coef, intercept = coef + pulled.coef[0], intercept + pulled.intercept[0]
         frame = centre.numpy(), half.numpy()
         models = Coefficients(coef[None], intercept[None], *frame)
@@ -254,6 +257,15 @@ def _fitted(estimator: Any, data: Data, rows: Rows) -> tuple[tuple[Array, Array]
     solution = estimator._fit(replace(data, rows=rows), start=(None, None), task=None)
     found = np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_)
     return found, solution.status == "separated"
+
+
+def _count_rounding(estimator: Any, rounding: float, at_constant: float) -> None:
+    """Count what rounding of the targets may have added to the objective of a fit."""
+    # A target that is met leaves nothing but rounding.
+    whole = max(estimator.loss_curve_[-1], NOTHING * at_constant)
+    added = rounding / whole if whole > 0 else 0.0
+    estimator.optimality_ = min(estimator.optimality_ + added, max(estimator.optimality_, 1.0))
+    estimator.converged_ = bool(estimator.converged_ and added <= SEEN)
 
 
 def fit_groups(

@@ -16,7 +16,7 @@ from .._sources.row_source import Rows
 
 _EXPLAINED = 1e-8  # of the objective at zero: what is left of a target that is met is rounding
 _ILL = 1e14  # a condition of the Hessian with which predictions have some 9 digits
-_SEEN = 1e-6  # of the objective: what rounding may add without a word, where no more need be
+SEEN = 1e-6  # of the objective: what rounding may add without a word, where no more need be
 
 
 def count_rounding(
@@ -57,7 +57,7 @@ def count_rounding(
     triples = zip(first.tolist(), found.tolist(), returned.tolist(), strict=True)
     added = max(AtZero(a, _EXPLAINED * a).relative(c - b, c) for a, b, c in triples)
     gap = min(solution.optimality + added, max(solution.optimality, 1.0))
-    lost = added > _SEEN and solution.status == "converged"
+    lost = added > SEEN and solution.status == "converged"
     return replace(solution, optimality=gap, status="stalled_gap" if lost else solution.status)
 
 

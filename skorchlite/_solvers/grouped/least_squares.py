@@ -92,8 +92,9 @@ def solve_quadratics(centred: Centred, problem: GroupProblem) -> GroupSolutions:
     hessian, right = products[:, t:, t:], products[:, t:, :t] + problem.pulled(products)
     hessian.diagonal(dim1=1, dim2=2).add_(problem.curvature(Z))
     metrics = metrics_of(hessian, centred.distance(), problem.data_eps(Z), Z.shape[1])
+    # Without the pull, which is far from zero where coefficients of all rows are: beside that much,
+    # residuals would pass for rounding.
     first = 0.5 * products.diagonal(dim1=1, dim2=2)[:, :t]
-    first = first + problem.penalty_at(torch.zeros_like(right))
     solutions = _descend(y, Z, right, metrics, first, problem)
     hard = ~(metrics.exact & (solutions.optimality <= problem.control.gap))
     if hard.any():
@@ -116,7 +117,7 @@ def _descend(
         Less the gradient at zero.
     metrics : Metrics
     first : Tensor of shape (n_batch, n_targets)
-        The objective at zero.
+        The loss at zero.
     problem : GroupProblem
     """
     w, tol, scale = metrics.inverse @ right, problem.control.gap, metrics.scale[..., None]
@@ -176,13 +177,13 @@ def _least_norm(
 
 
 def relative(gap: Tensor, value: Tensor, first: Tensor) -> Tensor:
-    """Return gaps relative to the objective or, where that is rounding, to that at zero.
+    """Return gaps relative to the objective or, where that is rounding, to the loss at zero.
 
     Parameters
     ----------
     gap, value : Tensor
     first : Tensor
-        The objective at zero.
+        The loss at zero.
     """
     whole = torch.where(value > NOTHING * first, value, first)
     return torch.where(gap > 0, torch.minimum(gap, whole) / whole, 0.0)

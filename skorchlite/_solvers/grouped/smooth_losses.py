@@ -142,7 +142,9 @@ class _Descent:
             own = groups[at]
             value = self._value(form, y, raw, self.u[own], at)
             left = self._left(value, gradient[at], form.least_share[at])
-            self.gap[own] = relative(left, value, first[at])
+            # A pull to large coefficients is no measure of what is rounding.
+            loss_at_zero = first[at] - form.constant[self.target]
+            self.gap[own] = relative(left, value, loss_at_zero)
         return ~((self.gap[groups] <= tol) | (near & (size >= 0.25 * last)))
 
     def _value(

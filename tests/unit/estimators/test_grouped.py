@@ -3,6 +3,8 @@
 import datetime
 import pickle
 import warnings
+from contextlib import nullcontext
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -359,6 +361,43 @@ def test_much_shrinkage_gives_the_coefficients_of_all_rows():
     codes, X, y = problem(rng, [30, 5, 1])
     model = TorchGroupedRegressor(0, shrinkage=1e12).fit(with_keys(codes, X), y)
     np.testing.assert_allclose(model.coef_, np.tile(model.global_coef_, (3, 1)), rtol=1e-9)
+
+
+def exact_excess(coef, X, y, shrinkage, common):
+    """How far the objective of a group is above its least, relatively, in rational arithmetic."""
+    rational = np.vectorize(Fraction, otypes=[object])
+    X, y, coef, common = map(rational, (X, y, coef, common))
+    n, pull = len(X), Fraction(shrinkage)
+    X, y = X - X.sum(0) / n, y - y.sum() / n
+    hessian = X.T.dot(X) / n + pull * np.diag([Fraction(1)] * X.shape[1])
+    best = X.T.dot(y) / n + pull * common
+    for i in range(len(best)):  # elimination; the matrix is positive definite
+        for j in range(len(best)):
+            part = hessian[j, i] / hessian[i, i] if j != i else 0
+            hessian[j], best[j] = hessian[j] - part * hessian[i], best[j] - part * best[i]
+    best = best / hessian.diagonal()
+
+    def value(w):
+        return sum((y - X.dot(w)) ** 2) / n + pull * sum((w - common) ** 2)
+
+    return float(value(coef) / value(best) - 1)
+
+
+@pytest.mark.parametrize("apart", [1e-6, 1e-9, 1e-13])
+def test_shrinkage_towards_coefficients_that_cancel_counts_what_rounding_adds(apart):
+    rng = np.random.default_rng(0)
+    codes, X = np.repeat([0, 1], 20), rng.standard_normal((40, 3))
+    X[:, 1] = X[:, 0] + apart * X[:, 1]
+    y = X.sum(1) + codes + 0.1 * rng.standard_normal(40)
+    model = TorchGroupedRegressor(0, penalty=None, shrinkage=0.1)
+    lost = apart < 1e-12  # the coefficients of all rows are 1e12, and cancel to ones
+    with pytest.warns(ConvergenceWarning, match="2 of 2 groups") if lost else nullcontext():
+        model.fit(with_keys(codes, X), y)
+    assert (model.converged_ != lost).all()
+    for group in range(2):
+        given = X[codes == group], y[codes == group], 0.1, model.global_coef_
+        excess = exact_excess(model.coef_[group], *given)
+        assert excess <= max(model.optimality_[group], model.tol)
 
 
 def test_unseen_groups_fall_back_as_they_are_asked_to():
