@@ -111,9 +111,9 @@ Views = tuple[tuple[Tensor, Tensor] | None, tuple[Tensor, Tensor] | None]
 class ProductSum:
     """The sum of ``A^T B`` over blocks, added to a matrix.
 
-    Of few columns, threads multiply rows of their own, since MKL does not share narrow products
-    well between threads. There are as many parts however many threads there are, so that these do
-    not change how the sum is rounded.
+    Of few columns, in A and in B, threads multiply rows of their own, since MKL does not share
+    narrow products well between threads. There are as many parts however many threads there are, so
+    that these do not change how the sum is rounded.
 
     Parameters
     ----------
