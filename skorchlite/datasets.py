@@ -92,7 +92,7 @@ def make_polynomial(
     high: float = 1.0,
     random_state: Any = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make ``y = coef[0] + coef[1] x + coef[2] x^2 + ... + noise * e``, with e standard normal.
+    """Make a polynomial ``coef[0] + coef[1] x + coef[2] x^2 ...`` of x, with normal noise.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ penalty_factor : array-like of shape (n_features,), default=None
     The factors ``c`` of the penalty, one for each coefficient and not negative; None for ones.
     With zero a coefficient is not penalised: of columns with zero that depend on each other the
     coefficients are those of least norm, as without a penalty, unless ``positive=True``. Of a
-    polynomial it holds a factor for each term, of shape (n_output_features_,), in the order of
+    polynomial it holds a factor for each term, of shape (`n_output_features_`,), in the order of
     ``get_feature_names_out``. Factors are taken as they are: "l2" with ``c`` is "l2" of columns
     divided by ``sqrt(c)``, and "l1" that of columns divided by ``c``. R's glmnet scales them
     to a mean of 1 first, as ``penalty_factor = c * len(c) / sum(c)`` does.
@@ -241,7 +241,7 @@ device_ : str
     The device that was used.
 n_features_in_ : int
     Number of features seen during fit.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Names of the features, where X has string column names.
 """
 
@@ -261,13 +261,13 @@ extrapolation : {"allow", "warn", "nan", "clip"}, default="allow"
 """
 
 _OF_POLYNOMIALS = """\
-feature_importances_ : ndarray of shape (n_features_in_,)
+feature_importances_ : ndarray of shape (`n_features_in_`,)
     The part of the variance of the predictions that each column takes part in, alone or in
     products, over columns that are independent and uniform on ``domain_`` (total Sobol
     indices); of all targets together. They add up to 1, or more where there are products. RFE
     and SelectFromModel, which take ``coef_`` to have an entry for each column, need
     ``importance_getter="feature_importances_"``.
-powers_ : ndarray of shape (n_output_features_, n_features_in_)
+powers_ : ndarray of shape (`n_output_features_`, `n_features_in_`)
     The exponent, or degree, of each column in each term, in PolynomialFeatures' order.
 """
 

@@ -124,7 +124,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         The device that was used.
     n_features_in_ : int
         Number of columns of X seen during fit, those of keys among them.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where X has string column names.
 
     See Also

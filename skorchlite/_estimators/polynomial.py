@@ -37,14 +37,14 @@ class TorchPolyRegressor(PolynomialModel, StreamRegressor):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_output_features_,) or (n_targets, n_output_features_)
+    coef_ : ndarray of shape (`n_output_features_`,) or (n_targets, `n_output_features_`)
         Coefficients of the terms in the raw columns, in float64; one row a target where y is 2-d.
         With scikit-learn's ``array_api_dispatch`` it is of the namespace and on the device of X, as
         are the other arrays; else of NumPy, whatever X is.
     intercept_ : float or ndarray of shape (n_targets,)
         The constant term; 0 where ``fit_intercept=False``.
     <attributes of every polynomial>
-    domain_ : ndarray of shape (n_features_in_, 2)
+    domain_ : ndarray of shape (`n_features_in_`, 2)
         The least and the largest number of each column, in rows with weight; for a constant column
         one less and one more, as in ``numpy.polynomial``. With ``partial_fit`` it grows with the
         data, but for a basis other than "power" with a stochastic solver, with

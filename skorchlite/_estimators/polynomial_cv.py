@@ -48,7 +48,7 @@ class TorchPolyRegressorCV(PolynomialModel, SearchRegressor):
     eps : float, default=1e-3
         How far a number of weights reaches: the least is ``eps`` times the largest; with "l2" they
         reach from ``1 / eps`` times the largest variance to ``eps**2`` times the least.
-    penalty_factor : array-like of shape (n_output_features_,), default=None
+    penalty_factor : array-like of shape (`n_output_features_`,), default=None
         The factors ``c`` of the penalty, one for each coefficient and not negative; None for ones.
         With zero a coefficient is not penalised. They are for the terms of the largest degree that
         is tried, in the order of ``get_feature_names_out``; the terms of each other degree are the
@@ -81,17 +81,17 @@ class TorchPolyRegressorCV(PolynomialModel, SearchRegressor):
         targets the mean over these. Degrees are in the order of their numbers of terms. An axis of
         length 1 is left out, as in ElasticNetCV. With ``cv="loo"`` it has the means over the
         samples, without an axis of splits; NaN where rounding has made them.
-    coef_path_ : ndarray of shape (n_alphas, [n_targets,] n_output_features_)
+    coef_path_ : ndarray of shape (n_alphas, [n_targets,] `n_output_features_`)
         The coefficients on all samples for each weight, with ``degree_`` and ``l1_ratio_``.
-    fold_coef_ : ndarray of shape (n_splits, [n_targets,] n_output_features_)
+    fold_coef_ : ndarray of shape (n_splits, [n_targets,] `n_output_features_`)
         The coefficients on each split for what was chosen; not with ``cv="loo"``.
     <results of every search>
-    coef_ : ndarray of shape (n_output_features_,) or (n_targets, n_output_features_)
+    coef_ : ndarray of shape (`n_output_features_`,) or (n_targets, `n_output_features_`)
         Coefficients of the terms in the raw columns, on all samples, in float64.
     intercept_ : float or ndarray of shape (n_targets,)
         The constant term; 0 where ``fit_intercept=False``.
     <attributes of every polynomial>
-    domain_ : ndarray of shape (n_features_in_, 2)
+    domain_ : ndarray of shape (`n_features_in_`, 2)
         The least and the largest number of each column, in rows with weight; for a constant column
         one less and one more, as in ``numpy.polynomial``.
     n_output_features_ : int

@@ -44,7 +44,7 @@ class PolynomialModel(TorchRegressor):
 
         Returns
         -------
-        feature_names_out : ndarray of str objects of shape (n_output_features_,)
+        feature_names_out : ndarray of str objects of shape (`n_output_features_`,)
         """
         check_is_fitted(self)
         names = check_feature_names_in(self, input_features)

@@ -1,4 +1,4 @@
-"""The benchmark runs, and the README shows what it measured."""
+"""The benchmark runs, and README and site show what it measured."""
 
 import json
 import subprocess
@@ -15,9 +15,10 @@ from benchmarks.report import peer_tables, readme, tables
 pytestmark = pytest.mark.slow
 
 
-def test_readme_shows_the_committed_figures():
+def test_readme_and_site_show_the_committed_figures():
     record = json.loads(readme.RESULTS.read_text(encoding="utf-8"))
-    assert readme.section(record) in readme.README.read_text(encoding="utf-8")
+    assert readme.section(record) in readme.PAGE.read_text(encoding="utf-8")
+    assert readme.few(record) in readme.README.read_text(encoding="utf-8")
     assert not record["settings"]["quick"]
 
 
