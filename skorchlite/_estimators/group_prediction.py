@@ -70,7 +70,7 @@ class GroupPredictor(Predictor):
             return r2_score(y, y_pred, sample_weight=weight)
         tensors: list[Any] = [None if part is None else torch.from_numpy(part) for part in whole]
         y_pred, y = (part.reshape(len(part), -1) for part in tensors[:2])
-        return d2(self._deviance, y, y_pred, tensors[2])
+        return d2(self._deviance(), y, y_pred, tensors[2])
 
     def _models_of(self, columns, positions):
         """Return the number of the model of each row, the last one for groups not seen in fit.

@@ -95,7 +95,7 @@ class Predictor(RegressorMixin):
             y_pred = y_pred.reshape(y.shape)
             if self._mean_power is None:
                 return r2(y, y_pred, weight)
-            return d2(self._deviance, y, y_pred, weight)
+            return d2(self._deviance(), y, y_pred, weight)
 
     def _predict(self, rows, single):
         """Return the predictions on checked rows."""
@@ -122,16 +122,15 @@ class Predictor(RegressorMixin):
             if self._mean_power is None:
                 score = r2_of_blocks(blocks, coef, intercept)
             else:
-                score = d2_of_blocks(self._deviance, blocks, coef, intercept)
+                score = d2_of_blocks(self._deviance(), blocks, coef, intercept)
             if not np.isfinite(score) and data.rows.indexed:
                 data.check_finite(self)
             if data.rows.n_rows < 2:
                 return _undefined_score(stacklevel=5)
         return score
 
-    @property
     def _deviance(self):
-        """The loss that a log link goes with."""
+        """Return the loss that a log link goes with."""
         assert self._mean_power is not None
         return LogLink(self._mean_power, self.loss)
 
