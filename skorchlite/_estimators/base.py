@@ -1,5 +1,6 @@
 """How all estimators fit."""
 
+import time
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from .._solvers.base import SolverControl
 from .._solvers.incremental.learner import IncrementalLearner
 from .._solvers.incremental.moment_stream import MomentStream
 from .._solvers.messages import MESSAGES
-from .._solvers.selection import is_stochastic
+from .._solvers.selection import FULL_BATCH, is_stochastic
 from .._sources.feature_map import IDENTITY, FeatureMap
 from .._sources.origin_choice import pilot_origin, plain_origin, widest_origin
 from .callbacks import Task
@@ -129,7 +130,9 @@ class TorchRegressor(CallbackSupportMixin, Uncertainty, MultiOutputMixin, Parame
         """Read and check the data, and fit it by ``work(data, task=task)``, which may be undone."""
         given = input_of(X, y, sample_weight)
         for_caller = given.attributes_for_caller
-        task = Task(self, X, y, sample_weight, for_caller) if has_callbacks(self) else None
+        task = None
+        if has_callbacks(self):
+            task = Task(self, X, y, sample_weight, for_caller, self._n_steps())
         with torch_settings(), plain_parameters(self), untouched_on_error(self):
             solution = over_all_ranks(
                 self,
@@ -160,7 +163,7 @@ class TorchRegressor(CallbackSupportMixin, Uncertainty, MultiOutputMixin, Parame
         settings = self._settings() if by_batches else None
         if validation is None and settings is not None and self.early_stopping:
             rows, validation = self._split(rows, data.weights(), settings.seed)
-        monitor = partial(self._monitor, task, partial(self._fitted, data))
+        monitor = partial(self._monitor, task, partial(self._fitted, data), time.perf_counter())
         control = SolverControl(self.tol, self.max_iter, data.dtype, data.eps, monitor)
         penalty, intercept = self._penalty(n_columns), self.fit_intercept
         problem = Problem(rows, validation, loss, penalty, columns, intercept, settings, control)
@@ -294,7 +297,7 @@ class TorchRegressor(CallbackSupportMixin, Uncertainty, MultiOutputMixin, Parame
             )
             yield message, ConvergenceWarning
 
-    def _monitor(self, task, attributes, n_iter, value, optimality, ended):
+    def _monitor(self, task, attributes, began, n_iter, value, optimality, ended):
         """Print a step if ``verbose``, and call the callbacks; see ``Monitor``.
 
         Parameters
@@ -302,24 +305,33 @@ class TorchRegressor(CallbackSupportMixin, Uncertainty, MultiOutputMixin, Parame
         task : Task or None
         attributes : callable
             Returns the fitted attributes of a solution.
+        began : float
+            When the fit did, in seconds.
         n_iter, value, optimality, ended
             As for a ``Monitor``.
         """
-        self._print_step(n_iter, value, optimality)
+        if self.verbose and n_iter % int(self.verbose) == 0:
+            self._print_step(n_iter, value, optimality, time.perf_counter() - began)
         if task is not None and n_iter:  # the start is no step
             # While a descent diverges there may be no coefficients in the units of the data.
             stop = task.step(lambda: found if _in_range(found := attributes(ended())) else None)
             if stop:
                 raise Stopped(ended())
 
-    def _print_step(self, n_iter, value, optimality, ended=None):
-        if self.verbose:
-            measured = (
-                ""
-                if optimality is None or np.isnan(optimality)
-                else f", optimality {optimality:.1e}"
-            )
-            print(f"[{type(self).__name__}] iteration {n_iter}: objective {value:.10g}{measured}")
+    def _n_steps(self):
+        """Return how many steps a fit takes, if the parameters say so."""
+        by_batches = is_stochastic(self.solver, self._for_batches())
+        given_step = by_batches and self.learning_rate != "auto"
+        return self.max_iter if given_step and self.tol is None else None
+
+    def _print_step(self, n_iter, value, optimality, seconds):
+        """Print a step in columns."""
+        step = "iteration" if self.solver_ in FULL_BATCH else "epoch"
+        measured = "" if optimality is None or np.isnan(optimality) else f"{optimality:.1e}"
+        print(
+            f"[{type(self).__name__}] {step} {n_iter:4d}  objective {value:<16.10g}  "
+            f"optimality {measured:>7}  {seconds:8.2f} s"
+        )
 
 
 def _in_range(attributes):

@@ -10,7 +10,7 @@ Attributes = Callable[[], dict[str, Any] | None]
 class Task:
     """The fit of an estimator as a task of scikit-learn's callbacks, its steps as subtasks.
 
-    How many steps a fit takes is not known beforehand, so that the next subtask begins where one
+    Where it is not known beforehand how many steps a fit takes, the next subtask begins where one
     ends. The last one has no step in it, and ends with the fit.
 
     Parameters
@@ -22,6 +22,9 @@ class Task:
     sample_weight : object or None
     for_caller : callable
         Returns fitted attributes in the namespace, and on the device, of X.
+    n_steps : int or None
+        How many steps it takes at most, which bars of progress end at; None where that says
+        nothing, or is not known.
     """
 
     def __init__(
@@ -31,13 +34,16 @@ class Task:
         y: Any,
         sample_weight: Any,
         for_caller: Callable[[Mapping[str, Any]], dict[str, Any]],
+        n_steps: int | None,
     ):
+        self.n_left = n_steps
         self.for_caller = for_caller
         X = None if isinstance(X, Iterator) else X
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        self.context = estimator._init_callback_context(max_subtasks=None)
+        self.context = estimator._init_callback_context(max_subtasks=n_steps)
         self.arguments = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.context.call_on_fit_task_begin(**self.arguments)
+        self.iteration: Any = None
         self._begin(None)
 
     def step(self, attributes: Attributes) -> bool:
@@ -54,21 +60,28 @@ class Task:
             found = attributes()
             return None if found is None else self.for_caller(found)
 
+        assert self.iteration is not None, "there are no more steps than said"
         stop = self.iteration.call_on_fit_task_end(
             **self.arguments, reconstruction_attributes=found_for_caller
         )
+        if self.n_left is not None:
+            self.n_left -= 1
         self._begin(found_for_caller)
         return stop
 
     def end(self) -> None:
         """Call the callbacks at the end of the fit, when the estimator is fitted."""
         estimator = self.arguments["estimator"]
-        self.iteration.call_on_fit_task_end(estimator=estimator)
+        if self.iteration is not None:
+            self.iteration.call_on_fit_task_end(estimator=estimator)
         # All attributes, since a copy of the estimator has NumPy arrays in place of others.
         fitted = partial(self.for_caller, vars(estimator))
         self.context.call_on_fit_task_end(**self.arguments, reconstruction_attributes=fitted)
 
     def _begin(self, attributes: Attributes | None) -> None:
+        if self.n_left == 0:
+            self.iteration = None
+            return
         self.iteration = self.context.subcontext(task_name="iteration")
         self.iteration.call_on_fit_task_begin(
             **self.arguments, reconstruction_attributes=attributes

@@ -178,7 +178,8 @@ random_state : int, RandomState instance or None, default=None
     Of the order of the rows and of those set aside; an int for the same fit each time. None
     leaves NumPy's global generator alone, and each fit differs.
 verbose : int, default=0
-    Whether to print the objective after each step or epoch.
+    Of how many steps or epochs one is printed, in columns, with the objective, ``optimality_`` as
+    far as it is known then, and the seconds so far; 0 for none.
 """
 
 _ATTRIBUTES = """\

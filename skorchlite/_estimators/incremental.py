@@ -175,7 +175,7 @@ class StreamRegressor(TorchRegressor):
             solution = stream.learn(
                 objective,
                 None if first else point_of(objective, self.coef_, self.intercept_),
-                SolverControl(self.tol, self.max_iter, data.dtype, data.eps, self._print_step),
+                SolverControl(self.tol, self.max_iter, data.dtype, data.eps),
             )
         except OutOfRangeError:
             raise ValueError(

@@ -690,4 +690,14 @@ def test_verbose_prints_and_silence_is_the_default(capsys):
     TorchSGDRegressor().fit(X, y)
     assert capsys.readouterr().out == ""
     TorchSGDRegressor(verbose=1).fit(X, y)
-    assert capsys.readouterr().out != ""
+    assert "iteration    1  objective" in capsys.readouterr().out
+
+
+def test_every_tenth_epoch_is_printed_in_columns(capsys):
+    X, y = well_scaled_problem()
+    given = {"learning_rate": 0.1, "max_iter": 30, "tol": None, "random_state": 0}
+    TorchSGDRegressor(verbose=10, **given).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines] == ["10", "20", "30"]
+    assert len({len(line) for line in lines}) == 1
+    assert all(" epoch " in line and line.endswith(" s") for line in lines)

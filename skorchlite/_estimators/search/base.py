@@ -160,6 +160,10 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
         """Return searches, from that of the least models to that of the largest."""
         return [Search(self, data, splits, scoring)]
 
+    def _n_steps(self):
+        """Return None: candidates are reported once all are known."""
+        return None
+
     def _report(self, task, searches):
         """Call the callbacks once for each candidate, until one asks for the end."""
         for _ in range(sum(search.candidates.alphas.size for search in searches)):

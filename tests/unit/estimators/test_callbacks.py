@@ -1,6 +1,7 @@
 """scikit-learn's callbacks: what they are given, what they may ask for, and what stays after."""
 
 import pickle
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -290,3 +291,21 @@ def test_validation_of_targets_that_are_done_at_once():
     estimator.fit(X, constant)
     assert len(estimator.validation_loss_curve_) >= 1
     np.testing.assert_allclose(estimator.coef_[1], 0, atol=1e-12)
+
+
+def test_bars_of_a_given_number_of_epochs_have_an_end():
+    class Total(Recorder):
+        def on_fit_task_begin(self, estimator, context):
+            super().on_fit_task_begin(estimator, context)
+            self.total = context.max_subtasks if context.parent is None else self.total
+
+    given = {"learning_rate": 0.01, "max_iter": 4, "random_state": 0}
+    for tol, total, n_begun in ((None, 4, 4), (1e-30, None, 5)):
+        recorder = Total()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            TorchSGDRegressor(tol=tol, **given).set_callbacks(recorder).fit(X, y)
+        assert recorder.total == total
+        begun = [event for event in recorder.events if event[:2] == ("begin", "iteration")]
+        ended = [event for event in recorder.events if event[:2] == ("end", "iteration")]
+        assert len(begun) == len(ended) == n_begun
