@@ -163,7 +163,7 @@ warm_start : bool, default=False
 device : str or torch.device, default="auto"
     Where to compute: "auto" is the device of a tensor X, else CUDA where it is present and X
     has at least two million entries, else the CPU.
-dtype : {"auto", "float32", "float64"}, default="auto"
+dtype : {"auto", "float32", "float64"} or torch.dtype, default="auto"
     Precision of the products within a block of rows; sums of blocks and corrections are in
     double precision wherever the device has it. "auto" is "float32" where X is in single
     precision and that saves time.

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_non_negative
 
-from .._compat import Interval, StrOptions, validate_parameter_constraints
+from .._compat import Interval, Options, StrOptions, validate_parameter_constraints
 from .._inputs.conversion import to_numpy
 from .._inputs.device import FLOATS
 from .._objective.callable_loss import CallableLoss
@@ -90,7 +90,7 @@ class Parameters(BaseEstimator):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
         "device": [str, torch.device],
-        "dtype": [StrOptions({"auto", *FLOATS})],
+        "dtype": [StrOptions({"auto", *FLOATS}), Options(torch.dtype, set(FLOATS.values()))],
         "distributed": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],

@@ -55,7 +55,7 @@ def _usable(device: Any) -> torch.device:
         usable = torch.empty(0, device=torch.device(device)).device
     # Which of these torch raises for a device that is missing depends on the kind of device.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].split(". ")[0]
         if "fork" in reason:
             raise ValueError(
                 f"device={str(device)!r} cannot be used in a process that was forked from one that "
@@ -71,7 +71,9 @@ def _usable(device: Any) -> torch.device:
     return usable
 
 
-def resolve_dtype(dtype: str, single: bool, n_features: int, device: torch.device) -> torch.dtype:
+def resolve_dtype(
+    dtype: str | torch.dtype, single: bool, n_features: int, device: torch.device
+) -> torch.dtype:
     """Return the torch dtype of the blocks that the sums are made from.
 
     Sums in single precision take another pass to correct. So "auto" is single precision only where
@@ -79,13 +81,14 @@ def resolve_dtype(dtype: str, single: bool, n_features: int, device: torch.devic
 
     Parameters
     ----------
-    dtype : {"auto", "float32", "float64"}
+    dtype : {"auto", "float32", "float64"}, torch.float32 or torch.float64
     single : bool
         Whether the numbers of X carry single precision.
     n_features : int
     device : torch.device
     """
     has_float64 = device.type != "mps"
+    dtype = str(dtype).removeprefix("torch.")
     if dtype == "auto":
         pays = single and (device.type != "cpu" or n_features >= _MANY_COLUMNS)
         return torch.float32 if pays or not has_float64 else torch.float64

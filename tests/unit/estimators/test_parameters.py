@@ -258,3 +258,19 @@ def test_search_over_losses_tells_where_a_quantile_has_no_effect():
     with pytest.warns(UserWarning, match="quantile has no effect with loss='huber'") as caught:
         model.fit(X, y)
     assert {str(w.message) for w in caught} == {str(caught[0].message)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_dtype_of_torch_is_that_of_its_name(dtype):
+    found = TorchSGDRegressor(dtype=dtype).fit(X, y)
+    named = TorchSGDRegressor(dtype=str(dtype).removeprefix("torch.")).fit(X, y)
+    np.testing.assert_array_equal(found.coef_, named.coef_)
+    with pytest.raises(ValueError, match="The 'dtype' parameter"):
+        TorchSGDRegressor(dtype=torch.int64).fit(X, y)
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is such a device")
+def test_a_device_that_is_not_here_is_told_in_a_line():
+    with pytest.raises(ValueError, match="device='mps' cannot be used on this machine") as caught:
+        TorchSGDRegressor(device="mps").fit(X, y)
+    assert len(str(caught.value)) < 250
