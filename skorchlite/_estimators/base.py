@@ -327,10 +327,11 @@ class TorchRegressor(CallbackSupportMixin, Uncertainty, MultiOutputMixin, Parame
     def _print_step(self, n_iter, value, optimality, seconds):
         """Print a step in columns."""
         step = "iteration" if self.solver_ in FULL_BATCH else "epoch"
-        measured = "" if optimality is None or np.isnan(optimality) else f"{optimality:.1e}"
+        known = optimality is not None and not np.isnan(optimality)
+        measured = f"optimality {optimality:.1e}" if known else ""
         print(
             f"[{type(self).__name__}] {step} {n_iter:4d}  objective {value:<16.10g}  "
-            f"optimality {measured:>7}  {seconds:8.2f} s"
+            f"{measured:<18}  {seconds:8.2f} s"
         )
 
 
