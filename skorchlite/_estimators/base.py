@@ -18,6 +18,7 @@ from .._inputs.conversion import to_numpy
 from .._inputs.input_kinds import input_of
 from .._objective.moments import MANY_COLUMNS
 from .._objective.moments_objective import RunningMoments
+from .._objective.piecewise_linear import QuantileLevels
 from .._runtime import torch_settings
 from .._solvers.base import SolverControl
 from .._solvers.incremental.learner import IncrementalLearner
@@ -225,6 +226,8 @@ class TorchRegressor(CallbackSupportMixin, Uncertainty, MultiOutputMixin, Parame
 
     def _start(self, objective, coef, intercept):
         """Return the point to start from, or None for zero."""
+        if isinstance(objective.loss, QuantileLevels):  # whose solver has no use for one
+            return None
         if self.warm_start and hasattr(self, "coef_"):
             coef = self.coef_ if coef is None else coef
             intercept = self.intercept_ if intercept is None else intercept
@@ -255,9 +258,13 @@ class TorchRegressor(CallbackSupportMixin, Uncertainty, MultiOutputMixin, Parame
 
     def _attributes(self, data, solution):
         """Return the fitted attributes that a solution gives."""
-        point = solution.v, solution.v_low
+        point, loss = (solution.v, solution.v_low), solution.objective.loss
+        levels = loss.levels if isinstance(loss, QuantileLevels) else None
+        single = data.single_target and levels is None
         return {
-            **self._coefficients(solution.objective.units, *point, data.single_target),
+            **self._coefficients(solution.objective.units, *point, single),
+            "_levels": levels,
+            "_margins": solution.margins,
             "n_iter_": solution.n_iter,
             "t_": 1 + (solution.n_updates or solution.n_iter),
             "loss_curve_": solution.loss_curve,

@@ -63,8 +63,21 @@ epsilon : float or "auto", default=0.1
     HuberRegressor. The loss of a row is then ``1/2 scale + huber(r) / scale``, so that alpha is
     that of HuberRegressor divided by ``sum(sample_weight)``. It takes the time of some ten
     fits.
-quantile : float, default=0.5
-    The level of what the losses "quantile" and "expectile" predict, between 0 and 1.
+quantile : float or array-like of shape (n_levels,), default=0.5
+    The level of what the losses "quantile" and "expectile" predict, between 0 and 1. A list of
+    increasing levels is for "quantile", one target, and ``fit`` of TorchSGDRegressor and
+    TorchPolyRegressor with ``solver`` "auto" or "newton". Its levels are fitted together, to the
+    least sum of their objectives, penalty included, under ``non_crossing``; ``coef_`` has a row
+    for each. They share passes over the samples, and a level begins between two that are fitted
+    already, so that nine take some four to six times as long as one. ``optimality_`` is a bound
+    for all of them together.
+non_crossing : {"rows", "domain"} or None, default="rows"
+    Where no level's predictions may be above those of the next, of a list of quantiles: on the
+    samples of the fit (and so wherever one is a mean of these); on the box of the ranges that
+    the columns have there, for models that are linear in these; or, with None, nowhere, so that
+    each level is that of a fit of its own. It holds for the numbers that ``predict`` returns.
+    Levels that do not cross by themselves stay as they are. Those that do are solved as one
+    problem [5]_.
 power : float, default=1.5
     Of the loss "tweedie", from 1 ("poisson") to 3: below 2 ("gamma") for y not below 0, as of
     amounts that may be nothing, else for y above 0. Above 2 the loss is not convex, and what is
@@ -209,7 +222,8 @@ optimality_ : float
     "newton", penalty          the tangent at the solution, as far as coefficients may be
     that is not smooth         from it whose objective is no higher
     "newton", other losses     dual variables, the minimum that they leave over the
-                               coefficients, and the tangent as before
+                               coefficients, and the tangent as before; of a list of
+                               quantiles also multipliers of where they may not cross
     "gradient", squared        half the squared gradient over the least curvature of the
     error, smooth penalty      penalty or, without one, that the steps have met; of a small
                                problem as for "newton", which ends it
@@ -297,20 +311,27 @@ n_splits_ : int
     The number of splits.
 """
 
-_LOSS, _AFTER_LOSS = _PARAMETERS.split("penalty : ", 1)
-_AFTER_PENALTY = _AFTER_LOSS[_AFTER_LOSS.index("epsilon : float") :]
-_BEFORE_START, _AFTER_START = _AFTER_PENALTY.split("warm_start : bool", 1)
 
-
-def _between(first: str, after: str) -> str:
+def _between(first: str, after: str, text: str = _PARAMETERS) -> str:
     """Return the texts of the parameters from one to that before another."""
-    start = _PARAMETERS.index(f"{first} : ")
-    return _PARAMETERS[start : _PARAMETERS.index(f"{after} : ", start)]
+    start = text.index(f"{first} : ")
+    return text[start : text.index(f"{after} : ", start)]
+
+
+# Of estimators that take no list of quantiles.
+_OF_ONE_LEVEL = """\
+quantile : float, default=0.5
+    The level of what the losses "quantile" and "expectile" predict, between 0 and 1.
+"""
+_COMMON = _PARAMETERS.replace(_between("quantile", "power"), _OF_ONE_LEVEL)
+_LOSS = _PARAMETERS[: _PARAMETERS.index("penalty : ")]
+_AFTER_PENALTY = _COMMON[_COMMON.index("epsilon : float") :]
+_BEFORE_START, _AFTER_START = _AFTER_PENALTY.split("warm_start : bool", 1)
 
 
 _SHARED = {
     "<parameters of every model>": _PARAMETERS,
-    "<l1_ratio to power of every model>": _between("l1_ratio", "fit_intercept"),
+    "<l1_ratio to power of every model>": _between("l1_ratio", "fit_intercept", _COMMON),
     "<device of every model>": _between("device", "dtype"),
     "<attributes of every model>": _ATTRIBUTES,
     "<terms of every polynomial>": _TERMS,

@@ -183,6 +183,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
 
     # What reads data asks these of an estimator. Groups are fitted in double precision here.
     dtype, distributed = "auto", False
+    _takes_levels = False
 
     _parameter_constraints: dict = {
         "groups": [Integral, str, "array-like", None],
@@ -344,6 +345,8 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
     def _fit(self, read):
         """Fit checked data, and set the fitted attributes; return the fits."""
         data, grouped, common = read.data, read.grouped, None
+        if self._has_levels:
+            self._loss_of_levels(False)
         one = self._model()
         loss, penalty = one._loss(False, data.weighted), one._penalty(grouped.n_features)
         self._check_shrinkage(loss)

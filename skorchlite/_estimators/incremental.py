@@ -160,6 +160,8 @@ class StreamRegressor(TorchRegressor):
         by_batches = is_stochastic(self.solver, self._for_batches())
         if isinstance(self.epsilon, str):
             self._check_scale(True)
+        if self._has_levels:
+            self._loss_of_levels(True)
         loss = self._loss(by_batches, data.weighted)
         source = data.rows
         penalty = self._penalty(self._columns(stochastic=True).count(source.n_features))

@@ -99,6 +99,12 @@ class Inference(Predictor):
 
     def _covariance(self, X, y, sample_weight, cov_type, clusters):
         """Return the covariance and the degrees of freedom of its statistics."""
+        if self._levels is not None:
+            raise ValueError(
+                "covariance_matrix is for one quantile: levels that are kept from crossing move "
+                "each other, and no standard error tells how far. Fit one level at a time, or "
+                "resample rows (bootstrap)."
+            )
         self._check_determined("covariance_matrix")
         if cov_type not in COV_TYPES:
             raise ValueError(f"cov_type={cov_type!r} is none of {', '.join(map(repr, COV_TYPES))}.")

@@ -26,11 +26,13 @@ class TorchSGDRegressor(StreamRegressor):
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        Coefficients, in float64; one row a target where y is 2-d. With scikit-learn's
+        Coefficients, in float64; one row a target where y is 2-d, or a level of a list of
+        quantiles. With scikit-learn's
         ``array_api_dispatch`` it is of the namespace and on the device of X, as are the other
         arrays; else of NumPy, whatever X is.
     intercept_ : float or ndarray of shape (n_targets,)
-        Intercept; 0 where ``fit_intercept=False``.
+        Intercept; 0 where ``fit_intercept=False``. One for each row of ``coef_``, if these are
+        rows.
     <attributes of every model>
 
     See Also
@@ -55,6 +57,8 @@ class TorchSGDRegressor(StreamRegressor):
        least squares problems". Linear Algebra and its Applications 88/89.
     .. [4] Hestenes, M. R. and Stiefel, E. (1952). "Methods of conjugate gradients for solving
        linear systems". Journal of Research of the National Bureau of Standards 49(6).
+    .. [5] Bondell, H. D., Reich, B. J., Wang, H. (2010). "Noncrossing quantile regression curve
+       estimation". Biometrika 97(4).
 
     Examples
     --------
@@ -69,6 +73,17 @@ class TorchSGDRegressor(StreamRegressor):
     5.0
     >>> model.predict([[5.0, 4e6]]).round(9)
     array([28.])
+
+    Several quantiles, of which none crosses the next:
+
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(0, 1, (200, 1))
+    >>> y = X[:, 0] * rng.standard_normal(200)
+    >>> model = TorchSGDRegressor("quantile", quantile=[0.05, 0.5, 0.95]).fit(X, y)
+    >>> model.coef_.shape
+    (3, 1)
+    >>> bool((np.diff(model.predict(X), axis=1) >= 0).all())
+    True
     """
 
     def __init__(
@@ -81,6 +96,7 @@ class TorchSGDRegressor(StreamRegressor):
         l1_ratio=0.15,
         epsilon=0.1,
         quantile=0.5,
+        non_crossing="rows",
         power=1.5,
         fit_intercept=True,
         positive=False,
@@ -112,6 +128,7 @@ class TorchSGDRegressor(StreamRegressor):
         self.l1_ratio = l1_ratio
         self.epsilon = epsilon
         self.quantile = quantile
+        self.non_crossing = non_crossing
         self.power = power
         self.fit_intercept = fit_intercept
         self.positive = positive

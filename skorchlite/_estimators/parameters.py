@@ -20,17 +20,19 @@ from .._inputs.device import FLOATS
 from .._objective.callable_loss import CallableLoss
 from .._objective.losses import LOG_LINKS, LOSSES, make_loss
 from .._objective.penalties import PENALTIES, make_penalty
+from .._objective.piecewise_linear import QuantileLevels
 from .._solvers.selection import FULL_BATCH, is_stochastic
 from .._solvers.stochastic.optimizers import OPTIMIZERS, check_optimizer
 from .._solvers.stochastic.schedules import SCHEDULES
 from .._solvers.stochastic.settings import Settings
+from .quantile_levels import check_levels
 
 _WITH_LEVEL, _WITH_POWER = ("quantile", "expectile"), ("tweedie",)
 _WITH_EPSILON = ("huber", "epsilon_insensitive", "squared_epsilon_insensitive")
 # Parameters that have no effect unless another one is set too.
 _DEPENDENT = (
     *("penalty", "alpha", "alphas", "eps", "penalty_factor", "l1_ratio", "epsilon", "quantile"),
-    *("power", "eta0", "power_t", "average"),
+    *("non_crossing", "power", "eta0", "power_t", "average"),
 )
 _BATCH = 256  # rows, where batch_size is "auto"
 _PLAIN = {str, int, float, bool, type(None)}  # kinds of parameters that hold no data
@@ -66,7 +68,8 @@ class Parameters(BaseEstimator):
         "penalty_factor": ["array-like", None],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
         "epsilon": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "quantile": [Interval(Real, 0, 1, closed="neither")],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
+        "non_crossing": [StrOptions({"rows", "domain"}), None],
         "power": [Interval(Real, 1, 3, closed="both")],
         "fit_intercept": ["boolean"],
         "positive": ["boolean"],
@@ -97,6 +100,7 @@ class Parameters(BaseEstimator):
     }
 
     _estimates_scale = True  # whether epsilon may be "auto"
+    _takes_levels = True  # whether quantile may be a list
 
     @classmethod
     @cache
@@ -163,6 +167,7 @@ class Parameters(BaseEstimator):
             "l1_ratio": (self.penalty == "elasticnet" or self.l1_ratio is None, penalty),
             "epsilon": (self.loss in _WITH_EPSILON, loss),
             "quantile": (self.loss in _WITH_LEVEL, loss),
+            "non_crossing": (self._has_levels, f"{loss} and quantile={self.quantile!r}"),
             "power": (self.loss in _WITH_POWER, loss),
             "eta0": (scheduled and not optimal, step),
             "power_t": (by_batches and self.learning_rate == "invscaling", step),
@@ -174,6 +179,8 @@ class Parameters(BaseEstimator):
         """Return the loss object; raise if it cannot be used with the other parameters."""
         if isinstance(self.epsilon, str):
             self._check_scale(by_batches)
+        if self._has_levels:
+            return self._loss_of_levels(by_batches)
         given_step = by_batches and self.learning_rate != "auto"
         loss = make_loss(self.loss, self.epsilon, self.quantile, self.power, literal=given_step)
         if weighted and not loss.by_row:
@@ -194,6 +201,30 @@ class Parameters(BaseEstimator):
                 f"loss='epsilon_insensitive', not for loss={self.loss!r}."
             )
         return loss
+
+    @property
+    def _has_levels(self):
+        return self.loss in _WITH_LEVEL and np.ndim(self.quantile) > 0
+
+    def _loss_of_levels(self, by_batches):
+        """Return the loss of a list of quantiles; raise if it cannot be used as it is."""
+        levels = check_levels(self.quantile)
+        if self.loss != "quantile":
+            raise ValueError(
+                f"A list of levels is for loss='quantile', whose levels are fitted together, not "
+                f"for loss={self.loss!r}. Give one level."
+            )
+        if not self._takes_levels:
+            raise ValueError(
+                f"{type(self).__name__} takes one quantile, not a list. Give one level, or fit a "
+                "list by TorchSGDRegressor or TorchPolyRegressor."
+            )
+        if by_batches or self.solver == "gradient":
+            raise ValueError(
+                "A list of quantiles is fitted together by solver='newton', from all samples. Use "
+                "fit with solver='auto' and no parameters of batches, or give one level."
+            )
+        return QuantileLevels(levels, self.non_crossing)
 
     def _check_scale(self, by_batches):
         """Raise if no scale can be estimated with the other parameters."""

@@ -78,7 +78,9 @@ class TorchPolyRegressor(PolynomialModel, StreamRegressor):
        predictive variance reduction". NIPS 26.
     .. [3] Gautschi, W. (2004). "Orthogonal Polynomials: Computation and Approximation", chapter 2.
     .. [4] Trefethen, L. N. (2019). "Approximation Theory and Approximation Practice", chapter 3.
-    .. [5] Dekker, T. J. (1971). "A floating-point technique for extending the available
+    .. [5] Bondell, H. D., Reich, B. J., Wang, H. (2010). "Noncrossing quantile regression curve
+       estimation". Biometrika 97(4).
+    .. [6] Dekker, T. J. (1971). "A floating-point technique for extending the available
        precision". Numerische Mathematik 18.
 
     Examples
@@ -115,6 +117,7 @@ class TorchPolyRegressor(PolynomialModel, StreamRegressor):
         l1_ratio=0.15,
         epsilon=0.1,
         quantile=0.5,
+        non_crossing="rows",
         power=1.5,
         fit_intercept=True,
         positive=False,
@@ -150,6 +153,7 @@ class TorchPolyRegressor(PolynomialModel, StreamRegressor):
         self.l1_ratio = l1_ratio
         self.epsilon = epsilon
         self.quantile = quantile
+        self.non_crossing = non_crossing
         self.power = power
         self.fit_intercept = fit_intercept
         self.positive = positive

@@ -23,6 +23,7 @@ from .._sources.design import dense
 from .._sources.prefetch import computing
 from .._sources.row_source import Rows
 from .metrics import d2, d2_of_blocks, r2, r2_of_blocks
+from .quantile_levels import pinball_d2, pinball_d2_of_blocks
 
 
 class Predictor(RegressorMixin):
@@ -31,6 +32,8 @@ class Predictor(RegressorMixin):
     # The power of the loss, where the raw prediction is the logarithm of the prediction. The loss
     # that a parameter names now may not be that of the fit.
     _mean_power: float | None = None
+    _levels: tuple[float, ...] | None = None  # of a fit to a list of quantiles
+    _margins: np.ndarray | None = None  # how far rounding may make these cross
 
     def predict(self, X) -> Any:
         """Predict using the fitted model.
@@ -44,15 +47,19 @@ class Predictor(RegressorMixin):
         Returns
         -------
         y_pred : {ndarray, tensor} of shape (n_samples,) or (n_samples, n_targets)
-            Predicted values; a tensor, on the device of X, where X is one. With scikit-learn's
-            ``array_api_dispatch``, an array in the namespace and on the device of X. Of a dask
-            array or data frame a dask array with the chunks of X, computed when it is.
+            Predicted values, of a list of quantiles a column for each level; a tensor, on the
+            device of X, where X is one. With scikit-learn's ``array_api_dispatch``, an array in the
+            namespace and on the device of X. Of a dask array or data frame a dask array with the
+            chunks of X, computed when it is.
         """
         check_is_fitted(self)
         return input_of(X).predicted(self)
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Return the coefficient of determination of the predictions, R2.
+
+        Of a list of quantiles it is the mean over the levels of scikit-learn's
+        ``d2_pinball_score``: 1 less the pinball loss relative to the least that a constant has.
 
         Where X, y or sample_weight is a tensor it is computed in torch, on the device of X; else
         it is scikit-learn's ``r2_score``. Of losses with a log link it is D2, the part of the
@@ -72,7 +79,7 @@ class Predictor(RegressorMixin):
         Returns
         -------
         score : float
-            1 for perfect predictions, 0 for those no better than the mean of y.
+            1 for perfect predictions, 0 for those no better than the mean of y, or its quantiles.
         """
         with torch_settings():
             return self._score(X, y, sample_weight)
@@ -82,6 +89,8 @@ class Predictor(RegressorMixin):
         if given.scored_by_rows:
             check_is_fitted(self)
             return self._score_rows(given.read(self, reset=False))
+        if self._levels is not None:
+            return self._score_levels(X, y, sample_weight, self._levels)
         tensors = any(isinstance(native(a), torch.Tensor) for a in (X, y, sample_weight))
         if not tensors and self._mean_power is None:
             return super().score(X, y, sample_weight)
@@ -102,7 +111,7 @@ class Predictor(RegressorMixin):
         coef, intercept, terms = self._linear_model(self._in_domain(rows))
         dtype = torch.float32 if single else None
         if self._mean_power is None:
-            y_pred = predicted(terms, coef, intercept, dtype)
+            y_pred = predicted(terms, coef, intercept, dtype, self._margins)
         else:
             y_pred = predicted(terms, coef, intercept).exp_()
             y_pred = y_pred if dtype is None else y_pred.to(dtype)
@@ -112,14 +121,17 @@ class Predictor(RegressorMixin):
 
     def _score_rows(self, data):
         """Return the score on checked data that is not read at once, in one pass."""
-        n_targets, n_predicted = data.rows.n_targets, np.size(self.intercept_)
+        n_targets, levels = data.rows.n_targets, self._levels
+        n_predicted = np.size(self.intercept_) if levels is None else 1
         if n_targets != n_predicted:
             raise ValueError(f"y has {n_targets} targets, and the model predicts {n_predicted}.")
         with computing(data.n_entries):
             coef, intercept, terms = self._linear_model(self._in_domain(data.rows))
             blocks = terms.blocks(terms.bound(terms.n_features, 8))
             blocks = dense(((X.cpu(), *others) for X, *others in blocks), torch.float64)
-            if self._mean_power is None:
+            if levels is not None:
+                score = pinball_d2_of_blocks(blocks, coef, intercept, levels)
+            elif self._mean_power is None:
                 score = r2_of_blocks(blocks, coef, intercept)
             else:
                 score = d2_of_blocks(self._deviance(), blocks, coef, intercept)
@@ -128,6 +140,16 @@ class Predictor(RegressorMixin):
             if data.rows.n_rows < 2:
                 return _undefined_score(stacklevel=5)
         return score
+
+    def _score_levels(self, X, y, sample_weight, levels):
+        """Return the mean D2 pinball score of the levels."""
+        y_pred = to_numpy(self.predict(X))
+        y, weight = check_score(self, y, sample_weight, y_pred[:, :1])
+        if len(y_pred) < 2:
+            return _undefined_score(stacklevel=5)
+        y = np.asarray(to_numpy(y), dtype=np.float64).reshape(len(y_pred))
+        weight = None if weight is None else np.asarray(to_numpy(weight), dtype=np.float64)
+        return pinball_d2(y, y_pred, weight, levels)
 
     def _deviance(self):
         """Return the loss that a log link goes with."""
@@ -150,7 +172,11 @@ def _undefined_score(stacklevel):
 
 
 def predicted(
-    rows: Rows, coef: np.ndarray, intercept: np.ndarray, dtype: torch.dtype | None = None
+    rows: Rows,
+    coef: np.ndarray,
+    intercept: np.ndarray,
+    dtype: torch.dtype | None = None,
+    margins: np.ndarray | None = None,
 ) -> Tensor:
     """Return the raw predictions of all rows, computed in double precision block by block.
 
@@ -161,13 +187,21 @@ def predicted(
     intercept : ndarray of shape (n_targets,)
     dtype : torch.dtype, default=None
         Of the result; None for that of the computation.
+    margins : ndarray of shape (n_targets - 1,), default=None
+        How much rounding may make a target's prediction exceed that of the next, where they are
+        known to be in their order.
     """
-    (predictions,) = rows.total(partial(_predicted, coef=coef, intercept=intercept, dtype=dtype))
+    make = partial(_predicted, coef=coef, intercept=intercept, dtype=dtype, margins=margins)
+    (predictions,) = rows.total(make)
     return predictions
 
 
 def _predicted(
-    rows: Rows, coef: np.ndarray, intercept: np.ndarray, dtype: torch.dtype | None
+    rows: Rows,
+    coef: np.ndarray,
+    intercept: np.ndarray,
+    dtype: torch.dtype | None,
+    margins: np.ndarray | None,
 ) -> tuple[Tensor]:
     double = torch.float32 if rows.device.type == "mps" else torch.float64
     W = torch.from_numpy(coef.T.copy()).to(rows.device, double)
@@ -175,15 +209,28 @@ def _predicted(
     if rows.sparse:
         columns = (Z for _, Z, _ in rows.centred(W.new_zeros(rows.n_features), None))
         v = torch.cat((W, b[None]))
-        return (torch.cat([(Z @ v).to(dtype or double) for Z in columns]),)
+        return (torch.cat([_in_order(Z @ v, margins).to(dtype or double) for Z in columns]),)
     blocks = dense(rows.blocks(rows.bound(rows.n_features, double.itemsize)), double)
     if rows.counted is None:  # how many there are is known at the end
-        parts = [torch.add(X @ W, b).to(dtype or double) for X, _, _ in blocks]
-        return (torch.cat(parts),)
+        parts = [_in_order(torch.add(X @ W, b), margins) for X, _, _ in blocks]
+        return (torch.cat(parts).to(dtype or double),)
     out = torch.empty(rows.n_rows, len(b), dtype=dtype or double, device=rows.device)
     start = 0
     for X, _, _ in blocks:
         stop = start + len(X)
-        torch.add(X @ W, b, out=out[start:stop])
+        if margins is None:
+            torch.add(X @ W, b, out=out[start:stop])
+        else:  # before they are rounded to single precision, which keeps their order
+            out[start:stop] = _in_order(torch.add(X @ W, b), margins)
         start = stop
     return (out,)
+
+
+def _in_order(predictions: Tensor, margins: np.ndarray | None) -> Tensor:
+    """Return predictions of which those that rounding alone has made cross are the same."""
+    if margins is not None and len(predictions):
+        for j, margin in enumerate(margins.tolist()):
+            before, after = predictions[:, j], predictions[:, j + 1]
+            crossed = (before > after) & (before - after <= margin)
+            torch.where(crossed, before, after, out=after)
+    return predictions

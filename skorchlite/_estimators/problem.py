@@ -13,9 +13,11 @@ from .._objective.loss import Loss
 from .._objective.losses import HuberOfScale
 from .._objective.objective import Objective
 from .._objective.penalties import Penalty
+from .._objective.piecewise_linear import QuantileLevels
 from .._solvers.base import Solution, Solver, SolverControl
 from .._solvers.concomitant_scale import descend_with_scale
 from .._solvers.messages import MESSAGES
+from .._solvers.newton.quantile_levels import fit_levels
 from .._solvers.newton.unpenalised_columns import least_norm_of_unpenalised, with_unpenalised
 from .._solvers.selection import FULL_BATCH, choose_full_batch
 from .._solvers.stochastic.settings import Settings
@@ -73,6 +75,8 @@ class Problem:
             The parameter ``solver`` of the estimator.
         objective : Objective
         """
+        if isinstance(objective.loss, QuantileLevels):
+            return "newton", fit_levels
         if self.settings is None:
             name = choose_full_batch(asked, objective)
             solve = partial(with_unpenalised, solve=FULL_BATCH[name])

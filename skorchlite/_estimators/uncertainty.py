@@ -81,9 +81,9 @@ class Uncertainty(Inference):
         Raises
         ------
         ValueError
-            With a penalty or ``positive=True``, which bias coefficients; where columns depend on
-            each other; where there are no more samples than parameters; where the samples are not
-            those of the fit.
+            With a penalty or ``positive=True``, which bias coefficients; with a list of quantiles,
+            which keep each other from crossing; where columns depend on each other; where there are
+            no more samples than parameters; where the samples are not those of the fit.
 
         References
         ----------

@@ -95,6 +95,10 @@ class Loss(ABC):
         """Return the second derivative of each entry in its raw prediction."""
         raise TypeError(f"of {type(self).__name__} no curvature is known")
 
+    def of_target(self, target: int) -> "Loss":
+        """Return the loss of one target: the same for all, unless each has one of its own."""
+        return self
+
     def expected_curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return what the curvature is on average over targets whose mean is the prediction."""
         return self.curvature(y, raw_prediction)

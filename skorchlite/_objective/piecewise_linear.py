@@ -86,6 +86,58 @@ class PiecewiseLinear(Loss):
         return value
 
 
+class QuantileLevels(Loss):
+    """The pinball loss of several levels, of which each is that of a target of its own.
+
+    Parameters
+    ----------
+    levels : tuple of float
+        Between 0 and 1, in ascending order.
+    apart : {"rows", "domain"} or None
+        Where no level's predictions may be above those of the next: on the rows, on the box of
+        the columns' ranges, or nowhere in particular.
+    """
+
+    kinked, smoothness, breaks = True, 0.0, (0.0,)
+
+    def __init__(self, levels: tuple[float, ...], apart: str | None = None):
+        self.levels, self.apart = levels, apart
+        self.steepest = max(max(level, 1 - level) for level in levels)
+
+    def of_target(self, target: int) -> PiecewiseLinear:
+        """Return the loss of one level."""
+        level = self.levels[target]
+        return PiecewiseLinear((0.0,), (level - 1, level))
+
+    def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the loss of each entry; a column of predictions for each level."""
+        r, above = y - raw_prediction, self._like(y)
+        return torch.maximum(above * r, (above - 1) * r)
+
+    def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return the derivative of each entry; at the kink, that on its right."""
+        return (y < raw_prediction).to(y.dtype) - self._like(y)
+
+    def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
+        """Return zero, which is the curvature beside the kink."""
+        return torch.zeros_like(raw_prediction)
+
+    def largest_residual(self, value: float) -> float:
+        """Return how large the mean absolute residual can be where the mean loss is ``value``."""
+        return max(self.of_target(j).largest_residual(value) for j in range(len(self.levels)))
+
+    def largest_slope(self, value: float) -> float:
+        """Return how large slopes can be."""
+        return self.steepest
+
+    def nothing(self, value: float) -> float:
+        """Return the mean loss of the rounding errors of residuals with the mean loss ``value``."""
+        return self.of_target(0).nothing(value)
+
+    def _like(self, y: Tensor) -> Tensor:
+        return torch.tensor(self.levels, dtype=y.dtype, device=y.device)
+
+
 class Smoothed(Loss):
     """The Moreau envelope ``min_s loss(s) + (r - s)^2 / (2 width)`` of a piecewise linear loss.
 

@@ -138,7 +138,7 @@ def models(
     room = -(-room // rows.n_partitions)
     room = room if rows.counted is None else min(room, rows.counted)
     device = rows.device
-    sums = {j: Sums(loss, near, room, k + 1 - t, device) for j, near in reach.items()}
+    sums = {j: Sums(loss.of_target(j), near, room, k + 1 - t, device) for j, near in reach.items()}
     total, at = DeviceSums(device, ()), points.to(device, dtype)
     least = torch.full((), torch.inf, dtype=dtype, device=device)
     for A, weight in staged(rows, origin, dtype):

@@ -51,6 +51,9 @@ class Solution:
         Numbers for the message of the status.
     scale : float or None
         Of the residuals, where it was estimated with the coefficients.
+    margins : array of shape (n_targets - 1,) or None
+        Of targets whose predictions are in their order, how much rounding may move them past each
+        other.
     """
 
     objective: Objective
@@ -71,6 +74,7 @@ class Solution:
     n_updates: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
     scale: float | None = None
+    margins: Any = None
 
     def knowing(self, **facts: Any) -> "Solution":
         """Return the solution with more numbers for its message."""

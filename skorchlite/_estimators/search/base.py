@@ -19,7 +19,8 @@ from .routing import RoutedSearch
 from .scoring import Scoring
 from .search import Search, tables
 
-_LEFT_OUT = {"alpha", "l1_ratio", "warm_start"}  # parameters that a search sets itself
+# Parameters that a search sets itself, or has no use for.
+_LEFT_OUT = {"alpha", "l1_ratio", "warm_start", "non_crossing"}
 _OF_COLUMNS = {"n_features_in_", "feature_names_in_"}  # set by the check of X
 # Fitted attributes of a model without a name for users.
 _HIDDEN = {"_stream", "_whitening", "_n_rows", "_basis", "_mean_power"}
@@ -30,6 +31,7 @@ class SearchRegressor(RoutedSearch, TorchRegressor):
 
     _estimator_class: Any  # of the models
     _estimates_scale = False
+    _takes_levels = False
 
     _parameter_constraints: dict = {
         **{k: v for k, v in TorchRegressor._parameter_constraints.items() if k not in _LEFT_OUT},

@@ -47,7 +47,7 @@ class DualForm:
         self.rows = DualVariables(problem.hinges) if problem.hinges else None
         total = float(model.share.sum()) or 1.0
         weight = total / max(len(model.y), len(model.point), 1)
-        self.coefficients = _penalty_hinges(problem.kinks, weight)
+        self.coefficients = penalty_hinges(problem.kinks, weight)
         # Over coefficients that are not negative, the l1 norm is linear.
         self.line = np.where(problem.kinks.bounded, problem.kinks.slope, 0.0)
         of_penalty = [duals for _, duals in self.coefficients]
@@ -238,7 +238,7 @@ def lower_bound(problem: LocalProblem, u: Array, duals: list[Array | None]) -> f
     return value - min((form.left(u, value, each) for each in duals), default=value)
 
 
-def _penalty_hinges(kinks: Kinks[np.ndarray], weight: float) -> list[tuple[Index, DualVariables]]:
+def penalty_hinges(kinks: Kinks[np.ndarray], weight: float) -> list[tuple[Index, DualVariables]]:
     """Return the kinks as hinges, each of the weight given, with the indices that they are at."""
     if not kinks.rigid.any():
         return []

@@ -37,7 +37,7 @@ class DualVariables:
         self.hinges, capped = hinges, hinges.capped
         both = np.broadcast_arrays(hinges.low, hinges.high)
         self._ends = np.stack(both[: 1 + capped])
-        self._side = np.array([1.0, -1.0])[: 1 + capped, None, None]
+        self.side = np.array([1.0, -1.0])[: 1 + capped, None, None]
         self.n_products = len(hinges.weight) * len(hinges.sign) * (1 + capped)
         self.d = np.zeros((len(hinges.sign), len(hinges.weight)))
 
@@ -70,12 +70,13 @@ class DualVariables:
             d = hinges.slope(form) if hinges.smooth else low + np.zeros_like(self.d)
             self.d = d + (steep + more)
             margin = margin * steep / (steep + more) if steep else margin
-        self._measure_room()
+        self.measure_room()
         rest = hinges.t(form) - hinges.inverse_slope(self.d, self.room)
-        self.hold = np.maximum(-self._side * rest, 0.0) + margin
+        self.hold = np.maximum(-self.side * rest, 0.0) + margin
 
-    def _measure_room(self) -> None:
-        self.room = self._side * (self.d - self._ends)
+    def measure_room(self) -> None:
+        """Measure the room of each end."""
+        self.room = self.side * (self.d - self._ends)
 
     def products(self) -> float:
         """Return the weighted sum of what vanishes at the optimum."""
@@ -119,7 +120,7 @@ class DualVariables:
     def step(self, change: Array) -> float:
         """Set the step that belongs to a change of the form; return 1 / how far it may go."""
         self._to_d = self.change_of_d(change)
-        self._to_room = self._side * self._to_d
+        self._to_room = self.side * self._to_d
         nearer = self._to_room / self.room
         looser = self._pull / self.hold - 1.0 - nearer
         self._to_hold = self.hold * looser
@@ -147,18 +148,20 @@ class DualVariables:
         """Return the dual variables that forms determine; of kinks, the present ones."""
         return self.hinges.slope(form) if self.hinges.smooth else self.d
 
-    def settle(self, size: float) -> None:
+    def settle(self, size: float, width: float | None = None) -> None:
         """Send d to the end of its interval where it is not inside, and hold it there.
 
         Parameters
         ----------
         size : float
             Of t where it is not zero.
+        width : float, default=None
+            Of d where it is not zero, where the intervals are wider than any is.
         """
         hinges = self.hinges
         if hinges.round:  # there are no pieces: ``aim`` sets d
             return
-        inside = self.inside(size)
+        inside = self.inside(size, width)
         at_high = self.room[0] > self.room[1] if hinges.capped else False
         self.d = np.where(inside, self.d, np.where(at_high, hinges.high, hinges.low))
         self.theta = (1 / hinges.width if hinges.smooth else _STIFF) * inside
@@ -179,7 +182,7 @@ class DualVariables:
         """Take the step of d that belongs to a change of the form."""
         if not self.hinges.round:
             self._set(self.d + self.change_of_d(change))
-            self._measure_room()
+            self.measure_room()
 
     def turn(self, hinge: NDArray[np.int64], row: NDArray[np.int64], change: Array) -> None:
         """Change the dual variables of some hinges, as far as their intervals go."""
@@ -190,14 +193,19 @@ class DualVariables:
     def _set(self, d: Array) -> None:
         self.d = np.minimum(np.maximum(d, self.hinges.low), self.hinges.high)
 
-    def inside(self, size: float) -> NDArray[np.bool_]:
+    def inside(self, size: float, width: float | None = None) -> NDArray[np.bool_]:
         """Return which dual variables are inside their interval rather than at an end.
 
         Parameters
         ----------
         size : float
             Of t where it is not zero.
+        width : float, default=None
+            Of d where it is not at its lower end; by default that of the interval, if it has one.
         """
         hinges, room = self.hinges, self.room
-        width = hinges.high - hinges.low if hinges.capped else float(room.max())
-        return (room * size > self.hold * width).all(0)
+        if width is not None:
+            wide: Array | float = width
+        else:
+            wide = hinges.high - hinges.low if hinges.capped else float(room.max())
+        return (room * size > self.hold * wide).all(0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._objective.local_model import Model
+from ..._objective.loss import Loss
 from ..._objective.objective import Objective
 from .bounds import Bound
 from .data_rounding import made_by_rounding
@@ -109,10 +110,10 @@ class Frame:
         self.start = np.zeros((len(unit), t))
         self.curvature = torch.cat((curvature, free)).diag().numpy()
 
-    def bound(self) -> Bound:
+    def bound(self, loss: Loss) -> Bound:
         """Return what bounds the gap of a target; the least weight of a row is set later."""
         return Bound(
-            self.objective.loss,
+            loss,
             self.kinks,
             self.curvature if self.whitened else self.curvature.diagonal(),
             least_share=1.0,
@@ -153,20 +154,24 @@ class Frame:
         if not model.exact:  # there are rows that are not kept
             gradient = coordinates.pull(model.gradient[:n, None])[:, 0].numpy()
             hessian = coordinates.pull(coordinates.pull(model.hessian[:n, :n]).T).numpy()
-        unit, factor, Z = coordinates.unit, coordinates.factor, model.Z[:, :n]
+        return LocalModel(
+            point=u,
+            value=float(model.value),
+            gradient=gradient,
+            hessian=hessian,
+            Z=self.rows_in_frame(model.Z),
+            y=model.y.numpy(),
+            share=model.share.numpy(),
+            exact=model.exact,
+        )
+
+    def rows_in_frame(self, Z: Tensor) -> Array:
+        """Return rows in these coordinates, in the memory that they have."""
+        unit, factor, Z = self.coordinates.unit, self.coordinates.factor, Z[:, : self.n_rows]
         if factor is not None:
             for rows in Z.split(_BLOCK):
                 rows[:, : factor.shape[1]] = rows @ factor
             Z = Z[:, : factor.shape[1]]
         elif unit is not None:
             Z.mul_(unit.T)
-        return LocalModel(
-            point=u,
-            value=float(model.value),
-            gradient=gradient,
-            hessian=hessian,
-            Z=Z.numpy(),
-            y=model.y.numpy(),
-            share=model.share.numpy(),
-            exact=model.exact,
-        )
+        return Z.numpy()

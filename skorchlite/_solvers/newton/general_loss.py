@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..._linalg.products import quietly
 from ..._objective.local_model import Model
+from ..._objective.loss import Loss
 from ..._objective.objective import Objective
 from ..base import Solution, SolverControl
 from .bounds import AtZero
@@ -47,11 +48,39 @@ def descend_by_models(objective: Objective, control: SolverControl) -> Solution:
     """Minimise an objective whose loss is no quadratic; see ``newton``."""
     frame = Frame(objective, control.dtype, control.data_eps)
     objective = frame.objective
-    t, d = objective.rows.n_targets, objective.n_features
-    room = max(_ROOM_ENTRIES // (d + 1) // t, _ROOM_ROWS * (d + 1))
-    descents = [_Descent(objective, frame, control, room) for _ in range(t)]
-    u = frame.start
-    if not objective.rows.fewer_than(room + 1):
+    descents, u = descend_in_frame(objective, frame, frame.start, control)
+    ends = [descent.end(u[:, j]) for j, descent in enumerate(descents)]
+    return as_returned(objective, _solution(descents, frame, u), ends, frame, control)
+
+
+def descend_in_frame(
+    objective: Objective,
+    frame: Frame,
+    u: Array,
+    control: SolverControl,
+    reach: list[float] | None = None,
+) -> tuple[list["Descent"], Array]:
+    """Return the descents of all targets at their ends, and where they ended.
+
+    Parameters
+    ----------
+    objective : Objective
+        In coordinates of the frame's, with as many targets as there are to be.
+    frame : Frame
+    u : array of shape (k, n_targets)
+        Where to start.
+    control : SolverControl
+    reach : list of float, default=None
+        How far residuals may be from a break of the loss for the first model to keep their rows,
+        from a start that is known to be good. None to begin with a sample of the rows, or with all
+        where there is room for them.
+    """
+    t, room = objective.rows.n_targets, room_of(objective)
+    descents = [Descent(objective.loss.of_target(j), frame, control, room) for j in range(t)]
+    if reach is not None:
+        for descent, near in zip(descents, reach, strict=True):
+            descent.reach = near
+    elif not objective.rows.fewer_than(room + 1):
         u = _sampled(objective, frame, descents, u, room)
     while active := {j: one.reach for j, one in enumerate(descents) if not one.status}:
         _advance(objective, frame, descents, u, active, room)
@@ -61,8 +90,19 @@ def descend_by_models(objective: Objective, control: SolverControl) -> Solution:
             max(descent.gap for descent in descents),
             partial(_solution, descents, frame, u),
         )
-    solution = _solution(descents, frame, u)
-    ends = [descent.end(u[:, j]) for j, descent in enumerate(descents)]
+    return descents, u
+
+
+def room_of(objective: Objective) -> int:
+    """Return how many rows a model may keep for each target."""
+    width = objective.n_features + 1
+    return max(_ROOM_ENTRIES // width // objective.rows.n_targets, _ROOM_ROWS * width)
+
+
+def as_returned(
+    objective: Objective, solution: Solution, ends: list[End], frame: Frame, control: SolverControl
+) -> Solution:
+    """Return a solution with what rounding its coefficients does to it, where that may be seen."""
     seen = any(end.made > max(control.gap * end.value, end.at_zero.nothing) for end in ends)
     if not (seen or cheap(objective)) or solution.status == "unresolved":
         return solution
@@ -72,7 +112,7 @@ def descend_by_models(objective: Objective, control: SolverControl) -> Solution:
 def _advance(
     objective: Objective,
     frame: Frame,
-    descents: list["_Descent"],
+    descents: list["Descent"],
     u: Array,
     reach: dict[int, float],
     room: int,
@@ -85,7 +125,7 @@ def _advance(
 
 
 def _sampled(
-    objective: Objective, frame: Frame, descents: list["_Descent"], u: Array, room: int
+    objective: Objective, frame: Frame, descents: list["Descent"], u: Array, room: int
 ) -> Array:
     """Return the minimum over a sample of the rows."""
     sample = objective.sampled(int(_SAMPLE * room))
@@ -98,12 +138,12 @@ def _sampled(
     return u
 
 
-class _Descent:
+class Descent:
     """The descent of one target.
 
     Parameters
     ----------
-    objective : Objective
+    loss : Loss
     frame : Frame
     control : SolverControl
     room : int
@@ -122,12 +162,13 @@ class _Descent:
         How it ended; "" while it goes on.
     """
 
-    def __init__(self, objective: Objective, frame: Frame, control: SolverControl, room: int):
-        self.loss, self.frame, self.room = objective.loss, frame, room
+    def __init__(self, loss: Loss, frame: Frame, control: SolverControl, room: int):
+        self.loss, self.frame, self.room = loss, frame, room
         self.tol, self.max_iter = control.gap, control.max_iter
         # Whether columns without a penalty may explain all targets, so that nothing is left.
+        objective = frame.objective
         self.free = bool(objective.penalty.unpenalised(objective.n_features).any())
-        self.bound = frame.bound()
+        self.bound = frame.bound(loss)
         self.reach = inf
         self.base: Array | None = None
         self.value = self.lowest = self.gap = inf
@@ -312,7 +353,7 @@ class _Descent:
         return 0.5 * (self.base + u)
 
 
-def _solution(descents: list[_Descent], frame: Frame, u: Array) -> Solution:
+def _solution(descents: list[Descent], frame: Frame, u: Array) -> Solution:
     """Return the record of all targets so far."""
     unfinished = [one.status for one in descents if one.status != "converged"]
     curves = [descent.curve for descent in descents]

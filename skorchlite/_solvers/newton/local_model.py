@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._linalg.products import dot, product
+from ..._linalg.products import dot, gram, product
 from .hinges import Hinges
 
 Array = NDArray[np.float64]
+
+_LEAST = 1e-3  # of a mean curvature: what all directions have
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,23 @@ class LocalModel:
             share=self.share[near],
             exact=False,
         )
+
+    def curved(self, hinges: Hinges | None, density: float) -> "LocalModel":
+        """Return a smooth model about the same point, of rows of which so many meet a kink.
+
+        Parameters
+        ----------
+        hinges : Hinges or None
+            Of the rows that are kept, whose jump is 1; None where none is.
+        density : float
+            By how much the slope of such a row changes on average, as its prediction does.
+        """
+        if hinges is None:
+            return self
+        smooth = self.narrowed(hinges, self.point, np.zeros(len(self.y), dtype=bool))
+        curvature = density * gram(self.Z, self.share)
+        least = _LEAST * float(curvature.diagonal().mean())
+        return replace(smooth, hessian=smooth.hessian + curvature + least * np.eye(len(curvature)))
 
     def over(self, index: NDArray[np.int64]) -> "LocalModel":
         """Return the model of some coordinates, with zero for the others."""
