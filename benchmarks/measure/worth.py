@@ -79,6 +79,17 @@ def descent_worth(models, X, y, found, others=()):
     return worth
 
 
+def levels_worth(models, X, y, found, others=()):
+    """Say what the levels of ours lose together, and on how many rows neighbours cross."""
+    first = models[0].name
+    levels, ours = np.asarray(models[0].build().quantile), found[first]
+    predicted = X @ ours["coef"].T + ours["intercept"]
+    residual = y[:, None] - predicted
+    lost = float(np.maximum(levels * residual, (levels - 1) * residual).mean(0).sum())
+    crossings = int((np.diff(predicted) < 0).any(1).sum())
+    return {first: {"objective": lost, "crossings": crossings} | _told(ours)}
+
+
 def expansion(estimator):
     """Return what makes of rows the columns that the coefficients belong to; None: the same."""
     degree = getattr(estimator, "degree", 1)

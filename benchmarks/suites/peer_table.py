@@ -20,7 +20,7 @@ from benchmarks.measure.big_files import N_COLUMNS, NUMBERS, QUICK_NUMBERS, BigF
 from benchmarks.measure.model import Model
 from benchmarks.measure.roofline import epoch_work, gram_work, sparse_work
 from benchmarks.measure.sides import extra_bytes
-from benchmarks.measure.worth import closed_form_worth, descent_worth
+from benchmarks.measure.worth import closed_form_worth, descent_worth, levels_worth
 from benchmarks.suites.cases import (
     Case,
     diabetes,
@@ -248,6 +248,7 @@ def _penalised_lines(size, quick):
                 {HIGHS: 1.0},
             )
         ),
+        *(_levels(n_levels, size(100_000, 20)) for n_levels in (9, 99)),
         Line(
             Problem(
                 f"peers/one-hot interactions, ridge/{groups[0]}x{groups[1]}",
@@ -262,6 +263,8 @@ def _penalised_lines(size, quick):
 
 
 RIDGE, LASSO = "Ridge(alpha=1)", "Lasso(tol=1e-8)"
+ONE_LEVEL = "one quantile"
+LEVELS_FOR_ONE = {9: 1 / 6, 99: 1 / 60}
 HIGHS = "QuantileRegressor(highs), one thread"
 INTERACTIONS = "PolynomialFeatures(interactions) + Ridge(alpha=1)"
 
@@ -335,6 +338,23 @@ def _quantile_l1_models(X, y):
         _ours(loss="quantile", penalty="l1", threads=1, **given),
         Model(HIGHS, peer, few_rounds=True, threads=1),
     ]
+
+
+def _levels(n_levels, size):
+    """Several quantiles that do not cross, and the time of one: how many they may cost."""
+    levels = (np.arange(1, n_levels + 1) / (n_levels + 1)).tolist()
+    one = Model(ONE_LEVEL, partial(TorchSGDRegressor, loss="quantile", quantile=0.5))
+    return Line(
+        Problem(
+            f"peers/{n_levels} quantiles/{size[0]}x{size[1]}",
+            partial(heavy_tailed_table, *size),
+            _always(_ours(loss="quantile", quantile=levels), one),
+            (ONE_LEVEL,),
+            levels_worth,
+            gram_work,
+            {ONE_LEVEL: LEVELS_FOR_ONE[n_levels]},
+        )
+    )
 
 
 def _interaction_models(X, y):
