@@ -38,7 +38,8 @@ _PATIENCE = 8  # passes after which all rows are kept, if there is room
 _CROWD = 8  # times as many rows near a kink as there should be
 _MORE = 8  # times the room for rows, of levels that cross: they are solved at once
 _NEAR = 64  # rows for each coordinate, about as many as models of levels that cross begin with
-_ALL = 2_000  # rows: models keep all of so few
+_PART = 0.25  # of all rows, if that is less
+_ALL = 500  # rows: models keep all of so few
 _FEW = 16  # rows for each coordinate, that they have at least once they are near their end
 _BEYOND = 5.0  # times the last step: rows further from the kink are taken to stay on their line
 _FEWEST = 2  # rows for each coordinate: fewer have no minimum like that of all
@@ -231,8 +232,9 @@ class _Separated:
 
         As far as neighbours are apart there are about as many rows as their levels say.
         """
-        levels, wanted = self.levels, _NEAR * len(self.levels.u)
-        if levels.n_rows <= max(2 * wanted, _ALL):
+        levels, k = self.levels, len(self.levels.u)
+        wanted = min(_NEAR * k, _PART * levels.n_rows)
+        if levels.n_rows <= max(_FEW * k, _ALL):
             self.far[:] = False
             return np.full_like(levels.value, inf)
         apart = np.linalg.norm(np.diff(levels.u, axis=1), axis=0) / np.diff(levels.loss.levels)
