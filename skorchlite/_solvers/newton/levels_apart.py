@@ -34,6 +34,7 @@ Array = NDArray[np.float64]
 _FULL = 0.75  # of the room for rows near a kink that a start between neighbours may take
 _HALVINGS = 8
 _ROUNDS, _IDLE = 60, 3  # passes, and those that gain nothing
+_EARLY, _LONG = 2, 12  # passes, and levels in a run, that are solved roughly at first
 _PATIENCE = 8  # passes after which all rows are kept, if there is room
 _CROWD = 8  # times as many rows near a kink as there should be
 _MORE = 8  # times the room for rows, of levels that cross: they are solved at once
@@ -44,6 +45,7 @@ _FEW = 16  # rows for each coordinate, that they have at least once they are nea
 _BEYOND = 5.0  # times the last step: rows further from the kink are taken to stay on their line
 _FEWEST = 2  # rows for each coordinate: fewer have no minimum like that of all
 _WORST = 12  # rows for each coordinate, that become constraints of a pair at a time
+_ROWS = 128  # at least
 _WIDER = 2.0  # times the reach, where rows beyond it have left their piece
 _ROUGH = 1e-8  # of the objective: how close to come to the least of a model that is a guess
 _DAMPED = 4.0  # times the curvature, where levels moved too far
@@ -87,7 +89,7 @@ class _Separated:
         self.levels, self.objective, self.frame = levels, levels.objective, levels.frame
         n = len(levels.value)
         self.walls: dict[int, Separation] = {}
-        self.least_share, self.narrowed = 1.0, 0
+        self.least_share, self.narrowed, self.n_rounds = 1.0, 0, 0
         self.far, self.damping = np.ones(n, dtype=bool), 1.0
         self.steep = inf if self.objective.fit_intercept else float(n)
         self.reach = self._first_reach()
@@ -97,13 +99,13 @@ class _Separated:
         levels = self.levels
         modelled, merit, idle = np.full_like(levels.value, inf), inf, 0
         best = inf, levels.u
-        for n_rounds in range(_ROUNDS):
+        for self.n_rounds in range(_ROUNDS):
             crossed = self._crossed()
             index = [j for run in self._runs() for j in run]
             if not index:
                 return
             models, room = self._models(index)
-            if self._are_crowded(models) or n_rounds == _PATIENCE:
+            if self._are_crowded(models) or self.n_rounds == _PATIENCE:
                 models, room = self._all_rows(index, models, room)
             levels.curve.append(float(levels.value.sum()))
             levels.judge()
@@ -147,7 +149,7 @@ class _Separated:
 
     def _crossed(self) -> Array:
         """Return by how much neighbours cross, and make constraints of where they do."""
-        points, most = self.levels.points(), _WORST * len(self.levels.u)
+        points, most = self.levels.points(), max(_WORST * len(self.levels.u), _ROWS)
         crossings = find_crossings(self.objective.rows, self.objective.origin, points, most)
         self.levels.margins = self._rounded(crossings, points)
         if self.levels.loss.apart == "domain":
@@ -273,6 +275,7 @@ class _Separated:
         free = self.objective.fit_intercept
         chain = Chain(problems, walls, start, free, ceiling, self.steep)
         rough = chain.smooth and not all(model.exact for model in local)
+        rough |= self.n_rounds < _EARLY and len(run) > _LONG  # more constraints are to come
         enough = _ROUGH if rough else ENOUGH * self.levels.control.gap
         chain.approach(enough, self.levels.control.max_iter - self.levels.n_iter)
         self.levels.n_iter += chain.n_iter
