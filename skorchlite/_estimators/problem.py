@@ -23,7 +23,7 @@ from .._solvers.selection import FULL_BATCH, choose_full_batch
 from .._solvers.stochastic.settings import Settings
 from .._solvers.stochastic.solver import stochastic
 from .._sources.origin import Origin
-from .._sources.row_source import Rows
+from .._sources.row_source import Rows, TargetRows
 from .columns import Columns
 
 
@@ -90,7 +90,10 @@ class Problem:
     def completed(self, solution: Solution) -> Solution:
         """Return the solution with its loss on the validation rows, no surer than it can be."""
         if self.settings is None and self.validation is not None:
-            curve = self.columns.validated(solution, self.validation)
+            n_targets, validation = solution.objective.rows.n_targets, self.validation
+            if n_targets > validation.n_targets:  # levels, all of one target
+                validation = TargetRows(validation, [0] * n_targets)
+            curve = self.columns.validated(solution, validation)
             if scale := solution.scale:  # of whose loss this is a part; see descend_with_scale
                 curve = [0.5 * scale + value / scale for value in curve]
             solution = replace(solution, validation_curve=curve)

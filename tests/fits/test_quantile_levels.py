@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse
 from scipy.optimize import linprog
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import d2_pinball_score
 
 from skorchlite import (
@@ -216,6 +217,42 @@ def test_blocks_give_the_same_and_are_scored():
     model, expected = fitted(blocks, None), fitted(X, y)
     np.testing.assert_allclose(model.predict(X), expected.predict(X), atol=1e-9)
     assert model.score(blocks) == pytest.approx(expected.score(X, y), rel=1e-9)
+
+
+def test_chunks_of_dask_give_the_same():
+    da = pytest.importorskip("dask.array")
+    X, y = fan()
+    parts = da.from_array(X, chunks=(50, 3)), da.from_array(y, chunks=50)
+    model, expected = fitted(*parts), fitted(X, y)
+    np.testing.assert_allclose(model.coef_, expected.coef_, atol=1e-9)
+    assert model.score(*parts) == pytest.approx(expected.score(X, y), rel=1e-9)
+    assert n_crossings(model, X) == 0
+
+
+@pytest.mark.parametrize("model", [TorchSGDRegressor, partial(TorchPolyRegressor, degree=2)])
+def test_the_loss_on_other_rows_is_that_of_all_levels(model):
+    X, y = fan()
+    found = model(loss="quantile", quantile=FIVE).fit(X[20:], y[20:], X_val=X[:20], y_val=y[:20])
+    residual, levels = y[:20, None] - found.predict(X[:20]), np.array(FIVE)
+    lost = np.maximum(levels * residual, (levels - 1) * residual).mean(0).sum()
+    assert found.validation_loss_curve_ == pytest.approx([lost], rel=1e-12)
+
+
+def test_a_fit_that_is_cut_short_says_so_and_does_not_cross():
+    X, y = fan()
+    with pytest.warns(ConvergenceWarning, match="max_iter=15"):
+        model = fitted(X, y, max_iter=15)
+    assert not model.converged_ and model.optimality_ > model.tol
+    assert n_crossings(model, X) == 0
+
+
+@pytest.mark.parametrize("n_levels", [5, 99])
+def test_ties_of_many_rows_are_solved(n_levels):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 4, (2_000, 3)).astype(float), rng.poisson(3, 2_000).astype(float)
+    model = fitted(X, y, quantile=np.arange(1, n_levels + 1) / (n_levels + 1))
+    assert model.converged_ and model.optimality_ <= 1e-10
+    assert n_crossings(model, X) == 0
 
 
 def test_terms_of_a_polynomial_do_not_cross_on_the_rows():
