@@ -113,6 +113,8 @@ class Levels:
             status=self.status if frame.resolved else "unresolved",
             margins=self.margins if self.loss.apart else None,
         )
+        if self.status == "max_iter_gap":  # and no other reason
+            return solution
         left = max(float(self.value.sum()) - self.joint_lower, 0.0) / (self.value.sum() or 1.0)
         ends = [
             End(value, value * (1 - left), zero, frame.moved(frame.sizes_of_parts(point), value))
