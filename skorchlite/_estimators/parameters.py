@@ -59,7 +59,8 @@ def plain_parameters(estimator: Any) -> Iterator[None]:
 class Parameters(BaseEstimator):
     """Parameters, their validation, and the objects that they stand for."""
 
-    penalty_factor, power = None, 1.5  # of an estimator that was pickled before it had these
+    # Of an estimator that was pickled before it had these.
+    penalty_factor, power, non_crossing = None, 1.5, "rows"
 
     _parameter_constraints: dict = {
         "loss": [StrOptions({*LOSSES, *LOG_LINKS}), callable],
