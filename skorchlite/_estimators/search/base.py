@@ -23,7 +23,7 @@ from .search import Search, tables
 _LEFT_OUT = {"alpha", "l1_ratio", "warm_start", "non_crossing"}
 _OF_COLUMNS = {"n_features_in_", "feature_names_in_"}  # set by the check of X
 # Fitted attributes of a model without a name for users.
-_HIDDEN = {"_stream", "_whitening", "_n_rows", "_basis", "_mean_power"}
+_HIDDEN = {"_stream", "_whitening", "_n_rows", "_basis", "_mean_power", "_levels", "_margins"}
 
 
 class SearchRegressor(RoutedSearch, TorchRegressor):

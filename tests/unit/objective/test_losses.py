@@ -429,9 +429,9 @@ def test_a_pass_that_finds_the_minimum_is_the_last_and_needs_no_descent(loss, mo
     monkeypatch.setattr(general_loss, "_ROOM_ENTRIES", 20_000)
     done = []
     for name, what in [("advance", "pass"), ("_minimise", "descent")]:
-        method = getattr(general_loss._Descent, name)
+        method = getattr(general_loss.Descent, name)
         monkeypatch.setattr(
-            general_loss._Descent,
+            general_loss.Descent,
             name,
             lambda self, *given, method=method, what=what, **more: (
                 done.append(what) or method(self, *given, **more)
