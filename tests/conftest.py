@@ -2,6 +2,8 @@ import os
 
 # Set before scipy is imported: without it, scikit-learn skips its checks of array API input.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
+# Pictures are drawn to memory, and no window opens.
+os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 from hypothesis import settings
