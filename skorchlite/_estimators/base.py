@@ -29,6 +29,7 @@ from .._sources.feature_map import IDENTITY, FeatureMap
 from .._sources.origin_choice import pilot_origin, plain_origin, widest_origin
 from .callbacks import Task
 from .columns import Columns
+from .export import Export
 from .fitted_state import packed, portable, restored, unpacked
 from .parameters import Parameters, plain_parameters, stalled_at
 from .problem import Problem, point_of
@@ -42,7 +43,7 @@ from .whitenings import whitening_of_solution
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 
 
-class TorchRegressor(CallbackSupportMixin, Uncertainty, MultiOutputMixin, Parameters):
+class TorchRegressor(CallbackSupportMixin, Export, Uncertainty, MultiOutputMixin, Parameters):
     """``fit``, for a model that is linear in the columns that ``_columns`` returns."""
 
     _stream: IncrementalLearner | None  # what ``partial_fit`` goes on with after a fit

@@ -19,6 +19,7 @@ from .._polynomials.term_names import term_name
 from .._polynomials.undetermined_terms import cause
 from .base import TorchRegressor
 from .polynomial_terms import PolynomialTerms, expanded
+from .sklearn_models import polynomial_model
 
 
 class PolynomialModel(TorchRegressor):
@@ -149,6 +150,28 @@ class PolynomialModel(TorchRegressor):
             "n_output_features_": len(basis.terms),
             "domain_": basis.domain,
         }
+
+    def _as_sklearn(self):
+        if self.extrapolation == "nan":
+            raise ValueError(
+                "scikit-learn has no step that makes predictions NaN outside of domain_, as "
+                "extrapolation='nan' asks for. Set extrapolation='allow' or 'clip', or use "
+                "to_module()."
+            )
+        return polynomial_model(
+            self._basis,
+            *map(to_numpy, self._basis_solution),
+            single=not np.ndim(self.intercept_),
+            clip=self.extrapolation == "clip",
+            power=self._mean_power,
+        )
+
+    def _exported(self):
+        return self._basis, *map(to_numpy, self._basis_solution)
+
+    @property
+    def _outside(self):
+        return self.extrapolation
 
     def _linear_model(self, rows):
         return *map(to_numpy, self._basis_solution), expanded(rows, self._basis)

@@ -11,7 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from .._inputs.conversion import native, to_numpy
+from .._inputs.conversion import native, to_dense, to_numpy
 from .._inputs.fit_data import check_rows_finite
 from .._inputs.input_kinds import input_of
 from .._inputs.validation import check_score
@@ -158,7 +158,7 @@ class Predictor(RegressorMixin):
 
     def _linear_model(self, rows):
         """Return (coef, intercept, rows) whose product and sum predict."""
-        return np.atleast_2d(to_numpy(self.coef_)), np.atleast_1d(to_numpy(self.intercept_)), rows
+        return np.atleast_2d(to_dense(self.coef_)), np.atleast_1d(to_numpy(self.intercept_)), rows
 
     def _in_domain(self, rows):
         """Return rows of which those outside of the domain of the fit are dealt with."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .._inputs.conversion import to_numpy
+from .._inputs.conversion import to_dense, to_numpy
 from .._objective.loss import Loss
 from .._objective.losses import HuberOfScale
 from .._objective.objective import Objective
@@ -114,7 +114,7 @@ def point_of(objective: Objective, coef: Any, intercept: Any) -> Tensor:
     coef : array-like of shape (n_features,) or (n_targets, n_features), or None for zero
     intercept : float, array-like of shape (n_targets,), or None for zero
     """
-    coef, intercept = to_numpy(coef), to_numpy(intercept)
+    coef, intercept = to_dense(coef), to_numpy(intercept)
     shape = (objective.n_features, objective.rows.n_targets)
     coef = np.zeros(shape).T if coef is None else np.atleast_2d(np.asarray(coef, float))
     intercept = np.zeros(shape[1]) if intercept is None else np.asarray(intercept, float)

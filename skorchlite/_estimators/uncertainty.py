@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._inputs.conversion import to_numpy
+from .._inputs.conversion import to_dense, to_numpy
 from .._inputs.fit_data import check_rows_finite
 from .._inputs.input_kinds import input_of
 from .coef_table import coef_table
@@ -197,7 +197,7 @@ class Uncertainty(Inference):
         if not 0 < confidence_level < 1:
             raise ValueError(f"confidence_level={confidence_level} is not between 0 and 1.")
         covariance, df = self._covariance(X, y, sample_weight, cov_type, clusters)
-        estimates = np.asarray(to_numpy(self.coef_))
+        estimates = np.asarray(to_dense(self.coef_))
         names = list(self._term_names)
         if self.fit_intercept:
             intercept = np.asarray(to_numpy(self.intercept_), float)[..., None]

@@ -43,7 +43,7 @@ def attributes_like(attributes: Mapping[str, Any], X: Any) -> dict[str, Any]:
 
 def array_like(array: np.ndarray, like: Any) -> Any:
     """Return an array in the namespace and on the device of a fitted one."""
-    if isinstance(like, np.ndarray):
+    if isinstance(like, np.ndarray) or hasattr(like, "toarray"):
         return array
     if isinstance(like, torch.Tensor):
         return torch.tensor(array, device=like.device)
@@ -84,6 +84,11 @@ def to_numpy(array: Any) -> Any:
         return array
     wide = array.dtype in _NUMPY_FLOATS or not array.is_floating_point()
     return (array if wide else array.float()).numpy(force=True)
+
+
+def to_dense(array: Any) -> Any:
+    """Return the numbers of a sparse matrix, a tensor or an array as a NumPy array."""
+    return array.toarray() if hasattr(array, "toarray") else to_numpy(array)
 
 
 def is_single(X: Any) -> bool:
