@@ -21,7 +21,6 @@ from .._objective.moments_objective import RunningMoments
 from .._objective.piecewise_linear import QuantileLevels
 from .._runtime import torch_settings
 from .._solvers.base import SolverControl
-from .._solvers.incremental.learner import IncrementalLearner
 from .._solvers.incremental.moment_stream import MomentStream
 from .._solvers.messages import MESSAGES
 from .._solvers.selection import FULL_BATCH, is_stochastic
@@ -30,12 +29,12 @@ from .._sources.origin_choice import pilot_origin, plain_origin, widest_origin
 from .callbacks import Task
 from .columns import Columns
 from .export import Export
-from .fitted_state import packed, portable, restored, unpacked
 from .parameters import Parameters, plain_parameters, stalled_at
 from .problem import Problem, point_of
 from .rank_session import over_all_ranks
 from .returned import count_rounding
 from .rollback import untouched_on_error
+from .saving import Saving
 from .stack_level import caller_level
 from .uncertainty import Uncertainty
 from .whitenings import whitening_of_solution
@@ -43,10 +42,11 @@ from .whitenings import whitening_of_solution
 _KEPT_COLUMNS = 500  # up to which a fit keeps its moments, for chunks that may follow
 
 
-class TorchRegressor(CallbackSupportMixin, Export, Uncertainty, MultiOutputMixin, Parameters):
+class TorchRegressor(
+    CallbackSupportMixin, Saving, Export, Uncertainty, MultiOutputMixin, Parameters
+):
     """``fit``, for a model that is linear in the columns that ``_columns`` returns."""
 
-    _stream: IncrementalLearner | None  # what ``partial_fit`` goes on with after a fit
     _n_rows: int
     _basis: FeatureMap = IDENTITY  # what has made the columns of the fitted model
 
@@ -55,12 +55,6 @@ class TorchRegressor(CallbackSupportMixin, Export, Uncertainty, MultiOutputMixin
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
-
-    def __getstate__(self):
-        return packed(portable(super().__getstate__()))
-
-    def __setstate__(self, state):
-        super().__setstate__(restored(unpacked(state)))
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
@@ -143,6 +137,7 @@ class TorchRegressor(CallbackSupportMixin, Export, Uncertainty, MultiOutputMixin
                 partial(work, task=task),
             )
             self.__dict__.update(for_caller(vars(self)))
+            self._learned_chunks = False
             if task is not None:
                 task.end()
         if solution is not None:

@@ -25,7 +25,7 @@ from .._solvers.incremental.moment_stream import MomentStream
 from .._solvers.newton.preconditioner import Metric
 from .._solvers.newton.reparametrization import Coordinates
 from .._solvers.stochastic.averages import Average, RecentAverage
-from .._solvers.stochastic.optimizers import GradientDescent, TorchOptimizer
+from .._solvers.stochastic.optimizers import OPTIMIZERS, GradientDescent, TorchOptimizer
 from .._solvers.stochastic.proximal import CumulativePenalty, ProximalPenalty
 from .._solvers.stochastic.schedules import (
     Adaptive,
@@ -41,6 +41,7 @@ from .._solvers.stochastic.sgd import Loop
 from .._sources.feature_map import IDENTITY, Identity
 from .._sources.origin import Origin
 from .group_models import Coefficients
+from .plain_values import MAKERS, PARTS, name_of
 
 _PACKAGE = __name__.partition(".")[0] + "."
 _DEVICES = "_tensor_devices"  # key of a pickled state
@@ -52,7 +53,13 @@ _STORED: tuple[Any, ...] = (
     *(GradientDescent, TorchOptimizer, Average, RecentAverage, ProximalPenalty, CumulativePenalty),
     *(Constant, InverseScaling, Optimal, Shrinking, Adaptive, PassiveAggressive, TorchSchedule),
 )
-_NAMED = {kind.__name__: kind for kind in _STORED}
+_OPTIMIZERS = (torch.optim.SGD, *OPTIMIZERS.values())
+_NAMED: dict[str, Any] = {
+    **{kind.__name__: kind for kind in (*_STORED, *_OPTIMIZERS)},
+    **MAKERS,
+    "optimizer": lambda name: _NAMED[name],
+}
+_OF_TORCH = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)  # made of a state
 # Attributes that pickles of version 0.1.0 may have under another name.
 _RENAMED = {
     "Loop": {"corners": "proximal"},
@@ -86,25 +93,31 @@ class _Walk:
         return self.seen[id(value)][1]
 
     def _changed(self, value: Any) -> Any:
-        kind = type(value)
-        if kind in (list, tuple):
+        kind, plain = type(value), name_of(value) is None
+        if kind in (list, tuple) and plain:
             return kind(map(self.through, value))
-        if kind is dict and _KIND not in value:
+        if kind is dict and plain and _KIND not in value:
             return {name: self.through(item) for name, item in value.items()}
         return self.change(value, self.through)
 
 
 def _packed_object(value: Any, through: Any) -> Any:
-    kind = type(value)
-    if not kind.__module__.startswith(_PACKAGE):
+    name, kind, state = name_of(value), type(value), None
+    if name is not None:
+        made_of = PARTS[name](value)
+    elif kind is type and value in _OPTIMIZERS:
+        name, made_of = "optimizer", [value.__name__]
+    elif kind.__module__.startswith(_PACKAGE) or isinstance(value, _OF_TORCH):
+        make, made_of, *rest = value.__reduce_ex__(2)
+        if make.__name__ == "__newobj__":
+            make, *made_of = made_of
+        name, state = make.__name__, rest[0] if rest else None
+        if _NAMED.get(name) is not make:
+            if not isinstance(value, _OF_TORCH):
+                raise TypeError(f"{kind.__qualname__} has no name that a pickle could store it by.")
+            name, made_of = "new", [make]
+    else:
         return value
-    make, made_of, *rest = value.__reduce_ex__(2)
-    if make.__name__ == "__newobj__":
-        make, *made_of = made_of
-    name = make.__name__
-    if _NAMED.get(name) is not make:
-        raise TypeError(f"{kind.__qualname__} has no name that a pickle could store it by.")
-    state = rest[0] if rest else None
     return {_KIND: name, "args": through(list(made_of)), "state": through(state)}
 
 
@@ -112,11 +125,13 @@ def _made_object(value: Any, through: Any) -> Any:
     if type(value) is not dict:
         return value
     make, args, state = _NAMED[value[_KIND]], through(value["args"]), through(value["state"])
-    if not isinstance(make, type):
-        return make(*args)
-    made = make.__new__(make, *args)
-    renamed = _RENAMED.get(value[_KIND], {})
-    vars(made).update({renamed.get(name, name): part for name, part in (state or {}).items()})
+    own = isinstance(make, type) and make not in MAKERS.values()
+    made = make.__new__(make, *args) if own else make(*args)
+    if isinstance(made, torch.optim.Optimizer):
+        made.__setstate__(state)
+    elif state is not None:
+        renamed = _RENAMED.get(value[_KIND], {})
+        vars(made).update({renamed.get(name, name): part for name, part in state.items()})
     if isinstance(made, IncrementalLearner) and made.basis is None:  # as version 0.1.0 had it
         made.basis = IDENTITY
     return made

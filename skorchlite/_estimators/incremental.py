@@ -59,7 +59,11 @@ class StreamRegressor(TorchRegressor):
         cannot change.
 
         After ``fit`` it goes on from there: from the moments, which ``fit`` keeps up to 500 columns
-        where it has them, else from the coefficients.
+        where it has them, else from the coefficients. Files that are written after ``fit``, by
+        ``pickle``, ``joblib`` or ``skops``, leave these moments out: they are large, and sums over
+        data that may be private. An estimator that is loaded from one goes on from its
+        coefficients, by stochastic descent. Where more chunks are to follow after it has been
+        loaded, learn the first one by ``partial_fit`` too: after that, files hold the moments.
 
         Parameters
         ----------
@@ -102,6 +106,7 @@ class StreamRegressor(TorchRegressor):
                 partial(self._learn_all, first=first, task=None),
             )
             self.__dict__.update(given.attributes_for_caller(vars(self)))
+            self._learned_chunks = True
         if solution is not None and solution.status in ("diverged", "blurred", "cancelled"):
             self._warn(solution)
         return self

@@ -22,7 +22,7 @@ from .multi_index import Terms, terms_of
 from .sampling import SAMPLE_ROWS
 from .term_rounding import TermRounding
 
-_NOT_PICKLED = ("conversion", "sampled_rows")
+_NOT_PICKLED = ("conversion", "sampled_rows", "_rounded_steps")
 
 
 class Basis(Expansion, FeatureMap):

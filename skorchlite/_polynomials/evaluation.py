@@ -1,6 +1,7 @@
 """Evaluates the terms of a polynomial block by block: products of polynomials of single columns."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,15 @@ class Expansion:
         self, terms: Terms, steps: Sequence[Recurrence], centre: np.ndarray, half: np.ndarray
     ):
         self.terms, self.steps, self.centre, self.half = terms, steps, centre, half
-        different = {id(of_column): of_column for of_column in steps}  # most often one
+
+    @cached_property
+    def _rounded_steps(self) -> list[tuple[Any, Any, Any]]:
+        """The steps in doubles, of all columns together."""
+        different = {id(of_column): of_column for of_column in self.steps}  # most often one
         rounded = {number: in_doubles(of_column) for number, of_column in different.items()}
-        numbers = different if len(different) == 1 else map(id, steps)
+        numbers = different if len(different) == 1 else map(id, self.steps)
         of_columns = [rounded[number] for number in numbers]
-        self._rounded_steps = [_of_all_columns(step) for step in zip(*of_columns, strict=True)]
+        return [_of_all_columns(step) for step in zip(*of_columns, strict=True)]
 
     def expand(self, X: Tensor, out: Tensor) -> Tensor:
         """Return the terms of a block, of shape (n_terms, n_rows).
