@@ -1,5 +1,6 @@
 """Checked blocks of a stream, pass after pass."""
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -208,15 +209,24 @@ def _checked(
     form : BlockForm, default=None
         Of the first block; None if the pass begins with it.
     """
-    first_row = 0
+    first_row, warned = 0, False
     for number, *block in blocks_of(source):
         where = f"in block {number}, which begins with row {first_row}"
-        X, y, weight = _checked_block(estimator, block, targets, reset, where, first_row)
-        reset = False
+        named = hasattr(block[0], "columns")
+        # Where names are missing, scikit-learn warns at each check; once a pass is enough.
+        model = _without_names(estimator) if warned and not named else estimator
+        X, y, weight = _checked_block(model, block, targets, reset, where, first_row)
+        reset, warned = False, warned or not named
         form = form or BlockForm.of(X, y, weight)
         form.check_targets(y, weight, where)
         first_row += X.shape[0]
         yield X, y, weight
+
+
+def _without_names(estimator: Any) -> Any:
+    model = copy.copy(estimator)
+    vars(model).pop("feature_names_in_", None)
+    return model
 
 
 def _checked_block(

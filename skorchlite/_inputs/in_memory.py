@@ -17,6 +17,12 @@ from .tables import SparseTable
 from .user_input import LocalInput
 from .validation import check_fit, check_predict, check_validation
 
+# What pyarrow has for files that are not in memory.
+_UNREAD = {
+    *("Dataset", "FileSystemDataset", "InMemoryDataset", "UnionDataset", "Scanner"),
+    *("ParquetFile", "ParquetDataset"),
+}
+
 
 class ArrayInput(LocalInput):
     """An X that is an array, a tensor, a data frame or a sparse matrix."""
@@ -51,6 +57,18 @@ class ArrayInput(LocalInput):
 
 def _check_kind(X: Any) -> None:
     """Raise if X is what scikit-learn would take for one number, or for a list of keys."""
+    home = type(X).__module__.partition(".")[0]
+    if home == "polars" and type(X).__name__ == "LazyFrame":
+        raise TypeError(
+            "X is a LazyFrame, whose rows have not been computed. Give X.collect(), or write it to "
+            "files (sink_parquet), which arrow_blocks(path, target) reads block by block."
+        )
+    if home == "pyarrow" and type(X).__name__ in _UNREAD:
+        raise TypeError(
+            f"X is a {type(X).__name__} of pyarrow, whose rows have not been read. Give "
+            "arrow_blocks(source, target), of which the source is a pyarrow.dataset.Dataset or a "
+            "path, and which reads it block by block; or a table (to_table(), read())."
+        )
     if isinstance(X, str | bytes | PathLike | Mapping | Set) and not hasattr(X, "shape"):
         raise TypeError(
             f"X is a {type(X).__name__}. Give an array, a data frame, or what yields blocks of "

@@ -87,3 +87,35 @@ def test_blocks_that_were_read_ahead_are_not_read_again():
     assert len(reader.ahead(61)) == 2
     assert reader.n_rows == 60  # the end has been reached
     assert len(list(reader.blocks())) == len(read) == 2
+
+
+def test_what_has_not_been_read_is_an_error_that_says_how_to_read_it(tmp_path):
+    dataset = pytest.importorskip("pyarrow.dataset")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    frame = pl.DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    frame.write_parquet(tmp_path / "part.parquet")
+    model = TorchSGDRegressor().fit(X[:, :2], y)
+    opened = dataset.dataset(tmp_path)
+    with parquet.ParquetFile(tmp_path / "part.parquet") as file:
+        unread = [frame.lazy(), opened, opened.scanner(), file, str(tmp_path), tmp_path]
+        for data in unread:
+            said = rf"X is a {type(data).__name__}.*arrow_blocks"
+            with pytest.raises(TypeError, match=said):
+                model.predict(data)
+            with pytest.raises(TypeError, match=said):
+                model.fit(data, y)
+
+
+@pytest.mark.parametrize("use", ["predict", "score", "partial_fit"])
+def test_blocks_without_names_are_warned_of_once(use):
+    model = TorchSGDRegressor().fit(pd.DataFrame(X, columns=["a", "b", "c"]), y)
+    with pytest.warns(UserWarning, match="X does not have valid feature names") as warned:
+        getattr(model, use)(4 * BLOCKS)
+    assert len(warned) == 1
+
+
+def test_names_of_later_blocks_are_checked():
+    model = TorchSGDRegressor().fit(pd.DataFrame(X, columns=["a", "b", "c"]), y)
+    frames = [pd.DataFrame(X, columns=names) for names in (["a", "b", "c"], ["a", "c", "b"])]
+    with pytest.raises(ValueError, match=r"must be in the same order(?s:.*)in block 1"):
+        model.predict([(frame, y) for frame in frames])
