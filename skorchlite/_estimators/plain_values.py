@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from scipy.sparse import csr_array
 
 from .._inputs.conversion import to_numpy
 
@@ -57,6 +58,14 @@ def _partial(function: Callable, args: list, keywords: dict) -> partial:
     return partial(function, *args, **keywords)
 
 
+def _parts_of_sparse(value: csr_array) -> Parts:
+    return [value.data, value.indices, value.indptr, list(value.shape)]
+
+
+def _sparse(data: Any, indices: Any, indptr: Any, shape: list[int]) -> csr_array:
+    return csr_array((data, indices, indptr), shape=tuple(shape))
+
+
 def _items_of(value: dict) -> Parts:
     return [[list(item) for item in value.items()]]
 
@@ -73,6 +82,7 @@ _NAMES: dict[type, str] = {
     torch.Tensor: "tensor",
     torch.device: "device",
     partial: "partial",
+    csr_array: "sparse",
     defaultdict: "default",
 }
 PARTS: dict[str, Callable[[Any], Parts]] = {
@@ -80,6 +90,7 @@ PARTS: dict[str, Callable[[Any], Parts]] = {
     "tensor": _numbers_in,
     "device": lambda device: [str(device)],
     "partial": _parts_of_partial,
+    "sparse": _parts_of_sparse,
     "pairs": _items_of,
     "default": _items_of,
 }
@@ -88,6 +99,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "tensor": _tensor,
     "device": torch.device,
     "partial": _partial,
+    "sparse": _sparse,
     "pairs": dict,
     "default": _default,
     "new": _new,

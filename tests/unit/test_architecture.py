@@ -45,7 +45,7 @@ HOMES = {
     "pandas": ["_estimators.coef_table", "_estimators.group_frame"],
     "polars": ["_estimators.group_frame"],
     "matplotlib": ["display"],
-    "scipy": ["_estimators.coef_table", "_estimators.export"],
+    "scipy": ["_estimators.coef_table", "_estimators.export", "_estimators.plain_values"],
 }
 
 

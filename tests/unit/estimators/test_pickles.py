@@ -95,6 +95,17 @@ def test_files_of_skops_ask_for_no_trust_but_in_public_classes():
         assert repr(loaded) == repr(estimator)
 
 
+def test_files_of_sparse_coefficients_ask_for_no_trust_either():
+    skops = pytest.importorskip("skops.io")
+    estimator = TorchSGDRegressor(penalty="l1", alpha=1.5).fit(*rows()).sparsify()
+    content = skops.dumps(estimator)
+    asked = skops.get_untrusted_types(data=content)
+    assert asked == ["skorchlite.TorchSGDRegressor"]
+    loaded = skops.loads(content, trusted=asked).coef_
+    assert type(loaded) is type(estimator.coef_)
+    np.testing.assert_array_equal(loaded.toarray(), estimator.coef_.toarray())
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("how", ["skops", "pickle", "copy"])
 @pytest.mark.parametrize("name", LEARNING)
