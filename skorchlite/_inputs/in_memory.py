@@ -1,7 +1,6 @@
 """Arrays and tables, whose rows are sliced where they lie."""
 
-from collections.abc import Mapping, Set
-from os import PathLike
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,20 +14,14 @@ from .conversion import attributes_like, is_single, result_like
 from .device import resolve_device
 from .tables import SparseTable
 from .user_input import LocalInput
-from .validation import check_fit, check_predict, check_validation
-
-# What pyarrow has for files that are not in memory.
-_UNREAD = {
-    *("Dataset", "FileSystemDataset", "InMemoryDataset", "UnionDataset", "Scanner"),
-    *("ParquetFile", "ParquetDataset"),
-}
+from .validation import check_fit, check_is_table, check_predict, check_validation
 
 
 class ArrayInput(LocalInput):
     """An X that is an array, a tensor, a data frame or a sparse matrix."""
 
     def _read_rows(self, estimator: Any, reset: bool, chunk: bool) -> tuple[Rows, Any, bool, bool]:
-        _check_kind(self.X)
+        check_is_table(self.X)
         distributed = estimator.distributed
         X, y, weight = check_fit(
             estimator, self.X, self.y, self.sample_weight, reset, not distributed, chunk
@@ -43,7 +36,7 @@ class ArrayInput(LocalInput):
         return None if held is None else rows_in_memory(*held, device)
 
     def _read_to_predict(self, estimator: Any) -> tuple[Rows, bool]:
-        _check_kind(self.X)
+        check_is_table(self.X)
         check_same_namespace(self.X, estimator, attribute="coef_", method="predict")
         return rows_to_predict(estimator, self.X)
 
@@ -53,27 +46,6 @@ class ArrayInput(LocalInput):
 
     def _prediction_for_caller(self, y_pred: Tensor) -> Any:
         return result_like(y_pred, self.X)
-
-
-def _check_kind(X: Any) -> None:
-    """Raise if X is what scikit-learn would take for one number, or for a list of keys."""
-    home = type(X).__module__.partition(".")[0]
-    if home == "polars" and type(X).__name__ == "LazyFrame":
-        raise TypeError(
-            "X is a LazyFrame, whose rows have not been computed. Give X.collect(), or write it to "
-            "files (sink_parquet), which arrow_blocks(path, target) reads block by block."
-        )
-    if home == "pyarrow" and type(X).__name__ in _UNREAD:
-        raise TypeError(
-            f"X is a {type(X).__name__} of pyarrow, whose rows have not been read. Give "
-            "arrow_blocks(source, target), of which the source is a pyarrow.dataset.Dataset or a "
-            "path, and which reads it block by block; or a table (to_table(), read())."
-        )
-    if isinstance(X, str | bytes | PathLike | Mapping | Set) and not hasattr(X, "shape"):
-        raise TypeError(
-            f"X is a {type(X).__name__}. Give an array, a data frame, or what yields blocks of "
-            "them; arrow_blocks(path, target) reads files."
-        )
 
 
 def rows_in_memory(

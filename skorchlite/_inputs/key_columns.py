@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from .tables import Checked
+from .validation import check_is_table
 
 
 class ChosenColumns(Checked):
@@ -30,6 +31,7 @@ class ChosenColumns(Checked):
 def as_columns(X: Any, has_keys: bool) -> Any:
     """Return X as what columns can be taken from; lists may hold keys of any kind."""
     if has_keys and not hasattr(X, "shape"):
+        check_is_table(X)
         X = np.array(X, dtype=object if isinstance(X, list | tuple) else None)
     if has_keys and hasattr(X, "tocsr"):
         X = X.tocsr()

@@ -8,7 +8,7 @@ import scipy.sparse
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from skorchlite import TorchSGDRegressor
+from skorchlite import TorchGroupedRegressor, TorchSGDRegressor
 from skorchlite._inputs.block_reader import BlockReader
 from skorchlite._inputs.dask_collections import DaskInput
 from skorchlite._inputs.dataset_items import DatasetInput
@@ -104,6 +104,8 @@ def test_what_has_not_been_read_is_an_error_that_says_how_to_read_it(tmp_path):
                 model.predict(data)
             with pytest.raises(TypeError, match=said):
                 model.fit(data, y)
+            with pytest.raises(TypeError, match=said):
+                TorchGroupedRegressor("a").fit(data, y)
 
 
 @pytest.mark.parametrize("use", ["predict", "score", "partial_fit"])
