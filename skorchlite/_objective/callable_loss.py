@@ -31,6 +31,7 @@ class CallableLoss(Loss):
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor], literal: bool = False):
         function = _instance(function) if isinstance(function, type) else function
         _check_signature(function)
+        _check_link(function)
         if getattr(function, "reduction", None) in (("mean",) if literal else ("mean", "sum")):
             function = copy.copy(function)  # the caller's own does not change
             vars(function)["reduction"] = "none"
@@ -143,6 +144,16 @@ def _instance(kind: type) -> Any:
             f"loss={kind.__name__} is a class that cannot be made without arguments: {error}. Give "
             "an object of it."
         ) from error
+
+
+def _check_link(function: Callable) -> None:
+    """Raise for a loss of the logarithm of predictions, which ``predict`` would return as it is."""
+    if isinstance(function, torch.nn.PoissonNLLLoss) and function.log_input:
+        raise ValueError(
+            "PoissonNLLLoss() takes the logarithm of the mean, and predict would return that "
+            "logarithm. Use loss='poisson', whose predictions are means and have a bound; or a "
+            "function that calls PoissonNLLLoss(), to predict logarithms."
+        )
 
 
 def _check_signature(function: Callable) -> None:

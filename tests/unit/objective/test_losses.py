@@ -317,13 +317,16 @@ def test_module_that_is_given_is_not_changed():
         (lambda p, t, weight: (p - t) ** 2, "takes .p, t, weight.*'weight'.*sample_weight"),
         (lambda p: p**2, "too many positional arguments"),
         (torch.nn.GaussianNLLLoss(), "GaussianNLLLoss takes.*'var'"),
+        (torch.nn.PoissonNLLLoss(), "the logarithm of the mean.*loss='poisson'"),
+        (torch.nn.PoissonNLLLoss, "the logarithm of the mean.*loss='poisson'"),
         (torch.nn.TripletMarginLoss, "TripletMarginLoss takes.*'negative'"),
         (torch.nn.AdaptiveLogSoftmaxWithLoss, "a class that cannot be made without arguments"),
     ],
     ids=[
         *("a column", "too short", "a float", "nothing", "a constant", "ones", "detached"),
         *("floats", "parameter", "NumPy", "three arguments", "one argument"),
-        *("three in a module", "three in a class", "a class with arguments"),
+        *("three in a module", "logarithms", "class of logarithms"),
+        *("three in a class", "a class with arguments"),
     ],
 )
 def test_callable_that_is_no_loss_is_refused(loss, wording):
