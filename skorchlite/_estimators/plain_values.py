@@ -81,6 +81,7 @@ def _new(kind: type) -> Any:
 _NAMES: dict[type, str] = {
     torch.Tensor: "tensor",
     torch.device: "device",
+    torch.dtype: "dtype",
     partial: "partial",
     csr_array: "sparse",
     defaultdict: "default",
@@ -89,6 +90,7 @@ PARTS: dict[str, Callable[[Any], Parts]] = {
     "recurrence": _fractions_in,
     "tensor": _numbers_in,
     "device": lambda device: [str(device)],
+    "dtype": lambda dtype: [str(dtype).removeprefix("torch.")],
     "partial": _parts_of_partial,
     "sparse": _parts_of_sparse,
     "pairs": _items_of,
@@ -98,6 +100,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "recurrence": _recurrence,
     "tensor": _tensor,
     "device": torch.device,
+    "dtype": partial(getattr, torch),
     "partial": _partial,
     "sparse": _sparse,
     "pairs": dict,

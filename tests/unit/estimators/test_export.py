@@ -131,6 +131,14 @@ def test_log_links_are_those_of_scikit_learn(loss):
     assert exported.score(X, y) == pytest.approx(model.score(X, y), rel=1e-9)
 
 
+def test_several_quantiles_are_outputs():
+    X, y = rows()
+    model = TorchSGDRegressor("quantile", quantile=[0.2, 0.8]).fit(X, y)
+    assert model.predict(X).shape == (150, 2)
+    assert_same(model.to_sklearn().predict(X), model.predict(X))
+    assert_same(model.to_module()(torch.from_numpy(X)).numpy(), model.predict(X))
+
+
 def test_models_of_other_losses_after_a_change_of_parameters_are_those_of_the_fit():
     X, y = rows()
     model = TorchSGDRegressor("poisson").fit(X, y)

@@ -129,10 +129,17 @@ def test_what_was_learned_from_chunks_goes_on(name, how):
     np.testing.assert_array_equal(loaded.coef_, estimator.coef_)
 
 
-def test_a_device_and_an_optimizer_are_parameters_as_they_were():
-    estimator = TorchSGDRegressor(device=torch.device("cpu"), solver=torch.optim.Adam)
-    loaded = pickle.loads(pickle.dumps(estimator.fit(*rows())))
-    assert loaded.device == torch.device("cpu") and loaded.solver is torch.optim.Adam
+def test_objects_of_torch_are_parameters_as_they_were():
+    skops = pytest.importorskip("skops.io")
+    estimator = TorchSGDRegressor(
+        device=torch.device("cpu"), solver=torch.optim.Adam, dtype=torch.float64, random_state=0
+    ).fit(*rows())
+    content = skops.dumps(estimator)
+    asked = skops.get_untrusted_types(data=content)
+    assert asked == ["skorchlite.TorchSGDRegressor"]
+    for loaded in (pickle.loads(pickle.dumps(estimator)), skops.loads(content, trusted=asked)):
+        assert loaded.device == torch.device("cpu") and loaded.solver is torch.optim.Adam
+        assert loaded.dtype is torch.float64
 
 
 # --- what a file leaves out --------------------------------------------------------------
