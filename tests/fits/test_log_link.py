@@ -289,6 +289,17 @@ def test_a_constant_target_is_met(loss):
     np.testing.assert_allclose(model.coef_, 0, atol=1e-12)
 
 
+@every_loss
+@pytest.mark.parametrize("shape", [(10, 12), (3, 30), (400, 30)])
+def test_targets_that_are_met_take_a_few_steps(loss, shape):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal(shape)
+    y = np.exp(X @ rng.standard_normal(shape[1]) / shape[1] ** 0.5 + 1)
+    model = TorchSGDRegressor(loss).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), y, rtol=1e-9)
+    assert model.converged_ and model.n_iter_ < 15
+
+
 @pytest.mark.parametrize("level", [-20.0, 20.0])
 @every_loss
 def test_units_of_the_target_move_the_intercept(loss, level):

@@ -212,7 +212,8 @@ class Descent:
             goal = min(self.tol, SURELY) if falling else self.goal
             enough = max(goal, self.at_zero.rounded(self.value))
             # Where steps cost little, one more brings coefficients as close as the objective is.
-            short = self.goal == self.tol or self.step.slope <= self.tol * self.value
+            slope = self.at_zero.part(self.step.slope, self.value)
+            short = self.goal == self.tol or slope <= self.tol
             if gap <= enough and self.gap <= max(enough, SLIGHT_BLUR) and (short or falling):
                 return "separated" if falling else "converged"
         elif self.norm <= self.tol or (rounded and self.norm <= _FLAT):
