@@ -72,8 +72,11 @@ def d2(loss: LogLink, y: Tensor, y_pred: Tensor, weight: Tensor | None) -> float
     if y.device.type != "mps":
         y, y_pred = y.double(), y_pred.double()
     weights = torch.ones_like(y[:, :1]) if weight is None else weight[:, None]
+    loss.check(y, weight)
     mean = (weights * y).sum(0) / weights.sum()
-    missed = (weights * loss.value(y, y_pred.log())).sum(0)
+    finite = torch.finfo(y_pred.dtype)
+    raw_prediction = y_pred.clamp(finite.tiny, finite.max).log()
+    missed = (weights * loss.value(y, raw_prediction)).sum(0)
     spread = (weights * loss.value(y, mean.log().expand_as(y))).sum(0)
     return _explained(missed, spread.where((y != y[0]).any(0), 0.0))
 
@@ -98,6 +101,7 @@ def d2_of_blocks(
         weights = torch.ones_like(y[:, :1]) if weight is None else weight[:, None].cpu().double()
         if not float(weights.sum()):
             continue
+        loss.check(y, weight)
         if not total:
             mean = (weights * y).sum(0) / weights.sum()
             origin = mean.where(mean > 0, 1.0).log()

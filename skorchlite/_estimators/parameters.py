@@ -103,6 +103,11 @@ class Parameters(BaseEstimator):
     _estimates_scale = True  # whether epsilon may be "auto"
     _takes_levels = True  # whether quantile may be a list
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = isinstance(self.loss, str) and self.loss in LOG_LINKS
+        return tags
+
     @classmethod
     @cache
     def _get_param_names(cls):

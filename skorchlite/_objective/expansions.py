@@ -160,6 +160,7 @@ def expansions(
             continue
         weight = A.new_ones(len(A)) if weight is None else weight.to(A.dtype)
         total.add(weight.sum())
+        loss.check(A[:, :t])
         for j, one in sums.items():
             one.add(A[:, t : k + 1], A[:, j], weight)
     parts = [part for one in sums.values() for part in one.parts()]

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from .loss import ROUNDED, Loss
 
+_LARGEST = 500.0  # logarithm of an exponential
+
 
 class LogLink(Loss):
     """Half the unit deviance of ``mean = exp(raw_prediction)``, which is zero where that is ``y``.
@@ -62,8 +64,7 @@ class LogLink(Loss):
         return (raw_prediction - y.log()).abs()
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
-        """Return the loss of each entry; raise if a target is outside of the domain."""
-        self.check(y)
+        """Return the loss of each entry."""
         falling, rising, there = self.falling, self.rising, y > 0
         log_y = y.where(there, 1.0).log()
         away = raw_prediction - log_y
@@ -74,9 +75,9 @@ class LogLink(Loss):
         if rising:
             value += _above_tangent(rising * away) / rising
         if rising != 0:
-            value *= torch.exp(rising * log_y)
+            value *= _exp(rising * log_y)
         if rising > 0:
-            value = value.where(there, torch.exp(rising * raw_prediction) / rising)
+            value = value.where(there, _exp(rising * raw_prediction) / rising)
         return value
 
     def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
@@ -97,10 +98,10 @@ class LogLink(Loss):
         """Return ``y mean^(1 - power)`` and ``mean^(2 - power)``, which are equal at the target."""
         falling = y
         if self.falling:  # of a target of zero also where the mean is, too
-            falling = torch.exp(-self.falling * raw_prediction).mul_(y).where(y > 0, 0.0)
+            falling = _exp(-self.falling * raw_prediction).mul_(y).where(y > 0, 0.0)
         if not self.rising:
             return falling, torch.ones_like(raw_prediction)
-        return falling, torch.exp(self.rising * raw_prediction)
+        return falling, _exp(self.rising * raw_prediction)
 
     def dual_gap(self, falling: Tensor, rising: Tensor, change: Tensor) -> Tensor:
         """Return the gap of each entry between its loss and the dual point that a step leads to.
@@ -123,20 +124,31 @@ class LogLink(Loss):
             gap += rising * _above_line(self.rising * change) / self.rising
         return gap
 
-    def check(self, y: Tensor) -> None:
+    def check(self, y: Tensor, weight: Tensor | None = None) -> None:
         """Raise if a target is outside of the domain."""
         positive = self.power >= 2
-        if bool(((y <= 0) if positive else (y < 0)).any()):
-            least = "above 0" if positive else "not below 0"
-            raise ValueError(
-                f"Some value(s) of y are out of the valid range of the loss {self.name!r}, whose "
-                f"targets are {least}. Leave those rows out, shift y, or use another loss."
-            )
+        outside = (y <= 0) if positive else (y < 0)
+        if not bool(outside.any()) or not (weight is None or bool(outside[weight > 0].any())):
+            return
+        least = "above 0" if positive else "not below 0"
+        raise ValueError(
+            f"Some value(s) of y are out of the valid range of the loss {self.name!r}, whose "
+            f"targets are {least}. Leave those rows out, shift y, or use another loss."
+        )
+
+
+def _exp(x: Tensor) -> Tensor:
+    """Return ``exp(x)``, finite even of rows without weight, which may be anywhere.
+
+    Infinity times a weight of zero is no number. No other rows come near the bound but in steps
+    that are not taken.
+    """
+    return torch.exp(x.clamp(max=_LARGEST))
 
 
 def _above_tangent(x: Tensor) -> Tensor:
     """Return ``exp(x) - 1 - x``."""
-    return torch.expm1(x).sub_(x).clamp_(min=0)
+    return torch.expm1(x.clamp(max=_LARGEST)).sub_(x).clamp_(min=0)
 
 
 def _above_line(x: Tensor) -> Tensor:

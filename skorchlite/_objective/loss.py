@@ -91,6 +91,10 @@ class Loss(ABC):
     def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the derivative of each entry in its raw prediction."""
 
+    def check(self, y: Tensor, weight: Tensor | None = None) -> None:
+        """Raise if a target is outside of the domain, in a row that has weight."""
+        return  # losses of residuals take any number
+
     def curvature(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the second derivative of each entry in its raw prediction."""
         raise TypeError(f"of {type(self).__name__} no curvature is known")

@@ -199,7 +199,8 @@ class Tangents:
     """
 
     def __init__(self, smoothed: Smoothed):
-        self.smoothed, self.gradient = smoothed, smoothed.gradient
+        self.smoothed = smoothed
+        self.gradient, self.check = smoothed.gradient, smoothed.check
 
     def value(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
         """Return the height of the line of each entry."""

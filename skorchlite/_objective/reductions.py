@@ -26,6 +26,7 @@ def losses(
     """Return the sum of losses for each target, and that of weights."""
     point, sums = v.to(rows.device, dtype), DeviceSums(rows.device, (rows.n_targets,), ())
     for y, Z, weight in multiplied(rows, origin, dtype):
+        loss.check(y, weight)
         part = loss.value(y, Z @ point)
         if weight is not None:
             part = part * weight[:, None].to(part.dtype)
@@ -41,6 +42,7 @@ def slopes(
     point = v.to(rows.device, dtype)
     sums = DeviceSums(rows.device, (rows.n_targets,), v.shape, ())
     for y, Z, weight in multiplied(rows, origin, dtype):
+        loss.check(y, weight)
         raw_prediction = Z @ point
         part, slope = loss.value(y, raw_prediction), loss.gradient(y, raw_prediction)
         if weight is not None:

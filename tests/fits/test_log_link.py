@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
 from sklearn.metrics import d2_tweedie_score
 from sklearn.model_selection import cross_val_score
+from sklearn.utils import get_tags
 
 from skorchlite import (
     TorchGroupedRegressor,
@@ -236,6 +237,37 @@ def test_a_weight_of_two_is_a_row_twice(loss):
     np.testing.assert_allclose(model.coef_, repeated.coef_, atol=1e-9)
 
 
+def halves(*data):
+    """Return the rows in two blocks."""
+    return [tuple(part[:90] for part in data), tuple(part[90:] for part in data)]
+
+
+@every_loss
+def test_rows_without_weight_may_be_anywhere(loss):
+    """Predictions of theirs overflow, and their targets are in no domain."""
+    X, y = counts_or_amounts(loss)
+    weight = np.random.default_rng(0).uniform(0.1, 3, len(y))
+    weight[1::2] = 0
+    there, table, target = weight > 0, X.copy(), y.copy()
+    table[1::2] *= 1e5
+    target[1::2] = -5
+    expected = TorchSGDRegressor(loss).fit(X[there], y[there], weight[there])
+    ways = {name: way for name, way in WAYS.items() if name not in ("stream", "tensors")}
+    ways["tensors"] = lambda model, *data: model.fit(*map(torch.from_numpy, data))
+    ways["stream"] = lambda model, *data: model.fit(halves(*data))
+    for name, way in ways.items():
+        model = way(TorchSGDRegressor(loss), table, target, weight)
+        assert model.converged_, name
+        np.testing.assert_allclose(np.asarray(model.coef_), expected.coef_, atol=1e-5)
+    model = TorchSGDRegressor(loss, learning_rate=0.01, random_state=0, tol=None, max_iter=100)
+    assert model.fit(table, target, weight).score(X, y) > expected.score(X, y) - 0.05
+    score = expected.score(X[there], y[there], weight[there])
+    for given in ((table, target, weight), (halves(table, target, weight),)):
+        assert abs(expected.score(*given) - score) < 1e-12
+    search = TorchSGDRegressorCV(loss, penalty="l2", alphas=[1.0, 1e-3, 1e-6], cv=4)
+    assert np.isfinite(search.fit(table, target, weight).mse_path_).all()
+
+
 def test_each_target_has_a_model_of_its_own():
     X, y = counts_or_amounts("poisson")
     Y = np.column_stack((y, y[::-1], y + 1))
@@ -271,6 +303,13 @@ def test_targets_outside_of_the_domain_are_refused(loss, power, bad, how):
             more = {"batches": {"batch_size": 32}, "gradient": {"solver": "gradient"}}.get(how, {})
             model = TorchSGDRegressor(**given, **more)
             (model.partial_fit if how == "partial_fit" else model.fit)(X, y)
+
+
+@pytest.mark.parametrize("kind", [TorchSGDRegressor, TorchSGDRegressorCV, TorchGroupedRegressor])
+def test_tags_say_that_targets_are_positive(kind):
+    for loss in (*POWERS, "squared_error", torch.nn.MSELoss()):
+        tags = get_tags(kind(loss=loss))
+        assert tags.target_tags.positive_only == (loss in list(POWERS))
 
 
 def test_targets_that_are_not_finite_are_found():
@@ -395,6 +434,15 @@ def test_blocks_of_nearly_constant_targets_keep_the_digits_of_a_score(loss):
     assert abs(model.score(blocks) - model.score(X, y)) < 1e-6
 
 
+@every_loss
+@pytest.mark.parametrize("far", [1e5, -1e5])
+def test_scores_of_means_beyond_doubles_are_no_better_than_nothing(loss, far):
+    X, y = counts_or_amounts(loss)
+    model = TorchSGDRegressor(loss).fit(X, y)
+    for given in ((far * X, y), ([(far * X, y)],)):
+        assert model.score(*given) < -1e3
+
+
 def test_predictions_are_those_of_the_fit_whatever_is_set_since():
     X, y = counts_or_amounts("poisson")
     model = TorchSGDRegressor("poisson").fit(X, y)
@@ -411,14 +459,14 @@ def test_predictions_are_those_of_the_fit_whatever_is_set_since():
 
 
 WAYS = {
-    "sparse": lambda model, X, y: model.fit(scipy.sparse.csr_array(X), y),
+    "sparse": lambda model, X, *y: model.fit(scipy.sparse.csr_array(X), *y),
     "tensors": lambda model, X, y: model.fit(torch.from_numpy(X), torch.from_numpy(y)),
     "stream": lambda model, X, y: model.fit(
         [(X[i : i + 60], y[i : i + 60]) for i in range(0, len(y), 60)]
     ),
-    "batches": lambda model, X, y: model.set_params(batch_size=32, random_state=0).fit(X, y),
-    "gradient": lambda model, X, y: model.set_params(solver="gradient").fit(X, y),
-    "warm start": lambda model, X, y: model.set_params(warm_start=True).fit(X, y).fit(X, y),
+    "batches": lambda model, *data: model.set_params(batch_size=32, random_state=0).fit(*data),
+    "gradient": lambda model, *data: model.set_params(solver="gradient").fit(*data),
+    "warm start": lambda model, *data: model.set_params(warm_start=True).fit(*data).fit(*data),
 }
 
 

@@ -45,6 +45,7 @@ class LogLinkDescent:
         self.form, self.loss, self.problem = form, problem.loss, problem
         self.there = form.share > 0
         self.y = y.where(self.there, 1.0)  # rows that fill a batch up are in no domain
+        self.loss.check(self.y)
         self.pulled, self.constant = form.pulled[..., target], form.constant[target]
         self.u = torch.zeros_like(form.P[:, 0])
         if problem.fit_intercept:

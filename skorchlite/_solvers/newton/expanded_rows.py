@@ -36,6 +36,7 @@ class HeldRows:
         if not bool(there.all()):
             columns, share = columns[there], share[there]
         self.loss, self.share, self.y = loss, share, columns[:, :t].T.contiguous()
+        loss.check(self.y)
         ones = columns.new_ones(len(columns), int(objective.fit_intercept))
         Z = torch.cat((columns[:, t:], ones), 1)
         if coordinates.factor is not None:

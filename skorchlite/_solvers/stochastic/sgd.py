@@ -297,6 +297,7 @@ class Steps:
             if block.last:
                 asks = loop.optimizer.needs_closure
                 self._step(partial(self._evaluate, batch) if asks else None)
+        loss.check(block.y, block.weight)
         return loss.value(block.y, raw)
 
     def _add(self, Zt: BatchTransposed, slope: Tensor, size: int) -> None:
