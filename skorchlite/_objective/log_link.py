@@ -17,7 +17,9 @@ from torch import Tensor
 
 from .loss import ROUNDED, Loss
 
-_LARGEST = 500.0  # logarithm of an exponential
+# Logarithm of an exponential. Rows without weight may be anywhere, and infinity times a weight of
+# zero is no number. No others come near that but in steps that are not taken.
+_LARGEST = 500.0
 
 
 class LogLink(Loss):
@@ -42,6 +44,7 @@ class LogLink(Loss):
         self.convex = power <= 2
         # One exponential falls at this rate as raw predictions rise, the other rises at that one.
         self.falling, self.rising = power - 1, 2 - power
+        self._furthest = _LARGEST / max(self.falling, self.rising)  # raw prediction
 
     def largest_residual(self, value: float) -> float:
         """Return how far raw predictions may be from those of least loss: any distance at y = 0."""
@@ -68,16 +71,16 @@ class LogLink(Loss):
         falling, rising, there = self.falling, self.rising, y > 0
         log_y = y.where(there, 1.0).log()
         away = raw_prediction - log_y
+        bounded = self._bounded(away)
         # Without their tangents at y, the exponentials keep the digits of targets that are met.
         value = torch.zeros_like(away)
-        if falling:
-            value += _above_tangent(-falling * away) / falling
-        if rising:
-            value += _above_tangent(rising * away) / rising
+        for rate, size in ((-falling, falling), (rising, rising)):
+            if rate:
+                value += torch.expm1(rate * bounded).sub_(rate * away).clamp_(min=0) / size
         if rising != 0:
-            value *= _exp(rising * log_y)
+            value *= torch.exp(rising * log_y)
         if rising > 0:
-            value = value.where(there, _exp(rising * raw_prediction) / rising)
+            value = value.where(there, torch.exp(rising * self._bounded(raw_prediction)) / rising)
         return value
 
     def gradient(self, y: Tensor, raw_prediction: Tensor) -> Tensor:
@@ -96,12 +99,15 @@ class LogLink(Loss):
 
     def exponentials(self, y: Tensor, raw_prediction: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``y mean^(1 - power)`` and ``mean^(2 - power)``, which are equal at the target."""
-        falling = y
+        falling, raw_prediction = y, self._bounded(raw_prediction)
         if self.falling:  # of a target of zero also where the mean is, too
-            falling = _exp(-self.falling * raw_prediction).mul_(y).where(y > 0, 0.0)
+            falling = torch.exp(-self.falling * raw_prediction).mul_(y).where(y > 0, 0.0)
         if not self.rising:
             return falling, torch.ones_like(raw_prediction)
-        return falling, _exp(self.rising * raw_prediction)
+        return falling, torch.exp(self.rising * raw_prediction)
+
+    def _bounded(self, x: Tensor) -> Tensor:
+        return x.clamp(-self._furthest, self._furthest)
 
     def dual_gap(self, falling: Tensor, rising: Tensor, change: Tensor) -> Tensor:
         """Return the gap of each entry between its loss and the dual point that a step leads to.
@@ -135,20 +141,6 @@ class LogLink(Loss):
             f"Some value(s) of y are out of the valid range of the loss {self.name!r}, whose "
             f"targets are {least}. Leave those rows out, shift y, or use another loss."
         )
-
-
-def _exp(x: Tensor) -> Tensor:
-    """Return ``exp(x)``, finite even of rows without weight, which may be anywhere.
-
-    Infinity times a weight of zero is no number. No other rows come near the bound but in steps
-    that are not taken.
-    """
-    return torch.exp(x.clamp(max=_LARGEST))
-
-
-def _above_tangent(x: Tensor) -> Tensor:
-    """Return ``exp(x) - 1 - x``."""
-    return torch.expm1(x.clamp(max=_LARGEST)).sub_(x).clamp_(min=0)
 
 
 def _above_line(x: Tensor) -> Tensor:

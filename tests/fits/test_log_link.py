@@ -126,6 +126,30 @@ def test_powers_between_and_beyond(power):
     assert np.isnan(model.optimality_) == (power > 2)  # beyond, the loss is not convex
 
 
+@pytest.mark.parametrize("power", [2.5, 3.0])
+@pytest.mark.parametrize(
+    "given", [{"penalty": "l1", "alpha": 1e3}, {"penalty": "l2"}, {"positive": True}]
+)
+@pytest.mark.parametrize("targets", ["random", "constant"])
+def test_no_slope_is_left_beyond_gamma_and_that_is_seen(power, given, targets):
+    """Where zeros are the optimum, or all is explained, no first slope says what is none."""
+    X, y = counts_or_amounts("gamma")
+    X, y = X[:, :2], y if targets == "random" else np.full_like(y, 3.7)
+    model = TorchSGDRegressor("tweedie", power=power, **given).fit(X, y)
+    assert model.converged_
+    slope, end = Objective(X, y, model).slopes(model.coef_, model.intercept_)
+    held = model.coef_ == 0
+    assert abs(end) < 1e-8 and np.abs(slope[~held]).max(initial=0) < 1e-8
+
+
+def test_a_step_that_overflows_is_no_descent():
+    """Beyond doubles the loss of a power above 2 is no difference of two numbers that are alike."""
+    X, y = np.eye(3) * [0.5, 1.0, 2.0], np.array([0.02, 27.0, 0.02])
+    for solver in ("newton", "gradient"):
+        model = TorchSGDRegressor("tweedie", power=3.0, solver=solver, fit_intercept=False)
+        np.testing.assert_allclose(model.fit(X, y).predict(X), y, rtol=1e-5)
+
+
 PENALTIES = {
     "none": {},
     "l2": {"penalty": "l2", "alpha": 0.05},

@@ -31,6 +31,7 @@ SURELY = 1e-9  # a gap that shows whether a mean that falls comes to an end
 FALLING = 0.5  # of the logarithm of a mean in a step at the end: then it falls without end
 _IDLE, _IDLE_GAIN = 60, 1e-3  # steps that gain no more of the objective: rounding leads them
 SLIGHT_BLUR = 1e-6  # of the objective: what rounding may cost without a warning
+_LEAST_SLOPE = 1e-6  # of what it may be: a first gradient that others are relative to
 _FLAT = 1e-8  # of the first gradient, which counts as zero for a loss that is not convex
 
 
@@ -146,7 +147,7 @@ class Descent:
         self.curve = [*self.curve, value] if self.length or not self.curve else self.curve
         self.u, self.value = u, value
         gradient = about.gradient.numpy() + slope
-        self._measure(gradient)
+        self._measure(gradient, about)
         falling = about.lowest <= -FALLING and (self.open or about.nothing)
         if below > value:  # rows that were left out matter
             below = -inf
@@ -189,10 +190,13 @@ class Descent:
             self.length = GROWTH / growth
         self.curved = True
 
-    def _measure(self, gradient: Array) -> None:
+    def _measure(self, gradient: Array, about: Expansion) -> None:
         """Note the norm of the subgradient at the point."""
+        if not self.first_norm:
+            # No slope is far above this. Of a constant model that is the best one there is none.
+            most = (about.hessian.diagonal().numpy() * self.value) ** 0.5
+            self.first_norm = max(norm(gradient), _LEAST_SLOPE * norm(most))
         size = norm(self.kinks.subgradient(self.u, gradient))
-        self.first_norm = self.first_norm or size
         self.norm = size / self.first_norm if self.first_norm else 0.0
 
     def _stopped(self, status: str = "stalled") -> str:
@@ -200,11 +204,14 @@ class Descent:
         enough = max(self.tol, self.at_zero.rounded(self.value))
         blurred = self.at_zero.relative(self.blur, self.value)
         near = self.gap - blurred <= enough and self.gap <= max(enough, SLIGHT_BLUR)
-        return "converged" if self.convex and near else status
+        if not self.convex:  # no loss is below zero
+            near = self.norm <= _FLAT or self.value <= self.at_zero.nothing
+        return "converged" if near else status
 
     def _ended(self, lower: float, falling: bool) -> str:
         """Return how the descent ended, "" where it goes on."""
-        rounded = self.length > 0 and self.step.slope <= NOISE * self.value
+        noise = NOISE if self.convex else NOISE * _FLAT  # slopes show more than the objective
+        rounded = self.length > 0 and self.step.slope <= noise * self.value
         rounded |= self.idle > _IDLE
         if self.convex:
             gap = self.at_zero.relative(self.value - lower, self.value)
@@ -216,7 +223,7 @@ class Descent:
             short = self.goal == self.tol or slope <= self.tol
             if gap <= enough and self.gap <= max(enough, SLIGHT_BLUR) and (short or falling):
                 return "separated" if falling else "converged"
-        elif self.norm <= self.tol or (rounded and self.norm <= _FLAT):
+        elif self.norm <= self.tol or not self.value:
             return "converged"
         if self.n_iter >= self.max_iter:
             return self._stopped("max_iter")
