@@ -23,7 +23,7 @@ _SEPARATED = (
     "In {} of {} groups, as in {!r}, the optimum is at infinity: all targets are zero, or the "
     "columns tell rows with y = 0 from all others. There the objective falls as long as "
     "predictions go to zero, and the coefficients are where that no longer matters. Use a penalty "
-    "(penalty='l2') or shrinkage."
+    "(penalty='l2') or shrinkage, which helps all groups but those without a target above zero."
 )
 
 
@@ -48,7 +48,7 @@ def warn_of_groups(
     if len(bad):
         messages.append(_of_groups(estimator, bad, far))
     if separated.any():
-        group = estimator.groups_[separated.argmax()]
+        group = _name(estimator, separated.argmax())
         messages.append(_SEPARATED.format(separated.sum(), estimator.n_groups_, group))
     if common is not None and not common.estimator.converged_:
         messages.append(_COMMON + _FAR * (common.raw is not None))
@@ -56,10 +56,16 @@ def warn_of_groups(
         warnings.warn(message, ConvergenceWarning, stacklevel=caller_level(least=3))
 
 
+def _name(estimator: Any, number: Any) -> Any:
+    """Return the key of a group as users write it."""
+    key = estimator.groups_[number]
+    return key.item() if isinstance(key, np.generic) else key
+
+
 def _of_groups(estimator: Any, bad: NDArray[np.int64], far: list[int]) -> str:
     """Return what to say of groups that did not converge, whose numbers are given."""
     worst = bad[np.nan_to_num(estimator.optimality_[bad], nan=np.inf).argmax()]
-    group, gap = estimator.groups_[worst], estimator.optimality_[worst]
+    group, gap = _name(estimator, worst), estimator.optimality_[worst]
     known = f"the objective of group {group!r} may be {gap:.1e} above its optimum, relatively"
     unknown = f"of group {group!r} no bound on the objective could be computed"
     message = (

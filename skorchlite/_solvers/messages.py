@@ -83,9 +83,10 @@ MESSAGES = {
         "Increase max_iter or tol."
     ),
     "separated": (
-        "The optimum is at infinity: the columns tell rows with y = 0 from all others, so that the "
-        "objective falls as long as their predictions go to zero. The coefficients are where it is "
-        "within {optimality:.1e} of its infimum, relatively, and as large as that takes. Use a "
-        "penalty (penalty='l2'), or leave out columns that are nonzero only where y is zero."
+        "The optimum is at infinity: all targets are zero, or the columns tell rows with y = 0 "
+        "from all others, so that the objective falls as long as their predictions go to zero. "
+        "The coefficients are where it is within {optimality:.1e} of its infimum, relatively, and "
+        "as large as that takes. Leave out columns that are nonzero only where y is zero, or use a "
+        "penalty (penalty='l2'), which helps unless all targets are zero."
     ),
 }

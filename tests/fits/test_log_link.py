@@ -427,11 +427,39 @@ def test_optima_are_told_to_be_at_infinity_where_they_are():
     assert 5 < sum(found) < 55
 
 
-def test_targets_that_are_all_zero_have_a_mean_of_nearly_zero():
+@pytest.mark.parametrize("loss", ["poisson", "tweedie"])
+@pytest.mark.parametrize(
+    "given",
+    [{"penalty": "l2"}, {"penalty": "l1"}, {"solver": "gradient"}, {"batch_size": 32}],
+    ids=str,
+)
+def test_targets_that_are_all_zero_have_a_mean_of_nearly_zero(loss, given):
     X, y = counts_or_amounts("poisson")
+    with pytest.warns(ConvergenceWarning, match="The optimum is at infinity: all targets are zero"):
+        model = TorchSGDRegressor(loss, random_state=0, **given).fit(X, 0 * y)
+    assert (model.predict(X) < 1e-8).all() and not model.converged_
+    if model.solver_ == "newton":
+        assert model.n_iter_ <= 1  # a search may have a fold of them, and many fits
+
+
+@pytest.mark.parametrize("given", [{"solver": "gradient"}, {"batch_size": 32}], ids=str)
+def test_every_solver_tells_of_an_optimum_at_infinity(given):
+    X, y = counts_or_amounts("poisson")
+    dummy = np.arange(len(y)) % 20 == 0
+    y[dummy] = 0
     with pytest.warns(ConvergenceWarning, match="The optimum is at infinity"):
-        model = TorchSGDRegressor("poisson", penalty="l2").fit(X, 0 * y)
-    assert (model.predict(X) < 1e-8).all()
+        model = TorchSGDRegressor("poisson", random_state=0, **given)
+        model.fit(np.column_stack((X, dummy)), y)
+    assert not model.converged_
+
+
+def test_a_group_that_is_explained_with_a_mean_of_zero_is_named():
+    """Two rows of two columns, one of no count: rounding leads the last steps."""
+    table = np.column_stack(([2, 2, 3, 3], [0.0, 1.0, 1.0, 2.0], [17.0, -1.0, 1.0, 5.0]))
+    with pytest.warns(ConvergenceWarning, match="In 1 of 2 groups, as in 2.0, the optimum"):
+        model = TorchGroupedRegressor(groups=0, loss="poisson", fallback="nan")
+        model.fit(table, [0.0, 1.0, 4.0, 1.0])
+    np.testing.assert_array_equal(model.converged_, [False, True])
 
 
 # --- predictions -------------------------------------------------------------------------------

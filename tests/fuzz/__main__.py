@@ -13,7 +13,7 @@ from .report import Tally, lines_of
 from .verdicts import judge
 
 
-def main(arguments=None):
+def main(arguments=None, draw=draw, judge=judge):
     """Judge draws until time or their number is up; return 1 where one failed."""
     asked = parsed(arguments)
     shown = {kind.strip().upper() for kind in asked.kinds.split(",") if kind.strip()}

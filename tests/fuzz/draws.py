@@ -37,6 +37,8 @@ class Draw:
     parameters: dict = field(default_factory=dict)
     traits: list = field(default_factory=list)
     form: str = "array"
+    method: str = "fit"
+    home = "tests.fuzz"  # where the function that draws it is
 
     def data(self):
         """Return what ``fit`` takes."""
@@ -63,7 +65,7 @@ class Draw:
     @property
     def columns(self):
         """The columns of the model, roughly."""
-        if self.estimator is TorchSGDRegressor:
+        if self.estimator is not TorchPolyRegressor:
             return self.X
         return terms(self.X, self.powers, self.parameters.get("basis", "power"))
 
@@ -80,7 +82,7 @@ class Draw:
 
     def fit(self):
         """Return the estimator, fitted."""
-        return self.model().fit(*self.data())
+        return getattr(self.model(), self.method)(*self.data())
 
     def objective(self, model):
         """Return the objective of a fitted model, for each target, in extended precision."""
@@ -101,8 +103,8 @@ class Draw:
         given = self.parameters
         penalty = given.get("penalty") or "none"
         signed = "+" if given.get("positive") else ""
-        family = {"TorchSGDRegressor": "linear", "TorchPolyRegressor": "poly"}
-        name = family[self.estimator.__name__]
+        families = {"TorchPolyRegressor": "poly", "TorchGroupedRegressor": "groups"}
+        name = families.get(self.estimator.__name__, "linear")
         return f"{name}/{given.get('loss', 'squared_error')}/{penalty}{signed}"
 
 

@@ -12,9 +12,9 @@ def lines_of(drawn, failure):
     """Return the three lines."""
     name = drawn.estimator.__name__
     given = ", ".join(f"{key}={value!r}" for key, value in drawn.parameters.items())
-    first = f"import numpy as np; from skorchlite import {name}; from tests.fuzz import draw; "
+    first = f"import numpy as np; from skorchlite import {name}; from {drawn.home} import draw; "
     first += f"d = draw({drawn.seed})  # {', '.join(drawn.traits)}"
-    second = f"m = {name}({given}).fit(*d.data())"
+    second = f"m = {name}({given}).{drawn.method}(*d.data())"
     if failure.kind == SLOW:
         first = "import time; " + first
         second = f"t = time.process_time(); {second}; t = time.process_time() - t"

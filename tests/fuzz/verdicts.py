@@ -90,8 +90,8 @@ def judge(drawn, fit=None):
     fit = type(drawn).fit if fit is None else fit
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = _timed(drawn, fit, outcome)
-    _judge_warnings(caught, outcome)
+        model = timed(drawn, fit, outcome)
+    judge_warnings(caught, outcome)
     if model is None:
         return outcome
     if not (np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()):
@@ -117,7 +117,7 @@ def by_nature(drawn):
     return int(kept.sum()) == smooth_coordinates(unpenalised).B.shape[1]
 
 
-def _timed(drawn, fit, outcome):
+def timed(drawn, fit, outcome):
     """Return the fitted model, or None with the reason in the outcome."""
     small = drawn.small
     patience = PATIENCE if small else 4 * PATIENCE
@@ -140,7 +140,8 @@ def _timed(drawn, fit, outcome):
     return model
 
 
-def _judge_warnings(caught, outcome):
+def judge_warnings(caught, outcome):
+    """Fail an outcome by warnings of another kind than fits give."""
     known = (ConvergenceWarning, np.exceptions.RankWarning)
     for kind, words in Counter(
         (w.category.__name__, str(w.message).splitlines()[0][:150])

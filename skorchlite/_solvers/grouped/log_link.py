@@ -17,6 +17,7 @@ from .problem import GroupProblem
 _MOST_STEPS = 100
 _TRIALS = 40
 _SHORT = 0.5  # of the logarithms of means
+_LITTLE = 1e-12  # of the objective of the constant
 _GENTLE = 1e-13  # the least damping, relative to the curvature of each coordinate
 
 
@@ -53,6 +54,7 @@ class LogLinkDescent:
         self.gap = torch.full_like(self.u[:, 0], torch.nan)
         self.n_iter = torch.zeros_like(self.gap, dtype=torch.int64)
         self.separated = torch.zeros_like(self.gap, dtype=torch.bool)
+        self.falling = self.separated
         # With a penalty on all coefficients the minimum is at infinity only if all targets are 0.
         n_free = problem.n_free(form.P.shape[2] - problem.fit_intercept)
         self.open = ~(self.there & (self.y > 0)).any(1) | (n_free > 0)
@@ -125,6 +127,9 @@ class LogLinkDescent:
         falls = self.open & ((loss.rising * change).where(zero, 0.0).amin(1) <= -FALLING)
         sound = (least.amin(0) >= -1) | falls
         self.gap = gap.where(sound & going, self.gap)
+        # Where next to nothing is left of the objective, rounding makes the last steps short.
+        falls |= self.falling & (value <= _LITTLE * first)
+        self.falling = falls
         self.separated |= going & falls & (gap <= min(tol, SURELY))
         return self.separated | (sound & ~falls & (gap <= tol))
 

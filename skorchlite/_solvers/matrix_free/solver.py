@@ -57,6 +57,8 @@ def gradient(objective: Objective, start: Tensor | None, control: SolverControl)
     solution = _descend(objective, start, replace(control, max_iter=most))
     # Of squared error, the least curvature that the steps have met is no bound on all.
     sure = solution.status == "converged" and not _is_quadratic(objective)
+    # Where all is explained it may have been on the way to infinity, which Newton's steps see.
+    sure &= not objective.loss.log_link
     if sure or solution.n_iter >= control.max_iter or not _is_small(objective):
         return solution
 

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from ..._objective.expansions import Expansion, ExpansionSums, Trial, expansion_of, expansions
 from ..._objective.log_link import LogLink
 from ..._objective.objective import Objective
+from .bounds import AtZero
 from .frame import Frame
 from .reparametrization import Coordinates
 from .small_problems import gather
+
+_NEXT_TO_NOTHING = 1e-15  # of the objective of a mean of one
 
 Array = NDArray[np.float64]
 
@@ -46,12 +49,21 @@ class HeldRows:
         self.Z, self.n_free, self.part = Z, int(objective.fit_intercept), part
 
     def constant(self, target: int) -> Array:
-        """Return the best constant, where there is an intercept; else zero."""
+        """Return the best constant, where there is an intercept; else zero.
+
+        It is next to nothing where all targets are zero, so that no steps have to lead there.
+        """
         u = np.zeros(self.Z.shape[1])
         mean = float(self.share @ self.y[target])
-        if self.n_free and mean > 0:
-            u[-1] = np.log(mean)
+        if self.n_free:
+            u[-1] = np.log(mean) if mean > 0 else np.log(_NEXT_TO_NOTHING) / self.loss.rising
         return u
+
+    def at_zero(self, target: int) -> AtZero | None:
+        """Return the objective of a mean of one where all targets are zero, else None."""
+        if self.loss.rising > 0 and not bool(self.y[target].any()):
+            return AtZero.of(1 / self.loss.rising)
+        return None
 
     def expanded(self, trials: dict[int, Trial]) -> dict[int, Expansion]:
         """Return the expansions of targets about the points of their trials."""

@@ -53,11 +53,15 @@ def descend_with_log_link(objective: Objective, control: SolverControl) -> Solut
     if objective.rows.fewer_than(room + 1):
         rows = held = HeldRows(objective, frame.coordinates)
         closer = _CLOSER * control.gap  # where a step more costs next to nothing
-        descents = [Descent(form, control, closer, held.constant(j)) for j in range(t)]
+        descents = [
+            Descent(form, control, closer, held.constant(j), held.at_zero(j)) for j in range(t)
+        ]
     else:
         sample = HeldRows(objective.sampled(int(_SAMPLE * room)), frame.coordinates)
         rough = replace(control, tol=max(control.gap, _SAMPLE_TOL))
-        firsts = [Descent(form, rough, rough.gap, sample.constant(j)) for j in range(t)]
+        firsts = [
+            Descent(form, rough, rough.gap, sample.constant(j), sample.at_zero(j)) for j in range(t)
+        ]
         while len(sample.share) and any(advance(sample, firsts)):
             pass
         rows = ReadRows(objective, frame)

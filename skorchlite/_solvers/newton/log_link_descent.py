@@ -149,6 +149,7 @@ class Descent:
         gradient = about.gradient.numpy() + slope
         self._measure(gradient, about)
         falling = about.lowest <= -FALLING and (self.open or about.nothing)
+        falling |= about.nothing and value <= self.at_zero.nothing
         if below > value:  # rows that were left out matter
             below = -inf
         if self.lower > value * (1 + SLIGHT_BLUR):  # it was made of rounding

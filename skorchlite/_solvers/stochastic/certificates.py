@@ -51,6 +51,7 @@ class Certificate:
         self.objective, self.descent = descent.problem.objective, descent
         self.metric, self.control = metric, control
         self.n_free = int(self.objective.fit_intercept)
+        self.separated = False  # whether an optimum that was found is at infinity
 
     @property
     def first(self) -> Tensor:
@@ -91,7 +92,7 @@ class Certificate:
         try:
             gap = self.tangent_gap(v) if self.possible else nan
             if (tol is not None and gap > tol) or self._compares:
-                gap = np.fmin(gap, self.newton_gap(v))
+                gap = float(np.fmin(gap, self.newton_gap(v)))
         except OutOfRangeError:
             return nan
         return gap
@@ -160,6 +161,7 @@ class Certificate:
         objective = self.objective.of_target(target)
         control = replace(self.control, tol=0.0, max_iter=_NEWTON_STEPS, monitor=nobody)
         best = newton(objective, None, control)
+        self.separated |= best.status == "separated"
         end = best.loss_curve[-1] / objective.units.total(torch.ones(1).double())
         return end * (1 - min(best.optimality, 1.0)) if isfinite(best.optimality) else -inf
 

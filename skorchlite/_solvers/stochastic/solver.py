@@ -85,6 +85,7 @@ def _with_own_step(
         left = certificate.gap_of_end(solution.v)
         status = _status(status, left, control.tol)
     status = "converged" if status == "watched" else status
+    status = "separated" if status == "converged" and certificate.separated else status
     return replace(solution, optimality=left, status=status, facts={"norm": descent.optimality})
 
 
