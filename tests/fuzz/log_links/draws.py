@@ -77,7 +77,8 @@ def parameters(rng, d):
         given["penalty"] = penalty
         given["alpha"] = float(f"{log_uniform(rng, -6, 1):.1e}")
         if rng.uniform() < 0.2:
-            given["penalty_factor"] = [float(c) for c in rng.choice([0.0, 0.5, 1.0, 2.0], d)]
+            factors = [1.0, *rng.choice([0.0, 0.5, 1.0, 2.0], d)]
+            given["penalty_factor"] = [float(c) for c in factors[:d]]
     if penalty == "elasticnet":
         given["l1_ratio"] = float(rng.choice([0.15, 0.5, 0.95]))
     if rng.uniform() < 0.15:
@@ -128,9 +129,10 @@ def in_groups(rng, drawn):
 def vary(rng, drawn, chunks):
     """Change how the rows are given, in place, and say how in the traits."""
     if rng.uniform() < 0.1:
-        drawn.y = np.column_stack([drawn.y, drawn.y[::-1], 2 * drawn.y])[:, : rng.integers(1, 4)]
-        outside = ~drawn.kept[::-1] & drawn.kept  # where y is in no domain
-        drawn.y[outside] = np.abs(drawn.y[outside]) + 1
+        others = rng.permutation(np.flatnonzero(drawn.kept))
+        second = drawn.y.copy()
+        second[drawn.kept] = drawn.y[others]
+        drawn.y = np.column_stack([drawn.y, second, 2 * drawn.y])[:, : rng.integers(1, 4)]
         drawn.traits.append(f"{drawn.y.shape[1]} targets")
     if rng.uniform() < 0.1 and np.abs(drawn.X).max(initial=0) < 1e30:
         drawn.X = drawn.X.astype(np.float32)

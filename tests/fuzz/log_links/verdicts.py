@@ -22,7 +22,7 @@ from .problems import problems
 from .references import is_separated, least
 
 WRONG = 2e-9  # a relative excess of the objective, whose tolerance is 1e-10
-NOTHING = 1e-14  # of the objective of the constant: what is left of it then is rounding
+NOTHING = 1e-13  # of the objective of the constant: what is left of it then is rounding
 LEAST = 1e-300  # mean that has a logarithm
 LEVEL = 1e-6  # of the slopes of the constant: what is no slope
 BLURRED = 1e-10  # of the objective: rounding beside which slopes say nothing
@@ -50,6 +50,7 @@ def judge(drawn, fit=None):
         _judge_chunks(found, outcome)
         return outcome
     words = [str(w.message) for w in caught if w.category is ConvergenceWarning]
+    words = [one for one in words if not one.startswith("The model of all rows")]
     _judge_infinity(found, any("at infinity" in one for one in words), outcome)
     _judge_values(found, words, outcome)
     return outcome
@@ -68,11 +69,13 @@ class Found:
         self.raw = problem.raw(self.coef, self.intercept)
         mean = np.asarray(model.predict(drawn.rows), float)[rows]
         mean = mean[:, place[-1]] if mean.ndim > 1 else mean
-        predicted = np.log(np.maximum(mean, LEAST))
+        predicted = np.log(np.clip(mean, LEAST, 1 / LEAST))
         if hasattr(model, "powers_"):  # predictions are made in another basis
             self.raw = predicted
         off = 10 * problem.off(self.coef, self.intercept)
-        self.same = bool((np.abs(predicted - self.raw) <= off)[mean > LEAST].all())
+        self.same = bool(
+            (np.abs(predicted - self.raw) <= off)[(mean > LEAST) & (mean < 1 / LEAST)].all()
+        )
         self.value = problem.value(self.raw, self.coef)
         self.allowed = problem.rounding(self.raw, self.coef, self.intercept)
         self.least = min(self.value, least(problem, self.coef, self.intercept))
@@ -119,7 +122,8 @@ def _judge_infinity(found, said, outcome):
     elif said and not any(truth):
         outcome.fail(SILENT, "assert True, 'no word of infinity'", "the optimum is not at infinity")
     elif any(truth) and not said:
-        outcome.fail(SILENT, "assert not m.converged_", "the optimum is at infinity")
+        kind = SILENT if all(one.converged for one in found) else ALARM
+        outcome.fail(kind, "assert not m.converged_", "the optimum is at infinity")
 
 
 def _judge_values(found, words, outcome):
