@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..._objective.log_link import LogLink
-from ..newton.log_link_descent import FALLING, GROWTH, NOISE, SUFFICIENT, SURELY
+from ..newton.log_link_descent import FALLING, GROWTH, LITTLE, NOISE, SUFFICIENT, SURELY
 from .form import Form
 from .least_squares import relative
 from .problem import GroupProblem
@@ -17,7 +17,6 @@ from .problem import GroupProblem
 _MOST_STEPS = 100
 _TRIALS = 40
 _SHORT = 0.5  # of the logarithms of means
-_LITTLE = 1e-12  # of the objective of the constant
 _GENTLE = 1e-13  # the least damping, relative to the curvature of each coordinate
 
 
@@ -128,7 +127,7 @@ class LogLinkDescent:
         sound = (least.amin(0) >= -1) | falls
         self.gap = gap.where(sound & going, self.gap)
         # Where next to nothing is left of the objective, rounding makes the last steps short.
-        falls |= self.falling & (value <= _LITTLE * first)
+        falls |= self.falling & (value <= LITTLE * first)
         self.falling = falls
         self.separated |= going & falls & (gap <= min(tol, SURELY))
         return self.separated | (sound & ~falls & (gap <= tol))

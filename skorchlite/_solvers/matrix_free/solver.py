@@ -79,9 +79,8 @@ def _is_small(objective: Objective) -> bool:
     With a log link of few columns nothing else gives a bound.
     """
     loss = objective.loss
-    if loss.log_link and objective.n_features <= MANY_COLUMNS:
-        return loss.convex
-    return loss.convex and newton_is_cheap(objective)
+    few = loss.log_link and objective.n_features <= MANY_COLUMNS
+    return few or (loss.convex and newton_is_cheap(objective))
 
 
 def _descend(objective: Objective, start: Tensor | None, control: SolverControl) -> Solution:

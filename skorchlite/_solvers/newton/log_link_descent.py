@@ -29,10 +29,11 @@ _SHIFTS = (0.0, 1e-12, 1e-9, 1e-6, 1e-3, 1.0)  # of a Hessian, relative to its d
 _SPARE = 0.3  # of the tolerance, which the third order of a step may take without a curvature
 SURELY = 1e-9  # a gap that shows whether a mean that falls comes to an end
 FALLING = 0.5  # of the logarithm of a mean in a step at the end: then it falls without end
+LITTLE = 1e-12  # of the objective of the constant
 _IDLE, _IDLE_GAIN = 60, 1e-3  # steps that gain no more of the objective: rounding leads them
 SLIGHT_BLUR = 1e-6  # of the objective: what rounding may cost without a warning
 _LEAST_SLOPE = 1e-6  # of what it may be: a first gradient that others are relative to
-_FLAT = 1e-8  # of the first gradient, which counts as zero for a loss that is not convex
+_FLAT = 1e-7  # of the first gradient, which counts as zero for a loss that is not convex
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Descent:
         self.tol, self.goal, self.max_iter = control.gap, goal, control.max_iter
         self.at_zero = at_zero or AtZero(0.0, 0.0)
         self.u, self.value, self.lower, self.gap = start, inf, -inf, inf
-        self.norm, self.first_norm, self.blur = inf, 0.0, 0.0
+        self.norm, self.first_norm, self.blur, self.falling = inf, 0.0, 0.0, False
         self.step = NewtonStep(start, np.zeros_like(start))
         self.length, self.n_trials, self.curved, self.third = 0.0, 0, True, inf
         self.n_iter, self.idle, self.curve, self.status = 0, 0, list[float](), ""
@@ -150,6 +151,9 @@ class Descent:
         self._measure(gradient, about)
         falling = about.lowest <= -FALLING and (self.open or about.nothing)
         falling |= about.nothing and value <= self.at_zero.nothing
+        # Where next to nothing is left of the objective, rounding makes the last steps short.
+        falling |= self.falling and value <= LITTLE * self.at_zero.value
+        self.falling = falling
         if below > value:  # rows that were left out matter
             below = -inf
         if self.lower > value * (1 + SLIGHT_BLUR):  # it was made of rounding
