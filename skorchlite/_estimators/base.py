@@ -224,7 +224,7 @@ class TorchRegressor(
         """Return the point to start from, or None for zero."""
         if isinstance(objective.loss, QuantileLevels):  # whose solver has no use for one
             return None
-        if self.warm_start and hasattr(self, "coef_"):
+        if self.warm_start and self._has_scale_of(objective.loss):
             coef = self.coef_ if coef is None else coef
             intercept = self.intercept_ if intercept is None else intercept
         if coef is None and intercept is None:

@@ -56,7 +56,7 @@ class StreamRegressor(TorchRegressor):
 
         Parameters that are set between chunks hold from the next one on, but fit_intercept and,
         with a step that is given, the update (solver, solver_params, preconditioner, average)
-        cannot change.
+        cannot change. Where ``loss`` gets a log link, or loses it, coefficients begin anew.
 
         After ``fit`` it goes on from there: from the moments, which ``fit`` keeps up to 500 columns
         where it has them, else from the coefficients. Files that are written after ``fit``, by
@@ -179,9 +179,10 @@ class StreamRegressor(TorchRegressor):
             origin = (plain_origin if plain else pilot_origin)(rows, self.fit_intercept)
             origin = origin.for_plain_targets(rows.n_targets, shifted=loss.residual)
             objective = Objective(rows, loss, penalty, origin, self.fit_intercept)
+            follows = not first and self._has_scale_of(loss)
             solution = stream.learn(
                 objective,
-                None if first else point_of(objective, self.coef_, self.intercept_),
+                point_of(objective, self.coef_, self.intercept_) if follows else None,
                 SolverControl(self.tol, self.max_iter, data.dtype, data.eps),
             )
         except OutOfRangeError:
@@ -209,7 +210,8 @@ class StreamRegressor(TorchRegressor):
         It is the one so far if the parameters still ask for its kind. Another begins here, at the
         coefficients so far if there are any.
         """
-        columns, stream = self._columns(stochastic=True), None if first else self._stream
+        follows = not first and self._has_scale_of(loss)
+        columns, stream = self._columns(stochastic=True), self._stream if follows else None
         given_step = by_batches and self.learning_rate != "auto"
         by_moments = loss.quadratic and not by_batches
         few = columns.count(rows.n_features) <= LARGEST
@@ -229,7 +231,7 @@ class StreamRegressor(TorchRegressor):
         rows = columns.fit(rows) if first else columns.go_on(rows, self._basis)
         if first and by_moments and rows.n_features <= MANY_COLUMNS:
             return rows, MomentStream(rows.basis, self.fit_intercept)
-        n_seen = 0 if first else self._n_rows
+        n_seen = self._n_rows if follows else 0
         if by_newton:
             return rows, LaplaceStream(rows.basis, self.fit_intercept, n_seen)
         settings = self._stream_settings(given_step)

@@ -97,7 +97,7 @@ class Predictor(RegressorMixin):
         y_pred = torch.as_tensor(native(self.predict(X)))
         y, weight = check_score(self, y, sample_weight, y_pred)
         if len(y_pred) < 2:
-            return _undefined_score(stacklevel=4)
+            return self._undefined_score(stacklevel=4)
         with computing(y_pred.numel()):
             y = as_tensor(y, y_pred.device).reshape(len(y_pred), -1)
             weight = None if weight is None else as_tensor(weight, y_pred.device)
@@ -138,7 +138,7 @@ class Predictor(RegressorMixin):
             if not np.isfinite(score) and data.rows.indexed:
                 data.check_finite(self)
             if data.rows.n_rows < 2:
-                return _undefined_score(stacklevel=5)
+                return self._undefined_score(stacklevel=5)
         return score
 
     def _score_levels(self, X, y, sample_weight, levels):
@@ -146,10 +146,23 @@ class Predictor(RegressorMixin):
         y_pred = to_numpy(self.predict(X))
         y, weight = check_score(self, y, sample_weight, y_pred[:, :1])
         if len(y_pred) < 2:
-            return _undefined_score(stacklevel=5)
+            return self._undefined_score(stacklevel=5)
         y = np.asarray(to_numpy(y), dtype=np.float64).reshape(len(y_pred))
         weight = None if weight is None else np.asarray(to_numpy(weight), dtype=np.float64)
         return pinball_d2(y, y_pred, weight, levels)
+
+    def _undefined_score(self, stacklevel):
+        name = "R^2" if self._mean_power is None else "D^2"
+        message = f"{name} score is not well-defined with less than two samples."
+        warnings.warn(message, UndefinedMetricWarning, stacklevel=stacklevel)
+        return float("nan")
+
+    def _has_scale_of(self, loss):
+        """Return whether there are coefficients, on the scale that raw predictions of a loss have.
+
+        That is another one with a log link, and ``loss`` may have been set since they were found.
+        """
+        return hasattr(self, "coef_") and loss.log_link == (self._mean_power is not None)
 
     def _deviance(self):
         """Return the loss that a log link goes with."""
@@ -163,12 +176,6 @@ class Predictor(RegressorMixin):
     def _in_domain(self, rows):
         """Return rows of which those outside of the domain of the fit are dealt with."""
         return rows
-
-
-def _undefined_score(stacklevel):
-    message = "R^2 score is not well-defined with less than two samples."
-    warnings.warn(message, UndefinedMetricWarning, stacklevel=stacklevel)
-    return float("nan")
 
 
 def predicted(

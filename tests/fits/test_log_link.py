@@ -9,7 +9,7 @@ import scipy.sparse
 import torch
 from scipy.optimize import linprog, minimize
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
 from sklearn.metrics import d2_tweedie_score
 from sklearn.model_selection import cross_val_score
@@ -486,6 +486,17 @@ def test_blocks_of_nearly_constant_targets_keep_the_digits_of_a_score(loss):
     assert abs(model.score(blocks) - model.score(X, y)) < 1e-6
 
 
+def test_one_row_has_no_score():
+    X, y = counts_or_amounts("poisson")
+    model = TorchSGDRegressor("poisson").fit(X, y)
+    for given in ((X[:1], y[:1]), ([(X[:1], y[:1])],)):
+        with pytest.warns(
+            UndefinedMetricWarning, match=r"D\^2 score is not well-defined"
+        ) as caught:
+            assert np.isnan(model.score(*given))
+        assert caught[0].filename == __file__
+
+
 @every_loss
 @pytest.mark.parametrize("far", [1e5, -1e5])
 def test_scores_of_means_beyond_doubles_are_no_better_than_nothing(loss, far):
@@ -612,6 +623,28 @@ def test_chunks_after_a_fit_begin_at_its_solution():
     np.testing.assert_allclose(model.coef_, before, atol=0.005)
 
 
+@pytest.mark.parametrize("given", [{}, {"learning_rate": 1e-3, "solver": "sgd"}], ids=str)
+def test_coefficients_of_another_scale_are_no_start(given):
+    """Those of a mean of 500 are no logarithms of a mean."""
+    X, y = counts_or_amounts("poisson")
+    expected = TorchSGDRegressor("poisson", random_state=0, **given).partial_fit(X, y)
+    model = TorchSGDRegressor(random_state=0, **given).partial_fit(X, y + 500)
+    model.set_params(loss="poisson").partial_fit(X, y)
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
+    model.set_params(loss="squared_error").partial_fit(X, y)
+    expected.set_params(loss="squared_error").partial_fit(X, y)
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
+
+
+def test_a_warm_start_is_on_the_scale_of_the_loss():
+    X, y = counts_or_amounts("poisson")
+    given = {"learning_rate": 1e-3, "solver": "sgd", "random_state": 0, "max_iter": 3, "tol": None}
+    expected = TorchSGDRegressor("poisson", **given).fit(X, y)
+    model = TorchSGDRegressor(warm_start=True, **given).fit(X, y + 500)
+    model.set_params(loss="poisson").fit(X, y)
+    np.testing.assert_array_equal(model.coef_, expected.coef_)
+
+
 def test_a_stream_of_chunks_survives_a_pickle():
     X, y = counts_or_amounts("poisson")
     model = TorchSGDRegressor("poisson").partial_fit(X[:100], y[:100])
@@ -653,6 +686,13 @@ def test_a_search_finds_what_fits_of_all_candidates_do(loss, penalty):
             losses.append(own.value(model.coef_, model.intercept_))
         np.testing.assert_allclose(search.mse_path_[i], losses, rtol=1e-6)
     assert (search.predict(X) > 0).all() and search.score(X, y) > 0.1
+
+
+@pytest.mark.parametrize("loss", ["poisson", "huber"])
+def test_leaving_out_one_row_by_a_formula_is_for_squared_error(loss):
+    X, y = counts_or_amounts("poisson")
+    with pytest.raises(ValueError, match=r"cv='loo' is for squared error .*LeaveOneOut"):
+        TorchSGDRegressorCV(loss, penalty="l2", cv="loo").fit(X, y)
 
 
 def test_cross_validation_scores_by_the_deviance():

@@ -178,8 +178,10 @@ class Search:
     def _left_out(self) -> Found:
         """Return the squared errors on rows that are left out one at a time, as of one split."""
         began = time.perf_counter()
-        bare = self.estimator.penalty is not None and not self.candidates.alphas[0, -1]
-        if self.paths.kinked or bare or self.scoring is not None or not self._by_moments:
+        possible = bool(self._by_moments) and self.scoring is None and not self.paths.kinked
+        if possible and self.estimator.penalty is not None:
+            possible = self.candidates.alphas[0, -1] > 0
+        if not possible:
             raise ValueError(
                 "cv='loo' is for squared error with no penalty, or penalty='l2' and alphas above "
                 "zero, a full-batch solver, up to 2,000 columns and scoring=None, where a formula "

@@ -24,7 +24,7 @@ from .references import is_separated, least
 WRONG = 2e-9  # a relative excess of the objective, whose tolerance is 1e-10
 NOTHING = 1e-13  # of the objective of the constant: what is left of it then is rounding
 LEAST = 1e-300  # mean that has a logarithm
-LEVEL = 1e-6  # of the slopes of the constant: what is no slope
+LEVEL = 1e-5  # of the slopes of the constant: what is no slope
 BLURRED = 1e-10  # of the objective: rounding beside which slopes say nothing
 CLOSE = 0.5  # of what a fit gains over the constant: what chunks may lose of it
 
@@ -85,8 +85,8 @@ class Found:
         self.allowed += NOTHING * problem.constant
         rank = np.linalg.matrix_rank(problem.Z, tol=1e-13 * max(problem.Z.shape))
         # A fit is over the directions that stand out of the rounding of the data.
-        known = not grouped and model.rank_ is not None
-        self.unsure = known and model.rank_ < rank
+        found = model.rank_[place[0]] if grouped else model.rank_
+        self.unsure = found is not None and found < rank
         # Digits that the coefficients do not have are those of slopes too.
         self.unsure |= problem.power > 2 and self.allowed > BLURRED * self.value
 
