@@ -105,7 +105,7 @@ def problems(drawn):
     weight = np.ones(len(Y)) if drawn.sample_weight is None else drawn.sample_weight
     found = []
     keys = np.zeros(len(Y)) if drawn.keys is None else drawn.keys
-    for group, key in enumerate(np.unique(keys)):
+    for group, key in enumerate(np.unique(keys[weight > 0])):
         rows = (keys == key) & (weight > 0)
         for target in range(Y.shape[1]):
             place = [] if drawn.keys is None else [group]
