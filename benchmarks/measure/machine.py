@@ -17,7 +17,7 @@ PACKAGES = (
     "scipy",
     "scikit-learn-intelex",
     "skorch",
-    "polars-ds",
+    "glum", "polars-ds",
 )
 
 
