@@ -50,7 +50,7 @@ class Expansion:
         How far the mean loss before the step was above the dual point that this leads to.
     lowest, least : float
         The least change of the logarithm of an exponential by the step: of rows with a target of
-        zero, and of all.
+        zero, relative to how far it is, and of all.
     growth : float
         The largest one.
     nothing : bool
@@ -119,7 +119,7 @@ class ExpansionSums:
         none = y == 0
         self.none.append(bool(none.all()))
         if bool(none.any()):
-            self.lowest.append(float((loss.rising * change[none]).min()))
+            self.lowest.append(float(loss.fall(raw, change)[none].min()))
         for rate in (-loss.falling, loss.rising):
             if rate:
                 self.rates += [rate * float(end) for end in torch.aminmax(change)]

@@ -20,6 +20,7 @@ from .loss import ROUNDED, Loss
 # Logarithm of an exponential. Rows without weight may be anywhere, and infinity times a weight of
 # zero is no number. No others come near that but in steps that are not taken.
 _LARGEST = 500.0
+_FAR = 100.0  # logarithm of an exponential from where on steps are relative to it
 
 
 class LogLink(Loss):
@@ -129,6 +130,15 @@ class LogLink(Loss):
         if self.rising:
             gap += rising * _above_line(self.rising * change) / self.rising
         return gap
+
+    def fall(self, raw_prediction: Tensor, change: Tensor) -> Tensor:
+        """Return the change of the logarithm of the exponential that rises, relative to how far.
+
+        Means that go to zero without end do so by one a step. Those of rows far from the others
+        are soon next to nothing, where they stay, but for the digits of a number that is large.
+        """
+        far = (self.rising / _FAR * raw_prediction).abs().clamp_(min=1.0)
+        return self.rising * change / far
 
     def check(self, y: Tensor, weight: Tensor | None = None) -> None:
         """Raise if a target is outside of the domain."""

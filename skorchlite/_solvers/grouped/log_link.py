@@ -123,7 +123,7 @@ class LogLinkDescent:
         rates = [rate for rate in (-loss.falling, loss.rising) if rate]
         least = torch.stack([(rate * change).where(self.there, 0.0).amin(1) for rate in rates])
         zero = self.there & (self.y == 0)
-        falls = self.open & ((loss.rising * change).where(zero, 0.0).amin(1) <= -FALLING)
+        falls = self.open & (loss.fall(raw, change).where(zero, 0.0).amin(1) <= -FALLING)
         sound = (least.amin(0) >= -1) | falls
         self.gap = gap.where(sound & going, self.gap)
         # Where next to nothing is left of the objective, rounding makes the last steps short.
