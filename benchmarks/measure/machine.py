@@ -17,7 +17,8 @@ PACKAGES = (
     "scipy",
     "scikit-learn-intelex",
     "skorch",
-    "glum", "polars-ds",
+    "glum",
+    "polars-ds",
 )
 
 

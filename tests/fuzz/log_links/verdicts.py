@@ -26,6 +26,7 @@ NOTHING = 1e-13  # of the objective of the constant: what is left of it then is 
 LEAST = 1e-300  # mean that has a logarithm
 LEVEL = 1e-5  # of the slopes of the constant: what is no slope
 BLURRED = 1e-10  # of the objective: rounding beside which slopes say nothing
+SINGLE = 64 * float(np.finfo(np.float32).eps)  # of a column: what may be rounding of its digits
 CLOSE = 0.5  # of what a fit gains over the constant: what chunks may lose of it
 
 
@@ -87,6 +88,9 @@ class Found:
         # A fit is over the directions that stand out of the rounding of the data.
         found = model.rank_[place[0]] if grouped else model.rank_
         self.unsure = found is not None and found < rank
+        if found is None and drawn.X.dtype == np.float32:
+            size, largest = problem.size, np.abs(problem.A).max(0)
+            self.unsure = bool((size < SINGLE * largest).any())
         # Digits that the coefficients do not have are those of slopes too.
         self.unsure |= problem.power > 2 and self.allowed > BLURRED * self.value
 
