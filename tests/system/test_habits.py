@@ -195,6 +195,7 @@ def test_backends_of_joblib(diabetes, backend):
 def test_mlflow_logs_a_pipeline(diabetes, tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.chdir(tmp_path)  # where its artifacts go
     X, y = diabetes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
