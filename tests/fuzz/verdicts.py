@@ -87,15 +87,8 @@ def judge(drawn, fit=None):
         Fits a draw in place of ``Draw.fit``, so that the judge can be judged.
     """
     outcome = Outcome()
-    fit = type(drawn).fit if fit is None else fit
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model = timed(drawn, fit, outcome)
-    judge_warnings(caught, outcome)
+    model, caught = fitted(drawn, fit, outcome)
     if model is None:
-        return outcome
-    if not (np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()):
-        outcome.fail(ABSURD, "assert np.isfinite(m.coef_).all()", "not finite")
         return outcome
     categories = {w.category for w in caught}
     _judge_values(drawn, model, categories, outcome)
@@ -115,6 +108,21 @@ def by_nature(drawn):
     kept = (drawn.powers < few).all(1)
     unpenalised = replace(problem, l1=0.0, l2=0.0, positive=False)
     return int(kept.sum()) == smooth_coordinates(unpenalised).B.shape[1]
+
+
+def fitted(drawn, fit, outcome):
+    """Return the model, or None with the reason in the outcome, and the warnings of the fit."""
+    fit = type(drawn).fit if fit is None else fit
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = timed(drawn, fit, outcome)
+    judge_warnings(caught, outcome)
+    if model is None:
+        return None, caught
+    if not (np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()):
+        outcome.fail(ABSURD, "assert np.isfinite(m.coef_).all()", "not finite")
+        return None, caught
+    return model, caught
 
 
 def timed(drawn, fit, outcome):

@@ -1,12 +1,9 @@
 """What is said of a fit of a loss with a log link."""
 
-import warnings
-
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ..verdicts import (
-    ABSURD,
     ALARM,
     BOUND,
     CONSTRAINT,
@@ -15,8 +12,7 @@ from ..verdicts import (
     WARNED,
     Failure,
     Outcome,
-    judge_warnings,
-    timed,
+    fitted,
 )
 from .problems import problems
 from .references import is_separated, least
@@ -33,15 +29,8 @@ CLOSE = 0.5  # of what a fit gains over the constant: what chunks may lose of it
 def judge(drawn, fit=None):
     """Return what there is to say of a draw."""
     outcome = Outcome()
-    fit = type(drawn).fit if fit is None else fit
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model = timed(drawn, fit, outcome)
-    judge_warnings(caught, outcome)
+    model, caught = fitted(drawn, fit, outcome)
     if model is None:
-        return outcome
-    if not (np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()):
-        outcome.fail(ABSURD, "assert np.isfinite(m.coef_).all()", "not finite")
         return outcome
     found = [Found(drawn, model, *one) for one in problems(drawn)]
     for one in found:
