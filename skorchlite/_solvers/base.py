@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from math import nan
 from typing import Any
 
@@ -84,6 +85,15 @@ class Solution:
 # Called after each step with its number, the objective, the optimality (or None), and a function
 # that returns the solution if the descent ended there. It may raise an error to end the descent.
 Monitor = Callable[[int, float, float | None, Callable[[], Solution]], None]
+
+
+def summed(curves: list[list[float]]) -> list[float]:
+    """Return the loss curve of all targets, some of which end before others."""
+    last = [curve[-1] for curve in curves]
+    return [
+        float(sum(end if value is None else value for value, end in zip(values, last, strict=True)))
+        for values in zip_longest(*curves)
+    ]
 
 
 def nobody(*_: Any) -> None:

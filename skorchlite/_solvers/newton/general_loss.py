@@ -8,7 +8,6 @@ comes first. ``Frame`` has the coordinates of the descent.
 
 from dataclasses import replace
 from functools import partial
-from itertools import zip_longest
 from math import inf, nan
 
 import numpy as np
@@ -19,7 +18,7 @@ from ..._linalg.products import quietly
 from ..._objective.local_model import Model
 from ..._objective.loss import Loss
 from ..._objective.objective import Objective
-from ..base import Solution, SolverControl
+from ..base import Solution, SolverControl, summed
 from .bounds import AtZero
 from .damped_newton import minimise_round
 from .dual_form import lower_bound
@@ -356,12 +355,6 @@ class Descent:
 def _solution(descents: list[Descent], frame: Frame, u: Array) -> Solution:
     """Return the record of all targets so far."""
     unfinished = [one.status for one in descents if one.status != "converged"]
-    curves = [descent.curve for descent in descents]
-    last = [curve[-1] for curve in curves]
-    summed = [
-        float(sum(end if value is None else value for value, end in zip(values, last, strict=True)))
-        for values in zip_longest(*curves)
-    ]
     v = frame.solution(u)
     status = unfinished[0] + "_gap" if unfinished else "converged"
     gap = max(descent.gap for descent in descents)
@@ -372,7 +365,7 @@ def _solution(descents: list[Descent], frame: Frame, u: Array) -> Solution:
         v=v,
         v_low=torch.zeros_like(v),
         n_iter=max(descent.n_iter for descent in descents),
-        loss_curve=summed,
+        loss_curve=summed([descent.curve for descent in descents]),
         optimality=gap,
         rank=frame.rank,
         status=status,

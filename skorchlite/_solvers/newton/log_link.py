@@ -19,7 +19,6 @@ maximum likelihood estimates in logistic regression models", Biometrika 71(1).
 
 from dataclasses import replace
 from functools import partial
-from itertools import zip_longest
 from math import isfinite, nan
 
 import numpy as np
@@ -28,7 +27,7 @@ from torch import Tensor
 
 from ..._objective.objective import Objective
 from ..._objective.rounded_value import value_as_returned
-from ..base import Solution, SolverControl
+from ..base import Solution, SolverControl, summed
 from .expanded_rows import HeldRows, ReadRows
 from .frame import Frame
 from .log_link_descent import SLIGHT_BLUR, Descent, Form
@@ -87,12 +86,6 @@ def advance(rows: HeldRows | ReadRows, descents: list[Descent]) -> list[bool]:
 def _solution(descents: list[Descent], frame: Frame) -> Solution:
     """Return the record of all targets so far."""
     unfinished = [one.status for one in descents if one.status != "converged"]
-    curves = [one.curve for one in descents]
-    last = [curve[-1] for curve in curves]
-    summed = [
-        float(sum(end if value is None else value for value, end in zip(values, last, strict=True)))
-        for values in zip_longest(*curves)
-    ]
     v = frame.solution(np.stack([one.u for one in descents], 1))
     convex = frame.objective.loss.convex
     status, gap = "converged", max(one.gap for one in descents) if convex else nan
@@ -106,7 +99,7 @@ def _solution(descents: list[Descent], frame: Frame) -> Solution:
         v=v,
         v_low=torch.zeros_like(v),
         n_iter=max(one.n_iter for one in descents),
-        loss_curve=summed,
+        loss_curve=summed([one.curve for one in descents]),
         optimality=gap,
         rank=frame.rank,
         status=status,
