@@ -12,9 +12,10 @@ from .._sources.row_source import Rows
 from .._sources.sparse import SparseRows
 from .conversion import attributes_like, is_single, result_like
 from .device import resolve_device
+from .no_tables import check_is_table
 from .tables import SparseTable
 from .user_input import LocalInput
-from .validation import check_fit, check_is_table, check_predict, check_validation
+from .validation import check_fit, check_predict, check_validation
 
 
 class ArrayInput(LocalInput):

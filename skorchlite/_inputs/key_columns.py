@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .no_tables import check_is_table
 from .tables import Checked
-from .validation import check_is_table
 
 
 class ChosenColumns(Checked):
