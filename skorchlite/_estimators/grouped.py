@@ -19,7 +19,7 @@ from .docstrings import documented
 from .fitted_state import packed, portable, restored, unpacked
 from .group_data import read_groups
 from .group_fits import GroupModel
-from .group_frame import frame_of
+from .group_frame import models_frame
 from .group_prediction import GroupPredictor
 from .group_warnings import warn_of_groups
 from .linear import TorchSGDRegressor
@@ -295,22 +295,11 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
             If two of these would have the same name, as where a column of X is "intercept".
         """
         check_is_fitted(self)
-        positions = self._key_positions
         names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
-        keys = [str(names[j]) for j in positions] or ["group"]
-        coef, intercept = self.coef_, self.intercept_
-        if intercept.ndim == 1:
-            coef, intercept = coef[:, None], intercept[:, None]
-        times = intercept.shape[1]
-        own = zip(keys, self._keys.columns, strict=True)
-        columns = [(name, np.repeat(column, times)) for name, column in own]
-        if self.intercept_.ndim == 2:
-            columns.append(("target", np.tile(np.arange(times), len(coef))))
-        columns.append(("n_samples", np.repeat(self.n_samples_, times)))
-        columns.append(("intercept", intercept.reshape(-1)))
+        keys = [str(names[j]) for j in self._key_positions] or ["group"]
+        own = list(zip(keys, self._keys.columns, strict=True))
         features = self.get_feature_names_out().tolist()
-        columns.extend(zip(features, coef.reshape(-1, coef.shape[2]).T, strict=True))
-        return frame_of(columns)
+        return models_frame(own, self.n_samples_, self.coef_, self.intercept_, features)
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the features that ``coef_`` is of, in its order.
@@ -343,7 +332,7 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         return TorchPolyRegressor(self.degree, **{**params, **changed})
 
     def _fit(self, read):
-        """Fit checked data, and set the fitted attributes; return the fits."""
+        """Fit checked data, and set the fitted attributes; return the fits, and the common one."""
         data, grouped, common = read.data, read.grouped, None
         if self._has_levels:
             self._loss_of_levels(False)
@@ -359,6 +348,13 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         if self.shrinkage and common is not None:
             model = replace(model, shrinkage=self.shrinkage, common=common)
         fits = read.fit(model, check)
+        self._set_fitted(read, fits, common)
+        self._mean_power = loss.power if loss.log_link else None
+        return fits, common
+
+    def _set_fitted(self, read, fits, common):
+        """Set the fitted attributes; raise if a coefficient is too large."""
+        data, grouped = read.data, read.grouped
         coef, intercept = fits.of_columns(grouped.terms)
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ValueError(
@@ -377,14 +373,12 @@ class TorchGroupedRegressor(GroupPredictor, MultiOutputMixin, Parameters):
         self.n_samples_ = grouped.counts
         self.rank_, self.optimality_ = fits.rank, fits.optimality
         self.converged_, self.n_iter_ = fits.converged, fits.n_iter
-        self._mean_power = loss.power if loss.log_link else None
         self.global_coef_ = self.global_intercept_ = None
         if common is not None:
             coef, intercept = common.of_columns(grouped.terms)
             self.global_coef_ = coef[0] if single else coef
             self.global_intercept_ = float(intercept[0]) if single else intercept
         self.device_ = str(data.device)
-        return fits, common
 
     def _fit_all(self, model, data, check):
         """Return the coefficients of the model of all rows."""
