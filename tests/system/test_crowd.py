@@ -135,7 +135,7 @@ def test_fit_in_a_crowd_goes_on_in_fewer_threads(monkeypatch):
     before = torch.get_num_threads()
     threads = max(2, n_cores())
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((60_000, 10))
+    X = rng.standard_normal((300_000, 10))  # a second: some measurements may find a core free
     y = X.sum(1) + rng.standard_t(3, len(X))
     torch.set_num_threads(threads)
     try:
